@@ -1,0 +1,167 @@
+/*
+ * What tables exist. State lies on the store itself: one pointer object per table, swapped by conditional PUT; everything else is immutable.
+ * docs/formats/catalog.md has the objects, docs/decisions the protocol.
+ *
+ * Two drivers: `local` works on a store, `http` asks another process' catalogd. Both are thread safe; no lock is held across I/O.
+ */
+#ifndef CATALOG_CATALOG_H
+#define CATALOG_CATALOG_H
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "iceberg/manifest.h"
+#include "iceberg/metadata.h"
+#include "store/store.h"
+
+struct catalog;
+
+/** `namespace.table`; on the /v1 surface a bare name is in `main`. One level of namespace here. */
+struct table_name {
+    struct str ns;
+    struct str name;
+};
+/**
+ * Split and check the text form: "t", "ns.t". Parts are 1 to 80 characters of UTF-8 without control characters, '/', '.' or quotes; else E_INVALID.
+ * Slices borrow from `text`; "main" is static.
+ */
+enum status table_name_parse(struct str text, struct table_name *out, struct err *err) MUST_USE;
+/** "t" for main.t, else "ns.t". */
+enum status table_name_print(const struct table_name *name, struct buf *out) MUST_USE;
+
+/** What the pointer of a table says by itself; no metadata is read for it. */
+struct table_summary {
+    struct table_name name;
+    struct str uuid;              /* dataset_id */
+    struct str fingerprint;       /* hex */
+    int64_t snapshot_id;          /* -1: empty table */
+    int64_t row_count, file_count, size_bytes, updated_ms;
+    struct str metadata_location; /* URI */
+    int64_t version;
+};
+
+struct catalog_list_opts {
+    struct str ns;    /* empty: all */
+    struct str after; /* printed name, exclusive */
+    size_t limit;     /* 0: 1000, at most 10000 */
+};
+struct catalog_list {
+    struct table_summary *tables; /* in byte order of the printed name */
+    size_t count;
+    struct str next;              /* empty: no more */
+};
+enum status catalog_list(struct catalog *catalog, const struct catalog_list_opts *opts, struct arena *arena, struct catalog_list *out, struct err *err) MUST_USE;
+
+/** E_NOT_FOUND names near misses. The exact spelling first, else (`nocase`) the only match ignoring case, else E_INVALID. */
+enum status catalog_find(struct catalog *catalog, const struct table_name *name, bool nocase, struct arena *arena, struct table_summary *out, struct err *err) MUST_USE;
+
+/* --- reading a snapshot --- */
+
+/** One table as of one moment. Nothing in it changes. */
+struct catalog_pin {
+    struct table_summary table;       /* in the pin's arena */
+    struct ice_metadata *metadata;    /* referenced */
+    const struct ice_snapshot *snapshot; /* NULL: no data */
+    const struct ice_schema *schema;  /* the table's current one, or for AT the snapshot's */
+    struct arena arena;
+};
+enum catalog_at_kind { CATALOG_AT_CURRENT, CATALOG_AT_VERSION /* snapshot id, or ref name when `ref` is set */, CATALOG_AT_TIMESTAMP };
+struct catalog_at {
+    enum catalog_at_kind kind;
+    int64_t value; /* snapshot id, or ms since 1970 */
+    struct str ref;
+};
+/** E_NOT_FOUND for a table; for a version or time that does not exist the message names those there are. */
+enum status catalog_pin(struct catalog *catalog, const struct table_name *name, bool nocase, const struct catalog_at *at, struct catalog_pin **out, struct err *err) MUST_USE;
+void catalog_unpin(struct catalog_pin *pin);
+
+/**
+ * The live files of a pinned snapshot, from manifests in a bounded cache. `deletes` gives delete files too, which a reader must apply.
+ * Keys are `store` keys (the URI mapped by the lake's roots); a path outside all roots is E_INVALID.
+ */
+struct catalog_file {
+    struct str key;
+    struct str source;                /* the registered key it came from, or empty */
+    const struct ice_data_file *file; /* statistics with bounds */
+};
+struct catalog_files {
+    struct catalog_file *files;
+    size_t count;
+};
+enum status catalog_files(struct catalog *catalog, const struct catalog_pin *pin, struct arena *arena, struct catalog_files *out, struct err *err) MUST_USE;
+
+/* --- writing --- */
+
+/** Appends of one table that arrive together share one commit. */
+struct catalog_append {
+    struct table_name name;
+    struct str batch_id;              /* exactly once; empty: no deduplication */
+    const struct ice_schema *schema;  /* of the files; ids as they stand in the files */
+    const struct ice_data_file *files; /* paths are store keys under the table's location (catalog_place); with statistics by field id */
+    size_t file_count;
+    bool create;                      /* make the table when it is missing (with the `place` below) */
+    const struct catalog_place *place;
+    int32_t expected_schema_id;       /* the files were written under it; the commit fails with E_CONFLICT when the ids do not hold any more. Ignored for a new table */
+    const struct ice_schema *evolved; /* with ids: becomes the table's schema in the same commit; NULL: no change */
+    int32_t evolved_last_column_id;
+    const struct ice_property *summary; /* extra snapshot summary entries, e.g. "lakehouse.rows-skipped" */
+    size_t summary_count;
+    const struct ice_property *sources; /* registered keys: name = key in the table, value = the user's key; may be NULL */
+    size_t source_count;
+    deadline_ms deadline;
+};
+struct catalog_appended {
+    struct str uuid, fingerprint, batch_id; /* in `arena` */
+    int64_t snapshot_id, row_count, committed_ms;
+    bool created, deduplicated;             /* deduplicated: an earlier append of the same batch; snapshot_id is the one it landed in */
+};
+/**
+ * Errors   E_CONFLICT (schema moved on: read and try again), E_NOT_FOUND (no table and not `create`), E_EXISTS (name differs only by case),
+ *          E_UNAVAILABLE / E_TIMEOUT: the outcome is unknown only if the message says so; the same batch id may be sent again
+ */
+enum status catalog_append(struct catalog *catalog, const struct catalog_append *append, struct arena *arena, struct catalog_appended *out, struct err *err) MUST_USE;
+
+/**
+ * Where the files of a table go, asked before they are written: for an existing table its location and schema, for a new one a
+ * fresh uuid and location that only a later append with `create` makes real.
+ */
+struct catalog_place {
+    bool exists;
+    struct str uuid, location_key; /* "wh/main/main/t-1a2b3c4d" */
+    int32_t schema_id, last_column_id;
+    const struct ice_schema *schema; /* NULL for a new table */
+    struct str fingerprint;
+};
+enum status catalog_place(struct catalog *catalog, const struct table_name *name, struct arena *arena, struct catalog_place *out, struct err *err) MUST_USE;
+/** Has this batch landed in that table? *found_out with the append's answer. */
+enum status catalog_batch(struct catalog *catalog, const struct table_name *name, struct str batch_id, struct arena *arena, bool *found_out, struct catalog_appended *out, struct err *err) MUST_USE;
+
+/** A swap to a tombstone; its files go to the trash with their grace. E_NOT_FOUND. */
+enum status catalog_drop(struct catalog *catalog, const struct table_name *name, struct err *err) MUST_USE;
+
+enum status catalog_ready(struct catalog *catalog, struct err *err) MUST_USE;
+void catalog_close(struct catalog *catalog);
+
+/* --- drivers --- */
+
+struct catalog_local_opts {
+    struct store *store;        /* borrowed */
+    const char *warehouse;      /* NULL: "main" */
+    const struct lake_clock *clock;
+    struct metrics *metrics;    /* may be NULL */
+    uint64_t cache_bytes;       /* of parsed metadata and manifests; 0: 64 MiB */
+    int64_t grace_ms;           /* of trash; 0: one day */
+    uint64_t rng_seed;          /* 0: from the system; tests pass one */
+    int64_t group_wait_ms;      /* extra time to gather appends; default 0: only what arrives while a commit runs */
+};
+enum status catalog_local_open(const struct catalog_local_opts *opts, struct catalog **out, struct err *err) MUST_USE;
+
+struct catalog_http_opts {
+    const char *url;            /* catalogd */
+    struct str cluster_secret;
+    struct store *store;        /* borrowed: immutable metadata and manifests are read from here directly */
+    const struct lake_clock *clock;
+    uint64_t cache_bytes;
+};
+enum status catalog_http_open(const struct catalog_http_opts *opts, struct catalog **out, struct err *err) MUST_USE;
+
+#endif
