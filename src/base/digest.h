@@ -1,0 +1,32 @@
+/*
+ * Digests by OpenSSL (MD5, SHA-256, HMAC) and CRC32C by table or SSE4.2, chosen at run time.
+ */
+#ifndef BASE_DIGEST_H
+#define BASE_DIGEST_H
+
+#include "base/str.h"
+
+enum { SHA256_BYTES = 32, MD5_BYTES = 16, SHA256_HEX = 64, MD5_HEX = 32 };
+
+struct digest; /* a running MD5 or SHA-256 */
+
+enum digest_kind { DIGEST_MD5, DIGEST_SHA256 };
+
+/** NULL when there is no memory. */
+struct digest *digest_new(enum digest_kind kind) MUST_USE;
+void digest_free(struct digest *digest);
+void digest_update(struct digest *digest, const void *bytes, size_t len);
+/** Writes 16 or 32 bytes; the digest can then only be freed. */
+void digest_final(struct digest *digest, uint8_t *out);
+
+void sha256(struct str bytes, uint8_t out[SHA256_BYTES]);
+/** NUL-terminated lower-case hex. */
+void sha256_hex(struct str bytes, char out[SHA256_HEX + 1]);
+void md5_hex(struct str bytes, char out[MD5_HEX + 1]);
+void hmac_sha256(struct str key, struct str message, uint8_t out[SHA256_BYTES]);
+/** Castagnoli; start with crc 0. */
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t len);
+/** Equal length and content, in time that does not depend on the content. */
+bool digest_equal(struct str a, struct str b);
+
+#endif
