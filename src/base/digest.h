@@ -26,6 +26,8 @@ void md5_hex(struct str bytes, char out[MD5_HEX + 1]);
 void hmac_sha256(struct str key, struct str message, uint8_t out[SHA256_BYTES]);
 /** Castagnoli; start with crc 0. */
 uint32_t crc32c(uint32_t crc, const void *bytes, size_t len);
+/** The same without special instructions: what crc32c does on other machines, for tests. */
+uint32_t crc32c_portable(uint32_t crc, const void *bytes, size_t len);
 /** Equal length and content, in time that does not depend on the content. */
 bool digest_equal(struct str a, struct str b);
 

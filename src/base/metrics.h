@@ -10,6 +10,8 @@
 struct metrics;
 struct metric;
 
+enum { METRICS_SERIES_MAX = 10000 }; /* a label with endless values must not eat the memory */
+
 enum metric_kind { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 
 struct metrics *metrics_new(void) MUST_USE;
@@ -19,7 +21,8 @@ void metrics_free(struct metrics *metrics);
  * Find or make the series `name{labels}`. `labels` is ready-made text such as `route="/sql",method="POST"` or "".
  * Histograms use fixed latency buckets from 0.5 ms to 60 s, observed in seconds.
  *
- * Returns  NULL only without memory; every function below accepts NULL and does nothing
+ * Returns  NULL only without memory or past METRICS_SERIES_MAX; every function below accepts NULL
+ *          and does nothing
  * Owns     the registry owns it; name, labels and help are copied
  */
 struct metric *metric_get(struct metrics *metrics, enum metric_kind kind, const char *name,
