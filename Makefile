@@ -1,0 +1,54 @@
+# lakehouse: `make help` lists the targets.
+#
+#   mk/config.mk   compilers, flags, sanitizers, folders
+#   mk/build.mk    sources -> objects -> one archive a layer -> the two programs
+#   mk/tests.mk    unit tests, fuzz targets, benchmarks
+#   mk/tidy.mk     the checks of `make tidy`
+#
+# All state lies in $(BUILD): build/, or build/san-<names> with SAN=. Nothing else in the tree is written
+# but compile_commands.json, for editors.
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+include mk/config.mk
+include mk/build.mk
+include mk/tests.mk
+include mk/tidy.mk
+
+## Build the programs (release). SAN=address,undefined or SAN=thread: with sanitizers, in a folder of its own.
+.PHONY: all
+all: programs $(BUILD)/compile_commands.json
+
+## Set up, build, start a server on a free port, ingest three data sets, query them, stop.
+.PHONY: demo
+demo:
+	@./bootstrap
+	@$(MAKE) all
+	@BUILD=$(BUILD) SDK=$(SDK) tools/demo
+
+## Install below PREFIX (default /usr/local): bin/, libexec/, lib/. DESTDIR is honoured.
+.PHONY: install
+install: programs
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec $(DESTDIR)$(PREFIX)/lib
+	install -m 755 $(BUILD)/bin/lakehouse $(DESTDIR)$(PREFIX)/bin/lakehouse
+	for name in $(SERVICES); do ln -sfn lakehouse $(DESTDIR)$(PREFIX)/bin/$$name || exit 1; done
+	install -m 755 $(BUILD)/libexec/lakehouse-engine $(DESTDIR)$(PREFIX)/libexec/lakehouse-engine
+	install -m 644 $(RUNTIME_LIBS) $(DESTDIR)$(PREFIX)/lib/
+
+## Remove what was built (the cache of ./bootstrap stays).
+.PHONY: clean
+clean:
+	rm -rf $(BUILD) compile_commands.json
+
+## Show this list.
+.PHONY: help
+help:
+	@awk '/^## / { text = substr($$0, 4); next } /^\.PHONY/ { next } \
+	      text != "" && /^[a-z][a-z-]*:/ { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, text } \
+	      { text = "" }' Makefile mk/*.mk
