@@ -6,6 +6,10 @@
 
 #include "base/str.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct arena_block;
 
 struct arena {
@@ -32,5 +36,9 @@ struct str arena_str(struct arena *arena, struct str s) MUST_USE;
 struct str arena_printf(struct arena *arena, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_USE;
 
 #define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

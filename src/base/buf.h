@@ -6,6 +6,10 @@
 
 #include "base/str.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct buf {
     char *ptr; /* NULL until the first append; not NUL-terminated, see buf_cstr */
     size_t len;
@@ -36,5 +40,9 @@ char *buf_reserve(struct buf *buf, size_t len) MUST_USE;
 void buf_consume(struct buf *buf, size_t len);
 /** The content followed by a NUL that does not count; NULL when there is no memory. */
 const char *buf_cstr(struct buf *buf);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,6 +7,10 @@
 
 #include "base/buf.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** A clock is a pair of functions and their context; clock_real() is the machine's. */
 struct lake_clock {
     int64_t (*wall_ms)(void *ctx);
@@ -34,5 +38,9 @@ enum status time_append_iso(struct buf *out, int64_t wall_ms) MUST_USE;
 enum status time_append_http(struct buf *out, int64_t wall_ms) MUST_USE;
 /** The three HTTP date forms; false when it is none. */
 bool time_parse_http(struct str text, int64_t *wall_ms_out) MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

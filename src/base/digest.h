@@ -6,6 +6,10 @@
 
 #include "base/str.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { SHA256_BYTES = 32, MD5_BYTES = 16, SHA256_HEX = 64, MD5_HEX = 32 };
 
 struct digest; /* a running MD5 or SHA-256 */
@@ -30,5 +34,9 @@ uint32_t crc32c(uint32_t crc, const void *bytes, size_t len);
 uint32_t crc32c_portable(uint32_t crc, const void *bytes, size_t len);
 /** Equal length and content, in time that does not depend on the content. */
 bool digest_equal(struct str a, struct str b);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

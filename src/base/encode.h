@@ -7,6 +7,10 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum status hex_append(struct buf *out, const void *bytes, size_t len) MUST_USE;
 /** Lower or upper case; false when it is no hex or not exactly `len` bytes. */
 bool hex_decode(struct str text, uint8_t *out, size_t len) MUST_USE;
@@ -19,5 +23,9 @@ enum status percent_append(struct buf *out, struct str raw, const char *keep) MU
 /** Decodes %XX; a broken escape is E_INVALID. `plus_is_space` for query strings and forms. Into the arena. */
 enum status percent_decode(struct arena *arena, struct str text, bool plus_is_space, struct str *out,
                            struct err *err) MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,6 +11,10 @@
 #include <stdio.h>
 #include <sys/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** Close *fd unless it is -1, and make it -1. For AUTO(fd_done). */
 void fd_done(int *fd);
 void file_done(FILE **file);
@@ -31,5 +35,9 @@ enum status io_remove_tree(const char *path, struct err *err) MUST_USE;
 enum status io_nonblock(int fd, struct err *err) MUST_USE;
 /** Wait until `fd` is ready for `events` (poll); E_TIMEOUT when the deadline passes first. */
 enum status io_wait(int fd, short events, deadline_ms deadline, struct err *err) MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

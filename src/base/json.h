@@ -10,6 +10,10 @@
 
 #include <yyjson.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { JSON_DEPTH_MAX = 100 };
 
 /**
@@ -75,5 +79,9 @@ void jw_kv_arr(struct json_writer *w, const char *key); /* then jw_arr_end */
 
 /** A JSON string with quotes and escapes, appended. */
 enum status json_append_string(struct buf *out, struct str value) MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,12 +7,18 @@
 
 #include "base/str.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+enum log_field_kind { LOG_FIELD_STR, LOG_FIELD_I64, LOG_FIELD_F64, LOG_FIELD_BOOL };
 
 /** One field of a line; made by the L_* macros below. */
 struct log_field {
     const char *name;
-    enum { LOG_FIELD_STR, LOG_FIELD_I64, LOG_FIELD_F64, LOG_FIELD_BOOL } kind;
+    enum log_field_kind kind;
     struct str str;
     int64_t i64;
     double f64;
@@ -34,5 +40,9 @@ void log_event(enum log_level level, const char *event, const struct log_field *
 #define LOG(level, event, ...)                                                                     \
     log_event((level), (event), (struct log_field[]){ __VA_ARGS__ },                               \
               sizeof((struct log_field[]){ __VA_ARGS__ }) / sizeof(struct log_field))
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -6,6 +6,10 @@
 
 #include "base/str.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct map_entry {
     struct str key; /* owned by the map */
     void *value;
@@ -28,5 +32,9 @@ enum status map_put(struct map *map, struct str key, void *value, void **old_out
 void *map_remove(struct map *map, struct str key);
 /** Iterate: start with *pos = 0; NULL at the end. The map must not change meanwhile. */
 struct map_entry *map_next(const struct map *map, size_t *pos);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** As malloc, calloc, realloc; NULL when there is none (or a test says so). Size 0 gives a valid pointer. */
 void *mem_alloc(size_t size) MUST_USE;
 void *mem_zalloc(size_t size) MUST_USE;
@@ -31,5 +35,9 @@ bool size_add(size_t a, size_t b, size_t *out) MUST_USE;
 void mem_fail_nth(long nth);
 /** Tests: true when the failure set by mem_fail_nth has happened. */
 bool mem_fail_happened(void);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,6 +7,10 @@
 
 #include "base/buf.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct metrics;
 struct metric;
 
@@ -36,5 +40,9 @@ double metric_value(const struct metric *metric);
 void metrics_on_render(struct metrics *metrics, void (*fn)(void *ctx), void *ctx);
 /** Series of one name stand together below one HELP and TYPE line, in order of registration. */
 enum status metrics_render(struct metrics *metrics, struct buf *out) MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -8,6 +8,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct pool;
 
 struct pool_opts {
@@ -25,5 +29,9 @@ enum status pool_submit(struct pool *pool, void (*fn)(void *arg), void *arg, str
 /** Jobs that wait, and jobs that run. */
 size_t pool_queued(struct pool *pool);
 size_t pool_running(struct pool *pool);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

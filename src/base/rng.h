@@ -6,6 +6,10 @@
 
 #include "base/str.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct rng {
     uint64_t s[4];
 };
@@ -23,5 +27,9 @@ enum { UUID_TEXT = 36 };
 /** Version 4, lower case, NUL-terminated. */
 void uuid4(char out[UUID_TEXT + 1]);
 bool uuid_valid(struct str text);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 
 #include "base/buf.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum setting_type { SETTING_STR, SETTING_INT, SETTING_BOOL, SETTING_BYTES, SETTING_LIST };
 
 struct setting_def {
@@ -57,5 +61,9 @@ enum setting_source settings_source(const struct settings *settings, const char 
 enum status settings_print(const struct settings *settings, struct buf *out) MUST_USE;
 /** The reference page in Markdown, from the table alone. */
 enum status settings_reference(const struct setting_def *defs, size_t count, struct buf *out) MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

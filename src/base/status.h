@@ -11,6 +11,10 @@
 #include <stdarg.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define MUST_USE __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 /** `AUTO(fd_done) int fd = -1;` calls fd_done(&fd) when the scope ends. */
@@ -83,5 +87,9 @@ enum status err_no_memory(struct err *err);
             return try_status_;                                                                    \
         }                                                                                          \
     } while (0)
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -11,6 +11,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct str {
     const char *ptr; /* may be NULL when len is 0 */
     size_t len;
@@ -66,5 +70,9 @@ uint64_t str_hash(struct str s, uint64_t seed);
 
 /** Edit distance of two short names (64 bytes at most are looked at), for "did you mean". */
 size_t str_distance(struct str a, struct str b);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

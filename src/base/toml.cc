@@ -1,0 +1,168 @@
+/*
+ * TOML by toml++, flattened into items.
+ *
+ * toml++ keeps tables sorted by key. Items are collected first and sorted by line, so that an
+ * error is about the first wrong line, and elements of arrays of tables come in their order.
+ * The visitor is C and does not throw; everything that toml++ or the standard library throws is
+ * caught in toml_walk.
+ */
+#include "base/toml.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <new>
+#include <string>
+#include <vector>
+
+namespace {
+
+struct item {
+    std::string section;
+    std::string name;
+    std::string text;
+    std::vector<std::string> strings;
+    enum toml_kind kind = TOML_TABLE;
+    bool in_array = false;
+    unsigned line = 0;
+};
+
+using items = std::vector<item>;
+
+void collect_table(const toml::table &table, const std::string &section, bool in_array, items &out);
+
+std::string join(const std::string &section, std::string_view name)
+{
+    return section.empty() ? std::string(name) : section + "." + std::string(name);
+}
+
+bool is_table_array(const toml::array &array)
+{
+    return !array.empty() && array.is_homogeneous(toml::node_type::table);
+}
+
+void fill_array(const toml::array &array, item &out)
+{
+    out.kind = TOML_STRINGS;
+    for (const toml::node &element : array) {
+        const auto *text = element.as_string();
+        if (text == nullptr) {
+            out.kind = TOML_OTHER_ARRAY;
+            return;
+        }
+        out.strings.push_back(text->get());
+    }
+}
+
+void fill_value(const toml::node &node, item &out)
+{
+    if (const auto *text = node.as_string()) {
+        out.kind = TOML_STRING;
+        out.text = text->get();
+    } else if (const auto *number = node.as_integer()) {
+        out.kind = TOML_SCALAR;
+        out.text = std::to_string(number->get());
+    } else if (const auto *flag = node.as_boolean()) {
+        out.kind = TOML_SCALAR;
+        out.text = flag->get() ? "true" : "false";
+    } else if (const auto *array = node.as_array()) {
+        fill_array(*array, out);
+    } else {
+        out.kind = node.is_floating_point() ? TOML_FRACTION : TOML_DATE;
+    }
+}
+
+item table_item(const std::string &section, bool in_array, const toml::node &node)
+{
+    item out;
+    out.section = section;
+    out.in_array = in_array;
+    out.line = node.source().begin.line;
+    return out;
+}
+
+void collect_node(const std::string &section, const toml::key &key, const toml::node &node,
+                  bool in_array, items &out)
+{
+    const toml::array *array = node.as_array();
+    if (node.is_table()) {
+        collect_table(*node.as_table(), join(section, key.str()), false, out);
+    } else if (array != nullptr && is_table_array(*array)) {
+        std::string name = join(section, key.str());
+        for (const toml::node &element : *array) {
+            out.push_back(table_item(name, true, element));
+            collect_table(*element.as_table(), name, true, out);
+        }
+    } else {
+        item value;
+        value.section = section;
+        value.name = key.str();
+        value.in_array = in_array;
+        value.line = key.source().begin.line;
+        fill_value(node, value);
+        out.push_back(std::move(value));
+    }
+}
+
+void collect_table(const toml::table &table, const std::string &section, bool in_array, items &out)
+{
+    if (table.empty() && !in_array && !section.empty()) {
+        out.push_back(table_item(section, false, table));
+    }
+    for (auto &&[key, node] : table) {
+        collect_node(section, key, node, in_array, out);
+    }
+}
+
+enum status visit_item(const item &from, toml_visit *visit, void *ctx, struct err *err)
+{
+    std::vector<struct str> strings;
+    for (const std::string &text : from.strings) {
+        strings.push_back(str_from(text.data(), text.size()));
+    }
+    struct toml_item out = {};
+    out.section = from.section.c_str();
+    out.name = from.kind == TOML_TABLE ? nullptr : from.name.c_str();
+    out.kind = from.kind;
+    out.in_array = from.in_array;
+    out.line = from.line;
+    out.text = str_from(from.text.data(), from.text.size());
+    out.strings = strings.data();
+    out.string_count = strings.size();
+    return visit(ctx, &out, err);
+}
+
+enum status walk(struct str text, const char *path, toml_visit *visit, void *ctx, struct err *err)
+{
+    std::string_view bytes(text.ptr != nullptr ? text.ptr : "", text.len);
+    toml::table root = toml::parse(bytes, std::string_view(path));
+    items all;
+    collect_table(root, "", false, all);
+    std::stable_sort(all.begin(), all.end(),
+                     [](const item &a, const item &b) { return a.line < b.line; });
+    for (const item &one : all) {
+        enum status status = visit_item(one, visit, ctx, err);
+        if (status != OK) {
+            return status;
+        }
+    }
+    return OK;
+}
+
+} // namespace
+
+enum status toml_walk(struct str text, const char *path, toml_visit *visit, void *ctx,
+                      struct err *err)
+{
+    try {
+        return walk(text, path, visit, ctx, err);
+    } catch (const toml::parse_error &fault) {
+        std::string_view what = fault.description();
+        return err_set(err, E_INVALID, "%s:%u: %.*s", path, (unsigned)fault.source().begin.line,
+                       (int)what.size(), what.data());
+    } catch (const std::bad_alloc &) {
+        return err_no_memory(err);
+    } catch (const std::exception &fault) {
+        return err_set(err, E_INTERNAL, "cannot read \"%s\": %s", path, fault.what());
+    }
+}
