@@ -8,9 +8,9 @@
  */
 #include "base/arena.h"
 
-#include "base/mem.h"
-
 #include <stdio.h>
+
+#include "base/mem.h"
 
 enum {
     ARENA_BYTES_MAX_DEFAULT = 64 * 1024 * 1024,
@@ -121,7 +121,8 @@ static struct arena_block *add_block(struct arena *arena, size_t size)
     if (!size_add(size, sizeof(struct arena_block), &needed) || needed > left) {
         return NULL;
     }
-    size_t total = arena->head == NULL ? BLOCK_BYTES_MIN : 2 * (sizeof(*arena->head) + arena->head->size);
+    size_t total = arena->head == NULL ? BLOCK_BYTES_MIN
+                                       : 2 * (sizeof(*arena->head) + arena->head->size);
     total = total > BLOCK_BYTES_MAX ? BLOCK_BYTES_MAX : total;
     total = total > left ? left : total;
     total = total < needed ? needed : total;

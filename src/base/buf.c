@@ -4,9 +4,9 @@
  */
 #include "base/buf.h"
 
-#include "base/mem.h"
-
 #include <stdio.h>
+
+#include "base/mem.h"
 
 enum { CAP_MIN = 64 };
 static const size_t bytes_max_default = (size_t)1 << 30;

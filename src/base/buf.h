@@ -34,7 +34,10 @@ enum status buf_append(struct buf *buf, struct str s) MUST_USE;
 enum status buf_append_bytes(struct buf *buf, const void *ptr, size_t len) MUST_USE;
 enum status buf_append_char(struct buf *buf, char c) MUST_USE;
 enum status buf_printf(struct buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_USE;
-/** Room for `len` more bytes; returns where they go, NULL on failure. Then buf->len += what was written. */
+/**
+ * Room for `len` more bytes; returns where they go, NULL on failure. Then buf->len += what was
+ * written.
+ */
 char *buf_reserve(struct buf *buf, size_t len) MUST_USE;
 /** Drop `len` bytes from the front. */
 void buf_consume(struct buf *buf, size_t len);

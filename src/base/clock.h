@@ -25,7 +25,9 @@ int64_t clock_mono_ms(const struct lake_clock *clock);
 int64_t clock_now_us(void);
 
 /** A point in the machine's monotonic time, ms; DEADLINE_NEVER waits for ever. */
-typedef int64_t deadline_ms; /* a plain number of ms; the one typedef, so that a timeout is never taken for a deadline */
+typedef int64_t
+    /* a plain number of ms; the one typedef, so that a timeout is never taken for a deadline */
+    deadline_ms;
 #define DEADLINE_NEVER INT64_MAX
 deadline_ms deadline_in(int64_t timeout_ms);
 /** What is left, never negative; INT_MAX-like for never, made for poll(): -1 when never. */

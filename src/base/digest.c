@@ -9,13 +9,13 @@
  */
 #include "base/digest.h"
 
-#include "base/mem.h"
-
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "base/mem.h"
 
 enum { SHA256_BLOCK_BYTES = 64, LANE_BYTES = 1024 /* chosen: three lanes fit the L1 cache */ };
 

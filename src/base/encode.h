@@ -20,9 +20,12 @@ enum status base64_decode(struct str text, struct buf *out) MUST_USE;
 
 /** Unreserved characters of RFC 3986 and those in `keep` stay; the rest becomes %XX. */
 enum status percent_append(struct buf *out, struct str raw, const char *keep) MUST_USE;
-/** Decodes %XX; a broken escape is E_INVALID. `plus_is_space` for query strings and forms. Into the arena. */
-enum status percent_decode(struct arena *arena, struct str text, bool plus_is_space, struct str *out,
-                           struct err *err) MUST_USE;
+/**
+ * Decodes %XX; a broken escape is E_INVALID. `plus_is_space` for query strings and forms. Into the
+ * arena.
+ */
+enum status percent_decode(struct arena *arena, struct str text, bool plus_is_space,
+                           struct str *out, struct err *err) MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -4,14 +4,14 @@
  */
 #include "base/io.h"
 
-#include "base/mem.h"
-
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/mem.h"
 
 enum { READ_CHUNK_BYTES = 64 * 1024, TREE_DEPTH_MAX = 128 };
 

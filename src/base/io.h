@@ -5,11 +5,11 @@
 #ifndef BASE_IO_H
 #define BASE_IO_H
 
-#include "base/buf.h"
-#include "base/clock.h"
-
 #include <stdio.h>
 #include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -21,10 +21,12 @@ void file_done(FILE **file);
 
 /** All of it or an error; a short file is E_CORRUPT for read_full. */
 enum status io_write_full(int fd, const void *ptr, size_t len, struct err *err) MUST_USE;
-enum status io_pwrite_full(int fd, const void *ptr, size_t len, uint64_t offset, struct err *err) MUST_USE;
+enum status io_pwrite_full(int fd, const void *ptr, size_t len, uint64_t offset,
+                           struct err *err) MUST_USE;
 enum status io_read_full(int fd, void *ptr, size_t len, struct err *err) MUST_USE;
 /** Up to `len` bytes; *got_out < len only at the end of the file. */
-enum status io_pread(int fd, void *ptr, size_t len, uint64_t offset, size_t *got_out, struct err *err) MUST_USE;
+enum status io_pread(int fd, void *ptr, size_t len, uint64_t offset, size_t *got_out,
+                     struct err *err) MUST_USE;
 /** A whole small file appended to `out`. */
 enum status io_read_file(const char *path, struct buf *out, struct err *err) MUST_USE;
 /** mkdir -p, mode 0755; parents are made durable too when `durable`. */

@@ -7,9 +7,9 @@
  */
 #include "base/json.h"
 
-#include "base/mem.h"
-
 #include <math.h>
+
+#include "base/mem.h"
 
 static void *alc_malloc(void *ctx, size_t size);
 static void *alc_realloc(void *ctx, void *ptr, size_t old_size, size_t size);
@@ -519,7 +519,8 @@ static void put_val(struct json_writer *w, const yyjson_val *value, const yyjson
     }
     size_t len;
     yyjson_write_err fault;
-    char *text = yyjson_val_write_opts(value, YYJSON_WRITE_ALLOW_INVALID_UNICODE, alc, &len, &fault);
+    char *text = yyjson_val_write_opts(value, YYJSON_WRITE_ALLOW_INVALID_UNICODE, alc, &len,
+                                       &fault);
     if (text == NULL) {
         put(w, fault.code == YYJSON_WRITE_ERROR_MEMORY_ALLOCATION ? E_NO_MEMORY : E_INTERNAL);
         return;

@@ -5,10 +5,10 @@
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
+#include <yyjson.h>
+
 #include "base/arena.h"
 #include "base/buf.h"
-
-#include <yyjson.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,20 +26,28 @@ enum status json_parse(struct str text, yyjson_doc **out, struct err *err) MUST_
 void json_doc_done(yyjson_doc **doc); /* for AUTO() */
 void json_mut_doc_done(yyjson_mut_doc **doc);
 
-/* Fields of an object, each with a clear error that names the field. A `required` field that is missing is
- * E_INVALID; an optional one leaves *out as it was. null counts as missing. Strings borrow from the document. */
+/* Fields of an object, each with a clear error that names the field. A required field that is
+ * missing is E_INVALID; an optional one leaves *out as it was. null counts as missing. Strings
+ * borrow from the document. */
 enum json_need { JSON_OPTIONAL, JSON_REQUIRED };
-enum status json_get_str(yyjson_val *obj, const char *name, enum json_need need, struct str *out, struct err *err) MUST_USE;
-enum status json_get_i64(yyjson_val *obj, const char *name, enum json_need need, int64_t *out, struct err *err) MUST_USE;
-enum status json_get_u64(yyjson_val *obj, const char *name, enum json_need need, uint64_t *out, struct err *err) MUST_USE;
-enum status json_get_double(yyjson_val *obj, const char *name, enum json_need need, double *out, struct err *err) MUST_USE;
-enum status json_get_bool(yyjson_val *obj, const char *name, enum json_need need, bool *out, struct err *err) MUST_USE;
-enum status json_get_obj(yyjson_val *obj, const char *name, enum json_need need, yyjson_val **out, struct err *err) MUST_USE;
-enum status json_get_arr(yyjson_val *obj, const char *name, enum json_need need, yyjson_val **out, struct err *err) MUST_USE;
+enum status json_get_str(yyjson_val *obj, const char *name, enum json_need need, struct str *out,
+                         struct err *err) MUST_USE;
+enum status json_get_i64(yyjson_val *obj, const char *name, enum json_need need, int64_t *out,
+                         struct err *err) MUST_USE;
+enum status json_get_u64(yyjson_val *obj, const char *name, enum json_need need, uint64_t *out,
+                         struct err *err) MUST_USE;
+enum status json_get_double(yyjson_val *obj, const char *name, enum json_need need, double *out,
+                            struct err *err) MUST_USE;
+enum status json_get_bool(yyjson_val *obj, const char *name, enum json_need need, bool *out,
+                          struct err *err) MUST_USE;
+enum status json_get_obj(yyjson_val *obj, const char *name, enum json_need need, yyjson_val **out,
+                         struct err *err) MUST_USE;
+enum status json_get_arr(yyjson_val *obj, const char *name, enum json_need need, yyjson_val **out,
+                         struct err *err) MUST_USE;
 
 /**
- * The writer: begins and ends must pair; commas and quotes are its work. The first failure sticks and is
- * returned by json_writer_end, so that the calls between need no checks.
+ * The writer: begins and ends must pair; commas and quotes are its work. The first failure sticks
+ * and is returned by json_writer_end, so that the calls between need no checks.
  */
 struct json_writer {
     struct buf *out;

@@ -7,12 +7,12 @@
  */
 #include "base/log.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/io.h"
 #include "base/json.h"
-
-#include <errno.h>
-#include <unistd.h>
 
 enum {
     VALUE_BYTES_MAX = 4 * 1024,  /* chosen: long enough for a SQL error, short enough for a log */

@@ -35,7 +35,8 @@ void log_setup(enum log_level level, const char *service);
 bool log_level_parse(struct str text, enum log_level *out) MUST_USE;
 bool log_enabled(enum log_level level);
 /** `event` is a fixed name in snake_case. */
-void log_event(enum log_level level, const char *event, const struct log_field *fields, size_t count);
+void log_event(enum log_level level, const char *event, const struct log_field *fields,
+               size_t count);
 /** LOG(LOG_INFO, "listening", L_CSTR("address", a)) */
 #define LOG(level, event, ...)                                                                     \
     log_event((level), (event), (struct log_field[]){ __VA_ARGS__ },                               \

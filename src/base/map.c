@@ -7,10 +7,10 @@
  */
 #include "base/map.h"
 
+#include <pthread.h>
+
 #include "base/mem.h"
 #include "base/rng.h"
-
-#include <pthread.h>
 
 enum { CAP_MIN = 8 };
 

@@ -26,7 +26,10 @@ void map_init(struct map *map);
 /** Keys are freed, values are the caller's. */
 void map_done(struct map *map);
 void *map_get(const struct map *map, struct str key);
-/** Sets or replaces; the old value, if any, goes to `*old_out` (may be NULL). E_NO_MEMORY leaves the map as it was. */
+/**
+ * Sets or replaces; the old value, if any, goes to `*old_out` (may be NULL). E_NO_MEMORY leaves
+ * the map as it was.
+ */
 enum status map_put(struct map *map, struct str key, void *value, void **old_out) MUST_USE;
 /** Removes and returns the value, NULL when it was not there. */
 void *map_remove(struct map *map, struct str key);

@@ -5,16 +5,19 @@
 #ifndef BASE_MEM_H
 #define BASE_MEM_H
 
-#include "base/status.h"
-
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "base/status.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/** As malloc, calloc, realloc; NULL when there is none (or a test says so). Size 0 gives a valid pointer. */
+/**
+ * As malloc, calloc, realloc; NULL when there is none (or a test says so). Size 0 gives a valid
+ * pointer.
+ */
 void *mem_alloc(size_t size) MUST_USE;
 void *mem_zalloc(size_t size) MUST_USE;
 void *mem_realloc(void *ptr, size_t size) MUST_USE;
@@ -31,7 +34,10 @@ char *xstrdup(const char *text) MUST_USE;
 bool size_mul(size_t a, size_t b, size_t *out) MUST_USE;
 bool size_add(size_t a, size_t b, size_t *out) MUST_USE;
 
-/** Tests: let the `nth` allocation from now on in this thread fail (0 = the next), once; -1 switches it off. */
+/**
+ * Tests: let the `nth` allocation from now on in this thread fail (0 = the next), once; -1
+ * switches it off.
+ */
 void mem_fail_nth(long nth);
 /** Tests: true when the failure set by mem_fail_nth has happened. */
 bool mem_fail_happened(void);

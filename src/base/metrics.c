@@ -12,13 +12,13 @@
  */
 #include "base/metrics.h"
 
-#include "base/map.h"
-#include "base/mem.h"
-
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+
+#include "base/map.h"
+#include "base/mem.h"
 
 /* Upper bounds in seconds; chosen: cached answers take about 1 ms, a query may take a minute. */
 static const double bucket_bounds[] = { 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
@@ -58,8 +58,8 @@ struct metrics {
     struct hook *hooks;   /* guarded by lock; only added in front */
 };
 
-static struct metric *find_or_make(struct metrics *metrics, enum metric_kind kind,
-                                   const char *name, const char *labels, const char *help);
+static struct metric *find_or_make(struct metrics *metrics, enum metric_kind kind, const char *name,
+                                   const char *labels, const char *help);
 static struct family *get_family(struct metrics *metrics, enum metric_kind kind, const char *name,
                                  const char *help);
 static struct metric *make_metric(enum metric_kind kind, const char *labels);
@@ -206,8 +206,8 @@ enum status metrics_render(struct metrics *metrics, struct buf *out)
 /* ---- registering ---- */
 
 /** Called with the lock. */
-static struct metric *find_or_make(struct metrics *metrics, enum metric_kind kind,
-                                   const char *name, const char *labels, const char *help)
+static struct metric *find_or_make(struct metrics *metrics, enum metric_kind kind, const char *name,
+                                   const char *labels, const char *help)
 {
     AUTO(buf_done) struct buf key;
     buf_init(&key, 0);
@@ -383,8 +383,7 @@ static enum status append_sample(struct buf *out, const char *name, const char *
                                  const char *labels, double value)
 {
     bool braces = labels[0] != '\0';
-    TRY(buf_printf(out, "%s%s%s%s%s ", name, suffix, braces ? "{" : "", labels,
-                   braces ? "}" : ""));
+    TRY(buf_printf(out, "%s%s%s%s%s ", name, suffix, braces ? "{" : "", labels, braces ? "}" : ""));
     TRY(append_number(out, value));
     return buf_append_char(out, '\n');
 }

@@ -22,7 +22,8 @@ struct metrics *metrics_new(void) MUST_USE;
 void metrics_free(struct metrics *metrics);
 
 /**
- * Find or make the series `name{labels}`. `labels` is ready-made text such as `route="/sql",method="POST"` or "".
+ * Find or make the series `name{labels}`. `labels` is ready-made text such as
+ * `route="/sql",method="POST"` or "".
  * Histograms use fixed latency buckets from 0.5 ms to 60 s, observed in seconds.
  *
  * Returns  NULL only without memory or past METRICS_SERIES_MAX; every function below accepts NULL

@@ -6,13 +6,13 @@
  */
 #include "base/pool.h"
 
-#include "base/mem.h"
-
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/prctl.h>
+
+#include "base/mem.h"
 
 enum {
     THREADS_DEFAULT = 4,

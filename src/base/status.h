@@ -58,9 +58,11 @@ enum status {
 enum { ERR_MESSAGE_MAX = 1024 };
 
 struct err {
-    enum status kind;          /* OK when nothing was written */
-    unsigned retry_after_s;    /* 0: no advice */
-    char msg[ERR_MESSAGE_MAX]; /* lower case, no full stop, NUL-terminated, always valid UTF-8 when inputs are */
+    enum status kind;       /* OK when nothing was written */
+    unsigned retry_after_s; /* 0: no advice */
+    char msg
+        /* lower case, no full stop, NUL-terminated, always valid UTF-8 when inputs are */
+        [ERR_MESSAGE_MAX];
 };
 
 /** The kind in lower case without `E_`, as it stands in JSON errors: "not_found". */
@@ -73,9 +75,15 @@ enum status status_from_name(const char *name);
  * A message that does not fit is cut at a UTF-8 boundary and ends in "...".
  */
 enum status err_set(struct err *err, enum status kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/** err_set with `: <strerror>` added; kind from errno: ENOSPC, EDQUOT, EFBIG are E_DISK_FULL, ENOMEM E_NO_MEMORY, ENOENT E_NOT_FOUND, EACCES and EPERM E_DENIED, else E_INTERNAL. */
+/**
+ * err_set with `: <strerror>` added; kind from errno: ENOSPC, EDQUOT, EFBIG are E_DISK_FULL,
+ * ENOMEM E_NO_MEMORY, ENOENT E_NOT_FOUND, EACCES and EPERM E_DENIED, else E_INTERNAL.
+ */
 enum status err_errno(struct err *err, int errno_value, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/** Put `fmt: ` in front of the message that is there; returns err->kind (E_INTERNAL when err is NULL). */
+/**
+ * Put `fmt: ` in front of the message that is there; returns err->kind (E_INTERNAL when err is
+ * NULL).
+ */
 enum status err_context(struct err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /** E_NO_MEMORY with the usual message. */
 enum status err_no_memory(struct err *err);

@@ -166,7 +166,8 @@ bool str_to_i64(struct str s, int64_t *out)
 
 bool str_to_double(struct str s, double *out)
 {
-    char text[512]; /* chosen: more digits than any double needs, even written out without exponent */
+    char text
+        [512]; /* chosen: more digits than any double needs, even written out without exponent */
     if (s.len >= sizeof(text) || !is_number_text(s)) {
         return false;
     }

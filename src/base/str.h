@@ -4,12 +4,12 @@
 #ifndef BASE_STR_H
 #define BASE_STR_H
 
-#include "base/status.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+
+#include "base/status.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -51,7 +51,8 @@ struct str str_take(struct str s, size_t len);
 /** Without ASCII white space at both ends. */
 struct str str_trim(struct str s);
 /**
- * Cut at the first `sep`: returns what stands before it and moves `*rest` behind it. At the end `*rest` becomes
+ * Cut at the first `sep`: returns what stands before it and moves `*rest` behind it. At the end
+ * `*rest` becomes
  * {NULL, 0}; loop with `while (rest.ptr != NULL)`.
  */
 struct str str_split(struct str *rest, char sep);

@@ -8,11 +8,10 @@
  */
 #include "base/toml.h"
 
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <new>
 #include <string>
+#include <toml++/toml.h>
 #include <vector>
 
 namespace {

@@ -12,11 +12,11 @@ extern "C" {
 #endif
 
 enum toml_kind {
-    TOML_TABLE,      /* an empty table, or one element of an array of tables beginning */
-    TOML_STRING,     /* `text` is its content */
-    TOML_SCALAR,     /* a whole number or a boolean; `text` as TOML writes it */
-    TOML_FRACTION,   /* a floating point number */
-    TOML_STRINGS,    /* an array of strings */
+    TOML_TABLE,    /* an empty table, or one element of an array of tables beginning */
+    TOML_STRING,   /* `text` is its content */
+    TOML_SCALAR,   /* a whole number or a boolean; `text` as TOML writes it */
+    TOML_FRACTION, /* a floating point number */
+    TOML_STRINGS,  /* an array of strings */
     TOML_OTHER_ARRAY,
     TOML_DATE,
 };
