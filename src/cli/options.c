@@ -1,0 +1,82 @@
+/*
+ * Options of the client commands, and messages about their use.
+ */
+#include <stdio.h>
+
+#include "cli/cli_priv.h"
+
+int cli_usage(const char *command, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    fprintf(stderr, "lakehouse %s: ", command);
+    vfprintf(stderr, fmt, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+    return 2;
+}
+
+static const struct cli_option *find(const struct cli_option *options, size_t count, struct str name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (str_eq(name, str_of(options[i].name))) {
+            return &options[i];
+        }
+    }
+    return NULL;
+}
+
+static bool unknown(const char *command, const struct cli_option *options, size_t count, struct str name)
+{
+    const char *best = NULL;
+    size_t best_distance = 4; /* three letters off is still a typing error */
+    for (size_t i = 0; i < count; i++) {
+        size_t distance = str_distance(name, str_of(options[i].name));
+        if (distance < best_distance) {
+            best_distance = distance;
+            best = options[i].name;
+        }
+    }
+    cli_usage(command, "unknown option \"--%.*s\"%s%s%s", STR_ARG(name), best ? ", did you mean \"--" : "", best ? best : "",
+              best ? "\"?" : "");
+    return false;
+}
+
+bool cli_options(const char *command, const struct cli_option *options, size_t count, int *argc_io, char **argv)
+{
+    int kept = 0;
+    bool ended = false;
+    for (int i = 0; i < *argc_io; i++) {
+        char *word = argv[i];
+        if (ended || word[0] != '-' || word[1] == '\0') {
+            argv[kept++] = word;
+            continue;
+        }
+        if (strcmp(word, "--") == 0) {
+            ended = true;
+            continue;
+        }
+        struct str value = str_of(word + 1 + (word[1] == '-'));
+        struct str name = str_split(&value, '=');
+        const struct cli_option *option = find(options, count, name);
+        if (option == NULL) {
+            return unknown(command, options, count, name);
+        }
+        if (option->flag != NULL) {
+            if (value.ptr != NULL) {
+                cli_usage(command, "\"--%s\" takes no value", option->name);
+                return false;
+            }
+            *option->flag = true;
+        } else if (value.ptr != NULL) {
+            *option->value = value.ptr;
+        } else if (i + 1 < *argc_io) {
+            *option->value = argv[++i];
+        } else {
+            cli_usage(command, "\"--%s\" wants a value", option->name);
+            return false;
+        }
+    }
+    *argc_io = kept;
+    return true;
+}

@@ -1,0 +1,48 @@
+/*
+ * The objects that services are built from, opened on first need by whoever needs them and closed in the reverse order. One struct for all services:
+ * `serve` opens everything over the local drivers, a service alone only what it uses, over the http drivers.
+ */
+#ifndef CMD_PARTS_H
+#define CMD_PARTS_H
+
+#include "api/api_catalog.h"
+#include "api/api_ingest.h"
+#include "api/api_sql.h"
+#include "api/api_storage.h"
+#include "base/settings.h"
+#include "catalog/catalog.h"
+#include "engine/engine.h"
+#include "gateway/gateway.h"
+#include "http/server.h"
+#include "ingest/ingest.h"
+#include "query/query.h"
+#include "store/store.h"
+
+enum { SECRET_MAX = 256 };
+
+struct parts {
+    const struct settings *settings;
+    struct metrics *metrics;
+    const char *service;          /* "serve" or the service's name */
+    char secret[SECRET_MAX + 1];  /* the services' token; empty until known */
+    struct store *store;
+    struct catalog *catalog;
+    struct engine_pool *query_engines, *ingest_engines;
+    struct query_service *query;
+    struct ingest *ingest;
+    struct api_storage *api_storage;
+    struct api_catalog *api_catalog;
+    struct api_sql *api_sql;
+    struct api_ingest *api_ingest;
+    struct gateway *gateway;
+    struct http_server *server;
+};
+
+/** Build what `service` ("serve", "gateway", "storaged", ...) needs and mount its routes; nothing listens yet. */
+enum status parts_open(struct parts *parts, const char *service, const struct settings *settings, struct err *err) MUST_USE;
+/** Stop the server, then close everything. A half-built struct is fine. */
+void parts_close(struct parts *parts);
+/** For /ready: OK when everything below would work now. */
+enum status parts_ready(void *parts, struct err *err) MUST_USE;
+
+#endif

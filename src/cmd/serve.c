@@ -1,0 +1,99 @@
+/*
+ * A running service: settings, parts, the socket, and then waiting for a signal.
+ *
+ * SIGTERM and SIGINT are blocked in every thread and taken here by sigwait: the first stops the service in order (bounded by drain_seconds), a
+ * second one ends the process at once.
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cmd/cmd.h"
+#include "cmd/options.h"
+#include "cmd/parts.h"
+#include "cmd/version.h"
+
+static void stop_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+}
+
+/** Waits for the second signal while the first is being obeyed. */
+static void *second_signal(void *arg)
+{
+    (void)arg;
+    sigset_t set;
+    int signal_number;
+    stop_signals(&set);
+    sigwait(&set, &signal_number);
+    _exit(1);
+}
+
+static void wait_for_stop(void)
+{
+    sigset_t set;
+    int signal_number = 0;
+    stop_signals(&set);
+    while (sigwait(&set, &signal_number) != 0) {
+    }
+    LOG(LOG_INFO, "stopping", L_I64("signal", signal_number));
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, second_signal, NULL) == 0) {
+        pthread_detach(thread);
+    }
+}
+
+/** One clear line for people, and the exit code for what was set up wrongly. */
+static int refuse(const char *service, const struct err *err)
+{
+    fprintf(stderr, "%s: %s\n", service, err->msg);
+    return 2;
+}
+
+static int run(const char *service, const struct settings *settings)
+{
+    struct err err = { 0 };
+    struct parts parts = { 0 };
+    if (parts_open(&parts, service, settings, &err) != OK || http_server_start(parts.server, &err) != OK) {
+        parts_close(&parts);
+        return refuse(service, &err);
+    }
+    LOG(LOG_INFO, "listening", L_CSTR("service", strcmp(service, "serve") == 0 ? "gateway" : service),
+        L_CSTR("address", http_server_address(parts.server)), L_CSTR("version", LAKEHOUSE_VERSION));
+    wait_for_stop();
+    parts_close(&parts);
+    LOG(LOG_INFO, "stopped");
+    return 0;
+}
+
+int cmd_serve(const char *service, int argc, char **argv)
+{
+    struct err err = { 0 };
+    struct settings *settings = NULL;
+    sigset_t set;
+    stop_signals(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    if (options_load(&argc, argv, &settings, &err) != OK) {
+        return refuse(service, &err);
+    }
+    enum log_level level = LOG_INFO;
+    if (argc > 0) {
+        err_set(&err, E_INVALID, "unexpected \"%s\" (options start with --; see lakehouse %s --help)", argv[0], service);
+    } else if (!log_level_parse(str_of(settings_str(settings, "log", "level")), &level)) {
+        err_set(&err, E_INVALID, "log.level = \"%s\": it is debug, info, warn or error", settings_str(settings, "log", "level"));
+    }
+    int code = 2;
+    if (err.kind == OK) {
+        log_setup(level, strcmp(service, "serve") == 0 ? "gateway" : service);
+        code = run(service, settings);
+    } else {
+        refuse(service, &err);
+    }
+    settings_free(settings);
+    return code;
+}

@@ -1,0 +1,488 @@
+/*
+ * Upstream connections of the gateway, in steps: connect, send, read the head, read the body. Nothing here blocks.
+ *
+ *   upstream_call_new --> [connect] --> send ... --> recv_head --> recv ... --> free (the connection is kept when the exchange is whole)
+ *
+ * Bytes to send are kept in `out` until the socket takes them; bytes read are parsed at once (answer_parser.h), head fields into the caller's arena and body
+ * bytes into `body`, which is emptied before the socket is read again: both buffers stay bounded by one piece.
+ */
+#include "http/upstream.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/mem.h"
+#include "http/answer_parser.h"
+
+enum {
+    READ_BYTES = 64 * 1024, /* chosen, not measured */
+    HEAD_BYTES_MAX = 256 * 1024,
+    OUT_BYTES_MAX = 1024 * 1024, /* a head and one piece of 256 KiB with its framing */
+};
+
+struct upstream {
+    struct upstream_opts opts;
+    char *service;
+    pthread_mutex_t lock;
+    int *kept; /* guarded by lock: idle connections, newest last */
+    size_t kept_count;
+};
+
+struct upstream_call {
+    struct upstream *upstream;
+    int fd;
+    bool reused;     /* came from the kept ones */
+    bool safe;       /* may be sent again */
+    bool chunked;
+    bool connecting;
+    bool finished_sending;
+    bool head_done, keep_alive, got_bytes, eof;
+    deadline_ms deadline;
+    struct buf head; /* for sending again */
+    struct buf out;  /* not sent yet */
+    struct buf body; /* parsed, not taken yet */
+    char *in;        /* READ_BYTES */
+    bool extra;      /* bytes came behind the answer: the connection is not kept */
+    struct answer_parser *parser;
+    int status;
+    struct arena *arena;
+    struct http_headers headers; /* of the answer, all of them */
+};
+
+enum status upstream_new(const struct upstream_opts *opts, struct upstream **out, struct err *err)
+{
+    if (opts->url.tls) {
+        return err_set(err, E_INVALID, "an https upstream is not supported for \"%s\"", opts->service);
+    }
+    struct upstream *upstream = mem_zalloc(sizeof(*upstream));
+    if (upstream == NULL) {
+        return err_no_memory(err);
+    }
+    upstream->opts = *opts;
+    upstream->opts.kept_max = opts->kept_max ? opts->kept_max : 64;
+    upstream->opts.connect_timeout_ms = opts->connect_timeout_ms ? opts->connect_timeout_ms : 2000;
+    upstream->opts.head_timeout_ms = opts->head_timeout_ms ? opts->head_timeout_ms : 310000;
+    upstream->opts.idle_timeout_ms = opts->idle_timeout_ms ? opts->idle_timeout_ms : 60000;
+    upstream->service = mem_strndup(opts->service, strlen(opts->service));
+    upstream->kept = mem_alloc(upstream->opts.kept_max * sizeof(int));
+    pthread_mutex_init(&upstream->lock, NULL);
+    if (upstream->service == NULL || upstream->kept == NULL) {
+        upstream_free(upstream);
+        return err_no_memory(err);
+    }
+    *out = upstream;
+    return OK;
+}
+
+void upstream_free(struct upstream *upstream)
+{
+    if (upstream == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < upstream->kept_count; i++) {
+        close(upstream->kept[i]);
+    }
+    pthread_mutex_destroy(&upstream->lock);
+    mem_free(upstream->kept);
+    mem_free(upstream->service);
+    mem_free(upstream);
+}
+
+/* --- connections --- */
+
+/** A kept connection that the other side has not closed; -1 when there is none. */
+static int take_kept(struct upstream *upstream)
+{
+    for (;;) {
+        pthread_mutex_lock(&upstream->lock);
+        int fd = upstream->kept_count > 0 ? upstream->kept[--upstream->kept_count] : -1;
+        pthread_mutex_unlock(&upstream->lock);
+        if (fd == -1) {
+            return -1;
+        }
+        char byte;
+        ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            return fd;
+        }
+        close(fd); /* closed by the other side, or bytes that nobody asked for */
+    }
+}
+
+static void give_back(struct upstream *upstream, int fd)
+{
+    pthread_mutex_lock(&upstream->lock);
+    bool kept = upstream->kept_count < upstream->opts.kept_max;
+    if (kept) {
+        upstream->kept[upstream->kept_count++] = fd;
+    }
+    pthread_mutex_unlock(&upstream->lock);
+    if (!kept) {
+        close(fd);
+    }
+}
+
+static enum status unreachable(const struct upstream *upstream, const char *why, struct err *err)
+{
+    return err_set(err, E_UPSTREAM, "%s at %s:%u cannot be reached: %s", upstream->service,
+                   upstream->opts.url.address.host, upstream->opts.url.address.port, why);
+}
+
+/** Start a connection; it is complete when the socket is writable. */
+static enum status connect_start(struct upstream_call *call, struct err *err)
+{
+    const struct http_address *address = &call->upstream->opts.url.address;
+    char port[8];
+    snprintf(port, sizeof(port), "%u", address->port);
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
+    struct addrinfo *list = NULL;
+    int failed = getaddrinfo(address->host, port, &hints, &list);
+    if (failed != 0) {
+        return unreachable(call->upstream, gai_strerror(failed), err);
+    }
+    int problem = ECONNREFUSED;
+    for (struct addrinfo *at = list; at != NULL && call->fd == -1; at = at->ai_next) {
+        int fd = socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, at->ai_protocol);
+        if (fd == -1) {
+            problem = errno;
+            continue;
+        }
+        if (connect(fd, at->ai_addr, at->ai_addrlen) == 0 || errno == EINPROGRESS) {
+            int on = 1;
+            (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+            call->fd = fd;
+        } else {
+            problem = errno;
+            close(fd);
+        }
+    }
+    freeaddrinfo(list);
+    if (call->fd == -1) {
+        return unreachable(call->upstream, strerror(problem), err);
+    }
+    call->connecting = true;
+    call->reused = false;
+    call->deadline = deadline_in(call->upstream->opts.connect_timeout_ms);
+    return OK;
+}
+
+/* --- parsing --- */
+
+static enum status on_header(void *ctx, struct str name, struct str value)
+{
+    struct upstream_call *call = ctx;
+    return http_headers_add(&call->headers, call->arena, name, value);
+}
+
+static enum status on_head(void *ctx, int status, bool keep_alive)
+{
+    struct upstream_call *call = ctx;
+    call->head_done = true;
+    call->status = status;
+    call->keep_alive = keep_alive;
+    return OK;
+}
+
+static void on_interim(void *ctx)
+{
+    struct upstream_call *call = ctx;
+    call->headers.count = 0; /* 100 and its like: the real head follows */
+}
+
+static enum status on_body(void *ctx, struct str bytes)
+{
+    struct upstream_call *call = ctx;
+    return buf_append(&call->body, bytes);
+}
+
+/* --- a call --- */
+
+enum status upstream_call_new(struct upstream *upstream, struct str head, bool safe, bool chunked_body, struct upstream_call **out,
+                              struct err *err)
+{
+    struct upstream_call *call = mem_zalloc(sizeof(*call));
+    if (call == NULL) {
+        return err_no_memory(err);
+    }
+    call->upstream = upstream;
+    call->fd = -1;
+    call->safe = safe;
+    call->chunked = chunked_body;
+    buf_init(&call->head, HEAD_BYTES_MAX);
+    buf_init(&call->out, OUT_BYTES_MAX);
+    buf_init(&call->body, READ_BYTES);
+    call->in = mem_alloc(READ_BYTES);
+    struct answer_events events = { on_header, on_head, on_interim, on_body, call };
+    call->parser = answer_parser_new(&events, str_starts(head, STR("HEAD ")));
+    enum status status = call->in == NULL || call->parser == NULL ? err_no_memory(err) : OK;
+    if (status == OK && (buf_append(&call->head, head) != OK || buf_append(&call->out, head) != OK)) {
+        status = err_set(err, E_TOO_LARGE, "the head of the request is too large to forward");
+    }
+    if (status == OK) {
+        call->fd = take_kept(upstream);
+        call->reused = call->fd != -1;
+        call->deadline = deadline_in(upstream->opts.idle_timeout_ms);
+        status = call->reused ? OK : connect_start(call, err);
+    }
+    if (status != OK) {
+        upstream_call_free(call);
+        return status;
+    }
+    *out = call;
+    return OK;
+}
+
+void upstream_call_free(struct upstream_call *call)
+{
+    if (call == NULL) {
+        return;
+    }
+    bool whole = call->parser != NULL && answer_parser_done(call->parser) && call->keep_alive && call->finished_sending &&
+                 call->out.len == 0 && !call->extra && !call->eof;
+    if (call->fd != -1 && whole) {
+        give_back(call->upstream, call->fd);
+    } else if (call->fd != -1) {
+        close(call->fd);
+    }
+    buf_done(&call->head);
+    buf_done(&call->out);
+    buf_done(&call->body);
+    answer_parser_free(call->parser);
+    mem_free(call->in);
+    mem_free(call);
+}
+
+int upstream_call_fd(const struct upstream_call *call)
+{
+    return call->fd;
+}
+
+deadline_ms upstream_call_deadline(const struct upstream_call *call)
+{
+    return call->deadline;
+}
+
+static void progress(struct upstream_call *call)
+{
+    call->deadline = deadline_in(call->upstream->opts.idle_timeout_ms);
+}
+
+static enum status late(const struct upstream_call *call, const char *doing, struct err *err)
+{
+    const struct upstream *upstream = call->upstream;
+    if (call->connecting) {
+        return unreachable(upstream, "it did not take the connection in time", err);
+    }
+    return err_set(err, E_TIMEOUT, "%s took too long to %s", upstream->service, doing);
+}
+
+static enum status broken(const struct upstream_call *call, const char *why, struct err *err)
+{
+    return err_set(err, E_UPSTREAM, "%s broke off: %s", call->upstream->service, why);
+}
+
+/** A kept connection died under a request that is safe to repeat and had no answer yet: once more on a fresh one. */
+static enum status send_again(struct upstream_call *call, const char *why, struct err *err)
+{
+    if (!call->reused || !call->safe || call->got_bytes) {
+        return broken(call, why, err);
+    }
+    fd_done(&call->fd);
+    buf_clear(&call->out);
+    call->eof = false;
+    call->headers.count = 0;
+    answer_parser_reset(call->parser);
+    TRY(buf_append(&call->out, buf_str(&call->head)) == OK ? OK : err_no_memory(err));
+    return connect_start(call, err);
+}
+
+static enum status connect_check(struct upstream_call *call, bool *ready_out, struct err *err)
+{
+    struct pollfd poller = { .fd = call->fd, .events = POLLOUT };
+    *ready_out = poll(&poller, 1, 0) == 1;
+    if (!*ready_out) {
+        return deadline_passed(call->deadline) ? late(call, "take the connection", err) : OK;
+    }
+    int problem = 0;
+    socklen_t len = sizeof(problem);
+    if (getsockopt(call->fd, SOL_SOCKET, SO_ERROR, &problem, &len) != 0 || problem != 0) {
+        return unreachable(call->upstream, strerror(problem != 0 ? problem : errno), err);
+    }
+    call->connecting = false;
+    progress(call);
+    return OK;
+}
+
+static bool readable(int fd)
+{
+    struct pollfd poller = { .fd = fd, .events = POLLIN };
+    return poll(&poller, 1, 0) == 1 && (poller.revents & POLLIN) != 0;
+}
+
+/** Send what is in `out`; *state_out says whether it has all left. */
+static enum status flush(struct upstream_call *call, enum upstream_state *state_out, bool *early_out, struct err *err)
+{
+    if (call->connecting) {
+        bool ready;
+        TRY(connect_check(call, &ready, err));
+        if (!ready) {
+            *state_out = UPSTREAM_WANT_WRITE;
+            return OK;
+        }
+    }
+    while (call->out.len > 0) {
+        ssize_t n = send(call->fd, call->out.ptr, call->out.len, MSG_NOSIGNAL);
+        if (n > 0) {
+            buf_consume(&call->out, (size_t)n);
+            progress(call);
+        } else if (n < 0 && errno == EINTR) {
+            continue;
+        } else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            if (readable(call->fd) && !call->reused) {
+                *early_out = true;
+            } else if (deadline_passed(call->deadline)) {
+                return late(call, "take the request", err);
+            }
+            *state_out = UPSTREAM_WANT_WRITE;
+            return OK;
+        } else if (readable(call->fd)) {
+            buf_clear(&call->out); /* it has answered and closed: the answer is still to be read */
+            call->keep_alive = false;
+            *early_out = true;
+        } else {
+            TRY(send_again(call, strerror(errno), err));
+            *state_out = UPSTREAM_WANT_WRITE;
+            return OK;
+        }
+    }
+    *state_out = UPSTREAM_DONE;
+    return OK;
+}
+
+enum status upstream_send(struct upstream_call *call, struct str bytes, bool last, enum upstream_state *state_out, bool *early_out,
+                          struct err *err)
+{
+    *early_out = false;
+    bool frame = call->chunked && bytes.len > 0;
+    bool ok = (!frame || buf_printf(&call->out, "%zx\r\n", bytes.len) == OK) && buf_append(&call->out, bytes) == OK &&
+              (!frame || buf_append(&call->out, STR("\r\n")) == OK);
+    if (ok && last && !call->finished_sending) {
+        ok = !call->chunked || buf_append(&call->out, STR("0\r\n\r\n")) == OK;
+        call->finished_sending = ok;
+    }
+    if (!ok) {
+        return err_no_memory(err);
+    }
+    TRY(flush(call, state_out, early_out, err));
+    if (!*early_out && !last && *state_out == UPSTREAM_DONE && bytes.len > 0 && !call->reused && readable(call->fd)) {
+        *early_out = true;
+    }
+    if (*state_out == UPSTREAM_DONE && last) {
+        call->deadline = deadline_in(call->upstream->opts.head_timeout_ms);
+    }
+    return OK;
+}
+
+/** Read and parse once. *state_out is DONE when something was read (or the end was seen). */
+static enum status read_some(struct upstream_call *call, enum upstream_state *state_out, struct err *err)
+{
+    ssize_t n = recv(call->fd, call->in, READ_BYTES, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+        *state_out = UPSTREAM_WANT_READ;
+        return deadline_passed(call->deadline) ? late(call, "answer", err) : OK;
+    }
+    if (n < 0) {
+        *state_out = UPSTREAM_WANT_WRITE;
+        return send_again(call, strerror(errno), err);
+    }
+    *state_out = UPSTREAM_DONE;
+    if (n == 0) {
+        call->eof = true;
+        if (!call->got_bytes) {
+            *state_out = UPSTREAM_WANT_WRITE;
+            return send_again(call, "it closed the connection without an answer", err);
+        }
+        struct err why = { 0 };
+        return answer_parser_end(call->parser, &why) == OK ? OK : broken(call, why.msg, err);
+    }
+    call->got_bytes = true;
+    progress(call);
+    struct err why = { 0 };
+    size_t used = 0;
+    if (answer_parser_feed(call->parser, str_from(call->in, (size_t)n), &used, &why) != OK) {
+        return broken(call, why.msg, err);
+    }
+    call->extra = used < (size_t)n;
+    return OK;
+}
+
+static int64_t answer_length(const struct upstream_call *call)
+{
+    uint64_t length = 0;
+    struct str text = http_headers_get(&call->headers, STR("Content-Length"));
+    return text.ptr != NULL && str_to_u64(text, &length) ? (int64_t)length : -1;
+}
+
+enum status upstream_recv_head(struct upstream_call *call, struct arena *arena, struct upstream_head *head_out,
+                               enum upstream_state *state_out, struct err *err)
+{
+    call->arena = arena;
+    while (!call->head_done) {
+        if (call->connecting || call->out.len > 0) { /* sent again after a kept connection had died */
+            bool early = false;
+            TRY(flush(call, state_out, &early, err));
+            if (*state_out != UPSTREAM_DONE && !early) {
+                return OK;
+            }
+            call->deadline = deadline_in(call->upstream->opts.head_timeout_ms);
+        }
+        TRY(read_some(call, state_out, err));
+        if (*state_out == UPSTREAM_WANT_READ) {
+            return OK;
+        }
+        if (call->eof && !call->head_done) {
+            return broken(call, "its answer has no whole head", err);
+        }
+    }
+    struct http_headers kept = { 0 };
+    for (size_t i = 0; i < call->headers.count; i++) {
+        const struct http_header *header = &call->headers.items[i];
+        if (!http_header_is_hop(&call->headers, header->name)) {
+            TRY(http_headers_add(&kept, arena, header->name, header->value));
+        }
+    }
+    *head_out = (struct upstream_head){ .status = call->status, .headers = kept,
+                                        .content_length = answer_length(call), .arena = arena };
+    *state_out = UPSTREAM_DONE;
+    return OK;
+}
+
+enum status upstream_recv(struct upstream_call *call, char *ptr, size_t cap, size_t *got_out, enum upstream_state *state_out, struct err *err)
+{
+    *got_out = 0;
+    *state_out = UPSTREAM_DONE;
+    while (call->body.len == 0 && !answer_parser_done(call->parser)) {
+        TRY(read_some(call, state_out, err));
+        if (*state_out == UPSTREAM_WANT_READ) {
+            return OK;
+        }
+        if (call->eof && !answer_parser_done(call->parser) && call->body.len == 0) {
+            return broken(call, "its answer is not whole", err);
+        }
+    }
+    size_t n = call->body.len < cap ? call->body.len : cap;
+    if (n > 0) {
+        memcpy(ptr, call->body.ptr, n);
+        buf_consume(&call->body, n);
+    }
+    *got_out = n;
+    *state_out = UPSTREAM_DONE;
+    return OK;
+}
