@@ -1,0 +1,109 @@
+/*
+ * Which command: by the name the program was started with (links named after the services), else by its first word.
+ */
+#include "cmd/cmd.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "cli/cli.h"
+#include "cmd/options.h"
+#include "cmd/version.h"
+
+static const char *const services[] = { "gateway", "storaged", "catalogd", "ingestd", "queryd" };
+
+static int serve_all(int argc, char **argv)
+{
+    return cmd_serve("serve", argc, argv);
+}
+
+static int version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    printf("lakehouse %s\n", LAKEHOUSE_VERSION);
+    return 0;
+}
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    { "serve", serve_all },       { "ingest", cli_ingest },     { "sql", cli_sql },
+    { "tables", cli_tables },     { "describe", cli_describe }, { "config", cmd_config },
+    { "version", version },       { "--version", version },     { "help", cmd_help },
+    { "--help", cmd_help },       { "-h", cmd_help },           { "reference", cmd_reference },
+};
+
+static const char *service_named(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(services); i++) {
+        if (strcmp(name, services[i]) == 0) {
+            return services[i];
+        }
+    }
+    return NULL;
+}
+
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-help") == 0 || strcmp(argv[i], "-h") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int run_service(const char *service, int argc, char **argv)
+{
+    if (wants_help(argc, argv)) {
+        char *words[] = { (char *)service, NULL };
+        return cmd_help(1, words);
+    }
+    return cmd_serve(service, argc, argv);
+}
+
+static int unknown_command(const char *word)
+{
+    const char *best = NULL;
+    size_t best_distance = 3; /* two letters off is still a typing error */
+    for (size_t i = 0; i < ARRAY_LEN(commands) + ARRAY_LEN(services); i++) {
+        const char *name = i < ARRAY_LEN(commands) ? commands[i].name : services[i - ARRAY_LEN(commands)];
+        size_t distance = str_distance(str_of(word), str_of(name));
+        if (distance < best_distance) {
+            best_distance = distance;
+            best = name;
+        }
+    }
+    fprintf(stderr, "lakehouse: unknown command \"%s\"%s%s%s; lakehouse --help lists them\n", word,
+            best ? ", did you mean \"" : "", best ? best : "", best ? "\"?" : "");
+    return 2;
+}
+
+int cmd_main(int argc, char **argv)
+{
+    struct str path = str_of(argc > 0 ? argv[0] : "lakehouse");
+    size_t slash = str_rfind_char(path, '/');
+    const char *service = service_named(path.ptr + (slash == SIZE_MAX ? 0 : slash + 1));
+    if (service != NULL) {
+        return run_service(service, argc - 1, argv + 1);
+    }
+    if (argc < 2) {
+        char *none[] = { NULL };
+        cmd_help(0, none);
+        return 2;
+    }
+    service = service_named(argv[1]);
+    if (service != NULL) {
+        return run_service(service, argc - 2, argv + 2);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            return commands[i].run == serve_all ? run_service("serve", argc - 2, argv + 2)
+                                                : commands[i].run(argc - 2, argv + 2);
+        }
+    }
+    return unknown_command(argv[1]);
+}
