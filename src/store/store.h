@@ -44,8 +44,9 @@ void store_close(struct store *store);
 /**
  * Write a small object whole.
  *
- * Errors   E_INVALID (key), E_PRECONDITION, E_DISK_FULL, E_UNAVAILABLE (not writing any more: a failed fsync).
- *          E_UPSTREAM and E_TIMEOUT (http driver): the outcome is unknown, read it back
+ * Errors   E_INVALID (key), E_PRECONDITION, E_DISK_FULL, E_UNAVAILABLE (not written: a failed fsync has stopped this store, or
+ *          another process holds the key's lock). E_UPSTREAM and E_TIMEOUT: the outcome is unknown, read it back (http driver: the
+ *          answer was lost; fs driver: the folder's fsync failed after the rename)
  * Returns  *info_out (may be NULL): size, etag and time of what is there now
  */
 enum status store_put(struct store *store, struct str key, struct str bytes, const struct store_cond *cond,
@@ -132,6 +133,7 @@ struct store_fault_hook {
 struct store_fs_opts {
     const char *dir;     /* made if missing */
     bool read_only;
+    bool allow_network;  /* a network file system (NFS, SMB, FUSE, ...) is refused otherwise: its locks and renames promise less */
     const struct lake_clock *clock; /* NULL: the machine's */
     struct store_fault_hook hook;
 };

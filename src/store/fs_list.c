@@ -1,0 +1,459 @@
+/*
+ * Listing in byte order of whole keys. A folder's names, each folder with a slash behind it, sort exactly as the keys
+ * below them do ("a.b" < "a/b" < "a0"), so a walk that takes them in that order needs no other sorting. Odd keys are a
+ * second sorted stream, and the two are merged.
+ *
+ * Memory is bounded by the page: of a folder only the smallest names that can still be on the page are kept; if they
+ * turn out not to be enough, the folder is read again from where they end. No folder stays open between two steps.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "store/fs_priv.h"
+#include "store/list.h"
+
+enum { NAMES_MIN = 64 };
+
+/* --- the smallest of many names --- */
+
+struct name {
+    size_t len;
+    char text[];
+};
+
+/** Collects into twice the room, then sorts and drops the bigger half: no heap, and n log n in all. */
+struct names {
+    struct name **items;
+    size_t count, cap;
+    size_t keep;  /* how many of the smallest are wanted */
+    bool more;    /* something was dropped */
+    bool cut;     /* items[keep - 1] is a limit: nothing above it is wanted */
+    size_t index; /* of the next one to use */
+};
+
+static struct str name_str(const struct name *name)
+{
+    return str_from(name->text, name->len);
+}
+
+static int name_compare(const void *a, const void *b)
+{
+    return str_cmp(name_str(*(struct name *const *)a), name_str(*(struct name *const *)b));
+}
+
+static void names_shrink(struct names *names)
+{
+    qsort(names->items, names->count, sizeof *names->items, name_compare);
+    while (names->count > names->keep) {
+        mem_free(names->items[--names->count]);
+        names->more = true;
+        names->cut = true;
+    }
+}
+
+static void names_clear(struct names *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        mem_free(names->items[i]);
+    }
+    names->count = 0;
+    names->index = 0;
+    names->more = names->cut = false;
+}
+
+static void names_done(struct names *names)
+{
+    names_clear(names);
+    mem_free(names->items);
+    *names = (struct names){ 0 };
+}
+
+static enum status names_room(struct names *names, struct err *err)
+{
+    if (names->count < names->cap) {
+        return OK;
+    }
+    if (names->cap == 2 * names->keep) {
+        names_shrink(names);
+        return OK;
+    }
+    size_t cap = names->cap == 0 ? NAMES_MIN : names->cap * 2;
+    if (cap > 2 * names->keep) {
+        cap = 2 * names->keep;
+    }
+    struct name **items = mem_realloc(names->items, cap * sizeof(struct name *));
+    if (items == NULL) {
+        return err_no_memory(err);
+    }
+    names->items = items;
+    names->cap = cap;
+    return OK;
+}
+
+/** Adds `text`, and a slash when it is a folder. */
+static enum status names_add(struct names *names, struct str text, bool folder, struct err *err)
+{
+    if (names->cut && str_cmp(text, name_str(names->items[names->keep - 1])) > 0) {
+        return OK;
+    }
+    TRY(names_room(names, err));
+    struct name *name = mem_alloc(sizeof *name + text.len + 1);
+    if (name == NULL) {
+        return err_no_memory(err);
+    }
+    memcpy(name->text, text.ptr, text.len);
+    name->len = text.len;
+    if (folder) {
+        name->text[name->len++] = '/';
+    }
+    names->items[names->count++] = name;
+    return OK;
+}
+
+/* --- plain keys: a walk through the folders --- */
+
+struct frame {
+    struct names names;
+    size_t path_len; /* of walk->path, with its slash */
+    bool scanned;
+};
+
+struct walk {
+    struct fs_store *fs;
+    struct str prefix;
+    size_t keep;
+    struct frame *frames;
+    size_t depth, cap;
+    char path[STORE_KEY_MAX + NAME_MAX + 2]; /* of the top frame, then of the name that is looked at */
+    size_t path_len;
+};
+
+static struct str walk_path(const struct walk *walk, size_t len)
+{
+    return str_from(walk->path, len);
+}
+
+static enum status frame_push(struct walk *walk, size_t path_len, struct err *err)
+{
+    if (walk->depth == walk->cap) {
+        size_t cap = walk->cap == 0 ? 8 : walk->cap * 2;
+        struct frame *frames = mem_realloc(walk->frames, cap * sizeof *frames);
+        if (frames == NULL) {
+            return err_no_memory(err);
+        }
+        walk->frames = frames;
+        walk->cap = cap;
+    }
+    walk->frames[walk->depth++] = (struct frame){ .names.keep = walk->keep, .path_len = path_len };
+    return OK;
+}
+
+static void frame_pop(struct walk *walk)
+{
+    names_done(&walk->frames[--walk->depth].names);
+}
+
+/** True when `text` is above or at `bound`, or is a folder in which such keys may lie. */
+static bool reaches(struct str text, struct str bound)
+{
+    bool folder = text.len > 0 && text.ptr[text.len - 1] == '/';
+    return str_cmp(text, bound) >= 0 || (folder && str_starts(bound, text));
+}
+
+/** Both may hold keys of the prefix: one is the start of the other. */
+static bool matches(struct str text, struct str prefix)
+{
+    bool folder = text.len > 0 && text.ptr[text.len - 1] == '/';
+    return str_starts(text, prefix) || (folder && str_starts(prefix, text));
+}
+
+/** Regular file, folder, or neither. */
+static bool entry_kind(int dir_fd, const struct dirent *entry, bool *folder_out)
+{
+    unsigned char type = entry->d_type;
+    if (type == DT_UNKNOWN) {
+        struct stat st;
+        if (fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+            return false;
+        }
+        type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISREG(st.st_mode) ? DT_REG : DT_LNK;
+    }
+    *folder_out = type == DT_DIR;
+    return type == DT_DIR || type == DT_REG;
+}
+
+/** Keep one entry of the top frame's folder if keys that are wanted can come of it. */
+static enum status entry_add(struct walk *walk, struct frame *frame, struct str name, bool folder, struct str bound,
+                             struct str last, struct err *err)
+{
+    size_t len = frame->path_len + name.len;
+    if (len + (folder ? 1 : 0) > STORE_KEY_MAX) {
+        return OK;
+    }
+    memcpy(walk->path + frame->path_len, name.ptr, name.len);
+    walk->path[len] = '/';
+    struct str full = walk_path(walk, len + (folder ? 1 : 0));
+    struct str text = str_from(walk->path + frame->path_len, name.len + (folder ? 1 : 0));
+    if (!reaches(full, bound) || !matches(full, walk->prefix) || (last.ptr != NULL && str_cmp(text, last) <= 0) ||
+        fs_path_reserved(walk_path(walk, len)) || store_key_check(walk_path(walk, len), NULL) != OK ||
+        (!folder && fs_key_is_odd(walk->fs, full))) {
+        return OK;
+    }
+    return names_add(&frame->names, name, folder, err);
+}
+
+static enum status folder_read(struct walk *walk, struct frame *frame, DIR *folder, struct str bound, struct str last,
+                               struct err *err)
+{
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(folder);
+        if (entry == NULL) {
+            return errno == 0 ? OK
+                              : err_errno(err, errno, "folder \"%.*s\"", STR_ARG(walk_path(walk, frame->path_len)));
+        }
+        bool is_folder = false;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            !entry_kind(dirfd(folder), entry, &is_folder)) {
+            continue;
+        }
+        TRY(entry_add(walk, frame, str_of(entry->d_name), is_folder, bound, last, err));
+    }
+}
+
+/** Read the top frame's folder, from `last` (exclusive) on. A folder that has gone is empty. */
+static enum status frame_scan(struct walk *walk, struct frame *frame, struct str bound, struct str last,
+                              struct err *err)
+{
+    int fd = -1;
+    size_t len = frame->path_len > 0 ? frame->path_len - 1 : 0;
+    enum status status = fs_dir_open(walk->fs, walk_path(walk, len), &fd, err);
+    if (status != OK) {
+        return status == E_NOT_FOUND ? OK : status;
+    }
+    DIR *folder = fdopendir(fd);
+    if (folder == NULL) {
+        close(fd);
+        return err_no_memory(err);
+    }
+    status = folder_read(walk, frame, folder, bound, last, err);
+    closedir(folder);
+    if (status == OK) {
+        names_shrink(&frame->names);
+    }
+    return status;
+}
+
+/** Get names into the top frame; *empty_out when it has no more. */
+static enum status frame_fill(struct walk *walk, struct frame *frame, struct str bound, bool *empty_out,
+                              struct err *err)
+{
+    *empty_out = false;
+    if (frame->names.index < frame->names.count) {
+        return OK;
+    }
+    if (frame->scanned && !frame->names.more) {
+        *empty_out = true;
+        return OK;
+    }
+    char text[NAME_MAX + 2];
+    struct str last = { NULL, 0 };
+    if (frame->names.count > 0) {
+        struct str name = name_str(frame->names.items[frame->names.count - 1]);
+        memcpy(text, name.ptr, name.len);
+        last = str_from(text, name.len);
+    }
+    names_clear(&frame->names);
+    frame->scanned = true;
+    TRY(frame_scan(walk, frame, bound, last, err));
+    *empty_out = frame->names.count == 0;
+    return OK;
+}
+
+static enum status walk_seek(struct walk *walk, struct str bound, bool *found_out, struct err *err)
+{
+    *found_out = false;
+    while (walk->depth > 0) {
+        struct frame *frame = &walk->frames[walk->depth - 1];
+        bool empty = frame->path_len > 0 && !reaches(walk_path(walk, frame->path_len), bound);
+        if (!empty) {
+            TRY(frame_fill(walk, frame, bound, &empty, err));
+        }
+        if (empty) {
+            frame_pop(walk);
+            continue;
+        }
+        struct str name = name_str(frame->names.items[frame->names.index]);
+        memcpy(walk->path + frame->path_len, name.ptr, name.len);
+        walk->path_len = frame->path_len + name.len;
+        struct str full = walk_path(walk, walk->path_len);
+        if (!reaches(full, bound)) {
+            frame->names.index++;
+        } else if (name.ptr[name.len - 1] == '/') {
+            frame->names.index++;
+            TRY(frame_push(walk, walk->path_len, err));
+        } else {
+            *found_out = true; /* stays, until a bound passes it */
+            return OK;
+        }
+    }
+    return OK;
+}
+
+/** Start at the deepest folder that the prefix names. */
+static enum status walk_start(struct walk *walk, struct err *err)
+{
+    size_t slash = str_rfind_char(walk->prefix, '/');
+    if (slash == SIZE_MAX) {
+        return frame_push(walk, 0, err);
+    }
+    struct str folder = str_take(walk->prefix, slash);
+    if (store_key_check(folder, NULL) != OK || fs_path_reserved(folder)) {
+        return OK; /* no key starts like that */
+    }
+    memcpy(walk->path, walk->prefix.ptr, slash + 1);
+    return frame_push(walk, slash + 1, err);
+}
+
+static void walk_done(struct walk *walk)
+{
+    while (walk->depth > 0) {
+        frame_pop(walk);
+    }
+    mem_free(walk->frames);
+}
+
+/* --- odd keys --- */
+
+struct odd {
+    struct fs_store *fs;
+    struct str prefix;
+    struct names names;
+    bool scanned;
+};
+
+static enum status odd_entry(struct odd *odd, const char *name, struct str bound, struct str last, struct err *err)
+{
+    AUTO(fd_done) int fd = openat(odd->fs->odd_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    struct fs_record record;
+    if (fd < 0) {
+        return errno == ENOENT || errno == ELOOP ? OK : err_errno(err, errno, "_lake/odd/%s", name);
+    }
+    enum fs_known known = fs_record_load_odd(odd->fs, fd, name, &record);
+    if (known != FS_XATTR && known != FS_SIDE) {
+        return OK;
+    }
+    struct str key = fs_record_key(&record);
+    if (str_cmp(key, bound) < 0 || !str_starts(key, odd->prefix) || (last.ptr != NULL && str_cmp(key, last) <= 0) ||
+        store_key_check(key, NULL) != OK) {
+        return OK;
+    }
+    return names_add(&odd->names, key, false, err);
+}
+
+static enum status odd_scan(struct odd *odd, struct str bound, struct str last, struct err *err)
+{
+    int fd = openat(odd->fs->odd_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+    if (folder == NULL) {
+        enum status status = err_errno(err, errno, "_lake/odd");
+        fd_done(&fd);
+        return status;
+    }
+    enum status status = OK;
+    for (struct dirent *entry = readdir(folder); entry != NULL && status == OK; entry = readdir(folder)) {
+        if (entry->d_name[0] != '.') {
+            status = odd_entry(odd, entry->d_name, bound, last, err);
+        }
+    }
+    closedir(folder);
+    if (status == OK) {
+        names_shrink(&odd->names);
+    }
+    return status;
+}
+
+static enum status odd_seek(struct odd *odd, struct str bound, bool *found_out, struct err *err)
+{
+    struct names *names = &odd->names;
+    *found_out = false;
+    if (odd->fs->odd_fd < 0) {
+        return OK;
+    }
+    for (;;) {
+        while (names->index < names->count && str_cmp(name_str(names->items[names->index]), bound) < 0) {
+            names->index++;
+        }
+        if (names->index < names->count) {
+            *found_out = true;
+            return OK;
+        }
+        if (odd->scanned && !names->more) {
+            return OK;
+        }
+        names_clear(names);
+        odd->scanned = true;
+        TRY(odd_scan(odd, bound, (struct str){ NULL, 0 }, err));
+    }
+}
+
+/* --- both --- */
+
+struct merged {
+    struct walk walk;
+    struct odd odd;
+    struct str key; /* what seek gave last */
+};
+
+static enum status merged_seek(void *ctx, struct str bound, struct str *key_out, bool *found_out, struct err *err)
+{
+    struct merged *merged = ctx;
+    bool plain = false, odd = false;
+    TRY(walk_seek(&merged->walk, bound, &plain, err));
+    TRY(odd_seek(&merged->odd, bound, &odd, err));
+    *found_out = plain || odd;
+    if (plain) {
+        merged->key = walk_path(&merged->walk, merged->walk.path_len);
+    }
+    if (odd) {
+        struct str key = name_str(merged->odd.names.items[merged->odd.names.index]);
+        if (!plain || str_cmp(key, merged->key) < 0) {
+            merged->key = key;
+        }
+    }
+    *key_out = merged->key;
+    return OK;
+}
+
+static enum status merged_info(void *ctx, struct store_info *out, bool *there_out, struct err *err)
+{
+    struct merged *merged = ctx;
+    struct fs_current current;
+    TRY(fs_current_get(merged->walk.fs, merged->key, &current, err));
+    *there_out = current.there;
+    *out = current.info;
+    return OK;
+}
+
+enum status fs_list(struct store *store, const struct store_list_opts *opts, struct arena *arena,
+                    struct store_list *out, struct err *err)
+{
+    struct fs_store *fs = (struct fs_store *)store;
+    size_t keep = opts->limit + 1 > NAMES_MIN ? opts->limit + 1 : NAMES_MIN;
+    struct merged merged = {
+        .walk = { .fs = fs, .prefix = opts->prefix, .keep = keep },
+        .odd = { .fs = fs, .prefix = opts->prefix, .names.keep = keep },
+    };
+    struct list_source source = { .seek = merged_seek, .info = merged_info, .ctx = &merged };
+    enum status status = walk_start(&merged.walk, err);
+    if (status == OK) {
+        status = list_page(&source, opts, arena, out, err);
+    }
+    walk_done(&merged.walk);
+    names_done(&merged.odd.names);
+    return status;
+}

@@ -1,0 +1,106 @@
+/*
+ * Locks of keys: 256 files `_lake/locks/00` to `ff`, a key's file is chosen by its CRC32C. Open-file-description
+ * locks hold among processes and vanish with the holder; they are taken on a description of their own for each use.
+ * Before them a read-write lock of this process is taken, so that threads queue up in memory and only one
+ * of them at a time waits for other processes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store/fs_priv.h"
+
+enum {
+    WAIT_MS_MAX = 30000,
+    PAUSE_US_FIRST = 100,
+    PAUSE_US_MAX = 5000, /* other processes hold a lock for an fsync or two: some ms */
+};
+
+unsigned fs_lock_index(struct str key)
+{
+    return crc32c(0, key.ptr, key.len) % FS_LOCKS;
+}
+
+bool fs_lock_try(int fd, short type)
+{
+    struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
+    return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+}
+
+static bool threads_lock(pthread_rwlock_t *lock, enum fs_lock_mode mode)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += WAIT_MS_MAX / 1000;
+    return (mode == FS_LOCK_SHARED ? pthread_rwlock_timedrdlock(lock, &until)
+                                   : pthread_rwlock_timedwrlock(lock, &until)) == 0;
+}
+
+/**
+ * Wait for other processes. The kernel's waiting lock has no time limit, so this tries, with growing pauses.
+ */
+static enum status processes_lock(int fd, enum fs_lock_mode mode, struct str key, struct err *err)
+{
+    short type = mode == FS_LOCK_SHARED ? F_RDLCK : F_WRLCK;
+    deadline_ms deadline = deadline_in(WAIT_MS_MAX);
+    long pause_us = PAUSE_US_FIRST;
+    while (!fs_lock_try(fd, type)) {
+        if (errno != EAGAIN && errno != EACCES && errno != EINTR) {
+            return err_errno(err, errno, "lock of key \"%.*s\"", STR_ARG(key));
+        }
+        if (deadline_passed(deadline)) {
+            return err_set(err, E_UNAVAILABLE, "another process holds the lock of key \"%.*s\" for too long",
+                           STR_ARG(key));
+        }
+        nanosleep(&(struct timespec){ .tv_nsec = pause_us * 1000 }, NULL);
+        pause_us = pause_us * 2 < PAUSE_US_MAX ? pause_us * 2 : PAUSE_US_MAX;
+    }
+    return OK;
+}
+
+static enum status lock_file_open(struct fs_store *fs, unsigned index, int *fd_out, struct err *err)
+{
+    char name[8];
+    snprintf(name, sizeof name, "%02x", index);
+    int flags = O_CLOEXEC | O_NOFOLLOW | (fs->read_only ? O_RDONLY : O_RDWR | O_CREAT);
+    int fd = openat(fs->locks_fd, name, flags, 0644);
+    /* Read-only and no lock file: nobody has ever written under it. */
+    if (fd < 0 && !(fs->read_only && errno == ENOENT)) {
+        return err_errno(err, errno, "lock file _lake/locks/%s", name);
+    }
+    *fd_out = fd;
+    return OK;
+}
+
+enum status fs_lock_key(struct fs_store *fs, struct str key, enum fs_lock_mode mode, struct fs_lock *out,
+                        struct err *err)
+{
+    struct fs_lock lock = { .fs = fs, .fd = -1, .index = fs_lock_index(key), .held = true };
+    if (!threads_lock(&fs->locks[lock.index], mode)) {
+        return err_set(err, E_UNAVAILABLE, "the lock of key \"%.*s\" is held for too long", STR_ARG(key));
+    }
+    enum status status = lock_file_open(fs, lock.index, &lock.fd, err);
+    if (status == OK && lock.fd >= 0) {
+        status = processes_lock(lock.fd, mode, key, err);
+    }
+    if (status != OK) {
+        fs_lock_done(&lock);
+        return status;
+    }
+    *out = lock;
+    return OK;
+}
+
+void fs_lock_done(struct fs_lock *lock)
+{
+    if (!lock->held) {
+        return;
+    }
+    if (lock->fd >= 0) {
+        (void)fs_lock_try(lock->fd, F_UNLCK); /* a child forked just now may share the description */
+        fd_done(&lock->fd);
+    }
+    pthread_rwlock_unlock(&lock->fs->locks[lock->index]);
+    lock->held = false;
+}

@@ -1,0 +1,182 @@
+/*
+ * The file driver's own header: one folder is the lake. fs.c has the map of its parts.
+ */
+#ifndef STORE_FS_PRIV_H
+#define STORE_FS_PRIV_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#include "base/digest.h"
+#include "base/io.h"
+#include "store/fs_record.h"
+#include "store/store_priv.h"
+
+enum {
+    FS_SEGMENT_MAX = 200, /* bytes of one name; file systems hold 255, and temporary and side files want room */
+    FS_LOCKS = 256,
+    FS_DURABLE_SLOTS = 1024, /* chosen, not measured: a lake has some dozen folders in use at a time */
+};
+
+struct fs_store {
+    struct store base;
+    char *dir; /* absolute, without links */
+    char *uri;
+    int root_fd, tmp_fd, odd_fd, sums_fd, locks_fd;
+    bool read_only;
+    bool folding;              /* the file system takes "A" and "a" for one name */
+    _Atomic bool no_unnamed;   /* O_TMPFILE is not supported here; a hint, relaxed */
+    _Atomic bool no_xattr;     /* xattrs are not supported here; a hint, relaxed */
+    _Atomic bool stopped;      /* an fsync failed: nothing is written any more */
+    const struct lake_clock *clock;
+    struct store_fault_hook hook;
+    pthread_rwlock_t locks[FS_LOCKS];                /* among threads, taken before the file's lock */
+    _Atomic uint64_t durable_dirs[FS_DURABLE_SLOTS]; /* folders whose entry in their parent is on the disk; relaxed, a miss costs an fsync */
+};
+
+/** A test's fault at this point, if there is one. */
+enum status fs_fault(struct fs_store *fs, const char *op, struct str key, struct err *err) MUST_USE;
+/** E_UNAVAILABLE once an fsync has failed, E_DENIED when the store is read-only. */
+enum status fs_may_write(struct fs_store *fs, struct err *err) MUST_USE;
+/** fsync, or stop the store. `after_rename`: the failure leaves the outcome unknown, E_UPSTREAM. */
+enum status fs_sync(struct fs_store *fs, int fd, const char *op, struct str key, bool after_rename, struct err *err) MUST_USE;
+
+/* --- fs_path.c: where a key lies --- */
+
+/** Names below the root that are not objects: E_DENIED. */
+enum status fs_key_allowed(struct str key, struct err *err) MUST_USE;
+/** True for `_lake/tmp` and its like, as a path below the root. */
+bool fs_path_reserved(struct str path);
+/** True when the key's path can never hold it. */
+bool fs_key_is_odd(const struct fs_store *fs, struct str key);
+/** The file name of a key below `_lake/odd`. */
+void fs_odd_name(struct str key, char out[SHA256_HEX + 1]);
+
+/** Open a folder below the root, following no link. E_NOT_FOUND. `path` "" is the root. */
+enum status fs_dir_open(const struct fs_store *fs, struct str path, int *fd_out, struct err *err) MUST_USE;
+
+struct fs_place {
+    int dir_fd; /* the folder, owned; -1 in an empty place */
+    char name[NAME_MAX + 1];
+    bool odd;
+};
+#define FS_PLACE_EMPTY ((struct fs_place){ .dir_fd = -1 })
+void fs_place_done(struct fs_place *place);
+
+/**
+ * Open the file of a key, wherever it lies: its path first, then `_lake/odd`.
+ *
+ * Errors   E_NOT_FOUND, E_DENIED when a symbolic link is in the way
+ */
+enum status fs_file_open(const struct fs_store *fs, struct str key, int *fd_out, bool *odd_out, struct err *err) MUST_USE;
+/**
+ * The place to write a key to: where it lies, else its path with the folders made and durable, else `_lake/odd`.
+ * `lies`: NULL when nothing is there, else whether it is an odd one.
+ */
+enum status fs_place_make(struct fs_store *fs, struct str key, const bool *lies_odd, struct fs_place *out, struct err *err) MUST_USE;
+/** The place of a file that is there. E_NOT_FOUND when its folder has gone. */
+enum status fs_place_find(const struct fs_store *fs, struct str key, bool odd, struct fs_place *out, struct err *err) MUST_USE;
+/** Remove the folders above a deleted key that are empty now. */
+void fs_dirs_prune(struct fs_store *fs, struct str key);
+
+/* --- fs_lock.c --- */
+
+struct fs_lock {
+    struct fs_store *fs;
+    int fd;
+    unsigned index;
+    bool held;
+};
+enum fs_lock_mode { FS_LOCK_SHARED, FS_LOCK_EXCLUSIVE };
+/** Among threads and processes. E_UNAVAILABLE after 30 s. */
+enum status fs_lock_key(struct fs_store *fs, struct str key, enum fs_lock_mode mode, struct fs_lock *out, struct err *err) MUST_USE;
+void fs_lock_done(struct fs_lock *lock);
+unsigned fs_lock_index(struct str key);
+/** Try to lock a whole file (F_WRLCK or F_RDLCK) without waiting; false when somebody holds it. */
+bool fs_lock_try(int fd, short type);
+
+/* --- fs_temp.c --- */
+
+struct fs_temp {
+    int fd;
+    char name[64]; /* below _lake/tmp; empty: it has no name yet */
+};
+#define FS_TEMP_EMPTY ((struct fs_temp){ .fd = -1 })
+enum status fs_temp_new(struct fs_store *fs, struct fs_temp *out, struct err *err) MUST_USE;
+/** Give an unnamed file a name below _lake/tmp, so that it can be renamed. */
+enum status fs_temp_name(struct fs_store *fs, struct fs_temp *temp, struct err *err) MUST_USE;
+/** Link an open unnamed file; -1 and errno. */
+int fs_link_fd(int fd, int dir_fd, const char *name);
+/** Close, and delete when it has a name. */
+void fs_temp_drop(struct fs_store *fs, struct fs_temp *temp);
+/** Delete what dead processes left in _lake/tmp. */
+enum status fs_temp_sweep(struct fs_store *fs, struct err *err) MUST_USE;
+
+/* --- fs_record.c holds the format; fs_sums.c where it lies --- */
+
+enum fs_known {
+    FS_FOREIGN, /* no record: somebody else's file */
+    FS_XATTR,
+    FS_SIDE,
+    FS_BROKEN, /* a record that cannot be understood */
+};
+
+/** Set the xattr, or write the side file. */
+enum status fs_record_store(struct fs_store *fs, int fd, struct str key, const struct fs_record *record, struct err *err) MUST_USE;
+/** Of an open file. `fs` NULL: only the xattr is looked at. */
+enum fs_known fs_record_load(const struct fs_store *fs, int fd, struct str key, struct fs_record *out);
+/** The same for a file of `_lake/odd` whose key is not known yet. */
+enum fs_known fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name, struct fs_record *out);
+/** Delete the side file of a file that has gone. */
+void fs_record_forget(struct fs_store *fs, struct str key, uint64_t inode);
+/** Delete the side files that belong to nothing. */
+void fs_record_sweep(struct fs_store *fs);
+/** Size, ETag and time by record and stat. A foreign or changed file has a weak tag. */
+void fs_info_fill(enum fs_known known, const struct fs_record *record, const struct stat *st, struct store_info *out);
+
+/** What lies under a key now. */
+struct fs_current {
+    bool there, odd;
+    enum fs_known known;
+    uint64_t inode;
+    struct store_info info;
+};
+enum status fs_current_get(struct fs_store *fs, struct str key, struct fs_current *out, struct err *err) MUST_USE;
+
+/* --- fs_write.c --- */
+
+enum status fs_writer_open(struct store *, struct str key, const struct store_cond *, struct store_writer **, struct err *);
+enum status fs_writer_write(struct store_writer *, struct str bytes, struct err *);
+enum status fs_writer_commit(struct store_writer *, struct store_info *, struct err *);
+void fs_writer_abort(struct store_writer *);
+enum status fs_put_fd(struct store *, struct str key, int fd, bool adopt, const struct store_cond *, struct store_info *, struct err *);
+enum status fs_spool(struct store *, int *fd_out, struct err *);
+
+/* --- fs_change.c --- */
+
+/**
+ * Make a finished temporary file the object `key`, if `cond` holds, and make that durable. `record` says what is in the
+ * file; it is stored and the file synced already.
+ */
+enum status fs_publish(struct fs_store *fs, struct str key, struct fs_temp *temp, struct fs_record *record,
+                       const struct store_cond *cond, struct err *err) MUST_USE;
+enum status fs_remove(struct store *, struct str key, struct err *);
+enum status fs_copy(struct store *, struct str from, struct str to, struct store_info *, struct err *);
+
+/* --- fs_read.c --- */
+
+enum status fs_stat(struct store *, struct str key, struct store_info *, struct err *);
+enum status fs_open(struct store *, struct str key, struct store_object **, struct err *);
+
+/* --- fs_list.c --- */
+
+enum status fs_list(struct store *, const struct store_list_opts *, struct arena *, struct store_list *, struct err *);
+
+/* --- fs_format.c --- */
+
+/** Make _lake/format.json or check it, and add our root to it. */
+enum status fs_format_check(struct fs_store *fs, struct err *err) MUST_USE;
+
+#endif

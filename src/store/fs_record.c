@@ -1,0 +1,211 @@
+/*
+ * Format and making of the record. A record has at most 640 checksums so that it fits into one xattr on every file
+ * system; an object of more blocks has bigger ones. A stream does not know its size beforehand: when the list is
+ * full, neighbours are joined into the checksum of a block of twice the size, without reading anything again.
+ */
+#include "store/fs_record.h"
+
+#include "base/mem.h"
+
+static const char MAGIC[4] = { 'l', 'a', 'k', 'e' };
+
+/* Places in the head; docs/formats/local-store.md has the table. */
+enum {
+    AT_MAGIC = 0,
+    AT_VERSION = 4,
+    AT_BLOCK_LOG2 = 5,
+    AT_KEY_LEN = 6,
+    AT_SIZE = 8,
+    AT_MODIFIED = 16,
+    AT_MD5 = 24,
+    AT_SUM_COUNT = 40,
+    AT_CRC = 44,
+};
+
+/* --- little endian --- */
+
+static void put_le(uint8_t *to, uint64_t value, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        to[i] = (uint8_t)(value >> (8 * i));
+    }
+}
+
+static uint64_t get_le(const uint8_t *from, size_t bytes)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        value |= (uint64_t)from[i] << (8 * i);
+    }
+    return value;
+}
+
+/* --- format --- */
+
+void fs_record_key_set(struct fs_record *record, struct str key)
+{
+    assert(key.len <= STORE_KEY_MAX);
+    memcpy(record->key, key.ptr, key.len);
+    record->key_len = key.len;
+}
+
+struct str fs_record_key(const struct fs_record *record)
+{
+    return str_from(record->key, record->key_len);
+}
+
+uint64_t fs_record_block_bytes(const struct fs_record *record)
+{
+    return (uint64_t)1 << record->block_log2;
+}
+
+size_t fs_record_encode(const struct fs_record *record, uint8_t out[FS_RECORD_BYTES_MAX])
+{
+    memcpy(out + AT_MAGIC, MAGIC, sizeof MAGIC);
+    out[AT_VERSION] = FS_RECORD_VERSION;
+    out[AT_BLOCK_LOG2] = record->block_log2;
+    put_le(out + AT_KEY_LEN, record->key_len, 2);
+    put_le(out + AT_SIZE, record->size, 8);
+    put_le(out + AT_MODIFIED, (uint64_t)record->modified_ns, 8);
+    memcpy(out + AT_MD5, record->md5, MD5_BYTES);
+    put_le(out + AT_SUM_COUNT, record->sum_count, 4);
+    put_le(out + AT_CRC, 0, 4);
+    size_t len = FS_RECORD_HEAD_BYTES;
+    memcpy(out + len, record->key, record->key_len);
+    len += record->key_len;
+    for (uint32_t i = 0; i < record->sum_count; i++) {
+        put_le(out + len, record->sums[i], 4);
+        len += 4;
+    }
+    put_le(out + AT_CRC, crc32c(0, out, len), 4);
+    return len;
+}
+
+/** The record's own checksum, which counts itself as zero. */
+static bool crc_holds(const uint8_t *bytes, size_t len)
+{
+    uint8_t copy[FS_RECORD_BYTES_MAX];
+    memcpy(copy, bytes, len);
+    put_le(copy + AT_CRC, 0, 4);
+    return crc32c(0, copy, len) == get_le(bytes + AT_CRC, 4);
+}
+
+bool fs_record_decode(const uint8_t *bytes, size_t len, struct fs_record *out)
+{
+    if (len < FS_RECORD_HEAD_BYTES || len > FS_RECORD_BYTES_MAX || memcmp(bytes, MAGIC, sizeof MAGIC) != 0 ||
+        bytes[AT_VERSION] != FS_RECORD_VERSION) {
+        return false;
+    }
+    out->block_log2 = bytes[AT_BLOCK_LOG2];
+    out->key_len = (size_t)get_le(bytes + AT_KEY_LEN, 2);
+    out->size = get_le(bytes + AT_SIZE, 8);
+    out->modified_ns = (int64_t)get_le(bytes + AT_MODIFIED, 8);
+    memcpy(out->md5, bytes + AT_MD5, MD5_BYTES);
+    out->sum_count = (uint32_t)get_le(bytes + AT_SUM_COUNT, 4);
+    if (out->block_log2 < FS_BLOCK_LOG2_MIN || out->block_log2 > 62 || out->key_len > STORE_KEY_MAX ||
+        out->sum_count > FS_RECORD_SUMS_MAX ||
+        len != FS_RECORD_HEAD_BYTES + out->key_len + 4 * (size_t)out->sum_count || !crc_holds(bytes, len)) {
+        return false;
+    }
+    uint64_t block = fs_record_block_bytes(out);
+    if (out->size / block + (out->size % block != 0) != out->sum_count) {
+        return false;
+    }
+    memcpy(out->key, bytes + FS_RECORD_HEAD_BYTES, out->key_len);
+    const uint8_t *sums = bytes + FS_RECORD_HEAD_BYTES + out->key_len;
+    for (uint32_t i = 0; i < out->sum_count; i++) {
+        out->sums[i] = (uint32_t)get_le(sums + 4 * (size_t)i, 4);
+    }
+    return true;
+}
+
+/* --- joining checksums --- */
+
+/** a * b modulo the Castagnoli polynomial, bit-reflected: the top bit is x^0. */
+static uint32_t poly_mul(uint32_t a, uint32_t b)
+{
+    uint32_t product = 0;
+    for (uint32_t bit = 1u << 31; bit != 0; bit >>= 1) {
+        if ((a & bit) != 0) {
+            product ^= b;
+        }
+        b = (b & 1) != 0 ? (b >> 1) ^ 0x82f63b78u : b >> 1;
+    }
+    return product;
+}
+
+uint32_t fs_crc_join(uint32_t first, uint32_t second, uint64_t second_len)
+{
+    /* x^(8 * len) by squaring: appending a byte multiplies the remainder by x^8. */
+    uint32_t power = 1u << 31;
+    uint32_t square = 1u << (31 - 8);
+    for (uint64_t len = second_len; len != 0; len >>= 1) {
+        if ((len & 1) != 0) {
+            power = poly_mul(power, square);
+        }
+        square = poly_mul(square, square);
+    }
+    return poly_mul(power, first) ^ second;
+}
+
+/* --- making one --- */
+
+enum status fs_hash_init(struct fs_hash *hash, struct fs_record *record, struct err *err)
+{
+    *record = (struct fs_record){ .block_log2 = FS_BLOCK_LOG2_MIN };
+    *hash = (struct fs_hash){ .record = record, .md5 = digest_new(DIGEST_MD5) };
+    return hash->md5 != NULL ? OK : err_no_memory(err);
+}
+
+void fs_hash_done(struct fs_hash *hash)
+{
+    digest_free(hash->md5);
+    *hash = (struct fs_hash){ 0 };
+}
+
+/** All blocks in the list are full: halve it. */
+static void halve(struct fs_record *record)
+{
+    uint64_t block = fs_record_block_bytes(record);
+    for (uint32_t i = 0; i < record->sum_count / 2; i++) {
+        record->sums[i] = fs_crc_join(record->sums[2 * i], record->sums[2 * i + 1], block);
+    }
+    record->sum_count /= 2;
+    record->block_log2++;
+}
+
+static void block_end(struct fs_hash *hash)
+{
+    struct fs_record *record = hash->record;
+    record->sums[record->sum_count++] = hash->crc;
+    hash->crc = 0;
+    hash->crc_len = 0;
+}
+
+void fs_hash_update(struct fs_hash *hash, struct str bytes)
+{
+    struct fs_record *record = hash->record;
+    digest_update(hash->md5, bytes.ptr, bytes.len);
+    record->size += bytes.len;
+    while (bytes.len > 0) {
+        if (hash->crc_len == 0 && record->sum_count == FS_RECORD_SUMS_MAX) {
+            halve(record);
+        }
+        uint64_t room = fs_record_block_bytes(record) - hash->crc_len;
+        struct str part = str_take(bytes, room < bytes.len ? (size_t)room : bytes.len);
+        hash->crc = crc32c(hash->crc, part.ptr, part.len);
+        hash->crc_len += part.len;
+        bytes = str_skip(bytes, part.len);
+        if (hash->crc_len == fs_record_block_bytes(record)) {
+            block_end(hash);
+        }
+    }
+}
+
+void fs_hash_final(struct fs_hash *hash)
+{
+    if (hash->crc_len > 0) {
+        block_end(hash);
+    }
+    digest_final(hash->md5, hash->record->md5);
+}

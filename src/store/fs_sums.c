@@ -1,0 +1,226 @@
+/*
+ * Where a record lies: in the xattr `user.lakehouse` of its file, set before the file gets its name; on file systems
+ * without xattrs, or when there is no room for it, in `_lake/sums/<SHA-256 of the key>-<inode>`. The inode in the name
+ * keeps a crash between side file and rename harmless: the object that is still there has its own side file.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "store/fs_priv.h"
+
+static const char XATTR_NAME[] = "user.lakehouse";
+
+enum {
+    SIDE_NAME_MAX = SHA256_HEX + 1 + 16 + 1,
+    SIDE_AGE_S_MIN = 3600, /* a writer may be between its side file and its rename; chosen, not measured */
+};
+
+static void side_name(const char *key_hex, uint64_t inode, char out[SIDE_NAME_MAX])
+{
+    snprintf(out, SIDE_NAME_MAX, "%s-%llx", key_hex, (unsigned long long)inode);
+}
+
+/* --- store --- */
+
+static enum status side_store(struct fs_store *fs, int fd, struct str key, const uint8_t *bytes, size_t len,
+                              struct err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        return err_errno(err, errno, "temporary file");
+    }
+    char hex[SHA256_HEX + 1], name[SIDE_NAME_MAX];
+    sha256_hex(key, hex);
+    side_name(hex, st.st_ino, name);
+    AUTO(fd_done) int side = openat(fs->sums_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (side < 0) {
+        return err_errno(err, errno, "_lake/sums/%s", name);
+    }
+    TRY(io_write_full(side, bytes, len, err));
+    TRY(fs_sync(fs, side, "fsync", key, false, err));
+    return fs_sync(fs, fs->sums_fd, "fsync_dir", key, false, err);
+}
+
+enum status fs_record_store(struct fs_store *fs, int fd, struct str key, const struct fs_record *record,
+                            struct err *err)
+{
+    uint8_t bytes[FS_RECORD_BYTES_MAX];
+    size_t len = fs_record_encode(record, bytes);
+    TRY(fs_fault(fs, "record", key, err));
+    if (!atomic_load_explicit(&fs->no_xattr, memory_order_relaxed)) {
+        if (fsetxattr(fd, XATTR_NAME, bytes, len, 0) == 0) {
+            return OK;
+        }
+        switch (errno) {
+        case EOPNOTSUPP:
+        case EPERM:
+            atomic_store_explicit(&fs->no_xattr, true, memory_order_relaxed);
+            break;
+        case ENOSPC: /* no room among other xattrs; a full disk shows itself at the side file */
+        case E2BIG:
+        case ERANGE:
+            break;
+        default:
+            return err_errno(err, errno, "xattr %s", XATTR_NAME);
+        }
+    }
+    return side_store(fs, fd, key, bytes, len, err);
+}
+
+/* --- load --- */
+
+static enum fs_known xattr_load(int fd, struct fs_record *out)
+{
+    uint8_t bytes[FS_RECORD_BYTES_MAX];
+    ssize_t len = fgetxattr(fd, XATTR_NAME, bytes, sizeof bytes);
+    if (len < 0) {
+        return errno == ERANGE ? FS_BROKEN : FS_FOREIGN;
+    }
+    return fs_record_decode(bytes, (size_t)len, out) ? FS_XATTR : FS_BROKEN;
+}
+
+static enum fs_known side_load(const struct fs_store *fs, int fd, const char *key_hex, struct fs_record *out)
+{
+    struct stat st;
+    if (fs->sums_fd < 0 || fstat(fd, &st) != 0) {
+        return FS_FOREIGN;
+    }
+    char name[SIDE_NAME_MAX];
+    side_name(key_hex, st.st_ino, name);
+    AUTO(fd_done) int side = openat(fs->sums_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (side < 0) {
+        return FS_FOREIGN;
+    }
+    uint8_t bytes[FS_RECORD_BYTES_MAX];
+    size_t len = 0;
+    if (io_pread(side, bytes, sizeof bytes, 0, &len, NULL) != OK) {
+        return FS_BROKEN;
+    }
+    return fs_record_decode(bytes, len, out) ? FS_SIDE : FS_BROKEN;
+}
+
+enum fs_known fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name, struct fs_record *out)
+{
+    enum fs_known known = xattr_load(fd, out);
+    return known == FS_FOREIGN && fs != NULL ? side_load(fs, fd, odd_name, out) : known;
+}
+
+enum fs_known fs_record_load(const struct fs_store *fs, int fd, struct str key, struct fs_record *out)
+{
+    enum fs_known known = xattr_load(fd, out);
+    if (known != FS_FOREIGN || fs == NULL) {
+        return known;
+    }
+    char hex[SHA256_HEX + 1];
+    sha256_hex(key, hex);
+    return side_load(fs, fd, hex, out);
+}
+
+/* --- what others see of it --- */
+
+static void hex_text(char *out, const uint8_t *bytes, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < len; i++) {
+        out[2 * i] = digits[bytes[i] >> 4];
+        out[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    out[2 * len] = '\0';
+}
+
+static int64_t timespec_ms(struct timespec t)
+{
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+void fs_info_fill(enum fs_known known, const struct fs_record *record, const struct stat *st,
+                  struct store_info *out)
+{
+    *out = (struct store_info){ .size = (uint64_t)st->st_size, .modified_ms = timespec_ms(st->st_mtim) };
+    if ((known == FS_XATTR || known == FS_SIDE) && record->size == out->size) {
+        hex_text(out->etag, record->md5, MD5_BYTES);
+        out->modified_ms = record->modified_ns / 1000000;
+        return;
+    }
+    out->etag_weak = true;
+    snprintf(out->etag, sizeof out->etag, "w%llx-%llx-%llx%09lx", (unsigned long long)st->st_ino,
+             (unsigned long long)st->st_size, (unsigned long long)st->st_mtim.tv_sec,
+             (unsigned long)st->st_mtim.tv_nsec);
+}
+
+enum status fs_current_get(struct fs_store *fs, struct str key, struct fs_current *out, struct err *err)
+{
+    AUTO(fd_done) int fd = -1;
+    struct fs_current current = { 0 };
+    enum status status = fs_file_open(fs, key, &fd, &current.odd, err);
+    if (status == E_NOT_FOUND) {
+        *out = current;
+        return OK;
+    }
+    TRY(status);
+    struct stat st;
+    struct fs_record record;
+    if (fstat(fd, &st) != 0) {
+        return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
+    }
+    current.there = true;
+    current.inode = st.st_ino;
+    current.known = fs_record_load(fs, fd, key, &record);
+    fs_info_fill(current.known, &record, &st, &current.info);
+    *out = current;
+    return OK;
+}
+
+/* --- removal --- */
+
+void fs_record_forget(struct fs_store *fs, struct str key, uint64_t inode)
+{
+    char hex[SHA256_HEX + 1], name[SIDE_NAME_MAX];
+    sha256_hex(key, hex);
+    side_name(hex, inode, name);
+    (void)unlinkat(fs->sums_fd, name, 0);
+}
+
+/** True when the side file's object is there, or it is too young to tell. */
+static bool side_wanted(struct fs_store *fs, const char *name)
+{
+    AUTO(fd_done) int side = openat(fs->sums_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    if (side < 0 || fstat(side, &st) != 0 ||
+        clock_wall_ms(clock_real()) - timespec_ms(st.st_mtim) < (int64_t)SIDE_AGE_S_MIN * 1000) {
+        return true;
+    }
+    uint8_t bytes[FS_RECORD_BYTES_MAX];
+    struct fs_record record;
+    size_t len = 0;
+    if (io_pread(side, bytes, sizeof bytes, 0, &len, NULL) != OK || !fs_record_decode(bytes, len, &record)) {
+        return false;
+    }
+    struct fs_current current;
+    if (fs_current_get(fs, fs_record_key(&record), &current, NULL) != OK || !current.there) {
+        return false;
+    }
+    char hex[SHA256_HEX + 1], expected[SIDE_NAME_MAX];
+    sha256_hex(fs_record_key(&record), hex);
+    side_name(hex, current.inode, expected);
+    return strcmp(expected, name) == 0;
+}
+
+void fs_record_sweep(struct fs_store *fs)
+{
+    int list_fd = openat(fs->sums_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = list_fd < 0 ? NULL : fdopendir(list_fd);
+    if (folder == NULL) {
+        fd_done(&list_fd);
+        return;
+    }
+    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+        if (entry->d_name[0] != '.' && !side_wanted(fs, entry->d_name)) {
+            (void)unlinkat(fs->sums_fd, entry->d_name, 0);
+        }
+    }
+    closedir(folder);
+}

@@ -1,0 +1,214 @@
+/*
+ * Writing: bytes go to a temporary file and through the hashes as they come; then time and record are set, the file
+ * is synced, and fs_publish gives it its name. Until that moment nobody can see it, and a crash leaves nothing.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "store/fs_priv.h"
+
+enum { HASH_CHUNK_BYTES = 256 * 1024 };
+
+struct fs_writer {
+    struct store_writer base;
+    struct fs_store *fs;
+    struct fs_temp temp;
+    struct fs_hash hash;
+    struct fs_record record;
+    struct store_cond cond; /* its text is in the two arrays */
+    uint64_t offset;
+    size_t key_len;
+    char key[STORE_KEY_MAX];
+    char if_match[STORE_ETAG_MAX];
+};
+
+static struct str writer_key(const struct fs_writer *writer)
+{
+    return str_from(writer->key, writer->key_len);
+}
+
+static void writer_free(struct fs_writer *writer)
+{
+    fs_temp_drop(writer->fs, &writer->temp);
+    fs_hash_done(&writer->hash);
+    mem_free(writer);
+}
+
+/** Copies key and condition; an ETag too long to be ours matches nothing, so a cut one must not either. */
+static void writer_names(struct fs_writer *writer, struct str key, const struct store_cond *cond)
+{
+    memcpy(writer->key, key.ptr, key.len);
+    writer->key_len = key.len;
+    writer->cond.if_absent = cond->if_absent;
+    if (cond->if_match.len > STORE_ETAG_MAX) {
+        writer->cond.if_match = STR("-");
+    } else if (cond->if_match.len > 0) {
+        memcpy(writer->if_match, cond->if_match.ptr, cond->if_match.len);
+        writer->cond.if_match = str_from(writer->if_match, cond->if_match.len);
+    }
+}
+
+enum status fs_writer_open(struct store *store, struct str key, const struct store_cond *cond,
+                           struct store_writer **out, struct err *err)
+{
+    struct fs_store *fs = (struct fs_store *)store;
+    TRY(fs_key_allowed(key, err));
+    TRY(fs_may_write(fs, err));
+    struct fs_writer *writer = mem_zalloc(sizeof *writer);
+    if (writer == NULL) {
+        return err_no_memory(err);
+    }
+    writer->base.ops = store->ops;
+    writer->fs = fs;
+    writer->temp = FS_TEMP_EMPTY;
+    writer_names(writer, key, cond);
+    enum status status = fs_hash_init(&writer->hash, &writer->record, err);
+    if (status == OK) {
+        status = fs_temp_new(fs, &writer->temp, err);
+    }
+    if (status != OK) {
+        writer_free(writer);
+        return status;
+    }
+    *out = &writer->base;
+    return OK;
+}
+
+enum status fs_writer_write(struct store_writer *base, struct str bytes, struct err *err)
+{
+    struct fs_writer *writer = (struct fs_writer *)base;
+    TRY(fs_fault(writer->fs, "write", writer_key(writer), err));
+    TRY(io_pwrite_full(writer->temp.fd, bytes.ptr, bytes.len, writer->offset, err));
+    writer->offset += bytes.len;
+    fs_hash_update(&writer->hash, bytes);
+    return OK;
+}
+
+void fs_writer_abort(struct store_writer *base)
+{
+    writer_free((struct fs_writer *)base);
+}
+
+/** The store's time with the machine's digits below a millisecond, so that two versions differ. */
+static int64_t now_ns(const struct fs_store *fs)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return clock_wall_ms(fs->clock) * 1000000 + now.tv_nsec % 1000000;
+}
+
+/** What is written is complete: set time and record, sync, publish. */
+static enum status finish(struct fs_store *fs, struct str key, struct fs_temp *temp, struct fs_record *record,
+                          const struct store_cond *cond, struct store_info *info_out, struct err *err)
+{
+    record->modified_ns = now_ns(fs);
+    struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
+                                 { .tv_sec = record->modified_ns / 1000000000,
+                                   .tv_nsec = record->modified_ns % 1000000000 } };
+    if (futimens(temp->fd, times) != 0) {
+        return err_errno(err, errno, "temporary file");
+    }
+    TRY(fs_record_store(fs, temp->fd, key, record, err));
+    TRY(fs_sync(fs, temp->fd, "fsync", key, false, err));
+    struct stat st;
+    if (fstat(temp->fd, &st) != 0) {
+        return err_errno(err, errno, "temporary file");
+    }
+    if ((uint64_t)st.st_size != record->size) {
+        return err_set(err, E_INTERNAL, "the file for \"%.*s\" changed while it was taken over", STR_ARG(key));
+    }
+    TRY(fs_publish(fs, key, temp, record, cond, err));
+    fs_info_fill(FS_XATTR, record, &st, info_out);
+    return OK;
+}
+
+enum status fs_writer_commit(struct store_writer *base, struct store_info *info_out, struct err *err)
+{
+    struct fs_writer *writer = (struct fs_writer *)base;
+    fs_hash_final(&writer->hash);
+    enum status status = finish(writer->fs, writer_key(writer), &writer->temp, &writer->record, &writer->cond,
+                                info_out, err);
+    writer_free(writer);
+    return status;
+}
+
+/* --- whole files --- */
+
+enum status fs_spool(struct store *store, int *fd_out, struct err *err)
+{
+    struct fs_store *fs = (struct fs_store *)store;
+    struct fs_temp temp = FS_TEMP_EMPTY;
+    TRY(fs_may_write(fs, err));
+    TRY(fs_temp_new(fs, &temp, err));
+    if (temp.name[0] != '\0') {
+        (void)unlinkat(fs->tmp_fd, temp.name, 0);
+    }
+    *fd_out = temp.fd;
+    return OK;
+}
+
+/** An unnamed file of our own file system can get a name; any other is copied. */
+static bool adoptable(const struct fs_store *fs, int fd)
+{
+    struct stat ours, st;
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_TMPFILE) == O_TMPFILE && fstat(fd, &st) == 0 && st.st_nlink == 0 &&
+           fstat(fs->tmp_fd, &ours) == 0 && st.st_dev == ours.st_dev;
+}
+
+static enum status hash_file(int fd, struct fs_hash *hash, struct err *err)
+{
+    char *chunk = mem_alloc(HASH_CHUNK_BYTES);
+    if (chunk == NULL) {
+        return err_no_memory(err);
+    }
+    enum status status = OK;
+    size_t got = 1;
+    for (uint64_t offset = 0; status == OK && got > 0; offset += got) {
+        got = 0;
+        status = io_pread(fd, chunk, HASH_CHUNK_BYTES, offset, &got, err);
+        fs_hash_update(hash, str_from(chunk, got));
+    }
+    mem_free(chunk);
+    return status;
+}
+
+static enum status adopt_file(struct fs_store *fs, struct str key, int fd, const struct store_cond *cond,
+                              struct store_info *info_out, struct err *err)
+{
+    struct fs_temp temp = { .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0) };
+    if (temp.fd < 0) {
+        return err_errno(err, errno, "spool file");
+    }
+    /* The disk works on what is written already while the processor hashes it. */
+    (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    struct fs_hash hash = { 0 };
+    struct fs_record record;
+    enum status status = fs_hash_init(&hash, &record, err);
+    if (status == OK) {
+        status = hash_file(fd, &hash, err);
+    }
+    if (status == OK) {
+        fs_hash_final(&hash);
+        (void)fchmod(fd, 0644);
+        status = finish(fs, key, &temp, &record, cond, info_out, err);
+    }
+    fs_hash_done(&hash);
+    fs_temp_drop(fs, &temp);
+    return status;
+}
+
+enum status fs_put_fd(struct store *store, struct str key, int fd, bool adopt, const struct store_cond *cond,
+                      struct store_info *info_out, struct err *err)
+{
+    struct fs_store *fs = (struct fs_store *)store;
+    if (!adopt || !adoptable(fs, fd)) {
+        return store_put_fd_by_writer(store, key, fd, cond, info_out, err);
+    }
+    TRY(fs_key_allowed(key, err));
+    TRY(fs_may_write(fs, err));
+    return adopt_file(fs, key, fd, cond, info_out, err);
+}

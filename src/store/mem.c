@@ -1,0 +1,426 @@
+/*
+ * The memory driver: a sorted array of keys, each with a counted, immutable version. It keeps the contract in full, so
+ * that what stands on a store can be tested without a disk, and with faults: the hook is called before a write
+ * ("write"), after it ("answer": a failure there is a lost answer) and before a read ("open").
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/digest.h"
+#include "base/mem.h"
+#include "store/list.h"
+#include "store/store_priv.h"
+
+struct version {
+    _Atomic unsigned refs;
+    struct store_info info;
+    char bytes[];
+};
+
+struct entry {
+    char *key;
+    size_t key_len;
+    struct version *version;
+};
+
+struct mem_store {
+    struct store base;
+    const struct lake_clock *clock;
+    struct store_fault_hook hook;
+    pthread_mutex_t lock;
+    struct entry *entries; /* sorted by key; guarded by lock */
+    size_t count, cap;     /* guarded by lock */
+};
+
+struct mem_writer {
+    struct store_writer base;
+    struct mem_store *mem;
+    struct buf bytes;
+    struct store_cond cond;
+    size_t key_len;
+    char key[STORE_KEY_MAX];
+    char if_match[STORE_ETAG_MAX + 1]; /* one byte more than any tag of ours: a cut one matches nothing */
+};
+
+struct mem_object {
+    struct store_object base;
+    struct version *version;
+};
+
+static enum status fault(struct mem_store *mem, const char *op, struct str key, struct err *err)
+{
+    return mem->hook.at == NULL ? OK : mem->hook.at(mem->hook.ctx, op, key, err);
+}
+
+/* --- versions --- */
+
+static struct version *version_new(struct mem_store *mem, struct str bytes)
+{
+    size_t size = 0;
+    if (!size_add(sizeof(struct version), bytes.len, &size)) {
+        return NULL;
+    }
+    struct version *version = mem_alloc(size);
+    if (version == NULL) {
+        return NULL;
+    }
+    atomic_init(&version->refs, 1);
+    version->info = (struct store_info){ .size = bytes.len, .modified_ms = clock_wall_ms(mem->clock) };
+    md5_hex(bytes, version->info.etag);
+    if (bytes.len > 0) {
+        memcpy(version->bytes, bytes.ptr, bytes.len);
+    }
+    return version;
+}
+
+static void version_unref(struct version *version)
+{
+    /* acq_rel: the last one sees all that others did with it before it frees. */
+    if (version != NULL && atomic_fetch_sub_explicit(&version->refs, 1, memory_order_acq_rel) == 1) {
+        mem_free(version);
+    }
+}
+
+static struct version *version_ref(struct version *version)
+{
+    atomic_fetch_add_explicit(&version->refs, 1, memory_order_relaxed);
+    return version;
+}
+
+/* --- the array --- */
+
+static struct str entry_key(const struct entry *entry)
+{
+    return str_from(entry->key, entry->key_len);
+}
+
+/** The place of the first key that is not below `key`. */
+static size_t lower_bound(const struct mem_store *mem, struct str key)
+{
+    size_t low = 0, high = mem->count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (str_cmp(entry_key(&mem->entries[mid]), key) < 0) {
+            low = mid + 1;
+        } else {
+            high = mid;
+        }
+    }
+    return low;
+}
+
+static struct entry *find(const struct mem_store *mem, struct str key)
+{
+    size_t at = lower_bound(mem, key);
+    return at < mem->count && str_eq(entry_key(&mem->entries[at]), key) ? &mem->entries[at] : NULL;
+}
+
+static enum status insert(struct mem_store *mem, struct str key, struct version *version, struct err *err)
+{
+    if (mem->count == mem->cap) {
+        size_t cap = mem->cap == 0 ? 64 : mem->cap * 2;
+        struct entry *entries = mem_realloc(mem->entries, cap * sizeof *entries);
+        if (entries == NULL) {
+            return err_no_memory(err);
+        }
+        mem->entries = entries;
+        mem->cap = cap;
+    }
+    char *copy = mem_strndup(key.ptr, key.len);
+    if (copy == NULL) {
+        return err_no_memory(err);
+    }
+    size_t at = lower_bound(mem, key);
+    memmove(&mem->entries[at + 1], &mem->entries[at], (mem->count - at) * sizeof *mem->entries);
+    mem->entries[at] = (struct entry){ .key = copy, .key_len = key.len, .version = version };
+    mem->count++;
+    return OK;
+}
+
+/** Takes `version` when it is OK. */
+static enum status set_locked(struct mem_store *mem, struct str key, struct version *version,
+                              const struct store_cond *cond, struct err *err)
+{
+    struct entry *entry = find(mem, key);
+    TRY(store_cond_check(cond, key, entry != NULL ? &entry->version->info : NULL, err));
+    if (entry == NULL) {
+        return insert(mem, key, version, err);
+    }
+    version_unref(entry->version);
+    entry->version = version;
+    return OK;
+}
+
+/* --- writes --- */
+
+static enum status mem_put(struct store *store, struct str key, struct str bytes, const struct store_cond *cond,
+                           struct store_info *info_out, struct err *err)
+{
+    struct mem_store *mem = (struct mem_store *)store;
+    TRY(fault(mem, "write", key, err));
+    struct version *version = version_new(mem, bytes);
+    if (version == NULL) {
+        return err_no_memory(err);
+    }
+    struct store_info info = version->info;
+    pthread_mutex_lock(&mem->lock);
+    enum status status = set_locked(mem, key, version, cond, err);
+    pthread_mutex_unlock(&mem->lock);
+    if (status != OK) {
+        version_unref(version);
+        return status;
+    }
+    TRY(fault(mem, "answer", key, err));
+    *info_out = info;
+    return OK;
+}
+
+static enum status mem_writer_open(struct store *store, struct str key, const struct store_cond *cond,
+                                   struct store_writer **out, struct err *err)
+{
+    struct mem_writer *writer = mem_zalloc(sizeof *writer);
+    if (writer == NULL) {
+        return err_no_memory(err);
+    }
+    writer->base.ops = store->ops;
+    writer->mem = (struct mem_store *)store;
+    buf_init(&writer->bytes, 0);
+    memcpy(writer->key, key.ptr, key.len);
+    writer->key_len = key.len;
+    writer->cond.if_absent = cond->if_absent;
+    struct str tag = str_take(cond->if_match, sizeof writer->if_match);
+    if (tag.len > 0) {
+        memcpy(writer->if_match, tag.ptr, tag.len);
+        writer->cond.if_match = str_from(writer->if_match, tag.len);
+    }
+    *out = &writer->base;
+    return OK;
+}
+
+static enum status mem_writer_write(struct store_writer *base, struct str bytes, struct err *err)
+{
+    struct mem_writer *writer = (struct mem_writer *)base;
+    enum status status = buf_append(&writer->bytes, bytes);
+    return status == OK ? OK : err_set(err, status, "no memory for the object \"%.*s\"", (int)writer->key_len, writer->key);
+}
+
+static void mem_writer_abort(struct store_writer *base)
+{
+    struct mem_writer *writer = (struct mem_writer *)base;
+    buf_done(&writer->bytes);
+    mem_free(writer);
+}
+
+static enum status mem_writer_commit(struct store_writer *base, struct store_info *info_out, struct err *err)
+{
+    struct mem_writer *writer = (struct mem_writer *)base;
+    enum status status = mem_put(&writer->mem->base, str_from(writer->key, writer->key_len), buf_str(&writer->bytes),
+                                 &writer->cond, info_out, err);
+    mem_writer_abort(base);
+    return status;
+}
+
+static enum status mem_spool(struct store *store, int *fd_out, struct err *err)
+{
+    int fd = memfd_create("spool", MFD_CLOEXEC);
+    if (fd < 0) {
+        return err_errno(err, errno, "spool");
+    }
+    *fd_out = fd;
+    return OK;
+}
+
+static enum status mem_remove(struct store *store, struct str key, struct err *err)
+{
+    struct mem_store *mem = (struct mem_store *)store;
+    TRY(fault(mem, "write", key, err));
+    pthread_mutex_lock(&mem->lock);
+    struct entry *entry = find(mem, key);
+    if (entry != NULL) {
+        mem_free(entry->key);
+        version_unref(entry->version);
+        size_t at = (size_t)(entry - mem->entries);
+        memmove(entry, entry + 1, (mem->count - at - 1) * sizeof *entry);
+        mem->count--;
+    }
+    pthread_mutex_unlock(&mem->lock);
+    return fault(mem, "answer", key, err);
+}
+
+static enum status copy_locked(struct mem_store *mem, struct str from, struct str to, struct store_info *info_out,
+                               struct err *err)
+{
+    struct entry *source = find(mem, from);
+    if (source == NULL) {
+        return err_set(err, E_NOT_FOUND, "object \"%.*s\" is not there", STR_ARG(from));
+    }
+    if (find(mem, to) != NULL) {
+        return err_set(err, E_EXISTS, "object \"%.*s\" is there already", STR_ARG(to));
+    }
+    struct version *version = source->version;
+    TRY(insert(mem, to, version, err));
+    *info_out = version_ref(version)->info;
+    return OK;
+}
+
+static enum status mem_copy(struct store *store, struct str from, struct str to, struct store_info *info_out,
+                            struct err *err)
+{
+    struct mem_store *mem = (struct mem_store *)store;
+    TRY(fault(mem, "write", to, err));
+    struct store_info info;
+    pthread_mutex_lock(&mem->lock);
+    enum status status = copy_locked(mem, from, to, &info, err);
+    pthread_mutex_unlock(&mem->lock);
+    TRY(status);
+    TRY(fault(mem, "answer", to, err));
+    *info_out = info;
+    return OK;
+}
+
+/* --- reads --- */
+
+static enum status version_get(struct mem_store *mem, struct str key, struct version **out, struct err *err)
+{
+    TRY(fault(mem, "open", key, err));
+    pthread_mutex_lock(&mem->lock);
+    struct entry *entry = find(mem, key);
+    struct version *version = entry != NULL ? version_ref(entry->version) : NULL;
+    pthread_mutex_unlock(&mem->lock);
+    if (version == NULL) {
+        return err_set(err, E_NOT_FOUND, "object \"%.*s\" is not there", STR_ARG(key));
+    }
+    *out = version;
+    return OK;
+}
+
+static enum status mem_stat(struct store *store, struct str key, struct store_info *out, struct err *err)
+{
+    struct version *version = NULL;
+    TRY(version_get((struct mem_store *)store, key, &version, err));
+    *out = version->info;
+    version_unref(version);
+    return OK;
+}
+
+static enum status object_read(struct store_object *base, uint64_t offset, void *ptr, size_t len, size_t *got_out,
+                               struct err *err)
+{
+    memcpy(ptr, ((struct mem_object *)base)->version->bytes + offset, len);
+    *got_out = len;
+    return OK;
+}
+
+static void object_close(struct store_object *base)
+{
+    struct mem_object *object = (struct mem_object *)base;
+    version_unref(object->version);
+    mem_free(object);
+}
+
+static const struct store_object_ops object_ops = { .read = object_read, .close = object_close };
+
+static enum status mem_open(struct store *store, struct str key, struct store_object **out, struct err *err)
+{
+    struct version *version = NULL;
+    TRY(version_get((struct mem_store *)store, key, &version, err));
+    struct mem_object *object = mem_zalloc(sizeof *object);
+    if (object == NULL) {
+        version_unref(version);
+        return err_no_memory(err);
+    }
+    object->base = (struct store_object){ .ops = &object_ops, .info = version->info };
+    object->version = version;
+    *out = &object->base;
+    return OK;
+}
+
+static enum status list_seek(void *ctx, struct str bound, struct str *key_out, bool *found_out, struct err *err)
+{
+    struct mem_store *mem = ((void **)ctx)[0];
+    size_t at = lower_bound(mem, bound);
+    *found_out = at < mem->count;
+    if (*found_out) {
+        *key_out = entry_key(&mem->entries[at]);
+        ((void **)ctx)[1] = &mem->entries[at];
+    }
+    return OK;
+}
+
+static enum status list_info(void *ctx, struct store_info *out, bool *there_out, struct err *err)
+{
+    *out = ((const struct entry *)((void **)ctx)[1])->version->info;
+    *there_out = true;
+    return OK;
+}
+
+static enum status mem_list(struct store *store, const struct store_list_opts *opts, struct arena *arena,
+                            struct store_list *out, struct err *err)
+{
+    struct mem_store *mem = (struct mem_store *)store;
+    void *ctx[2] = { mem, NULL };
+    pthread_mutex_lock(&mem->lock);
+    enum status status = list_page(&(struct list_source){ .seek = list_seek, .info = list_info, .ctx = ctx }, opts,
+                                   arena, out, err);
+    pthread_mutex_unlock(&mem->lock);
+    return status;
+}
+
+/* --- life --- */
+
+static struct str mem_root_uri(const struct store *store)
+{
+    return STR("mem://lake");
+}
+
+static enum status mem_ready(struct store *store, struct err *err)
+{
+    return OK;
+}
+
+static void mem_close(struct store *store)
+{
+    struct mem_store *mem = (struct mem_store *)store;
+    for (size_t i = 0; i < mem->count; i++) {
+        mem_free(mem->entries[i].key);
+        version_unref(mem->entries[i].version);
+    }
+    mem_free(mem->entries);
+    pthread_mutex_destroy(&mem->lock);
+    mem_free(mem);
+}
+
+static const struct store_ops mem_ops = {
+    .name = "mem",
+    .close = mem_close,
+    .writer_open = mem_writer_open,
+    .writer_write = mem_writer_write,
+    .writer_commit = mem_writer_commit,
+    .writer_abort = mem_writer_abort,
+    .put = mem_put,
+    .spool = mem_spool,
+    .stat = mem_stat,
+    .open = mem_open,
+    .list = mem_list,
+    .remove = mem_remove,
+    .copy = mem_copy,
+    .root_uri = mem_root_uri,
+    .ready = mem_ready,
+};
+
+enum status store_mem_open(const struct store_mem_opts *opts, struct store **out, struct err *err)
+{
+    struct mem_store *mem = mem_zalloc(sizeof *mem);
+    if (mem == NULL) {
+        return err_no_memory(err);
+    }
+    mem->base.ops = &mem_ops;
+    mem->clock = opts != NULL && opts->clock != NULL ? opts->clock : clock_real();
+    mem->hook = opts != NULL ? opts->hook : (struct store_fault_hook){ 0 };
+    pthread_mutex_init(&mem->lock, NULL);
+    *out = &mem->base;
+    return OK;
+}

@@ -1,0 +1,34 @@
+/*
+ * The contract of struct store as one suite, run over every driver.
+ */
+#ifndef TEST_STORE_CONTRACT_H
+#define TEST_STORE_CONTRACT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "store/store.h"
+
+/** Makes a fresh, empty store for each test. */
+struct contract_driver {
+    struct store *(*open)(void);
+    void (*close)(struct store *store);
+    const char *uri_scheme; /* what the root URI starts with */
+};
+
+/** Run all of it; the number of failed tests. */
+int contract_run(const char *name, const struct contract_driver *driver);
+
+/* For a driver's own tests. */
+void must(enum status status, const struct err *err);
+#define MUST(call) must((call), &err)
+void put_text(struct store *store, const char *key, const char *text);
+/** Asserts that the object has this content. */
+void expect_text(struct store *store, const char *key, const char *text);
+/** The keys of a listing as "a b [p/] +" in order; '+' when it is truncated. The fs driver's own format.json is left out. */
+const char *list_text(struct store *store, struct arena *arena, const struct store_list_opts *opts);
+
+#endif
