@@ -50,8 +50,10 @@ enum status settings_new(const struct setting_def *defs, size_t count, struct se
     settings->count = count;
     enum status status = OK;
     for (size_t i = 0; i < count && status == OK; i++) {
-        status = settings_assign(settings, i, str_of(defs[i].default_value), SETTING_DEFAULT,
-                                 "default", err);
+        if (!settings_is_array(defs[i].section)) { /* no table at all is the default there */
+            status = settings_assign(settings, i, str_of(defs[i].default_value), SETTING_DEFAULT,
+                                     "default", err);
+        }
     }
     if (status != OK) {
         settings_free(settings);

@@ -3,9 +3,8 @@
  *
  * A definition names its section and name ([queryd] timeout_seconds); the environment variable is
  * LAKEHOUSE_QUERYD_TIMEOUT_SECONDS and the flag --queryd.timeout_seconds (or
- * -queryd.timeout_seconds). Some have
- * a short flag too (--data, --listen). An unknown name anywhere is refused with its place and the
- * nearest known name.
+ * -queryd.timeout_seconds). Some have a short flag too (--data, --listen). An unknown name anywhere
+ * is refused with its place and the nearest known name.
  *
  * A section with a dot ("s3api.keys") is an array of tables in the file, [[s3api.keys]]. Its
  * definitions are of type LIST, and entry i of each list is what the i-th table says, or the
