@@ -1,0 +1,57 @@
+/*
+ * What a file is, by what its sender says of it. What its bytes say is the engine's to find out.
+ */
+#include "ingest/ingest.h"
+
+struct naming {
+    const char *text;
+    enum ingest_format format;
+};
+
+static enum ingest_format look_up(const struct naming *table, size_t count, struct str text)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (str_eq_nocase(text, str_of(table[i].text))) {
+            return table[i].format;
+        }
+    }
+    return INGEST_GUESS;
+}
+
+static enum ingest_format by_name(struct str name)
+{
+    static const struct naming names[] = {
+        { "csv", INGEST_CSV },       { "tsv", INGEST_TSV },     { "tab", INGEST_TSV },        { "json", INGEST_JSON },
+        { "ndjson", INGEST_NDJSON }, { "jsonl", INGEST_NDJSON }, { "parquet", INGEST_PARQUET }, { "pq", INGEST_PARQUET },
+    };
+    return look_up(names, ARRAY_LEN(names), name);
+}
+
+static enum ingest_format by_content_type(struct str type)
+{
+    static const struct naming types[] = {
+        { "text/csv", INGEST_CSV },
+        { "application/csv", INGEST_CSV },
+        { "text/tab-separated-values", INGEST_TSV },
+        { "application/json", INGEST_JSON },
+        { "application/x-ndjson", INGEST_NDJSON },
+        { "application/ndjson", INGEST_NDJSON },
+        { "application/jsonl", INGEST_NDJSON },
+        { "application/vnd.apache.parquet", INGEST_PARQUET },
+        { "application/x-parquet", INGEST_PARQUET },
+    };
+    return look_up(types, ARRAY_LEN(types), str_trim(str_split(&type, ';')));
+}
+
+enum ingest_format ingest_format_of(struct str name, struct str content_type, struct str file_name)
+{
+    enum ingest_format format = by_name(name);
+    if (format == INGEST_GUESS) {
+        format = by_content_type(content_type);
+    }
+    if (format == INGEST_GUESS && file_name.len > 0) {
+        size_t dot = str_rfind_char(file_name, '.');
+        format = dot == SIZE_MAX ? INGEST_GUESS : by_name(str_skip(file_name, dot + 1));
+    }
+    return format;
+}

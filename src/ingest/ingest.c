@@ -1,0 +1,341 @@
+/*
+ * Uploads: spool and hash, convert in an engine, put the Parquet file, commit.
+ *
+ * An attempt is: look for the batch, ask where the table's files go (catalog_place), run the engine job, put the file, append. When the schema has moved on
+ * between place and append (E_CONFLICT) the attempt is made again from the spool, a bounded number of times. What an attempt put into the store and did not
+ * commit is deleted at once, unless the outcome of its commit is unknown: then the file may be the table's.
+ */
+#include "ingest/ingest.h"
+
+#include <pthread.h>
+
+#include "base/digest.h"
+#include "base/io.h"
+#include "base/mem.h"
+#include "ingest/ingest_priv.h"
+
+enum { ATTEMPTS_MAX = 16 }; /* each lost one means that somebody else changed the schema meanwhile */
+
+enum status ingest_open(const struct ingest_service_opts *opts, struct ingest **out, struct err *err)
+{
+    struct ingest *ingest = mem_zalloc(sizeof(*ingest));
+    if (ingest == NULL) {
+        return err_no_memory(err);
+    }
+    ingest->opts = *opts;
+    ingest->opts.columns_max = opts->columns_max ? opts->columns_max : 10000;
+    ingest->opts.line_bytes_max = opts->line_bytes_max ? opts->line_bytes_max : 16u * 1024 * 1024;
+    ingest->opts.timeout_ms = opts->timeout_ms ? opts->timeout_ms : 3600 * 1000;
+    struct metrics *metrics = opts->metrics;
+    ingest->files = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_files_total", "result=\"committed\"", "Files ingested.");
+    ingest->deduplicated =
+        metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_files_total", "result=\"deduplicated\"", "Files ingested.");
+    ingest->failed = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_files_total", "result=\"failed\"", "Files ingested.");
+    ingest->rows = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_rows_total", "", "Rows committed.");
+    ingest->bytes = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_bytes_total", "", "Bytes received.");
+    *out = ingest;
+    return OK;
+}
+
+void ingest_close(struct ingest *ingest)
+{
+    mem_free(ingest);
+}
+
+/* --- receiving --- */
+
+enum status ingest_begin(struct ingest *ingest, const struct ingest_params *params, struct ingest_upload **out, struct err *err)
+{
+    struct ingest_upload *upload = mem_zalloc(sizeof(*upload));
+    if (upload == NULL) {
+        return err_no_memory(err);
+    }
+    upload->ingest = ingest;
+    upload->spool_fd = upload->output_fd = -1;
+    arena_init(&upload->arena, 0);
+    arena_init(&upload->attempt_arena, 1024u * 1024 * 1024);
+    arena_init(&upload->plan.arena, 1024u * 1024 * 1024);
+    pthread_mutex_init(&upload->plan.lock, NULL);
+    upload->params = *params;
+    upload->params.table.ns = arena_str(&upload->arena, params->table.ns);
+    upload->params.table.name = arena_str(&upload->arena, params->table.name);
+    upload->params.batch_key = arena_str(&upload->arena, params->batch_key);
+    upload->digest = digest_new(DIGEST_SHA256);
+    enum status status = OK;
+    if (upload->digest == NULL || upload->params.table.ns.ptr == NULL || upload->params.table.name.ptr == NULL) {
+        status = err_no_memory(err);
+    }
+    if (status == OK) {
+        status = store_spool(ingest->opts.store, &upload->spool_fd, err);
+    }
+    if (status != OK) {
+        ingest_upload_free(upload);
+        return status;
+    }
+    *out = upload;
+    return OK;
+}
+
+enum status ingest_write(struct ingest_upload *upload, struct str bytes, struct err *err)
+{
+    assert(upload->state == UPLOAD_RECEIVING);
+    TRY(io_write_full(upload->spool_fd, bytes.ptr, bytes.len, err));
+    digest_update(upload->digest, bytes.ptr, bytes.len);
+    upload->size += bytes.len;
+    metric_add(upload->ingest->bytes, (double)bytes.len);
+    return OK;
+}
+
+/**
+ * The batch id: the client's key, else what the file is and what would change its rows. `evolve` does not: it decides whether a file may land, not
+ * what lands.
+ */
+static enum status name_batch(struct ingest_upload *upload, struct err *err)
+{
+    uint8_t digest[SHA256_BYTES];
+    AUTO(buf_done) struct buf text;
+    buf_init(&text, 4096);
+    digest_final(upload->digest, digest);
+    enum status status;
+    if (upload->params.batch_key.len > 0) {
+        char hex[SHA256_HEX + 1];
+        sha256_hex(upload->params.batch_key, hex);
+        status = buf_printf(&text, "key-%s", hex);
+    } else {
+        status = hex_append(&text, digest, sizeof(digest));
+        if (status == OK && upload->params.format != INGEST_GUESS) {
+            status = buf_printf(&text, "-f%d", (int)upload->params.format);
+        }
+    }
+    upload->batch_id = status == OK ? arena_str(&upload->arena, buf_str(&text)) : (struct str){ 0 };
+    return upload->batch_id.ptr != NULL ? OK : err_no_memory(err);
+}
+
+enum status ingest_end(struct ingest_upload *upload, struct err *err)
+{
+    assert(upload->state == UPLOAD_RECEIVING);
+    if (upload->size == 0) {
+        return err_set(err, E_INVALID, "the file is empty");
+    }
+    TRY(name_batch(upload, err));
+    upload->deadline = deadline_in(upload->ingest->opts.timeout_ms);
+    upload->state = UPLOAD_STARTING;
+    return OK;
+}
+
+/* --- an attempt --- */
+
+/** An earlier batch with this id is the answer. */
+static enum status finish_with(struct ingest_upload *upload, const struct catalog_appended *appended, struct err *err)
+{
+    struct ingest_result *result = &upload->result;
+    AUTO(buf_done) struct buf name;
+    buf_init(&name, 4096);
+    if (table_name_print(&upload->params.table, &name) != OK) {
+        return err_no_memory(err);
+    }
+    result->table = arena_str(&upload->arena, buf_str(&name));
+    result->dataset_id = arena_str(&upload->arena, appended->uuid);
+    result->fingerprint = arena_str(&upload->arena, appended->fingerprint);
+    result->rows = appended->row_count;
+    result->snapshot_id = appended->snapshot_id;
+    result->created = appended->created;
+    result->deduplicated = appended->deduplicated;
+    upload->state = UPLOAD_DONE;
+    metric_add(appended->deduplicated ? upload->ingest->deduplicated : upload->ingest->files, 1);
+    metric_add(upload->ingest->rows, appended->deduplicated ? 0 : (double)appended->row_count);
+    return OK;
+}
+
+static enum status write_payload(struct ingest_upload *upload, struct buf *out, struct err *err)
+{
+    static const char *const formats[] = { "guess", "csv", "tsv", "json", "ndjson", "parquet" };
+    struct json_writer w;
+    json_writer_init(&w, out);
+    jw_obj_begin(&w);
+    jw_kv_cstr(&w, "format", formats[upload->params.format]);
+    jw_kv_u64(&w, "size", upload->size);
+    jw_kv_u64(&w, "columns_max", upload->ingest->opts.columns_max);
+    jw_kv_u64(&w, "line_bytes_max", upload->ingest->opts.line_bytes_max);
+    jw_kv_bool(&w, "evolve", upload->params.evolve);
+    if (upload->place.exists) {
+        jw_key(&w, STR("table"));
+        ice_schema_write(&w, upload->place.schema);
+    }
+    jw_obj_end(&w);
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
+}
+
+static enum status start_attempt(struct ingest_upload *upload, struct err *err)
+{
+    const struct ingest_service_opts *opts = &upload->ingest->opts;
+    struct catalog_appended appended;
+    bool found = false;
+    if (++upload->attempts > ATTEMPTS_MAX) {
+        return err_set(err, E_CONFLICT, "the schema of the table keeps changing under this file, try again later");
+    }
+    arena_reset(&upload->attempt_arena);
+    TRY(catalog_batch(opts->catalog, &upload->params.table, upload->batch_id, &upload->attempt_arena, &found, &appended, err));
+    if (found) {
+        appended.deduplicated = true;
+        return finish_with(upload, &appended, err);
+    }
+    TRY(catalog_place(opts->catalog, &upload->params.table, &upload->attempt_arena, &upload->place, err));
+    fd_done(&upload->output_fd);
+    TRY(store_spool(opts->store, &upload->output_fd, err));
+    AUTO(buf_done) struct buf payload;
+    buf_init(&payload, 0);
+    TRY(write_payload(upload, &payload, err));
+    struct engine_job job = {
+        .kind = "convert", .payload = buf_str(&payload), .fds = { upload->spool_fd, upload->output_fd }, .fd_count = 2,
+        .deadline = upload->deadline, .call = ingest_on_call, .ctx = upload,
+    };
+    TRY(engine_start(opts->engines, &job, &upload->run, err));
+    upload->state = UPLOAD_CONVERTING;
+    return OK;
+}
+
+static enum status put_file(struct ingest_upload *upload, struct ice_data_file *file, struct err *err)
+{
+    char name[UUID_TEXT + 1];
+    uuid4(name);
+    struct store_info info;
+    file->path = arena_printf(&upload->attempt_arena, "%.*s/data/%s.parquet", STR_ARG(upload->place.location_key), name);
+    if (file->path.ptr == NULL) {
+        return err_no_memory(err);
+    }
+    struct store_cond cond = { .if_absent = true };
+    TRY(store_put_fd(upload->ingest->opts.store, file->path, upload->output_fd, true, &cond, &info, err));
+    file->size_bytes = (int64_t)info.size;
+    return OK;
+}
+
+/** True when `status` says for sure that a commit did not happen. */
+static bool surely_not_committed(enum status status)
+{
+    return status == E_CONFLICT || status == E_NOT_FOUND || status == E_EXISTS || status == E_INVALID;
+}
+
+/** Deleting is tidiness, not correctness: a failure leaves an orphan for the sweep. */
+static void delete_file(struct ingest_upload *upload, struct str key)
+{
+    enum status status = store_delete(upload->ingest->opts.store, key, NULL);
+    (void)status;
+}
+
+static enum status keep_result_file(struct ingest_upload *upload, const struct ice_data_file *file, struct err *err)
+{
+    struct ingest_file *kept = ARENA_NEW(&upload->arena, struct ingest_file);
+    if (kept == NULL) {
+        return err_no_memory(err);
+    }
+    kept->key = arena_str(&upload->arena, file->path);
+    kept->size = file->size_bytes;
+    kept->row_count = file->record_count;
+    upload->result.files = kept;
+    upload->result.file_count = 1;
+    return OK;
+}
+
+/** The job is done: put its file and commit. */
+static enum status commit(struct ingest_upload *upload, struct str done_json, struct err *err)
+{
+    struct ice_data_file file = { 0 };
+    struct catalog_appended appended;
+    const struct ingest_plan *plan = &upload->plan;
+    TRY(ingest_file_stats(&upload->attempt_arena, &plan->target, done_json, &file, err));
+    TRY(put_file(upload, &file, err));
+    struct catalog_append append = {
+        .name = upload->params.table,
+        .batch_id = upload->batch_id,
+        .schema = &plan->target,
+        .files = &file,
+        .file_count = 1,
+        .create = true,
+        .place = &upload->place,
+        .expected_schema_id = upload->place.schema_id,
+        .evolved = upload->place.exists && plan->changed ? &plan->target : NULL,
+        .evolved_last_column_id = plan->last_id,
+        .deadline = upload->deadline,
+    };
+    enum status status = catalog_append(upload->ingest->opts.catalog, &append, &upload->attempt_arena, &appended, err);
+    if (status == E_CONFLICT) {
+        delete_file(upload, file.path);
+        upload->state = UPLOAD_STARTING; /* the schema moved on: once more against the new one */
+        return OK;
+    }
+    if (status != OK) {
+        if (surely_not_committed(status)) {
+            delete_file(upload, file.path);
+        }
+        return status;
+    }
+    if (appended.deduplicated) {
+        delete_file(upload, file.path); /* the same bytes won meanwhile */
+    } else {
+        appended.row_count = file.record_count;
+        TRY(keep_result_file(upload, &file, err));
+    }
+    return finish_with(upload, &appended, err);
+}
+
+/** Read what the engine says; DONE leads to the commit. */
+static enum status converse(struct ingest_upload *upload, struct err *err)
+{
+    struct engine_frame frame = { 0 };
+    TRY(engine_read(upload->run, &frame, err));
+    if (frame.type != ENGINE_DONE) {
+        return OK;
+    }
+    struct str done = arena_str(&upload->attempt_arena, frame.bytes);
+    engine_free(upload->run);
+    upload->run = NULL;
+    if (done.ptr == NULL) {
+        return err_no_memory(err);
+    }
+    return commit(upload, done, err);
+}
+
+enum status ingest_step(struct ingest_upload *upload, bool *done_out, struct err *err)
+{
+    enum status status = OK;
+    if (upload->state == UPLOAD_STARTING) {
+        status = start_attempt(upload, err);
+    }
+    if (status == OK && upload->state == UPLOAD_CONVERTING) {
+        status = converse(upload, err);
+    }
+    if (status != OK) {
+        metric_add(upload->ingest->failed, 1);
+        return status;
+    }
+    *done_out = upload->state == UPLOAD_DONE;
+    return OK;
+}
+
+int ingest_fd(const struct ingest_upload *upload)
+{
+    return upload->run != NULL ? engine_fd(upload->run) : -1;
+}
+
+const struct ingest_result *ingest_result(const struct ingest_upload *upload)
+{
+    assert(upload->state == UPLOAD_DONE);
+    return &upload->result;
+}
+
+void ingest_upload_free(struct ingest_upload *upload)
+{
+    if (upload == NULL) {
+        return;
+    }
+    engine_free(upload->run); /* no call runs any more */
+    fd_done(&upload->spool_fd);
+    fd_done(&upload->output_fd);
+    digest_free(upload->digest);
+    pthread_mutex_destroy(&upload->plan.lock);
+    arena_done(&upload->plan.arena);
+    arena_done(&upload->attempt_arena);
+    arena_done(&upload->arena);
+    mem_free(upload);
+}

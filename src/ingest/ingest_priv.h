@@ -1,0 +1,57 @@
+/*
+ * What the files of ingest/ share: the service, an upload, and the plan that the engine asks for.
+ */
+#ifndef INGEST_INGEST_PRIV_H
+#define INGEST_INGEST_PRIV_H
+
+#include <pthread.h>
+
+#include "base/digest.h"
+#include "base/encode.h"
+#include "base/rng.h"
+#include "ingest/ingest.h"
+
+struct ingest {
+    struct ingest_service_opts opts;
+    struct metric *files, *deduplicated, *failed, *rows, *bytes;
+};
+
+/** The schema under which the file is written; made on a thread of the engine pool, read after the job's DONE. */
+struct ingest_plan {
+    pthread_mutex_t lock;
+    struct arena arena;       /* guarded by lock, like the rest */
+    struct ice_schema target; /* with ids */
+    int32_t last_id;
+    bool changed;             /* the table's schema has to change */
+};
+
+enum upload_state { UPLOAD_RECEIVING, UPLOAD_STARTING, UPLOAD_CONVERTING, UPLOAD_DONE };
+
+struct ingest_upload {
+    struct ingest *ingest;
+    struct ingest_params params; /* texts in arena */
+    enum upload_state state;
+    struct arena arena;         /* lives as long as the upload */
+    struct arena attempt_arena; /* reset by each attempt */
+    int spool_fd, output_fd;
+    uint64_t size;
+    struct digest *digest;
+    struct str batch_id;
+    deadline_ms deadline;
+    unsigned attempts;
+    struct catalog_place place; /* of this attempt */
+    struct ingest_plan plan;
+    struct engine_run *run;
+    struct ingest_result result;
+};
+
+/** engine_job.call of a "convert" job: answers "plan". */
+enum status ingest_on_call(void *ctx, struct str name, yyjson_val *args, struct buf *reply, int *fd_out, struct err *err) MUST_USE;
+
+/**
+ * The DONE frame of a "convert" or an entry of an "inspect" job as a data file: counts, sizes, bounds by field id, split offsets. path and size_bytes are the
+ * caller's to set. `schema` has the ids that the frame speaks of.
+ */
+enum status ingest_file_stats(struct arena *arena, const struct ice_schema *schema, struct str json, struct ice_data_file *out, struct err *err) MUST_USE;
+
+#endif
