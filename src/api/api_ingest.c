@@ -1,0 +1,206 @@
+/*
+ * POST /ingest?name=T[&evolve=true][&format=csv]: a raw body, or the first file part of a multipart form, becomes rows of a table.
+ *
+ *   begin   name and parameters, so that a bad request is refused before its body is read
+ *   body    pieces go to the spool (through the multipart scanner where there is one)
+ *   end     convert and commit; waits for the engine without a thread
+ */
+#include "api/api_ingest.h"
+
+#include <poll.h>
+
+#include "http/multipart.h"
+
+struct ingest_request {
+    struct ingest_upload *upload;
+    struct multipart *multipart; /* NULL: a raw body */
+    struct ingest_params params;
+    bool format_given;
+    bool ended;
+    struct http_req *req;
+};
+
+static enum http_step ingest_step_begin(struct http_req *req);
+static enum http_step ingest_step_body(struct http_req *req, struct str bytes);
+static enum http_step ingest_step_end(struct http_req *req);
+static void ingest_step_done(struct http_req *req);
+
+static const struct http_handler ingest_handler = {
+    .begin = ingest_step_begin,
+    .body = ingest_step_body,
+    .end = ingest_step_end,
+    .done = ingest_step_done,
+    .state_bytes = sizeof(struct ingest_request),
+};
+
+static const struct http_route routes[] = {
+    { .method = HTTP_POST, .pattern = "/ingest", .handler = &ingest_handler, .timeout_ms = 24LL * 3600 * 1000 },
+};
+
+enum status api_ingest_mount(struct http_server *server, const char *prefix, struct ingest *ingest, struct err *err)
+{
+    return http_server_mount(server, prefix, routes, ARRAY_LEN(routes), ingest, err);
+}
+
+/* --- parameters --- */
+
+static enum status query_bool(struct http_req *req, const char *name, bool *out)
+{
+    struct str value;
+    TRY(http_query(req, name, &value));
+    if (value.ptr == NULL || str_eq(value, STR("false")) || str_eq(value, STR("0"))) {
+        return OK;
+    }
+    if (!str_eq(value, STR("true")) && !str_eq(value, STR("1"))) {
+        return err_set(&req->err, E_INVALID, "%s=%.*s: it is true or false", name, STR_ARG(value));
+    }
+    *out = true;
+    return OK;
+}
+
+static enum status read_params(struct http_req *req, struct ingest_params *params, bool *format_given)
+{
+    struct str name, format;
+    TRY(http_query(req, "name", &name));
+    if (name.ptr == NULL || name.len == 0) {
+        return err_set(&req->err, E_INVALID, "which table? say ?name=T");
+    }
+    TRY(table_name_parse(name, &params->table, &req->err));
+    TRY(query_bool(req, "evolve", &params->evolve));
+    TRY(http_query(req, "format", &format));
+    *format_given = format.ptr != NULL;
+    if (*format_given) {
+        params->format = ingest_format_of(format, STR_EMPTY, STR_EMPTY);
+        if (params->format == INGEST_GUESS) {
+            return err_set(&req->err, E_INVALID, "format=%.*s: it is csv, tsv, json, ndjson or parquet", STR_ARG(format));
+        }
+    }
+    struct str key = http_headers_get(&req->headers, STR("Idempotency-Key"));
+    params->batch_key = key.ptr != NULL ? key : STR_EMPTY;
+    return OK;
+}
+
+/* --- the body --- */
+
+static enum status open_upload(struct ingest_request *request, struct str content_type, struct str file_name)
+{
+    struct http_req *req = request->req;
+    if (!request->format_given) {
+        request->params.format = ingest_format_of(STR_EMPTY, content_type, file_name);
+    }
+    return ingest_begin(req->ctx, &request->params, &request->upload, &req->err);
+}
+
+static enum status on_part(void *ctx, const struct multipart_part *part, struct err *err)
+{
+    (void)err; /* request->req->err */
+    return open_upload(ctx, part->content_type, part->file_name);
+}
+
+static enum status on_data(void *ctx, struct str bytes, struct err *err)
+{
+    struct ingest_request *request = ctx;
+    return ingest_write(request->upload, bytes, err);
+}
+
+static enum http_step ingest_step_begin(struct http_req *req)
+{
+    struct ingest_request *request = req->state;
+    request->req = req;
+    enum status status = read_params(req, &request->params, &request->format_given);
+    if (status == OK && !req->has_body) {
+        status = err_set(&req->err, E_INVALID, "the request has no body: send the file in it");
+    }
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct str type = http_headers_get(&req->headers, STR("Content-Type"));
+    if (multipart_is(type)) {
+        struct multipart_events events = { on_part, on_data, request };
+        status = multipart_new(type, &events, &request->multipart, &req->err);
+    } else {
+        status = open_upload(request, type, STR_EMPTY);
+    }
+    return status == OK ? HTTP_NEXT : http_fail(req, status);
+}
+
+static enum http_step ingest_step_body(struct http_req *req, struct str bytes)
+{
+    struct ingest_request *request = req->state;
+    enum status status = request->multipart != NULL ? multipart_feed(request->multipart, bytes, &req->err)
+                                                    : ingest_write(request->upload, bytes, &req->err);
+    return status == OK ? HTTP_NEXT : http_fail(req, status);
+}
+
+/* --- the answer --- */
+
+static enum http_step answer(struct http_req *req, const struct ingest_result *result)
+{
+    struct buf json;
+    struct json_writer w;
+    buf_init(&json, 0);
+    json_writer_init(&w, &json);
+    jw_obj_begin(&w);
+    jw_kv_str(&w, "table", result->table);
+    jw_kv_str(&w, "dataset_id", result->dataset_id);
+    jw_kv_i64(&w, "rows", result->rows);
+    jw_kv_i64(&w, "snapshot_id", result->snapshot_id);
+    jw_kv_str(&w, "fingerprint", result->fingerprint);
+    jw_kv_bool(&w, "created", result->created);
+    jw_kv_bool(&w, "deduplicated", result->deduplicated);
+    jw_kv_arr(&w, "files");
+    for (size_t i = 0; i < result->file_count; i++) {
+        jw_obj_begin(&w);
+        jw_kv_str(&w, "key", result->files[i].key);
+        jw_kv_i64(&w, "size", result->files[i].size);
+        jw_kv_i64(&w, "row_count", result->files[i].row_count);
+        jw_obj_end(&w);
+    }
+    jw_arr_end(&w);
+    jw_obj_end(&w);
+    http_log_field_str(req, "table", result->table);
+    http_log_field_i64(req, "rows", result->rows);
+    if (json_writer_end(&w) != OK) {
+        buf_done(&json);
+        return http_fail(req, err_no_memory(&req->err));
+    }
+    return http_reply_json(req, 200, &json);
+}
+
+static enum status end_body(struct ingest_request *request)
+{
+    struct http_req *req = request->req;
+    if (request->multipart != NULL) {
+        TRY(multipart_end(request->multipart, &req->err));
+    }
+    return ingest_end(request->upload, &req->err);
+}
+
+static enum http_step ingest_step_end(struct http_req *req)
+{
+    struct ingest_request *request = req->state;
+    enum status status = OK;
+    if (!request->ended) {
+        request->ended = true;
+        status = end_body(request);
+    }
+    bool done = false;
+    if (status == OK) {
+        status = ingest_step(request->upload, &done, &req->err);
+    }
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    if (done) {
+        return answer(req, ingest_result(request->upload));
+    }
+    int fd = ingest_fd(request->upload);
+    return http_wait(req, fd, POLLIN, fd == -1 ? deadline_in(0) : req->deadline);
+}
+
+static void ingest_step_done(struct http_req *req)
+{
+    struct ingest_request *request = req->state;
+    multipart_free(request->multipart);
+    ingest_upload_free(request->upload);
+}
