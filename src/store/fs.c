@@ -1,5 +1,6 @@
 /*
- * The file driver: one folder is the lake. This file opens and closes it and has the driver's table. The rest:
+ * The file driver: one folder is the lake. This file opens and closes it and has the driver's
+ * table. The rest:
  *
  *      fs_path.c    where a key lies; nothing leaves the root
  *      fs_temp.c    temporary files
@@ -12,8 +13,10 @@
  *      fs_list.c    keys in byte order
  *      fs_format.c  _lake/format.json
  *
- * Invariants: a name appears only after its bytes and record are on the disk; an answer is given only after the name
- * is. After one failed fsync nothing is written any more: the kernel may have dropped the pages, and a second fsync
+ * Invariants: a name appears only after its bytes and record are on the disk; an answer is given
+ * only after the name
+ * is. After one failed fsync nothing is written any more: the kernel may have dropped the pages,
+ * and a second fsync
  * would say that all is well.
  */
 #include <errno.h>
@@ -42,13 +45,15 @@ enum status fs_may_write(struct fs_store *fs, struct err *err)
     }
     /* Acquire pairs with the release in fs_sync: whoever sees the flag sees nothing else of it. */
     if (atomic_load_explicit(&fs->stopped, memory_order_acquire)) {
-        return err_set(err, E_UNAVAILABLE, "an fsync failed earlier: nothing is written until the disk is well and "
-                                           "the service is started again");
+        return err_set(err, E_UNAVAILABLE,
+                       "an fsync failed earlier: nothing is written until the disk is well and "
+                       "the service is started again");
     }
     return OK;
 }
 
-enum status fs_sync(struct fs_store *fs, int fd, const char *op, struct str key, bool after_rename, struct err *err)
+enum status fs_sync(struct fs_store *fs, int fd, const char *op, struct str key, bool after_rename,
+                    struct err *err)
 {
     enum status status = fs_fault(fs, op, key, err);
     if (status == OK && fsync(fd) != 0) {
@@ -59,11 +64,15 @@ enum status fs_sync(struct fs_store *fs, int fd, const char *op, struct str key,
     }
     atomic_store_explicit(&fs->stopped, true, memory_order_release);
     if (after_rename) {
-        return err_set(err, E_UPSTREAM, "the folder of key \"%.*s\" could not be synced: whether the change lasts is unknown",
-                       STR_ARG(key));
+        return err_set(
+            err, E_UPSTREAM,
+            "the folder of key \"%.*s\" could not be synced: whether the change lasts is unknown",
+            STR_ARG(key));
     }
-    return status == E_DISK_FULL ? status
-                                 : err_set(err, E_UNAVAILABLE, "the disk failed at an fsync for key \"%.*s\"", STR_ARG(key));
+    return status == E_DISK_FULL
+               ? status
+               : err_set(err, E_UNAVAILABLE, "the disk failed at an fsync for key \"%.*s\"",
+                         STR_ARG(key));
 }
 
 /* --- the table --- */
@@ -81,7 +90,8 @@ static enum status ready(struct store *store, struct err *err)
     if (stat(fs->dir, &there) != 0) {
         return err_errno(err, errno, "folder \"%s\"", fs->dir);
     }
-    if (fstat(fs->root_fd, &ours) != 0 || ours.st_ino != there.st_ino || ours.st_dev != there.st_dev) {
+    if (fstat(fs->root_fd, &ours) != 0 || ours.st_ino != there.st_ino ||
+        ours.st_dev != there.st_dev) {
         return err_set(err, E_UNAVAILABLE, "folder \"%s\" is another one than at start", fs->dir);
     }
     if (fs->read_only) {
@@ -131,14 +141,16 @@ static const struct store_ops fs_ops = {
 
 /* --- open --- */
 
-/** Their locks, renames or fsyncs promise less than we need. FUSE can be anything, so it is among them. */
+/** Their locks, renames or fsyncs promise less than we need. FUSE can be anything, so it is among
+ * them. */
 static const struct {
     unsigned long magic;
     const char *name;
 } NETWORK[] = {
-    { 0x6969, "NFS" },      { 0x517b, "SMB" },      { 0xff534d42, "CIFS" }, { 0xfe534d42, "SMB2" },
-    { 0x65735546, "FUSE" }, { 0x01021997, "9P" },   { 0x5346414f, "AFS" },  { 0x00c36400, "Ceph" },
-    { 0x0bd00bd0, "Lustre" }, { 0x47504653, "GPFS" }, { 0x19830326, "FhGFS" }, { 0x73757245, "Coda" },
+    { 0x6969, "NFS" },      { 0x517b, "SMB" },       { 0xff534d42, "CIFS" },
+    { 0xfe534d42, "SMB2" }, { 0x65735546, "FUSE" },  { 0x01021997, "9P" },
+    { 0x5346414f, "AFS" },  { 0x00c36400, "Ceph" },  { 0x0bd00bd0, "Lustre" },
+    { 0x47504653, "GPFS" }, { 0x19830326, "FhGFS" }, { 0x73757245, "Coda" },
 };
 
 static enum status network_refuse(const struct fs_store *fs, struct err *err)
@@ -149,9 +161,10 @@ static enum status network_refuse(const struct fs_store *fs, struct err *err)
     }
     for (size_t i = 0; i < ARRAY_LEN(NETWORK); i++) {
         if (((unsigned long)sf.f_type & 0xffffffff) == NETWORK[i].magic) {
-            return err_set(err, E_UNSUPPORTED,
-                           "folder \"%s\" is on a %s file system, where locks between machines cannot be relied on",
-                           fs->dir, NETWORK[i].name);
+            return err_set(
+                err, E_UNSUPPORTED,
+                "folder \"%s\" is on a %s file system, where locks between machines cannot be relied on",
+                fs->dir, NETWORK[i].name);
         }
     }
     return OK;
@@ -231,7 +244,8 @@ static enum status folding_probe(struct fs_store *fs, struct err *err)
     return OK;
 }
 
-static enum status open_parts(struct fs_store *fs, const struct store_fs_opts *opts, struct err *err)
+static enum status open_parts(struct fs_store *fs, const struct store_fs_opts *opts,
+                              struct err *err)
 {
     TRY(locks_init(fs, err));
     if (!fs->read_only) {

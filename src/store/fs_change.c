@@ -1,6 +1,8 @@
 /*
- * The moments in which a name changes: publish, remove, copy. Each holds the key's lock from reading what is there to
- * the folder's fsync, so that among all threads and processes one condition is decided at a time, and a pointer that is
+ * The moments in which a name changes: publish, remove, copy. Each holds the key's lock from
+ * reading what is there to
+ * the folder's fsync, so that among all threads and processes one condition is decided at a time,
+ * and a pointer that is
  * read under the shared lock is on the disk.
  */
 #include <errno.h>
@@ -9,28 +11,33 @@
 
 #include "store/fs_priv.h"
 
-enum { PUBLISH_TRIES = 16 }; /* a folder may be pruned between its making and the link; each try makes it again */
+/* a folder may be pruned between its making and the link; each try makes it again */
+enum { PUBLISH_TRIES = 16 };
 
 /** Put the key into the record of an odd object, before anybody sees it. */
-static enum status record_key_add(struct fs_store *fs, struct str key, int fd, struct fs_record *record,
-                                  struct err *err)
+static enum status record_key_add(struct fs_store *fs, struct str key, int fd,
+                                  struct fs_record *record, struct err *err)
 {
     fs_record_key_set(record, key);
     TRY(fs_record_store(fs, fd, key, record, err));
     return fs_sync(fs, fd, "fsync", key, false, err);
 }
 
-/** A folder has got the name since it was looked at: placing the object again takes it to `_lake/odd`. */
+/** A folder has got the name since it was looked at: placing the object again takes it to
+ * `_lake/odd`. */
 static bool folder_there(const struct fs_place *place)
 {
     struct stat st;
-    return fstatat(place->dir_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+    return fstatat(place->dir_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+           S_ISDIR(st.st_mode);
 }
 
-static enum status name_failed(int errno_value, struct str key, const struct fs_place *place, struct err *err)
+static enum status name_failed(int errno_value, struct str key, const struct fs_place *place,
+                               struct err *err)
 {
     if (folder_there(place)) {
-        return err_set(err, E_NOT_FOUND, "a folder has taken the name of key \"%.*s\"", STR_ARG(key));
+        return err_set(err, E_NOT_FOUND, "a folder has taken the name of key \"%.*s\"",
+                       STR_ARG(key));
     }
     if (errno_value == EEXIST) {
         return err_set(err, E_PRECONDITION, "object \"%.*s\" is there already", STR_ARG(key));
@@ -38,12 +45,13 @@ static enum status name_failed(int errno_value, struct str key, const struct fs_
     return err_errno(err, errno_value, "key \"%.*s\"", STR_ARG(key));
 }
 
-static enum status name_new(struct fs_store *fs, struct str key, struct fs_temp *temp, const struct fs_place *place,
-                            struct err *err)
+static enum status name_new(struct fs_store *fs, struct str key, struct fs_temp *temp,
+                            const struct fs_place *place, struct err *err)
 {
     TRY(fs_fault(fs, "link", key, err));
-    int failed = temp->name[0] == '\0' ? fs_link_fd(temp->fd, place->dir_fd, place->name)
-                                       : linkat(fs->tmp_fd, temp->name, place->dir_fd, place->name, 0);
+    int failed = temp->name[0] == '\0'
+                     ? fs_link_fd(temp->fd, place->dir_fd, place->name)
+                     : linkat(fs->tmp_fd, temp->name, place->dir_fd, place->name, 0);
     return failed == 0 ? OK : name_failed(errno, key, place, err);
 }
 
@@ -60,12 +68,13 @@ static enum status name_replace(struct fs_store *fs, struct str key, struct fs_t
 }
 
 /**
- * Choose the place and give the file its name there. E_NOT_FOUND: the folder has gone or come meanwhile, try again. A name
+ * Choose the place and give the file its name there. E_NOT_FOUND: the folder has gone or come
+ * meanwhile, try again. A name
  * that somebody who knows no locks has taken meanwhile is replaced, unless the object must be new.
  */
 static enum status place_and_name(struct fs_store *fs, struct str key, struct fs_temp *temp,
-                                  struct fs_record *record, const struct fs_current *current, bool must_be_new,
-                                  struct fs_place *place, struct err *err)
+                                  struct fs_record *record, const struct fs_current *current,
+                                  bool must_be_new, struct fs_place *place, struct err *err)
 {
     TRY(fs_place_make(fs, key, current->there ? &current->odd : NULL, place, err));
     if (place->odd && record->key_len == 0) {
@@ -75,11 +84,13 @@ static enum status place_and_name(struct fs_store *fs, struct str key, struct fs
         return name_replace(fs, key, temp, place, err);
     }
     enum status status = name_new(fs, key, temp, place, err);
-    return status == E_PRECONDITION && !must_be_new ? name_replace(fs, key, temp, place, err) : status;
+    return status == E_PRECONDITION && !must_be_new ? name_replace(fs, key, temp, place, err)
+                                                    : status;
 }
 
 static enum status publish_locked(struct fs_store *fs, struct str key, struct fs_temp *temp,
-                                  struct fs_record *record, const struct store_cond *cond, struct err *err)
+                                  struct fs_record *record, const struct store_cond *cond,
+                                  struct err *err)
 {
     struct fs_current current;
     TRY(fs_current_get(fs, key, &current, err));
@@ -100,8 +111,8 @@ static enum status publish_locked(struct fs_store *fs, struct str key, struct fs
     return status;
 }
 
-enum status fs_publish(struct fs_store *fs, struct str key, struct fs_temp *temp, struct fs_record *record,
-                       const struct store_cond *cond, struct err *err)
+enum status fs_publish(struct fs_store *fs, struct str key, struct fs_temp *temp,
+                       struct fs_record *record, const struct store_cond *cond, struct err *err)
 {
     AUTO(fs_lock_done) struct fs_lock lock = { 0 };
     TRY(fs_lock_key(fs, key, FS_LOCK_EXCLUSIVE, &lock, err));
@@ -112,7 +123,8 @@ enum status fs_publish(struct fs_store *fs, struct str key, struct fs_temp *temp
 
 /* --- remove --- */
 
-/** Unlink the object where it lies. A plain file that others put before an odd one hides it: both go. */
+/** Unlink the object where it lies. A plain file that others put before an odd one hides it: both
+ * go. */
 static enum status unlink_one(struct fs_store *fs, struct str key, const struct fs_current *current,
                               struct err *err)
 {
@@ -157,8 +169,8 @@ enum status fs_remove(struct store *store, struct str key, struct err *err)
 /* --- copy --- */
 
 /** A second name for the same file: only for objects that nobody changes in place. */
-static enum status copy_by_link(struct fs_store *fs, struct str from, struct str to, const struct fs_place *source,
-                                bool *done_out, struct err *err)
+static enum status copy_by_link(struct fs_store *fs, struct str from, struct str to,
+                                const struct fs_place *source, bool *done_out, struct err *err)
 {
     struct fs_place place = FS_PLACE_EMPTY;
     *done_out = false;
@@ -178,7 +190,8 @@ static enum status copy_by_link(struct fs_store *fs, struct str from, struct str
     return status;
 }
 
-static enum status link_locked(struct fs_store *fs, struct str from, struct str to, bool *done_out, struct err *err)
+static enum status link_locked(struct fs_store *fs, struct str from, struct str to, bool *done_out,
+                               struct err *err)
 {
     struct fs_current current;
     *done_out = false;
@@ -200,8 +213,8 @@ static enum status link_locked(struct fs_store *fs, struct str from, struct str 
     return status;
 }
 
-static enum status copy_bytes(struct store *store, struct str from, struct str to, struct store_info *info_out,
-                              struct err *err)
+static enum status copy_bytes(struct store *store, struct str from, struct str to,
+                              struct store_info *info_out, struct err *err)
 {
     struct store_object *object = NULL;
     TRY(store_open(store, from, &object, err));
@@ -213,10 +226,13 @@ static enum status copy_bytes(struct store *store, struct str from, struct str t
         fd_done(&fd);
     }
     store_object_close(object);
-    return status == E_PRECONDITION ? err_set(err, E_EXISTS, "object \"%.*s\" is there already", STR_ARG(to)) : status;
+    return status == E_PRECONDITION
+               ? err_set(err, E_EXISTS, "object \"%.*s\" is there already", STR_ARG(to))
+               : status;
 }
 
-enum status fs_copy(struct store *store, struct str from, struct str to, struct store_info *info_out, struct err *err)
+enum status fs_copy(struct store *store, struct str from, struct str to,
+                    struct store_info *info_out, struct err *err)
 {
     struct fs_store *fs = (struct fs_store *)store;
     TRY(fs_key_allowed(from, err));
@@ -224,7 +240,8 @@ enum status fs_copy(struct store *store, struct str from, struct str to, struct 
     TRY(fs_may_write(fs, err));
     bool linked = false;
     {
-        /* Only the new name's lock: whatever version of `from` the link meets is one whole version. */
+        /* Only the new name's lock: whatever version of `from` the link meets is one whole
+         * version. */
         AUTO(fs_lock_done) struct fs_lock lock = { 0 };
         TRY(fs_lock_key(fs, to, FS_LOCK_EXCLUSIVE, &lock, err));
         TRY(link_locked(fs, from, to, &linked, err));

@@ -1,6 +1,8 @@
 /*
- * `_lake/format.json`: the version of the layout, the lake's id, and every root URI that it has had (table metadata names
- * files by full URI, so a lake that was moved must know its old names). Kept through the store's own conditional
+ * `_lake/format.json`: the version of the layout, the lake's id, and every root URI that it has had
+ * (table metadata names
+ * files by full URI, so a lake that was moved must know its old names). Kept through the store's
+ * own conditional
  * writes: two processes that start on one new folder agree on one id.
  */
 #include "base/json.h"
@@ -31,7 +33,8 @@ static enum status format_create(struct fs_store *fs, struct err *err)
     }
     enum status status = store_put(&fs->base, FORMAT_KEY, buf_str(&body),
                                    &(struct store_cond){ .if_absent = true }, NULL, err);
-    return status == E_PRECONDITION ? OK : status; /* another process was first: its file is read next */
+    /* another process was first: its file is read next */
+    return status == E_PRECONDITION ? OK : status;
 }
 
 static bool roots_have(yyjson_val *roots, struct str uri)
@@ -40,7 +43,8 @@ static bool roots_have(yyjson_val *roots, struct str uri)
     yyjson_val *root;
     yyjson_arr_foreach(roots, i, count, root)
     {
-        if (yyjson_is_str(root) && str_eq(str_from(yyjson_get_str(root), yyjson_get_len(root)), uri)) {
+        if (yyjson_is_str(root) &&
+            str_eq(str_from(yyjson_get_str(root), yyjson_get_len(root)), uri)) {
             return true;
         }
     }
@@ -48,7 +52,8 @@ static bool roots_have(yyjson_val *roots, struct str uri)
 }
 
 /** The document with our root added; all other fields stay. */
-static enum status root_add(struct fs_store *fs, yyjson_val *doc, yyjson_val *roots, struct str etag, struct err *err)
+static enum status root_add(struct fs_store *fs, yyjson_val *doc, yyjson_val *roots,
+                            struct str etag, struct err *err)
 {
     AUTO(buf_done) struct buf body;
     buf_init(&body, FORMAT_BYTES_MAX);
@@ -76,11 +81,13 @@ static enum status root_add(struct fs_store *fs, yyjson_val *doc, yyjson_val *ro
     if (json_writer_end(&w) != OK) {
         return err_no_memory(err);
     }
-    return store_put(&fs->base, FORMAT_KEY, buf_str(&body), &(struct store_cond){ .if_match = etag }, NULL, err);
+    return store_put(&fs->base, FORMAT_KEY, buf_str(&body),
+                     &(struct store_cond){ .if_match = etag }, NULL, err);
 }
 
 /** E_PRECONDITION: changed by somebody meanwhile, look again. */
-static enum status format_examine(struct fs_store *fs, struct str text, struct str etag, struct err *err)
+static enum status format_examine(struct fs_store *fs, struct str text, struct str etag,
+                                  struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     if (json_parse(text, &doc, err) != OK) {
@@ -98,10 +105,13 @@ static enum status format_examine(struct fs_store *fs, struct str text, struct s
         return E_INVALID;
     }
     if (version != FORMAT_VERSION) {
-        return err_set(err, E_UNSUPPORTED, "the lake in \"%s\" has layout version %lld, this program knows %d", fs->dir,
+        return err_set(err, E_UNSUPPORTED,
+                       "the lake in \"%s\" has layout version %lld, this program knows %d", fs->dir,
                        (long long)version, FORMAT_VERSION);
     }
-    return fs->read_only || roots_have(roots, str_of(fs->uri)) ? OK : root_add(fs, root, roots, etag, err);
+    return fs->read_only || roots_have(roots, str_of(fs->uri))
+               ? OK
+               : root_add(fs, root, roots, etag, err);
 }
 
 static enum status format_look(struct fs_store *fs, struct err *err)

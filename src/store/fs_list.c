@@ -1,10 +1,14 @@
 /*
- * Listing in byte order of whole keys. A folder's names, each folder with a slash behind it, sort exactly as the keys
- * below them do ("a.b" < "a/b" < "a0"), so a walk that takes them in that order needs no other sorting. Odd keys are a
+ * Listing in byte order of whole keys. A folder's names, each folder with a slash behind it, sort
+ * exactly as the keys
+ * below them do ("a.b" < "a/b" < "a0"), so a walk that takes them in that order needs no other
+ * sorting. Odd keys are a
  * second sorted stream, and the two are merged.
  *
- * Memory is bounded by the page: of a folder only the smallest names that can still be on the page are kept; if they
- * turn out not to be enough, the folder is read again from where they end. No folder stays open between two steps.
+ * Memory is bounded by the page: of a folder only the smallest names that can still be on the page
+ * are kept; if they
+ * turn out not to be enough, the folder is read again from where they end. No folder stays open
+ * between two steps.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -25,7 +29,8 @@ struct name {
     char text[];
 };
 
-/** Collects into twice the room, then sorts and drops the bigger half: no heap, and n log n in all. */
+/** Collects into twice the room, then sorts and drops the bigger half: no heap, and n log n in
+ * all. */
 struct names {
     struct name **items;
     size_t count, cap;
@@ -128,7 +133,8 @@ struct walk {
     size_t keep;
     struct frame *frames;
     size_t depth, cap;
-    char path[STORE_KEY_MAX + NAME_MAX + 2]; /* of the top frame, then of the name that is looked at */
+    /* of the top frame, then of the name that is looked at */
+    char path[STORE_KEY_MAX + NAME_MAX + 2];
     size_t path_len;
 };
 
@@ -187,8 +193,8 @@ static bool entry_kind(int dir_fd, const struct dirent *entry, bool *folder_out)
 }
 
 /** Keep one entry of the top frame's folder if keys that are wanted can come of it. */
-static enum status entry_add(struct walk *walk, struct frame *frame, struct str name, bool folder, struct str bound,
-                             struct str last, struct err *err)
+static enum status entry_add(struct walk *walk, struct frame *frame, struct str name, bool folder,
+                             struct str bound, struct str last, struct err *err)
 {
     size_t len = frame->path_len + name.len;
     if (len + (folder ? 1 : 0) > STORE_KEY_MAX) {
@@ -198,23 +204,25 @@ static enum status entry_add(struct walk *walk, struct frame *frame, struct str 
     walk->path[len] = '/';
     struct str full = walk_path(walk, len + (folder ? 1 : 0));
     struct str text = str_from(walk->path + frame->path_len, name.len + (folder ? 1 : 0));
-    if (!reaches(full, bound) || !matches(full, walk->prefix) || (last.ptr != NULL && str_cmp(text, last) <= 0) ||
-        fs_path_reserved(walk_path(walk, len)) || store_key_check(walk_path(walk, len), NULL) != OK ||
+    if (!reaches(full, bound) || !matches(full, walk->prefix) ||
+        (last.ptr != NULL && str_cmp(text, last) <= 0) || fs_path_reserved(walk_path(walk, len)) ||
+        store_key_check(walk_path(walk, len), NULL) != OK ||
         (!folder && fs_key_is_odd(walk->fs, full))) {
         return OK;
     }
     return names_add(&frame->names, name, folder, err);
 }
 
-static enum status folder_read(struct walk *walk, struct frame *frame, DIR *folder, struct str bound, struct str last,
-                               struct err *err)
+static enum status folder_read(struct walk *walk, struct frame *frame, DIR *folder,
+                               struct str bound, struct str last, struct err *err)
 {
     for (;;) {
         errno = 0;
         struct dirent *entry = readdir(folder);
         if (entry == NULL) {
             return errno == 0 ? OK
-                              : err_errno(err, errno, "folder \"%.*s\"", STR_ARG(walk_path(walk, frame->path_len)));
+                              : err_errno(err, errno, "folder \"%.*s\"",
+                                          STR_ARG(walk_path(walk, frame->path_len)));
         }
         bool is_folder = false;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
@@ -226,8 +234,8 @@ static enum status folder_read(struct walk *walk, struct frame *frame, DIR *fold
 }
 
 /** Read the top frame's folder, from `last` (exclusive) on. A folder that has gone is empty. */
-static enum status frame_scan(struct walk *walk, struct frame *frame, struct str bound, struct str last,
-                              struct err *err)
+static enum status frame_scan(struct walk *walk, struct frame *frame, struct str bound,
+                              struct str last, struct err *err)
 {
     int fd = -1;
     size_t len = frame->path_len > 0 ? frame->path_len - 1 : 0;
@@ -249,8 +257,8 @@ static enum status frame_scan(struct walk *walk, struct frame *frame, struct str
 }
 
 /** Get names into the top frame; *empty_out when it has no more. */
-static enum status frame_fill(struct walk *walk, struct frame *frame, struct str bound, bool *empty_out,
-                              struct err *err)
+static enum status frame_fill(struct walk *walk, struct frame *frame, struct str bound,
+                              bool *empty_out, struct err *err)
 {
     *empty_out = false;
     if (frame->names.index < frame->names.count) {
@@ -336,9 +344,11 @@ struct odd {
     bool scanned;
 };
 
-static enum status odd_entry(struct odd *odd, const char *name, struct str bound, struct str last, struct err *err)
+static enum status odd_entry(struct odd *odd, const char *name, struct str bound, struct str last,
+                             struct err *err)
 {
-    AUTO(fd_done) int fd = openat(odd->fs->odd_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    AUTO(fd_done)
+    int fd = openat(odd->fs->odd_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     struct fs_record record;
     if (fd < 0) {
         return errno == ENOENT || errno == ELOOP ? OK : err_errno(err, errno, "_lake/odd/%s", name);
@@ -348,8 +358,8 @@ static enum status odd_entry(struct odd *odd, const char *name, struct str bound
         return OK;
     }
     struct str key = fs_record_key(&record);
-    if (str_cmp(key, bound) < 0 || !str_starts(key, odd->prefix) || (last.ptr != NULL && str_cmp(key, last) <= 0) ||
-        store_key_check(key, NULL) != OK) {
+    if (str_cmp(key, bound) < 0 || !str_starts(key, odd->prefix) ||
+        (last.ptr != NULL && str_cmp(key, last) <= 0) || store_key_check(key, NULL) != OK) {
         return OK;
     }
     return names_add(&odd->names, key, false, err);
@@ -365,7 +375,8 @@ static enum status odd_scan(struct odd *odd, struct str bound, struct str last, 
         return status;
     }
     enum status status = OK;
-    for (struct dirent *entry = readdir(folder); entry != NULL && status == OK; entry = readdir(folder)) {
+    for (struct dirent *entry = readdir(folder); entry != NULL && status == OK;
+         entry = readdir(folder)) {
         if (entry->d_name[0] != '.') {
             status = odd_entry(odd, entry->d_name, bound, last, err);
         }
@@ -385,7 +396,8 @@ static enum status odd_seek(struct odd *odd, struct str bound, bool *found_out, 
         return OK;
     }
     for (;;) {
-        while (names->index < names->count && str_cmp(name_str(names->items[names->index]), bound) < 0) {
+        while (names->index < names->count &&
+               str_cmp(name_str(names->items[names->index]), bound) < 0) {
             names->index++;
         }
         if (names->index < names->count) {
@@ -409,7 +421,8 @@ struct merged {
     struct str key; /* what seek gave last */
 };
 
-static enum status merged_seek(void *ctx, struct str bound, struct str *key_out, bool *found_out, struct err *err)
+static enum status merged_seek(void *ctx, struct str bound, struct str *key_out, bool *found_out,
+                               struct err *err)
 {
     struct merged *merged = ctx;
     bool plain = false, odd = false;

@@ -1,7 +1,10 @@
 /*
- * Locks of keys: 256 files `_lake/locks/00` to `ff`, a key's file is chosen by its CRC32C. Open-file-description
- * locks hold among processes and vanish with the holder; they are taken on a description of their own for each use.
- * Before them a read-write lock of this process is taken, so that threads queue up in memory and only one
+ * Locks of keys: 256 files `_lake/locks/00` to `ff`, a key's file is chosen by its CRC32C.
+ * Open-file-description
+ * locks hold among processes and vanish with the holder; they are taken on a description of their
+ * own for each use.
+ * Before them a read-write lock of this process is taken, so that threads queue up in memory and
+ * only one
  * of them at a time waits for other processes.
  */
 #include <errno.h>
@@ -38,7 +41,8 @@ static bool threads_lock(pthread_rwlock_t *lock, enum fs_lock_mode mode)
 }
 
 /**
- * Wait for other processes. The kernel's waiting lock has no time limit, so this tries, with growing pauses.
+ * Wait for other processes. The kernel's waiting lock has no time limit, so this tries, with
+ * growing pauses.
  */
 static enum status processes_lock(int fd, enum fs_lock_mode mode, struct str key, struct err *err)
 {
@@ -50,7 +54,8 @@ static enum status processes_lock(int fd, enum fs_lock_mode mode, struct str key
             return err_errno(err, errno, "lock of key \"%.*s\"", STR_ARG(key));
         }
         if (deadline_passed(deadline)) {
-            return err_set(err, E_UNAVAILABLE, "another process holds the lock of key \"%.*s\" for too long",
+            return err_set(err, E_UNAVAILABLE,
+                           "another process holds the lock of key \"%.*s\" for too long",
                            STR_ARG(key));
         }
         nanosleep(&(struct timespec){ .tv_nsec = pause_us * 1000 }, NULL);
@@ -73,12 +78,13 @@ static enum status lock_file_open(struct fs_store *fs, unsigned index, int *fd_o
     return OK;
 }
 
-enum status fs_lock_key(struct fs_store *fs, struct str key, enum fs_lock_mode mode, struct fs_lock *out,
-                        struct err *err)
+enum status fs_lock_key(struct fs_store *fs, struct str key, enum fs_lock_mode mode,
+                        struct fs_lock *out, struct err *err)
 {
     struct fs_lock lock = { .fs = fs, .fd = -1, .index = fs_lock_index(key), .held = true };
     if (!threads_lock(&fs->locks[lock.index], mode)) {
-        return err_set(err, E_UNAVAILABLE, "the lock of key \"%.*s\" is held for too long", STR_ARG(key));
+        return err_set(err, E_UNAVAILABLE, "the lock of key \"%.*s\" is held for too long",
+                       STR_ARG(key));
     }
     enum status status = lock_file_open(fs, lock.index, &lock.fd, err);
     if (status == OK && lock.fd >= 0) {
@@ -98,7 +104,8 @@ void fs_lock_done(struct fs_lock *lock)
         return;
     }
     if (lock->fd >= 0) {
-        (void)fs_lock_try(lock->fd, F_UNLCK); /* a child forked just now may share the description */
+        /* a child forked just now may share the description */
+        (void)fs_lock_try(lock->fd, F_UNLCK);
         fd_done(&lock->fd);
     }
     pthread_rwlock_unlock(&lock->fs->locks[lock->index]);

@@ -1,13 +1,17 @@
 /*
- * Where a key lies. A plain key is its own path below the root. What a file system cannot hold like that lies in
- * `_lake/odd` under the SHA-256 of the key: a segment above 200 bytes, a trailing slash, `a` beside `a/b`, and
+ * Where a key lies. A plain key is its own path below the root. What a file system cannot hold like
+ * that lies in
+ * `_lake/odd` under the SHA-256 of the key: a segment above 200 bytes, a trailing slash, `a` beside
+ * `a/b`, and
  * names that a case-folding file system would take for one.
  *
  *      read   the path, else odd
- *      write  where the object lies now; a new one goes to its path, else (a file where a folder is needed, or a
+ *      write  where the object lies now; a new one goes to its path, else (a file where a folder is
+ *      needed, or a
  *             folder where the file should be) to odd
  *
- * An object therefore never moves. No lookup follows a symbolic link or leaves the root: openat2 with RESOLVE_BENEATH and
+ * An object therefore never moves. No lookup follows a symbolic link or leaves the root: openat2
+ * with RESOLVE_BENEATH and
  * RESOLVE_NO_SYMLINKS, or a walk of single names with O_NOFOLLOW where the kernel lacks it.
  */
 #include <errno.h>
@@ -19,9 +23,11 @@
 #include "base/encode.h"
 #include "store/fs_priv.h"
 
-static const char *const RESERVED[] = { "_lake/tmp", "_lake/odd", "_lake/sums", "_lake/locks", "_lake/secret" };
+static const char *const RESERVED[] = { "_lake/tmp", "_lake/odd", "_lake/sums", "_lake/locks",
+                                        "_lake/secret" };
 
-enum { MAKE_TRIES = 16 }; /* a folder made here may be pruned by others before it is used; each try makes it again */
+/* a folder made here may be pruned by others before it is used; each try makes it again */
+enum { MAKE_TRIES = 16 };
 
 bool fs_path_reserved(struct str path)
 {
@@ -37,7 +43,8 @@ bool fs_path_reserved(struct str path)
 enum status fs_key_allowed(struct str key, struct err *err)
 {
     if (fs_path_reserved(key)) {
-        return err_set(err, E_DENIED, "key \"%.*s\" is a name that the store keeps for itself", STR_ARG(key));
+        return err_set(err, E_DENIED, "key \"%.*s\" is a name that the store keeps for itself",
+                       STR_ARG(key));
     }
     return OK;
 }
@@ -141,7 +148,8 @@ enum status fs_dir_open(const struct fs_store *fs, struct str path, int *fd_out,
     int fd = path.len == 0 ? openat(fs->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
                            : open_below(fs->root_fd, path, O_RDONLY | O_DIRECTORY);
     if (fd < 0) {
-        if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == EXDEV || errno == ENAMETOOLONG) {
+        if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == EXDEV ||
+            errno == ENAMETOOLONG) {
             return err_set(err, E_NOT_FOUND, "folder \"%.*s\" is not there", STR_ARG(path));
         }
         return err_errno(err, errno, "folder \"%.*s\"", STR_ARG(path));
@@ -151,7 +159,8 @@ enum status fs_dir_open(const struct fs_store *fs, struct str path, int *fd_out,
 }
 
 /** OK and -1 when there is no regular file. */
-static enum status file_try(int dir_fd, struct str path, struct str key, int *fd_out, struct err *err)
+static enum status file_try(int dir_fd, struct str path, struct str key, int *fd_out,
+                            struct err *err)
 {
     /* Non-blocking, so that a named pipe somebody left does not hold us. */
     AUTO(fd_done) int fd = open_below(dir_fd, path, O_RDONLY | O_NONBLOCK);
@@ -165,7 +174,8 @@ static enum status file_try(int dir_fd, struct str path, struct str key, int *fd
             return OK;
         case ELOOP:
         case EXDEV:
-            return err_set(err, E_DENIED, "a symbolic link is in the path of key \"%.*s\"", STR_ARG(key));
+            return err_set(err, E_DENIED, "a symbolic link is in the path of key \"%.*s\"",
+                           STR_ARG(key));
         default:
             return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
         }
@@ -181,7 +191,8 @@ static enum status file_try(int dir_fd, struct str path, struct str key, int *fd
     return OK;
 }
 
-enum status fs_file_open(const struct fs_store *fs, struct str key, int *fd_out, bool *odd_out, struct err *err)
+enum status fs_file_open(const struct fs_store *fs, struct str key, int *fd_out, bool *odd_out,
+                         struct err *err)
 {
     int fd = -1;
     bool odd = false;
@@ -209,7 +220,8 @@ void fs_place_done(struct fs_place *place)
     fd_done(&place->dir_fd);
 }
 
-static enum status place_odd(const struct fs_store *fs, struct str key, struct fs_place *out, struct err *err)
+static enum status place_odd(const struct fs_store *fs, struct str key, struct fs_place *out,
+                             struct err *err)
 {
     int fd = openat(fs->odd_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
@@ -244,11 +256,13 @@ enum status fs_place_find(const struct fs_store *fs, struct str key, bool odd, s
     return OK;
 }
 
-/* A folder is remembered as durable by inode and time of birth: a number that is used again has another birth. */
+/* A folder is remembered as durable by inode and time of birth: a number that is used again has
+ * another birth. */
 static uint64_t dir_mark(int fd)
 {
     struct statx sx;
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &sx) != 0 || (sx.stx_mask & STATX_BTIME) == 0) {
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &sx) != 0 ||
+        (sx.stx_mask & STATX_BTIME) == 0) {
         return 0; /* never remembered */
     }
     uint64_t parts[3] = { sx.stx_ino, (uint64_t)sx.stx_btime.tv_sec, sx.stx_btime.tv_nsec };
@@ -256,7 +270,8 @@ static uint64_t dir_mark(int fd)
 }
 
 /** Make sure that the entry of folder `fd` in `parent_fd` is on the disk. */
-static enum status dir_durable(struct fs_store *fs, int parent_fd, int fd, struct str key, struct err *err)
+static enum status dir_durable(struct fs_store *fs, int parent_fd, int fd, struct str key,
+                               struct err *err)
 {
     uint64_t mark = dir_mark(fd);
     _Atomic uint64_t *slot = &fs->durable_dirs[mark % FS_DURABLE_SLOTS];
@@ -269,11 +284,12 @@ static enum status dir_durable(struct fs_store *fs, int parent_fd, int fd, struc
 }
 
 /**
- * One step of the walk. *child_out -1 (and OK) when a file is in the way; E_NOT_FOUND when the folder was pruned by
+ * One step of the walk. *child_out -1 (and OK) when a file is in the way; E_NOT_FOUND when the
+ * folder was pruned by
  * somebody meanwhile.
  */
-static enum status dir_step(struct fs_store *fs, int parent_fd, const char *name, struct str key, int *child_out,
-                            struct err *err)
+static enum status dir_step(struct fs_store *fs, int parent_fd, const char *name, struct str key,
+                            int *child_out, struct err *err)
 {
     AUTO(fd_done) int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
@@ -288,12 +304,14 @@ static enum status dir_step(struct fs_store *fs, int parent_fd, const char *name
         if (errno == ENOTDIR) {
             struct stat st;
             if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode)) {
-                return err_set(err, E_DENIED, "a symbolic link is in the path of key \"%.*s\"", STR_ARG(key));
+                return err_set(err, E_DENIED, "a symbolic link is in the path of key \"%.*s\"",
+                               STR_ARG(key));
             }
             return OK;
         }
         if (errno == ELOOP) {
-            return err_set(err, E_DENIED, "a symbolic link is in the path of key \"%.*s\"", STR_ARG(key));
+            return err_set(err, E_DENIED, "a symbolic link is in the path of key \"%.*s\"",
+                           STR_ARG(key));
         }
         return err_errno(err, errno, "folder of key \"%.*s\"", STR_ARG(key));
     }
@@ -304,7 +322,8 @@ static enum status dir_step(struct fs_store *fs, int parent_fd, const char *name
 }
 
 /** Open the folder, making what is missing. *fd_out -1: a file is in the way. */
-static enum status dirs_make(struct fs_store *fs, struct str folder, struct str key, int *fd_out, struct err *err)
+static enum status dirs_make(struct fs_store *fs, struct str folder, struct str key, int *fd_out,
+                             struct err *err)
 {
     AUTO(fd_done) int at = openat(fs->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (at < 0) {
@@ -329,8 +348,8 @@ static enum status dirs_make(struct fs_store *fs, struct str folder, struct str 
     return OK;
 }
 
-enum status fs_place_make(struct fs_store *fs, struct str key, const bool *lies_odd, struct fs_place *out,
-                          struct err *err)
+enum status fs_place_make(struct fs_store *fs, struct str key, const bool *lies_odd,
+                          struct fs_place *out, struct err *err)
 {
     if (lies_odd != NULL ? *lies_odd : fs_key_is_odd(fs, key)) {
         return place_odd(fs, key, out, err);
@@ -346,7 +365,8 @@ enum status fs_place_make(struct fs_store *fs, struct str key, const bool *lies_
     }
     struct stat st;
     bool folder_there = place.dir_fd >= 0 &&
-                        fstatat(place.dir_fd, place.name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+                        fstatat(place.dir_fd, place.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                        S_ISDIR(st.st_mode);
     if (place.dir_fd < 0 || folder_there) {
         fs_place_done(&place);
         return place_odd(fs, key, out, err);

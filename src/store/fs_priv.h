@@ -15,9 +15,11 @@
 #include "store/store_priv.h"
 
 enum {
-    FS_SEGMENT_MAX = 200, /* bytes of one name; file systems hold 255, and temporary and side files want room */
+    /* bytes of one name; file systems hold 255, and temporary and side files want room */
+    FS_SEGMENT_MAX = 200,
     FS_LOCKS = 256,
-    FS_DURABLE_SLOTS = 1024, /* chosen, not measured: a lake has some dozen folders in use at a time */
+    /* chosen, not measured: a lake has some dozen folders in use at a time */
+    FS_DURABLE_SLOTS = 1024,
 };
 
 struct fs_store {
@@ -26,14 +28,16 @@ struct fs_store {
     char *uri;
     int root_fd, tmp_fd, odd_fd, sums_fd, locks_fd;
     bool read_only;
-    bool folding;              /* the file system takes "A" and "a" for one name */
-    _Atomic bool no_unnamed;   /* O_TMPFILE is not supported here; a hint, relaxed */
-    _Atomic bool no_xattr;     /* xattrs are not supported here; a hint, relaxed */
-    _Atomic bool stopped;      /* an fsync failed: nothing is written any more */
+    bool folding;            /* the file system takes "A" and "a" for one name */
+    _Atomic bool no_unnamed; /* O_TMPFILE is not supported here; a hint, relaxed */
+    _Atomic bool no_xattr;   /* xattrs are not supported here; a hint, relaxed */
+    _Atomic bool stopped;    /* an fsync failed: nothing is written any more */
     const struct lake_clock *clock;
     struct store_fault_hook hook;
-    pthread_rwlock_t locks[FS_LOCKS];                /* among threads, taken before the file's lock */
-    _Atomic uint64_t durable_dirs[FS_DURABLE_SLOTS]; /* folders whose entry in their parent is on the disk; relaxed, a miss costs an fsync */
+    /* among threads, taken before the file's lock */
+    pthread_rwlock_t locks[FS_LOCKS];
+    /* folders whose entry in their parent is on the disk; relaxed, a miss costs an fsync */
+    _Atomic uint64_t durable_dirs[FS_DURABLE_SLOTS];
 };
 
 /** A test's fault at this point, if there is one. */
@@ -41,7 +45,8 @@ enum status fs_fault(struct fs_store *fs, const char *op, struct str key, struct
 /** E_UNAVAILABLE once an fsync has failed, E_DENIED when the store is read-only. */
 enum status fs_may_write(struct fs_store *fs, struct err *err) MUST_USE;
 /** fsync, or stop the store. `after_rename`: the failure leaves the outcome unknown, E_UPSTREAM. */
-enum status fs_sync(struct fs_store *fs, int fd, const char *op, struct str key, bool after_rename, struct err *err) MUST_USE;
+enum status fs_sync(struct fs_store *fs, int fd, const char *op, struct str key, bool after_rename,
+                    struct err *err) MUST_USE;
 
 /* --- fs_path.c: where a key lies --- */
 
@@ -55,7 +60,8 @@ bool fs_key_is_odd(const struct fs_store *fs, struct str key);
 void fs_odd_name(struct str key, char out[SHA256_HEX + 1]);
 
 /** Open a folder below the root, following no link. E_NOT_FOUND. `path` "" is the root. */
-enum status fs_dir_open(const struct fs_store *fs, struct str path, int *fd_out, struct err *err) MUST_USE;
+enum status fs_dir_open(const struct fs_store *fs, struct str path, int *fd_out,
+                        struct err *err) MUST_USE;
 
 struct fs_place {
     int dir_fd; /* the folder, owned; -1 in an empty place */
@@ -70,14 +76,18 @@ void fs_place_done(struct fs_place *place);
  *
  * Errors   E_NOT_FOUND, E_DENIED when a symbolic link is in the way
  */
-enum status fs_file_open(const struct fs_store *fs, struct str key, int *fd_out, bool *odd_out, struct err *err) MUST_USE;
+enum status fs_file_open(const struct fs_store *fs, struct str key, int *fd_out, bool *odd_out,
+                         struct err *err) MUST_USE;
 /**
- * The place to write a key to: where it lies, else its path with the folders made and durable, else `_lake/odd`.
+ * The place to write a key to: where it lies, else its path with the folders made and durable, else
+ * `_lake/odd`.
  * `lies`: NULL when nothing is there, else whether it is an odd one.
  */
-enum status fs_place_make(struct fs_store *fs, struct str key, const bool *lies_odd, struct fs_place *out, struct err *err) MUST_USE;
+enum status fs_place_make(struct fs_store *fs, struct str key, const bool *lies_odd,
+                          struct fs_place *out, struct err *err) MUST_USE;
 /** The place of a file that is there. E_NOT_FOUND when its folder has gone. */
-enum status fs_place_find(const struct fs_store *fs, struct str key, bool odd, struct fs_place *out, struct err *err) MUST_USE;
+enum status fs_place_find(const struct fs_store *fs, struct str key, bool odd, struct fs_place *out,
+                          struct err *err) MUST_USE;
 /** Remove the folders above a deleted key that are empty now. */
 void fs_dirs_prune(struct fs_store *fs, struct str key);
 
@@ -91,7 +101,8 @@ struct fs_lock {
 };
 enum fs_lock_mode { FS_LOCK_SHARED, FS_LOCK_EXCLUSIVE };
 /** Among threads and processes. E_UNAVAILABLE after 30 s. */
-enum status fs_lock_key(struct fs_store *fs, struct str key, enum fs_lock_mode mode, struct fs_lock *out, struct err *err) MUST_USE;
+enum status fs_lock_key(struct fs_store *fs, struct str key, enum fs_lock_mode mode,
+                        struct fs_lock *out, struct err *err) MUST_USE;
 void fs_lock_done(struct fs_lock *lock);
 unsigned fs_lock_index(struct str key);
 /** Try to lock a whole file (F_WRLCK or F_RDLCK) without waiting; false when somebody holds it. */
@@ -124,17 +135,21 @@ enum fs_known {
 };
 
 /** Set the xattr, or write the side file. */
-enum status fs_record_store(struct fs_store *fs, int fd, struct str key, const struct fs_record *record, struct err *err) MUST_USE;
+enum status fs_record_store(struct fs_store *fs, int fd, struct str key,
+                            const struct fs_record *record, struct err *err) MUST_USE;
 /** Of an open file. `fs` NULL: only the xattr is looked at. */
-enum fs_known fs_record_load(const struct fs_store *fs, int fd, struct str key, struct fs_record *out);
+enum fs_known fs_record_load(const struct fs_store *fs, int fd, struct str key,
+                             struct fs_record *out);
 /** The same for a file of `_lake/odd` whose key is not known yet. */
-enum fs_known fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name, struct fs_record *out);
+enum fs_known fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name,
+                                 struct fs_record *out);
 /** Delete the side file of a file that has gone. */
 void fs_record_forget(struct fs_store *fs, struct str key, uint64_t inode);
 /** Delete the side files that belong to nothing. */
 void fs_record_sweep(struct fs_store *fs);
 /** Size, ETag and time by record and stat. A foreign or changed file has a weak tag. */
-void fs_info_fill(enum fs_known known, const struct fs_record *record, const struct stat *st, struct store_info *out);
+void fs_info_fill(enum fs_known known, const struct fs_record *record, const struct stat *st,
+                  struct store_info *out);
 
 /** What lies under a key now. */
 struct fs_current {
@@ -143,27 +158,33 @@ struct fs_current {
     uint64_t inode;
     struct store_info info;
 };
-enum status fs_current_get(struct fs_store *fs, struct str key, struct fs_current *out, struct err *err) MUST_USE;
+enum status fs_current_get(struct fs_store *fs, struct str key, struct fs_current *out,
+                           struct err *err) MUST_USE;
 
 /* --- fs_write.c --- */
 
-enum status fs_writer_open(struct store *, struct str key, const struct store_cond *, struct store_writer **, struct err *);
+enum status fs_writer_open(struct store *, struct str key, const struct store_cond *,
+                           struct store_writer **, struct err *);
 enum status fs_writer_write(struct store_writer *, struct str bytes, struct err *);
 enum status fs_writer_commit(struct store_writer *, struct store_info *, struct err *);
 void fs_writer_abort(struct store_writer *);
-enum status fs_put_fd(struct store *, struct str key, int fd, bool adopt, const struct store_cond *, struct store_info *, struct err *);
+enum status fs_put_fd(struct store *, struct str key, int fd, bool adopt, const struct store_cond *,
+                      struct store_info *, struct err *);
 enum status fs_spool(struct store *, int *fd_out, struct err *);
 
 /* --- fs_change.c --- */
 
 /**
- * Make a finished temporary file the object `key`, if `cond` holds, and make that durable. `record` says what is in the
+ * Make a finished temporary file the object `key`, if `cond` holds, and make that durable. `record`
+ * says what is in the
  * file; it is stored and the file synced already.
  */
-enum status fs_publish(struct fs_store *fs, struct str key, struct fs_temp *temp, struct fs_record *record,
-                       const struct store_cond *cond, struct err *err) MUST_USE;
+enum status fs_publish(struct fs_store *fs, struct str key, struct fs_temp *temp,
+                       struct fs_record *record, const struct store_cond *cond,
+                       struct err *err) MUST_USE;
 enum status fs_remove(struct store *, struct str key, struct err *);
-enum status fs_copy(struct store *, struct str from, struct str to, struct store_info *, struct err *);
+enum status fs_copy(struct store *, struct str from, struct str to, struct store_info *,
+                    struct err *);
 
 /* --- fs_read.c --- */
 
@@ -172,7 +193,8 @@ enum status fs_open(struct store *, struct str key, struct store_object **, stru
 
 /* --- fs_list.c --- */
 
-enum status fs_list(struct store *, const struct store_list_opts *, struct arena *, struct store_list *, struct err *);
+enum status fs_list(struct store *, const struct store_list_opts *, struct arena *,
+                    struct store_list *, struct err *);
 
 /* --- fs_format.c --- */
 

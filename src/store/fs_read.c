@@ -1,8 +1,11 @@
 /*
- * Reading: one open file is one version of an object, whatever happens to its name. Each block that a read touches is
- * checked against its CRC32C, by pread (never through a mapping: a file cut short by somebody would be a SIGBUS).
+ * Reading: one open file is one version of an object, whatever happens to its name. Each block that
+ * a read touches is
+ * checked against its CRC32C, by pread (never through a mapping: a file cut short by somebody would
+ * be a SIGBUS).
  *
- * A checked block is remembered by inode, time of change and number, in one table of the process; a later read of the
+ * A checked block is remembered by inode, time of change and number, in one table of the process; a
+ * later read of the
  * same unchanged file costs nothing, and what was checked may leave by sendfile.
  */
 #include <errno.h>
@@ -28,17 +31,19 @@ struct fs_object {
     char key[STORE_KEY_MAX];
 };
 
-/* A mark says "this block of this unchanged file was right". Relaxed: a lost mark costs one more check. */
+/* A mark says "this block of this unchanged file was right". Relaxed: a lost mark costs one more
+ * check. */
 static _Atomic uint64_t checked_blocks[CHECKED_SLOTS];
 
 /* --- open --- */
 
 static enum status changed_error(struct str key, struct err *err)
 {
-    return err_set(err, E_CORRUPT,
-                   "object \"%.*s\" is damaged: its bytes are not what was written (if it was changed on purpose, remove "
-                   "the file's xattr user.lakehouse)",
-                   STR_ARG(key));
+    return err_set(
+        err, E_CORRUPT,
+        "object \"%.*s\" is damaged: its bytes are not what was written (if it was changed on purpose, remove "
+        "the file's xattr user.lakehouse)",
+        STR_ARG(key));
 }
 
 static void object_close(struct store_object *base)
@@ -51,7 +56,8 @@ static void object_close(struct store_object *base)
 
 static const struct store_object_ops object_ops;
 
-static enum status sums_keep(struct fs_object *object, const struct fs_record *record, struct err *err)
+static enum status sums_keep(struct fs_object *object, const struct fs_record *record,
+                             struct err *err)
 {
     object->sums = mem_alloc(record->sum_count * sizeof *object->sums);
     if (object->sums == NULL) {
@@ -81,8 +87,8 @@ static enum status object_fill(const struct fs_store *fs, struct fs_object *obje
 }
 
 /** Takes `fd`, also on failure. */
-static enum status object_new(const struct fs_store *fs, int fd, struct str key, struct store_object **out,
-                              struct err *err)
+static enum status object_new(const struct fs_store *fs, int fd, struct str key,
+                              struct store_object **out, struct err *err)
 {
     struct fs_object *object = mem_zalloc(sizeof *object);
     if (object == NULL) {
@@ -102,8 +108,10 @@ static enum status object_new(const struct fs_store *fs, int fd, struct str key,
     return OK;
 }
 
-/** Pointers live under `_lake/`: a rename shows one before its folder is durable, the lock is held until it is. */
-static enum status file_open_durable(struct fs_store *fs, struct str key, int *fd_out, struct err *err)
+/** Pointers live under `_lake/`: a rename shows one before its folder is durable, the lock is held
+ * until it is. */
+static enum status file_open_durable(struct fs_store *fs, struct str key, int *fd_out,
+                                     struct err *err)
 {
     bool odd = false;
     if (!str_starts(key, STR("_lake/"))) {
@@ -165,17 +173,20 @@ static uint64_t file_mark(int fd)
 
 static uint64_t block_mark(uint64_t mark, uint64_t block)
 {
-    return ((mark + block) * UINT64_C(0x9e3779b97f4a7c15)) | 1; /* odd multiplier: distinct blocks stay apart */
+    /* odd multiplier: distinct blocks stay apart */
+    return ((mark + block) * UINT64_C(0x9e3779b97f4a7c15)) | 1;
 }
 
 static bool block_known(uint64_t mark)
 {
-    return atomic_load_explicit(&checked_blocks[(mark >> 32) % CHECKED_SLOTS], memory_order_relaxed) == mark;
+    return atomic_load_explicit(&checked_blocks[(mark >> 32) % CHECKED_SLOTS],
+                                memory_order_relaxed) == mark;
 }
 
 static void block_remember(uint64_t mark)
 {
-    atomic_store_explicit(&checked_blocks[(mark >> 32) % CHECKED_SLOTS], mark, memory_order_relaxed);
+    atomic_store_explicit(&checked_blocks[(mark >> 32) % CHECKED_SLOTS], mark,
+                          memory_order_relaxed);
 }
 
 static enum status object_error(const struct fs_object *object, struct err *err)
@@ -183,7 +194,8 @@ static enum status object_error(const struct fs_object *object, struct err *err)
     return changed_error(str_from(object->key, object->key_len), err);
 }
 
-static enum status pread_all(const struct fs_object *object, void *ptr, size_t len, uint64_t offset, struct err *err)
+static enum status pread_all(const struct fs_object *object, void *ptr, size_t len, uint64_t offset,
+                             struct err *err)
 {
     size_t got = 0;
     TRY(io_pread(object->fd, ptr, len, offset, &got, err));
@@ -199,7 +211,8 @@ static uint64_t block_len(const struct fs_object *object, uint64_t block)
 }
 
 /** Read a block through a small buffer only to check it. */
-static enum status block_check(const struct fs_object *object, uint64_t block, char *scratch, struct err *err)
+static enum status block_check(const struct fs_object *object, uint64_t block, char *scratch,
+                               struct err *err)
 {
     uint64_t offset = block << object->block_log2;
     uint64_t left = block_len(object, block);
@@ -214,8 +227,8 @@ static enum status block_check(const struct fs_object *object, uint64_t block, c
     return crc == object->sums[block] ? OK : object_error(object, err);
 }
 
-static enum status blocks_check(const struct fs_object *object, uint64_t first, uint64_t last, uint64_t mark,
-                                struct err *err)
+static enum status blocks_check(const struct fs_object *object, uint64_t first, uint64_t last,
+                                uint64_t mark, struct err *err)
 {
     char *scratch = NULL;
     enum status status = OK;
@@ -235,21 +248,22 @@ static enum status blocks_check(const struct fs_object *object, uint64_t first, 
     return status;
 }
 
-static enum status object_check(struct store_object *base, uint64_t offset, uint64_t length, struct err *err)
+static enum status object_check(struct store_object *base, uint64_t offset, uint64_t length,
+                                struct err *err)
 {
     const struct fs_object *object = (const struct fs_object *)base;
     if (!object->checked || length == 0) {
         return OK;
     }
-    return blocks_check(object, offset >> object->block_log2, (offset + length - 1) >> object->block_log2,
-                        file_mark(object->fd), err);
+    return blocks_check(object, offset >> object->block_log2,
+                        (offset + length - 1) >> object->block_log2, file_mark(object->fd), err);
 }
 
 /* --- reads --- */
 
 /** A whole block that is wanted whole: read once, checked where it lies. */
-static enum status block_read_whole(const struct fs_object *object, uint64_t block, char *to, uint64_t mark,
-                                    struct err *err)
+static enum status block_read_whole(const struct fs_object *object, uint64_t block, char *to,
+                                    uint64_t mark, struct err *err)
 {
     size_t len = (size_t)block_len(object, block);
     TRY(pread_all(object, to, len, block << object->block_log2, err));
@@ -261,8 +275,8 @@ static enum status block_read_whole(const struct fs_object *object, uint64_t blo
 }
 
 /** Fill `ptr` with what lies in one block. */
-static enum status block_read(const struct fs_object *object, uint64_t offset, char *ptr, size_t len, uint64_t mark,
-                              struct err *err)
+static enum status block_read(const struct fs_object *object, uint64_t offset, char *ptr,
+                              size_t len, uint64_t mark, struct err *err)
 {
     uint64_t block = offset >> object->block_log2;
     bool known = block_known(block_mark(mark, block));
@@ -275,8 +289,8 @@ static enum status block_read(const struct fs_object *object, uint64_t offset, c
     return pread_all(object, ptr, len, offset, err);
 }
 
-static enum status object_read(struct store_object *base, uint64_t offset, void *ptr, size_t len, size_t *got_out,
-                               struct err *err)
+static enum status object_read(struct store_object *base, uint64_t offset, void *ptr, size_t len,
+                               size_t *got_out, struct err *err)
 {
     const struct fs_object *object = (const struct fs_object *)base;
     if (!object->checked) {

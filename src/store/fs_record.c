@@ -1,7 +1,10 @@
 /*
- * Format and making of the record. A record has at most 640 checksums so that it fits into one xattr on every file
- * system; an object of more blocks has bigger ones. A stream does not know its size beforehand: when the list is
- * full, neighbours are joined into the checksum of a block of twice the size, without reading anything again.
+ * Format and making of the record. A record has at most 640 checksums so that it fits into one
+ * xattr on every file
+ * system; an object of more blocks has bigger ones. A stream does not know its size beforehand:
+ * when the list is
+ * full, neighbours are joined into the checksum of a block of twice the size, without reading
+ * anything again.
  */
 #include "store/fs_record.h"
 
@@ -92,8 +95,8 @@ static bool crc_holds(const uint8_t *bytes, size_t len)
 
 bool fs_record_decode(const uint8_t *bytes, size_t len, struct fs_record *out)
 {
-    if (len < FS_RECORD_HEAD_BYTES || len > FS_RECORD_BYTES_MAX || memcmp(bytes, MAGIC, sizeof MAGIC) != 0 ||
-        bytes[AT_VERSION] != FS_RECORD_VERSION) {
+    if (len < FS_RECORD_HEAD_BYTES || len > FS_RECORD_BYTES_MAX ||
+        memcmp(bytes, MAGIC, sizeof MAGIC) != 0 || bytes[AT_VERSION] != FS_RECORD_VERSION) {
         return false;
     }
     out->block_log2 = bytes[AT_BLOCK_LOG2];
@@ -102,9 +105,10 @@ bool fs_record_decode(const uint8_t *bytes, size_t len, struct fs_record *out)
     out->modified_ns = (int64_t)get_le(bytes + AT_MODIFIED, 8);
     memcpy(out->md5, bytes + AT_MD5, MD5_BYTES);
     out->sum_count = (uint32_t)get_le(bytes + AT_SUM_COUNT, 4);
-    if (out->block_log2 < FS_BLOCK_LOG2_MIN || out->block_log2 > 62 || out->key_len > STORE_KEY_MAX ||
-        out->sum_count > FS_RECORD_SUMS_MAX ||
-        len != FS_RECORD_HEAD_BYTES + out->key_len + 4 * (size_t)out->sum_count || !crc_holds(bytes, len)) {
+    if (out->block_log2 < FS_BLOCK_LOG2_MIN || out->block_log2 > 62 ||
+        out->key_len > STORE_KEY_MAX || out->sum_count > FS_RECORD_SUMS_MAX ||
+        len != FS_RECORD_HEAD_BYTES + out->key_len + 4 * (size_t)out->sum_count ||
+        !crc_holds(bytes, len)) {
         return false;
     }
     uint64_t block = fs_record_block_bytes(out);

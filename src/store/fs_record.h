@@ -1,5 +1,6 @@
 /*
- * The record of one object in the file driver: what was written, so that a read can tell whether it still is that.
+ * The record of one object in the file driver: what was written, so that a read can tell whether it
+ * still is that.
  * Stored format: docs/formats/local-store.md.
  */
 #ifndef STORE_FS_RECORD_H
@@ -11,7 +12,8 @@
 enum {
     FS_RECORD_VERSION = 1,
     FS_RECORD_HEAD_BYTES = 48,
-    /* ext4 holds all xattrs of a file in one block of 4096 bytes: head, a key of 1024 and 640 checksums are 3632. */
+    /* ext4 holds all xattrs of a file in one block of 4096 bytes: head, a key of 1024 and 640
+     * checksums are 3632. */
     FS_RECORD_SUMS_MAX = 640,
     FS_RECORD_BYTES_MAX = FS_RECORD_HEAD_BYTES + STORE_KEY_MAX + 4 * FS_RECORD_SUMS_MAX,
     FS_BLOCK_LOG2_MIN = 20, /* 1 MiB; twice as much each time the checksums would not fit */

@@ -1,7 +1,10 @@
 /*
- * Where a record lies: in the xattr `user.lakehouse` of its file, set before the file gets its name; on file systems
- * without xattrs, or when there is no room for it, in `_lake/sums/<SHA-256 of the key>-<inode>`. The inode in the name
- * keeps a crash between side file and rename harmless: the object that is still there has its own side file.
+ * Where a record lies: in the xattr `user.lakehouse` of its file, set before the file gets its
+ * name; on file systems
+ * without xattrs, or when there is no room for it, in `_lake/sums/<SHA-256 of the key>-<inode>`.
+ * The inode in the name
+ * keeps a crash between side file and rename harmless: the object that is still there has its own
+ * side file.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -15,7 +18,8 @@ static const char XATTR_NAME[] = "user.lakehouse";
 
 enum {
     SIDE_NAME_MAX = SHA256_HEX + 1 + 16 + 1,
-    SIDE_AGE_S_MIN = 3600, /* a writer may be between its side file and its rename; chosen, not measured */
+    /* a writer may be between its side file and its rename; chosen, not measured */
+    SIDE_AGE_S_MIN = 3600,
 };
 
 static void side_name(const char *key_hex, uint64_t inode, char out[SIDE_NAME_MAX])
@@ -25,8 +29,8 @@ static void side_name(const char *key_hex, uint64_t inode, char out[SIDE_NAME_MA
 
 /* --- store --- */
 
-static enum status side_store(struct fs_store *fs, int fd, struct str key, const uint8_t *bytes, size_t len,
-                              struct err *err)
+static enum status side_store(struct fs_store *fs, int fd, struct str key, const uint8_t *bytes,
+                              size_t len, struct err *err)
 {
     struct stat st;
     if (fstat(fd, &st) != 0) {
@@ -35,7 +39,9 @@ static enum status side_store(struct fs_store *fs, int fd, struct str key, const
     char hex[SHA256_HEX + 1], name[SIDE_NAME_MAX];
     sha256_hex(key, hex);
     side_name(hex, st.st_ino, name);
-    AUTO(fd_done) int side = openat(fs->sums_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    AUTO(fd_done)
+    int side = openat(fs->sums_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+                      0644);
     if (side < 0) {
         return err_errno(err, errno, "_lake/sums/%s", name);
     }
@@ -44,8 +50,8 @@ static enum status side_store(struct fs_store *fs, int fd, struct str key, const
     return fs_sync(fs, fs->sums_fd, "fsync_dir", key, false, err);
 }
 
-enum status fs_record_store(struct fs_store *fs, int fd, struct str key, const struct fs_record *record,
-                            struct err *err)
+enum status fs_record_store(struct fs_store *fs, int fd, struct str key,
+                            const struct fs_record *record, struct err *err)
 {
     uint8_t bytes[FS_RECORD_BYTES_MAX];
     size_t len = fs_record_encode(record, bytes);
@@ -82,7 +88,8 @@ static enum fs_known xattr_load(int fd, struct fs_record *out)
     return fs_record_decode(bytes, (size_t)len, out) ? FS_XATTR : FS_BROKEN;
 }
 
-static enum fs_known side_load(const struct fs_store *fs, int fd, const char *key_hex, struct fs_record *out)
+static enum fs_known side_load(const struct fs_store *fs, int fd, const char *key_hex,
+                               struct fs_record *out)
 {
     struct stat st;
     if (fs->sums_fd < 0 || fstat(fd, &st) != 0) {
@@ -102,13 +109,15 @@ static enum fs_known side_load(const struct fs_store *fs, int fd, const char *ke
     return fs_record_decode(bytes, len, out) ? FS_SIDE : FS_BROKEN;
 }
 
-enum fs_known fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name, struct fs_record *out)
+enum fs_known fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name,
+                                 struct fs_record *out)
 {
     enum fs_known known = xattr_load(fd, out);
     return known == FS_FOREIGN && fs != NULL ? side_load(fs, fd, odd_name, out) : known;
 }
 
-enum fs_known fs_record_load(const struct fs_store *fs, int fd, struct str key, struct fs_record *out)
+enum fs_known fs_record_load(const struct fs_store *fs, int fd, struct str key,
+                             struct fs_record *out)
 {
     enum fs_known known = xattr_load(fd, out);
     if (known != FS_FOREIGN || fs == NULL) {
@@ -139,7 +148,8 @@ static int64_t timespec_ms(struct timespec t)
 void fs_info_fill(enum fs_known known, const struct fs_record *record, const struct stat *st,
                   struct store_info *out)
 {
-    *out = (struct store_info){ .size = (uint64_t)st->st_size, .modified_ms = timespec_ms(st->st_mtim) };
+    *out = (struct store_info){ .size = (uint64_t)st->st_size,
+                                .modified_ms = timespec_ms(st->st_mtim) };
     if ((known == FS_XATTR || known == FS_SIDE) && record->size == out->size) {
         hex_text(out->etag, record->md5, MD5_BYTES);
         out->modified_ms = record->modified_ns / 1000000;
@@ -151,7 +161,8 @@ void fs_info_fill(enum fs_known known, const struct fs_record *record, const str
              (unsigned long)st->st_mtim.tv_nsec);
 }
 
-enum status fs_current_get(struct fs_store *fs, struct str key, struct fs_current *out, struct err *err)
+enum status fs_current_get(struct fs_store *fs, struct str key, struct fs_current *out,
+                           struct err *err)
 {
     AUTO(fd_done) int fd = -1;
     struct fs_current current = { 0 };
@@ -196,7 +207,8 @@ static bool side_wanted(struct fs_store *fs, const char *name)
     uint8_t bytes[FS_RECORD_BYTES_MAX];
     struct fs_record record;
     size_t len = 0;
-    if (io_pread(side, bytes, sizeof bytes, 0, &len, NULL) != OK || !fs_record_decode(bytes, len, &record)) {
+    if (io_pread(side, bytes, sizeof bytes, 0, &len, NULL) != OK ||
+        !fs_record_decode(bytes, len, &record)) {
         return false;
     }
     struct fs_current current;

@@ -1,6 +1,8 @@
 /*
- * Temporary files in `_lake/tmp`: without a name where the file system has O_TMPFILE, so that a crash leaves nothing;
- * else, and for the moment between a link and a rename, with one. Each is locked for as long as it is open, so
+ * Temporary files in `_lake/tmp`: without a name where the file system has O_TMPFILE, so that a
+ * crash leaves nothing;
+ * else, and for the moment between a link and a rename, with one. Each is locked for as long as it
+ * is open, so
  * whoever starts can tell the leftovers of the dead from the work of the living.
  */
 #include <dirent.h>
@@ -31,7 +33,8 @@ static enum status named_new(struct fs_store *fs, struct fs_temp *out, struct er
     }
     struct fs_temp temp = FS_TEMP_EMPTY;
     name_make(temp.name);
-    temp.fd = openat(fs->tmp_fd, temp.name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+    temp.fd = openat(fs->tmp_fd, temp.name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                     0644);
     if (temp.fd < 0) {
         return err_errno(err, errno, "temporary file in _lake/tmp");
     }

@@ -1,6 +1,8 @@
 /*
- * Writing: bytes go to a temporary file and through the hashes as they come; then time and record are set, the file
- * is synced, and fs_publish gives it its name. Until that moment nobody can see it, and a crash leaves nothing.
+ * Writing: bytes go to a temporary file and through the hashes as they come; then time and record
+ * are set, the file
+ * is synced, and fs_publish gives it its name. Until that moment nobody can see it, and a crash
+ * leaves nothing.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +39,8 @@ static void writer_free(struct fs_writer *writer)
     mem_free(writer);
 }
 
-/** Copies key and condition; an ETag too long to be ours matches nothing, so a cut one must not either. */
+/** Copies key and condition; an ETag too long to be ours matches nothing, so a cut one must not
+ * either. */
 static void writer_names(struct fs_writer *writer, struct str key, const struct store_cond *cond)
 {
     memcpy(writer->key, key.ptr, key.len);
@@ -101,8 +104,9 @@ static int64_t now_ns(const struct fs_store *fs)
 }
 
 /** What is written is complete: set time and record, sync, publish. */
-static enum status finish(struct fs_store *fs, struct str key, struct fs_temp *temp, struct fs_record *record,
-                          const struct store_cond *cond, struct store_info *info_out, struct err *err)
+static enum status finish(struct fs_store *fs, struct str key, struct fs_temp *temp,
+                          struct fs_record *record, const struct store_cond *cond,
+                          struct store_info *info_out, struct err *err)
 {
     record->modified_ns = now_ns(fs);
     struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
@@ -118,19 +122,21 @@ static enum status finish(struct fs_store *fs, struct str key, struct fs_temp *t
         return err_errno(err, errno, "temporary file");
     }
     if ((uint64_t)st.st_size != record->size) {
-        return err_set(err, E_INTERNAL, "the file for \"%.*s\" changed while it was taken over", STR_ARG(key));
+        return err_set(err, E_INTERNAL, "the file for \"%.*s\" changed while it was taken over",
+                       STR_ARG(key));
     }
     TRY(fs_publish(fs, key, temp, record, cond, err));
     fs_info_fill(FS_XATTR, record, &st, info_out);
     return OK;
 }
 
-enum status fs_writer_commit(struct store_writer *base, struct store_info *info_out, struct err *err)
+enum status fs_writer_commit(struct store_writer *base, struct store_info *info_out,
+                             struct err *err)
 {
     struct fs_writer *writer = (struct fs_writer *)base;
     fs_hash_final(&writer->hash);
-    enum status status = finish(writer->fs, writer_key(writer), &writer->temp, &writer->record, &writer->cond,
-                                info_out, err);
+    enum status status = finish(writer->fs, writer_key(writer), &writer->temp, &writer->record,
+                                &writer->cond, info_out, err);
     writer_free(writer);
     return status;
 }
@@ -155,8 +161,8 @@ static bool adoptable(const struct fs_store *fs, int fd)
 {
     struct stat ours, st;
     int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && (flags & O_TMPFILE) == O_TMPFILE && fstat(fd, &st) == 0 && st.st_nlink == 0 &&
-           fstat(fs->tmp_fd, &ours) == 0 && st.st_dev == ours.st_dev;
+    return flags >= 0 && (flags & O_TMPFILE) == O_TMPFILE && fstat(fd, &st) == 0 &&
+           st.st_nlink == 0 && fstat(fs->tmp_fd, &ours) == 0 && st.st_dev == ours.st_dev;
 }
 
 static enum status hash_file(int fd, struct fs_hash *hash, struct err *err)
@@ -176,8 +182,9 @@ static enum status hash_file(int fd, struct fs_hash *hash, struct err *err)
     return status;
 }
 
-static enum status adopt_file(struct fs_store *fs, struct str key, int fd, const struct store_cond *cond,
-                              struct store_info *info_out, struct err *err)
+static enum status adopt_file(struct fs_store *fs, struct str key, int fd,
+                              const struct store_cond *cond, struct store_info *info_out,
+                              struct err *err)
 {
     struct fs_temp temp = { .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0) };
     if (temp.fd < 0) {
@@ -201,8 +208,8 @@ static enum status adopt_file(struct fs_store *fs, struct str key, int fd, const
     return status;
 }
 
-enum status fs_put_fd(struct store *store, struct str key, int fd, bool adopt, const struct store_cond *cond,
-                      struct store_info *info_out, struct err *err)
+enum status fs_put_fd(struct store *store, struct str key, int fd, bool adopt,
+                      const struct store_cond *cond, struct store_info *info_out, struct err *err)
 {
     struct fs_store *fs = (struct fs_store *)store;
     if (!adopt || !adoptable(fs, fd)) {

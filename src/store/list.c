@@ -1,6 +1,8 @@
 /*
- * One page of a listing. A source is asked for "the smallest key not below a bound"; after an object the bound is just
- * above its key, after a common prefix it is just above everything that starts with it, so a page costs as many
+ * One page of a listing. A source is asked for "the smallest key not below a bound"; after an
+ * object the bound is just
+ * above its key, after a common prefix it is just above everything that starts with it, so a page
+ * costs as many
  * seeks as it has lines, however many keys a common prefix hides.
  */
 #include "store/list.h"
@@ -55,7 +57,8 @@ static void first_bound(struct list_bound *bound, const struct store_list_opts *
         return;
     }
     /* A page that ended with a common prefix goes on behind all that it hides. */
-    if (str_starts(opts->after, opts->prefix) && str_eq(common_prefix(opts->after, opts), opts->after)) {
+    if (str_starts(opts->after, opts->prefix) &&
+        str_eq(common_prefix(opts->after, opts), opts->after)) {
         list_bound_past(bound, opts->after);
         return;
     }
@@ -71,7 +74,8 @@ struct page {
     struct str last;
 };
 
-/** `items` grown to hold one more; the old array stays in the arena, which doubling bounds to twice the need. */
+/** `items` grown to hold one more; the old array stays in the arena, which doubling bounds to twice
+ * the need. */
 static void *grown(struct arena *arena, void *items, size_t count, size_t *cap, size_t size)
 {
     if (count < *cap) {
@@ -91,8 +95,8 @@ static void *grown(struct arena *arena, void *items, size_t count, size_t *cap, 
 
 static enum status add_prefix(struct page *page, struct str prefix, struct err *err)
 {
-    struct str *items = grown(page->arena, page->list.prefixes, page->list.prefix_count, &page->prefix_cap,
-                              sizeof *items);
+    struct str *items = grown(page->arena, page->list.prefixes, page->list.prefix_count,
+                              &page->prefix_cap, sizeof *items);
     struct str copy = arena_str(page->arena, prefix);
     if (items == NULL || copy.ptr == NULL) {
         return err_no_memory(err);
@@ -127,8 +131,8 @@ static enum status add_object(struct page *page, struct str key, struct err *err
     return OK;
 }
 
-enum status list_page(const struct list_source *source, const struct store_list_opts *opts, struct arena *arena,
-                      struct store_list *out, struct err *err)
+enum status list_page(const struct list_source *source, const struct store_list_opts *opts,
+                      struct arena *arena, struct store_list *out, struct err *err)
 {
     struct page page = { .source = source, .opts = opts, .arena = arena };
     struct list_bound bound;

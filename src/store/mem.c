@@ -1,6 +1,8 @@
 /*
- * The memory driver: a sorted array of keys, each with a counted, immutable version. It keeps the contract in full, so
- * that what stands on a store can be tested without a disk, and with faults: the hook is called before a write
+ * The memory driver: a sorted array of keys, each with a counted, immutable version. It keeps the
+ * contract in full, so
+ * that what stands on a store can be tested without a disk, and with faults: the hook is called
+ * before a write
  * ("write"), after it ("answer": a failure there is a lost answer) and before a read ("open").
  */
 #include <errno.h>
@@ -42,7 +44,8 @@ struct mem_writer {
     struct store_cond cond;
     size_t key_len;
     char key[STORE_KEY_MAX];
-    char if_match[STORE_ETAG_MAX + 1]; /* one byte more than any tag of ours: a cut one matches nothing */
+    /* one byte more than any tag of ours: a cut one matches nothing */
+    char if_match[STORE_ETAG_MAX + 1];
 };
 
 struct mem_object {
@@ -68,7 +71,8 @@ static struct version *version_new(struct mem_store *mem, struct str bytes)
         return NULL;
     }
     atomic_init(&version->refs, 1);
-    version->info = (struct store_info){ .size = bytes.len, .modified_ms = clock_wall_ms(mem->clock) };
+    version->info = (struct store_info){ .size = bytes.len,
+                                         .modified_ms = clock_wall_ms(mem->clock) };
     md5_hex(bytes, version->info.etag);
     if (bytes.len > 0) {
         memcpy(version->bytes, bytes.ptr, bytes.len);
@@ -79,7 +83,8 @@ static struct version *version_new(struct mem_store *mem, struct str bytes)
 static void version_unref(struct version *version)
 {
     /* acq_rel: the last one sees all that others did with it before it frees. */
-    if (version != NULL && atomic_fetch_sub_explicit(&version->refs, 1, memory_order_acq_rel) == 1) {
+    if (version != NULL &&
+        atomic_fetch_sub_explicit(&version->refs, 1, memory_order_acq_rel) == 1) {
         mem_free(version);
     }
 }
@@ -118,7 +123,8 @@ static struct entry *find(const struct mem_store *mem, struct str key)
     return at < mem->count && str_eq(entry_key(&mem->entries[at]), key) ? &mem->entries[at] : NULL;
 }
 
-static enum status insert(struct mem_store *mem, struct str key, struct version *version, struct err *err)
+static enum status insert(struct mem_store *mem, struct str key, struct version *version,
+                          struct err *err)
 {
     if (mem->count == mem->cap) {
         size_t cap = mem->cap == 0 ? 64 : mem->cap * 2;
@@ -156,8 +162,9 @@ static enum status set_locked(struct mem_store *mem, struct str key, struct vers
 
 /* --- writes --- */
 
-static enum status mem_put(struct store *store, struct str key, struct str bytes, const struct store_cond *cond,
-                           struct store_info *info_out, struct err *err)
+static enum status mem_put(struct store *store, struct str key, struct str bytes,
+                           const struct store_cond *cond, struct store_info *info_out,
+                           struct err *err)
 {
     struct mem_store *mem = (struct mem_store *)store;
     TRY(fault(mem, "write", key, err));
@@ -178,8 +185,9 @@ static enum status mem_put(struct store *store, struct str key, struct str bytes
     return OK;
 }
 
-static enum status mem_writer_open(struct store *store, struct str key, const struct store_cond *cond,
-                                   struct store_writer **out, struct err *err)
+static enum status mem_writer_open(struct store *store, struct str key,
+                                   const struct store_cond *cond, struct store_writer **out,
+                                   struct err *err)
 {
     struct mem_writer *writer = mem_zalloc(sizeof *writer);
     if (writer == NULL) {
@@ -204,7 +212,9 @@ static enum status mem_writer_write(struct store_writer *base, struct str bytes,
 {
     struct mem_writer *writer = (struct mem_writer *)base;
     enum status status = buf_append(&writer->bytes, bytes);
-    return status == OK ? OK : err_set(err, status, "no memory for the object \"%.*s\"", (int)writer->key_len, writer->key);
+    return status == OK ? OK
+                        : err_set(err, status, "no memory for the object \"%.*s\"",
+                                  (int)writer->key_len, writer->key);
 }
 
 static void mem_writer_abort(struct store_writer *base)
@@ -214,11 +224,12 @@ static void mem_writer_abort(struct store_writer *base)
     mem_free(writer);
 }
 
-static enum status mem_writer_commit(struct store_writer *base, struct store_info *info_out, struct err *err)
+static enum status mem_writer_commit(struct store_writer *base, struct store_info *info_out,
+                                     struct err *err)
 {
     struct mem_writer *writer = (struct mem_writer *)base;
-    enum status status = mem_put(&writer->mem->base, str_from(writer->key, writer->key_len), buf_str(&writer->bytes),
-                                 &writer->cond, info_out, err);
+    enum status status = mem_put(&writer->mem->base, str_from(writer->key, writer->key_len),
+                                 buf_str(&writer->bytes), &writer->cond, info_out, err);
     mem_writer_abort(base);
     return status;
 }
@@ -250,8 +261,8 @@ static enum status mem_remove(struct store *store, struct str key, struct err *e
     return fault(mem, "answer", key, err);
 }
 
-static enum status copy_locked(struct mem_store *mem, struct str from, struct str to, struct store_info *info_out,
-                               struct err *err)
+static enum status copy_locked(struct mem_store *mem, struct str from, struct str to,
+                               struct store_info *info_out, struct err *err)
 {
     struct entry *source = find(mem, from);
     if (source == NULL) {
@@ -266,8 +277,8 @@ static enum status copy_locked(struct mem_store *mem, struct str from, struct st
     return OK;
 }
 
-static enum status mem_copy(struct store *store, struct str from, struct str to, struct store_info *info_out,
-                            struct err *err)
+static enum status mem_copy(struct store *store, struct str from, struct str to,
+                            struct store_info *info_out, struct err *err)
 {
     struct mem_store *mem = (struct mem_store *)store;
     TRY(fault(mem, "write", to, err));
@@ -283,7 +294,8 @@ static enum status mem_copy(struct store *store, struct str from, struct str to,
 
 /* --- reads --- */
 
-static enum status version_get(struct mem_store *mem, struct str key, struct version **out, struct err *err)
+static enum status version_get(struct mem_store *mem, struct str key, struct version **out,
+                               struct err *err)
 {
     TRY(fault(mem, "open", key, err));
     pthread_mutex_lock(&mem->lock);
@@ -297,7 +309,8 @@ static enum status version_get(struct mem_store *mem, struct str key, struct ver
     return OK;
 }
 
-static enum status mem_stat(struct store *store, struct str key, struct store_info *out, struct err *err)
+static enum status mem_stat(struct store *store, struct str key, struct store_info *out,
+                            struct err *err)
 {
     struct version *version = NULL;
     TRY(version_get((struct mem_store *)store, key, &version, err));
@@ -306,8 +319,8 @@ static enum status mem_stat(struct store *store, struct str key, struct store_in
     return OK;
 }
 
-static enum status object_read(struct store_object *base, uint64_t offset, void *ptr, size_t len, size_t *got_out,
-                               struct err *err)
+static enum status object_read(struct store_object *base, uint64_t offset, void *ptr, size_t len,
+                               size_t *got_out, struct err *err)
 {
     memcpy(ptr, ((struct mem_object *)base)->version->bytes + offset, len);
     *got_out = len;
@@ -323,7 +336,8 @@ static void object_close(struct store_object *base)
 
 static const struct store_object_ops object_ops = { .read = object_read, .close = object_close };
 
-static enum status mem_open(struct store *store, struct str key, struct store_object **out, struct err *err)
+static enum status mem_open(struct store *store, struct str key, struct store_object **out,
+                            struct err *err)
 {
     struct version *version = NULL;
     TRY(version_get((struct mem_store *)store, key, &version, err));
@@ -338,7 +352,8 @@ static enum status mem_open(struct store *store, struct str key, struct store_ob
     return OK;
 }
 
-static enum status list_seek(void *ctx, struct str bound, struct str *key_out, bool *found_out, struct err *err)
+static enum status list_seek(void *ctx, struct str bound, struct str *key_out, bool *found_out,
+                             struct err *err)
 {
     struct mem_store *mem = ((void **)ctx)[0];
     size_t at = lower_bound(mem, bound);
@@ -357,14 +372,15 @@ static enum status list_info(void *ctx, struct store_info *out, bool *there_out,
     return OK;
 }
 
-static enum status mem_list(struct store *store, const struct store_list_opts *opts, struct arena *arena,
-                            struct store_list *out, struct err *err)
+static enum status mem_list(struct store *store, const struct store_list_opts *opts,
+                            struct arena *arena, struct store_list *out, struct err *err)
 {
     struct mem_store *mem = (struct mem_store *)store;
     void *ctx[2] = { mem, NULL };
     pthread_mutex_lock(&mem->lock);
-    enum status status = list_page(&(struct list_source){ .seek = list_seek, .info = list_info, .ctx = ctx }, opts,
-                                   arena, out, err);
+    enum status status = list_page(
+        &(struct list_source){ .seek = list_seek, .info = list_info, .ctx = ctx }, opts, arena, out,
+        err);
     pthread_mutex_unlock(&mem->lock);
     return status;
 }

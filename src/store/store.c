@@ -1,6 +1,8 @@
 /*
- * The one door to the drivers: checks keys and limits, then calls the driver's table. What several drivers would
- * otherwise write alike (a whole read, a put through a writer, a put from a descriptor by copying) is here once.
+ * The one door to the drivers: checks keys and limits, then calls the driver's table. What several
+ * drivers would
+ * otherwise write alike (a whole read, a put through a writer, a put from a descriptor by copying)
+ * is here once.
  */
 #include "store/store.h"
 
@@ -91,7 +93,8 @@ enum status store_writer_write(struct store_writer *writer, struct str bytes, st
     return bytes.len == 0 ? OK : writer->ops->writer_write(writer, bytes, err);
 }
 
-enum status store_writer_commit(struct store_writer *writer, struct store_info *info_out, struct err *err)
+enum status store_writer_commit(struct store_writer *writer, struct store_info *info_out,
+                                struct err *err)
 {
     struct store_info info;
     TRY(writer->ops->writer_commit(writer, &info, err));
@@ -122,8 +125,8 @@ static enum status put_by_writer(struct store *store, struct str key, struct str
     return store->ops->writer_commit(writer, info_out, err);
 }
 
-enum status store_put(struct store *store, struct str key, struct str bytes, const struct store_cond *cond,
-                      struct store_info *info_out, struct err *err)
+enum status store_put(struct store *store, struct str key, struct str bytes,
+                      const struct store_cond *cond, struct store_info *info_out, struct err *err)
 {
     TRY(store_key_check(key, err));
     if (cond == NULL) {
@@ -178,8 +181,9 @@ enum status store_put_fd_by_writer(struct store *store, struct str key, int fd,
     return status;
 }
 
-enum status store_put_fd(struct store *store, struct str key, int fd, bool adopt, const struct store_cond *cond,
-                         struct store_info *info_out, struct err *err)
+enum status store_put_fd(struct store *store, struct str key, int fd, bool adopt,
+                         const struct store_cond *cond, struct store_info *info_out,
+                         struct err *err)
 {
     TRY(store_key_check(key, err));
     if (cond == NULL) {
@@ -208,8 +212,8 @@ enum status store_delete(struct store *store, struct str key, struct err *err)
     return store->ops->remove(store, key, err);
 }
 
-enum status store_copy(struct store *store, struct str from, struct str to, struct store_info *info_out,
-                       struct err *err)
+enum status store_copy(struct store *store, struct str from, struct str to,
+                       struct store_info *info_out, struct err *err)
 {
     TRY(store_key_check(from, err));
     TRY(store_key_check(to, err));
@@ -221,8 +225,8 @@ enum status store_copy(struct store *store, struct str from, struct str to, stru
     return OK;
 }
 
-enum status store_cond_check(const struct store_cond *cond, struct str key, const struct store_info *current,
-                             struct err *err)
+enum status store_cond_check(const struct store_cond *cond, struct str key,
+                             const struct store_info *current, struct err *err)
 {
     if (cond->if_absent && current != NULL) {
         return err_set(err, E_PRECONDITION, "object \"%.*s\" is there already", STR_ARG(key));
@@ -234,21 +238,23 @@ enum status store_cond_check(const struct store_cond *cond, struct str key, cons
         return err_set(err, E_PRECONDITION, "object \"%.*s\" is not there", STR_ARG(key));
     }
     if (current->etag[0] == '\0' || !str_eq(cond->if_match, str_of(current->etag))) {
-        return err_set(err, E_PRECONDITION, "object \"%.*s\" has changed: its ETag is \"%s\"", STR_ARG(key),
-                       current->etag);
+        return err_set(err, E_PRECONDITION, "object \"%.*s\" has changed: its ETag is \"%s\"",
+                       STR_ARG(key), current->etag);
     }
     return OK;
 }
 
 /* --- reads --- */
 
-enum status store_stat(struct store *store, struct str key, struct store_info *info_out, struct err *err)
+enum status store_stat(struct store *store, struct str key, struct store_info *info_out,
+                       struct err *err)
 {
     TRY(store_key_check(key, err));
     return store->ops->stat(store, key, info_out, err);
 }
 
-enum status store_open(struct store *store, struct str key, struct store_object **out, struct err *err)
+enum status store_open(struct store *store, struct str key, struct store_object **out,
+                       struct err *err)
 {
     TRY(store_key_check(key, err));
     return store->ops->open(store, key, out, err);
@@ -278,8 +284,8 @@ enum status store_object_raw_fd(struct store_object *object, int *fd_out, struct
     return object->ops->raw_fd(object, fd_out, err);
 }
 
-enum status store_object_fd(struct store_object *object, uint64_t offset, uint64_t length, int *fd_out,
-                            struct err *err)
+enum status store_object_fd(struct store_object *object, uint64_t offset, uint64_t length,
+                            int *fd_out, struct err *err)
 {
     if (object->ops->raw_fd == NULL) {
         return err_set(err, E_UNSUPPORTED, "this store has no file behind an object");
@@ -315,7 +321,8 @@ static enum status read_span(uint64_t size, const struct store_read_opts *opts, 
     }
     uint64_t max = opts->bytes_max != 0 ? opts->bytes_max : READ_BYTES_DEFAULT;
     if (length > max || length > SIZE_MAX) {
-        return err_set(err, E_TOO_LARGE, "object \"%.*s\" has %llu bytes to read, at most %llu are allowed",
+        return err_set(err, E_TOO_LARGE,
+                       "object \"%.*s\" has %llu bytes to read, at most %llu are allowed",
                        STR_ARG(key), (unsigned long long)length, (unsigned long long)max);
     }
     *length_out = length;
@@ -323,7 +330,8 @@ static enum status read_span(uint64_t size, const struct store_read_opts *opts, 
 }
 
 static enum status object_read_all(struct store_object *object, struct str key,
-                                   const struct store_read_opts *opts, struct buf *out, struct err *err)
+                                   const struct store_read_opts *opts, struct buf *out,
+                                   struct err *err)
 {
     uint64_t length = 0;
     TRY(read_span(object->info.size, opts, key, &length, err));
@@ -337,7 +345,8 @@ static enum status object_read_all(struct store_object *object, struct str key,
     size_t done = 0;
     while (done < length) {
         size_t got = 0;
-        TRY(store_object_read(object, opts->offset + done, to + done, (size_t)length - done, &got, err));
+        TRY(store_object_read(object, opts->offset + done, to + done, (size_t)length - done, &got,
+                              err));
         if (got == 0) {
             return err_set(err, E_CORRUPT, "object \"%.*s\" ends early", STR_ARG(key));
         }
@@ -347,8 +356,8 @@ static enum status object_read_all(struct store_object *object, struct str key,
     return OK;
 }
 
-enum status store_read(struct store *store, struct str key, const struct store_read_opts *opts, struct buf *out,
-                       struct store_info *info_out, struct err *err)
+enum status store_read(struct store *store, struct str key, const struct store_read_opts *opts,
+                       struct buf *out, struct store_info *info_out, struct err *err)
 {
     static const struct store_read_opts whole;
     struct store_object *object = NULL;
@@ -369,7 +378,8 @@ enum status store_list(struct store *store, const struct store_list_opts *opts, 
     struct store_list_opts checked = opts != NULL ? *opts : (struct store_list_opts){ 0 };
     if (checked.prefix.len > STORE_KEY_MAX || checked.after.len > STORE_KEY_MAX ||
         checked.delimiter.len > STORE_KEY_MAX) {
-        return err_set(err, E_INVALID, "prefix, delimiter and after have at most %d bytes", STORE_KEY_MAX);
+        return err_set(err, E_INVALID, "prefix, delimiter and after have at most %d bytes",
+                       STORE_KEY_MAX);
     }
     if (checked.limit == 0) {
         checked.limit = LIST_LIMIT_DEFAULT;

@@ -1,12 +1,17 @@
 /*
- * Objects: bytes under keys. One contract, many drivers (fs, mem, http; s3 later); no caller knows which it has.
+ * Objects: bytes under keys. One contract, many drivers (fs, mem, http; s3 later); no caller knows
+ * which it has.
  *
- * A write is durable and atomic before it is acknowledged: a reader sees the old object or the new one, whole. Conditions
- * (create only if absent, swap only if unchanged) hold among all threads and processes that share the store. A read never passes on
+ * A write is durable and atomic before it is acknowledged: a reader sees the old object or the new
+ * one, whole. Conditions
+ * (create only if absent, swap only if unchanged) hold among all threads and processes that share
+ * the store. A read never passes on
  * bytes that are not what was written: E_CORRUPT.
  *
- * Keys are 1 to 1024 bytes of UTF-8 without control characters, no leading '/', no empty segment except one at the very end (a
- * trailing '/'), no '.' or '..' segment. `_lake/` is ours: the API refuses it to clients, the store does not.
+ * Keys are 1 to 1024 bytes of UTF-8 without control characters, no leading '/', no empty segment
+ * except one at the very end (a
+ * trailing '/'), no '.' or '..' segment. `_lake/` is ours: the API refuses it to clients, the store
+ * does not.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -24,15 +29,18 @@ enum { STORE_KEY_MAX = 1024, STORE_ETAG_MAX = 64, STORE_LIST_MAX = 10000 };
 struct store_info {
     struct str key; /* set by list (in its arena); elsewhere empty */
     uint64_t size;
-    char etag[STORE_ETAG_MAX + 1]; /* opaque, without quotes; empty for a file that somebody else is changing */
-    bool etag_weak;                /* a foreign file without checksum: the tag is made of inode, size and mtime */
+    /* opaque, without quotes; empty for a file that somebody else is changing */
+    char etag[STORE_ETAG_MAX + 1];
+    /* a foreign file without checksum: the tag is made of inode, size and mtime */
+    bool etag_weak;
     int64_t modified_ms;
 };
 
 /** Conditions of a write. A failed one is E_PRECONDITION; nothing has changed then. */
 struct store_cond {
-    bool if_absent;      /* If-None-Match: * */
-    struct str if_match; /* the ETag that must be there; empty: no condition. A missing object is E_PRECONDITION too */
+    bool if_absent; /* If-None-Match: * */
+    /* the ETag that must be there; empty: no condition. A missing object is E_PRECONDITION too */
+    struct str if_match;
 };
 
 /** E_INVALID names what is wrong with a key. */
@@ -44,54 +52,71 @@ void store_close(struct store *store);
 /**
  * Write a small object whole.
  *
- * Errors   E_INVALID (key), E_PRECONDITION, E_DISK_FULL, E_UNAVAILABLE (not written: a failed fsync has stopped this store, or
- *          another process holds the key's lock). E_UPSTREAM and E_TIMEOUT: the outcome is unknown, read it back (http driver: the
+ * Errors   E_INVALID (key), E_PRECONDITION, E_DISK_FULL, E_UNAVAILABLE (not written: a failed fsync
+ *          has stopped this store, or
+ *          another process holds the key's lock). E_UPSTREAM and E_TIMEOUT: the outcome is unknown,
+ *          read it back (http driver: the
  *          answer was lost; fs driver: the folder's fsync failed after the rename)
  * Returns  *info_out (may be NULL): size, etag and time of what is there now
  */
-enum status store_put(struct store *store, struct str key, struct str bytes, const struct store_cond *cond,
-                      struct store_info *info_out, struct err *err) MUST_USE;
+enum status store_put(struct store *store, struct str key, struct str bytes,
+                      const struct store_cond *cond, struct store_info *info_out,
+                      struct err *err) MUST_USE;
 
 /** Stream an object of unknown size. Memory is bounded. One thread per writer. */
 enum status store_writer_open(struct store *store, struct str key, const struct store_cond *cond,
                               struct store_writer **out, struct err *err) MUST_USE;
-enum status store_writer_write(struct store_writer *writer, struct str bytes, struct err *err) MUST_USE;
+enum status store_writer_write(struct store_writer *writer, struct str bytes,
+                               struct err *err) MUST_USE;
 /** Makes it visible and frees the writer, whatever the outcome. */
-enum status store_writer_commit(struct store_writer *writer, struct store_info *info_out, struct err *err) MUST_USE;
+enum status store_writer_commit(struct store_writer *writer, struct store_info *info_out,
+                                struct err *err) MUST_USE;
 /** Frees the writer and what it wrote. NULL is fine. */
 void store_writer_abort(struct store_writer *writer);
 
 /**
- * Put the content of an open file: `fd` from its start, whole. The fs driver copies with copy_file_range or adopts an unnamed
- * temporary file of its own file system by linking it (`adopt`), so that bulk data is not written twice.
+ * Put the content of an open file: `fd` from its start, whole. The fs driver copies with
+ * copy_file_range or adopts an unnamed
+ * temporary file of its own file system by linking it (`adopt`), so that bulk data is not written
+ * twice.
  */
-enum status store_put_fd(struct store *store, struct str key, int fd, bool adopt, const struct store_cond *cond,
-                         struct store_info *info_out, struct err *err) MUST_USE;
-/** An unnamed temporary file in a good place for store_put_fd(adopt): on the store's own file system where it has one. */
+enum status store_put_fd(struct store *store, struct str key, int fd, bool adopt,
+                         const struct store_cond *cond, struct store_info *info_out,
+                         struct err *err) MUST_USE;
+/** An unnamed temporary file in a good place for store_put_fd(adopt): on the store's own file
+ * system where it has one. */
 enum status store_spool(struct store *store, int *fd_out, struct err *err) MUST_USE;
 
 /** E_NOT_FOUND. */
-enum status store_stat(struct store *store, struct str key, struct store_info *info_out, struct err *err) MUST_USE;
+enum status store_stat(struct store *store, struct str key, struct store_info *info_out,
+                       struct err *err) MUST_USE;
 
 struct store_read_opts {
-    uint64_t offset; /* past the end: E_RANGE, unless 0 */
-    uint64_t length; /* 0: to the end */
+    uint64_t offset;    /* past the end: E_RANGE, unless 0 */
+    uint64_t length;    /* 0: to the end */
     uint64_t bytes_max; /* more than this is E_TOO_LARGE; 0: 256 MiB */
 };
-/** Append an object, or a part of it, to `out`. `info_out` (may be NULL) is of the same version as the bytes. */
-enum status store_read(struct store *store, struct str key, const struct store_read_opts *opts, struct buf *out,
-                       struct store_info *info_out, struct err *err) MUST_USE;
+/** Append an object, or a part of it, to `out`. `info_out` (may be NULL) is of the same version as
+ * the bytes. */
+enum status store_read(struct store *store, struct str key, const struct store_read_opts *opts,
+                       struct buf *out, struct store_info *info_out, struct err *err) MUST_USE;
 
-/** Open one version of an object for reading in pieces. Later writes and deletes do not change what is read. */
-enum status store_open(struct store *store, struct str key, struct store_object **out, struct err *err) MUST_USE;
+/** Open one version of an object for reading in pieces. Later writes and deletes do not change what
+ * is read. */
+enum status store_open(struct store *store, struct str key, struct store_object **out,
+                       struct err *err) MUST_USE;
 const struct store_info *store_object_info(const struct store_object *object);
 /** Fewer than `len` bytes only at the end. Thread safe. */
-enum status store_object_read(struct store_object *object, uint64_t offset, void *ptr, size_t len, size_t *got_out, struct err *err) MUST_USE;
+enum status store_object_read(struct store_object *object, uint64_t offset, void *ptr, size_t len,
+                              size_t *got_out, struct err *err) MUST_USE;
 /**
- * A descriptor of the object's bytes at offset 0, for sendfile or for handing to another process; E_UNSUPPORTED where the driver has none.
- * `[offset, offset+length)` has been checked against the checksums first. Owns: the caller closes it.
+ * A descriptor of the object's bytes at offset 0, for sendfile or for handing to another process;
+ * E_UNSUPPORTED where the driver has none.
+ * `[offset, offset+length)` has been checked against the checksums first. Owns: the caller closes
+ * it.
  */
-enum status store_object_fd(struct store_object *object, uint64_t offset, uint64_t length, int *fd_out, struct err *err) MUST_USE;
+enum status store_object_fd(struct store_object *object, uint64_t offset, uint64_t length,
+                            int *fd_out, struct err *err) MUST_USE;
 /** The same, not checked: for a reader that checks for itself by store_fd_object (below). */
 enum status store_object_raw_fd(struct store_object *object, int *fd_out, struct err *err) MUST_USE;
 void store_object_close(struct store_object *object);
@@ -105,55 +130,67 @@ struct store_list_opts {
 struct store_list {
     struct store_info *objects; /* keys in byte order */
     size_t object_count;
-    struct str *prefixes;       /* common prefixes in byte order */
+    struct str *prefixes; /* common prefixes in byte order */
     size_t prefix_count;
     bool truncated;
-    struct str next;            /* give as `after` to go on */
+    struct str next; /* give as `after` to go on */
 };
-enum status store_list(struct store *store, const struct store_list_opts *opts, struct arena *arena, struct store_list *out, struct err *err) MUST_USE;
+enum status store_list(struct store *store, const struct store_list_opts *opts, struct arena *arena,
+                       struct store_list *out, struct err *err) MUST_USE;
 
 /** Missing is fine. Durable. */
 enum status store_delete(struct store *store, struct str key, struct err *err) MUST_USE;
 /** A copy under a fresh key, by hard link or server-side copy; E_EXISTS when `to` is there. */
-enum status store_copy(struct store *store, struct str from, struct str to, struct store_info *info_out, struct err *err) MUST_USE;
+enum status store_copy(struct store *store, struct str from, struct str to,
+                       struct store_info *info_out, struct err *err) MUST_USE;
 
-/** The URI of the root without trailing slash, as it goes into table metadata: "file:///srv/lake". Lives as long as the store. */
+/** The URI of the root without trailing slash, as it goes into table metadata: "file:///srv/lake".
+ * Lives as long as the store. */
 struct str store_root_uri(const struct store *store);
 /** OK when reads and writes would work now; else the one line for /ready. */
 enum status store_ready(struct store *store, struct err *err) MUST_USE;
 
 /* --- drivers --- */
 
-/** Called at points where a crash, a delay or an error may be tried; tests only. `op` is "write", "rename", "fsync", ... */
+/** Called at points where a crash, a delay or an error may be tried; tests only. `op` is "write",
+ * "rename", "fsync", ... */
 struct store_fault_hook {
     enum status (*at)(void *ctx, const char *op, struct str key, struct err *err);
     void *ctx;
 };
 
 struct store_fs_opts {
-    const char *dir;     /* made if missing */
+    const char *dir; /* made if missing */
     bool read_only;
-    bool allow_network;  /* a network file system (NFS, SMB, FUSE, ...) is refused otherwise: its locks and renames promise less */
+    /* a network file system (NFS, SMB, FUSE, ...) is refused otherwise: its locks and renames
+     * promise less */
+    bool allow_network;
     const struct lake_clock *clock; /* NULL: the machine's */
     struct store_fault_hook hook;
 };
-/** A directory. Temporary files left by a crash are removed (under a lock, only ones no living process holds). */
-enum status store_fs_open(const struct store_fs_opts *opts, struct store **out, struct err *err) MUST_USE;
+/** A directory. Temporary files left by a crash are removed (under a lock, only ones no living
+ * process holds). */
+enum status store_fs_open(const struct store_fs_opts *opts, struct store **out,
+                          struct err *err) MUST_USE;
 
 struct store_mem_opts {
     const struct lake_clock *clock;
-    struct store_fault_hook hook; /* E_UPSTREAM from "answer" makes a write that happened look lost */
+    struct store_fault_hook
+        hook; /* E_UPSTREAM from "answer" makes a write that happened look lost */
 };
-enum status store_mem_open(const struct store_mem_opts *opts, struct store **out, struct err *err) MUST_USE;
+enum status store_mem_open(const struct store_mem_opts *opts, struct store **out,
+                           struct err *err) MUST_USE;
 
 struct store_http_opts {
-    const char *url;           /* storaged */
+    const char *url; /* storaged */
     struct str cluster_secret;
 };
 /** Another process' store, by its internal routes. The root URI is asked for at the first need. */
-enum status store_http_open(const struct store_http_opts *opts, struct store **out, struct err *err) MUST_USE;
+enum status store_http_open(const struct store_http_opts *opts, struct store **out,
+                            struct err *err) MUST_USE;
 
-/** Wrap a descriptor got from store_object_raw_fd (in another process): reads are checked against the checksums in its xattr. Takes `fd`. */
+/** Wrap a descriptor got from store_object_raw_fd (in another process): reads are checked against
+ * the checksums in its xattr. Takes `fd`. */
 enum status store_fd_object(int fd, struct store_object **out, struct err *err) MUST_USE;
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * What a driver implements. Arguments are already checked by store.c (keys, limits); the meanings are those of store.h.
+ * What a driver implements. Arguments are already checked by store.c (keys, limits); the meanings
+ * are those of store.h.
  */
 #ifndef STORE_STORE_PRIV_H
 #define STORE_STORE_PRIV_H
@@ -9,26 +10,33 @@
 struct store_ops {
     const char *name;
     void (*close)(struct store *store);
-    enum status (*writer_open)(struct store *, struct str key, const struct store_cond *, struct store_writer **, struct err *);
+    enum status (*writer_open)(struct store *, struct str key, const struct store_cond *,
+                               struct store_writer **, struct err *);
     enum status (*writer_write)(struct store_writer *, struct str bytes, struct err *);
     enum status (*writer_commit)(struct store_writer *, struct store_info *, struct err *);
     void (*writer_abort)(struct store_writer *);
-    enum status (*put)(struct store *, struct str key, struct str bytes, const struct store_cond *, struct store_info *, struct err *);
-    enum status (*put_fd)(struct store *, struct str key, int fd, bool adopt, const struct store_cond *, struct store_info *, struct err *);
+    enum status (*put)(struct store *, struct str key, struct str bytes, const struct store_cond *,
+                       struct store_info *, struct err *);
+    enum status (*put_fd)(struct store *, struct str key, int fd, bool adopt,
+                          const struct store_cond *, struct store_info *, struct err *);
     enum status (*spool)(struct store *, int *fd_out, struct err *);
     enum status (*stat)(struct store *, struct str key, struct store_info *, struct err *);
     enum status (*open)(struct store *, struct str key, struct store_object **, struct err *);
-    enum status (*list)(struct store *, const struct store_list_opts *, struct arena *, struct store_list *, struct err *);
+    enum status (*list)(struct store *, const struct store_list_opts *, struct arena *,
+                        struct store_list *, struct err *);
     enum status (*remove)(struct store *, struct str key, struct err *);
-    enum status (*copy)(struct store *, struct str from, struct str to, struct store_info *, struct err *);
+    enum status (*copy)(struct store *, struct str from, struct str to, struct store_info *,
+                        struct err *);
     struct str (*root_uri)(const struct store *);
     enum status (*ready)(struct store *, struct err *);
 };
 
 struct store_object_ops {
-    enum status (*read)(struct store_object *, uint64_t offset, void *ptr, size_t len, size_t *got_out, struct err *);
+    enum status (*read)(struct store_object *, uint64_t offset, void *ptr, size_t len,
+                        size_t *got_out, struct err *);
     enum status (*raw_fd)(struct store_object *, int *fd_out, struct err *); /* NULL: none */
-    enum status (*check)(struct store_object *, uint64_t offset, uint64_t length, struct err *); /* before an fd is handed out */
+    /* before an fd is handed out */
+    enum status (*check)(struct store_object *, uint64_t offset, uint64_t length, struct err *);
     void (*close)(struct store_object *);
 };
 
@@ -47,10 +55,11 @@ struct store_object {
 /* --- what drivers share (store.c) --- */
 
 /** E_PRECONDITION when `cond` does not hold; `current` is NULL when nothing is there. */
-enum status store_cond_check(const struct store_cond *cond, struct str key, const struct store_info *current,
-                             struct err *err) MUST_USE;
+enum status store_cond_check(const struct store_cond *cond, struct str key,
+                             const struct store_info *current, struct err *err) MUST_USE;
 /** put_fd for drivers that can only stream; also where an adoption is not possible. */
-enum status store_put_fd_by_writer(struct store *store, struct str key, int fd, const struct store_cond *cond,
-                                   struct store_info *info_out, struct err *err) MUST_USE;
+enum status store_put_fd_by_writer(struct store *store, struct str key, int fd,
+                                   const struct store_cond *cond, struct store_info *info_out,
+                                   struct err *err) MUST_USE;
 
 #endif

@@ -59,8 +59,8 @@ const char *list_text(struct store *store, struct arena *arena, const struct sto
         if (str_eq(key, STR("_lake/format.json"))) {
             continue; /* the fs driver's own */
         }
-        text = arena_printf(arena, object ? "%.*s%s%.*s" : "%.*s%s[%.*s]", STR_ARG(text), text.len > 0 ? " " : "",
-                            STR_ARG(key));
+        text = arena_printf(arena, object ? "%.*s%s%.*s" : "%.*s%s[%.*s]", STR_ARG(text),
+                            text.len > 0 ? " " : "", STR_ARG(key));
     }
     if (list.truncated) {
         text = arena_printf(arena, "%.*s +", STR_ARG(text));
@@ -68,7 +68,8 @@ const char *list_text(struct store *store, struct arena *arena, const struct sto
     return arena_cstr(arena, text);
 }
 
-static void expect_list(struct store *store, const struct store_list_opts *opts, const char *expected)
+static void expect_list(struct store *store, const struct store_list_opts *opts,
+                        const char *expected)
 {
     struct arena arena;
     arena_init(&arena, 0);
@@ -129,10 +130,13 @@ static void bad_keys_are_invalid(void **state)
     struct store *store = *state;
     char longest[STORE_KEY_MAX + 2];
     memset(longest, 'x', sizeof longest);
-    const struct str bad[] = { STR_INIT(""),        STR_INIT("/a"),     STR_INIT("a//b"),  STR_INIT("a//"),
-                               STR_INIT(".."),      STR_INIT("a/../b"), STR_INIT("a/."),   STR_INIT("./a"),
-                               STR_INIT("a\0b"),    STR_INIT("a\nb"),   STR_INIT("\x7f"),  STR_INIT("\xff"),
-                               STR_INIT("a/../"),   STR_INIT("/"),      { longest, STORE_KEY_MAX + 1 } };
+    const struct str bad[] = {
+        STR_INIT(""),      STR_INIT("/a"),   STR_INIT("a//b"),
+        STR_INIT("a//"),   STR_INIT(".."),   STR_INIT("a/../b"),
+        STR_INIT("a/."),   STR_INIT("./a"),  STR_INIT("a\0b"),
+        STR_INIT("a\nb"),  STR_INIT("\x7f"), STR_INIT("\xff"),
+        STR_INIT("a/../"), STR_INIT("/"),    { longest, STORE_KEY_MAX + 1 }
+    };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct err err = { 0 };
         struct store_info info;
@@ -149,8 +153,26 @@ static void names_that_a_file_system_refuses_are_kept(void **state)
     char longest[STORE_KEY_MAX + 1] = "", segment[260] = "dir/";
     memset(longest, 'x', STORE_KEY_MAX);
     memset(segment + 4, 's', 255);
-    const char *keys[] = { longest, segment, "a/", "a", "a/b", "a/b/", "a/b/c", "a/b/c/", "...", "a b", "-", "~",
-                           "\xc3\xbc/\xf0\x9f\xa6\x86", "con", "x:y", "x\\y", "*?<>|\"'", ".hidden", "A", "B" };
+    const char *keys[] = { longest,
+                           segment,
+                           "a/",
+                           "a",
+                           "a/b",
+                           "a/b/",
+                           "a/b/c",
+                           "a/b/c/",
+                           "...",
+                           "a b",
+                           "-",
+                           "~",
+                           "\xc3\xbc/\xf0\x9f\xa6\x86",
+                           "con",
+                           "x:y",
+                           "x\\y",
+                           "*?<>|\"'",
+                           ".hidden",
+                           "A",
+                           "B" };
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         put_text(store, keys[i], keys[i]);
     }
@@ -189,7 +211,8 @@ static void a_key_and_its_prefix_live_beside_each_other_in_any_order(void **stat
     expect_text(store, "p", "22");
     expect_text(store, "f/g", "44");
     expect_list(store, NULL, "f/g f/g/h p");
-    assert_int_equal(store_put(store, STR("f/g"), STR("x"), &(struct store_cond){ .if_absent = true }, NULL, &err),
+    assert_int_equal(store_put(store, STR("f/g"), STR("x"),
+                               &(struct store_cond){ .if_absent = true }, NULL, &err),
                      E_PRECONDITION);
 }
 
@@ -199,21 +222,23 @@ static void conditions_hold(void **state)
     struct err err = { 0 };
     struct store_info first, second;
     const struct store_cond absent = { .if_absent = true };
-    assert_int_equal(store_put(store, STR("c"), STR("x"), &(struct store_cond){ .if_match = STR("abc") }, NULL, &err),
+    assert_int_equal(store_put(store, STR("c"), STR("x"),
+                               &(struct store_cond){ .if_match = STR("abc") }, NULL, &err),
                      E_PRECONDITION);
     expect_missing(store, "c");
     MUST(store_put(store, STR("c"), STR("1"), &absent, &first, &err));
     assert_int_equal(store_put(store, STR("c"), STR("2"), &absent, NULL, &err), E_PRECONDITION);
-    MUST(store_put(store, STR("c"), STR("3"), &(struct store_cond){ .if_match = str_of(first.etag) }, &second, &err));
+    MUST(store_put(store, STR("c"), STR("3"),
+                   &(struct store_cond){ .if_match = str_of(first.etag) }, &second, &err));
     assert_string_not_equal(first.etag, second.etag);
-    assert_int_equal(store_put(store, STR("c"), STR("4"), &(struct store_cond){ .if_match = str_of(first.etag) }, NULL,
-                               &err),
+    assert_int_equal(store_put(store, STR("c"), STR("4"),
+                               &(struct store_cond){ .if_match = str_of(first.etag) }, NULL, &err),
                      E_PRECONDITION);
     expect_text(store, "c", "3");
     char endless[200];
     memset(endless, 'e', sizeof endless);
-    assert_int_equal(store_put(store, STR("c"), STR("5"), &(struct store_cond){ .if_match = { endless, 200 } }, NULL,
-                               &err),
+    assert_int_equal(store_put(store, STR("c"), STR("5"),
+                               &(struct store_cond){ .if_match = { endless, 200 } }, NULL, &err),
                      E_PRECONDITION);
     MUST(store_delete(store, STR("c"), &err));
     MUST(store_put(store, STR("c"), STR("6"), &absent, NULL, &err));
@@ -253,7 +278,8 @@ static void a_writer_shows_nothing_before_its_commit(void **state)
     expect_missing(store, "w/y");
     store_writer_abort(NULL);
 
-    MUST(store_writer_open(store, STR("w/x"), &(struct store_cond){ .if_absent = true }, &writer, &err));
+    MUST(store_writer_open(store, STR("w/x"), &(struct store_cond){ .if_absent = true }, &writer,
+                           &err));
     MUST(store_writer_write(writer, STR("other"), &err));
     assert_int_equal(store_writer_commit(writer, NULL, &err), E_PRECONDITION);
     expect_text(store, "w/x", "hello");
@@ -286,7 +312,8 @@ static void any_range_of_a_big_object_is_right(void **state)
     MUST(store_open(store, STR("big"), &object, &err));
     assert_int_equal(store_object_info(object)->size, BIG);
     for (int i = 0; i < 60; i++) {
-        size_t offset = rng_below(&rng, BIG + 1), len = rng_below(&rng, i % 2 == 0 ? 2000 : BIG), n = 0;
+        size_t offset = rng_below(&rng, BIG + 1), len = rng_below(&rng, i % 2 == 0 ? 2000 : BIG),
+               n = 0;
         MUST(store_object_read(object, offset, got, len, &n, &err));
         assert_int_equal(n, len < BIG - offset ? len : BIG - offset);
         assert_memory_equal(got, bytes + offset, n);
@@ -310,14 +337,19 @@ static void read_takes_ranges_and_limits(void **state)
     buf_init(&out, 0);
     put_text(store, "r", "0123456789");
     MUST(buf_append(&out, STR("<")));
-    MUST(store_read(store, STR("r"), &(struct store_read_opts){ .offset = 3, .length = 4 }, &out, &info, &err));
+    MUST(store_read(store, STR("r"), &(struct store_read_opts){ .offset = 3, .length = 4 }, &out,
+                    &info, &err));
     assert_true(str_eq(buf_str(&out), STR("<3456")));
     assert_int_equal(info.size, 10);
-    MUST(store_read(store, STR("r"), &(struct store_read_opts){ .offset = 8, .length = 99 }, &out, NULL, &err));
+    MUST(store_read(store, STR("r"), &(struct store_read_opts){ .offset = 8, .length = 99 }, &out,
+                    NULL, &err));
     assert_true(str_eq(buf_str(&out), STR("<345689")));
-    assert_int_equal(store_read(store, STR("r"), &(struct store_read_opts){ .offset = 11 }, &out, NULL, &err), E_RANGE);
-    assert_int_equal(store_read(store, STR("r"), &(struct store_read_opts){ .bytes_max = 9 }, &out, NULL, &err),
-                     E_TOO_LARGE);
+    assert_int_equal(
+        store_read(store, STR("r"), &(struct store_read_opts){ .offset = 11 }, &out, NULL, &err),
+        E_RANGE);
+    assert_int_equal(
+        store_read(store, STR("r"), &(struct store_read_opts){ .bytes_max = 9 }, &out, NULL, &err),
+        E_TOO_LARGE);
     assert_true(str_eq(buf_str(&out), STR("<345689")));
     buf_done(&out);
 }
@@ -385,7 +417,8 @@ static void spooled_files_become_objects(void **state)
         const char *key = adopt ? "spool/adopted" : "spool/copied";
         MUST(store_spool(store, &fd, &err));
         MUST(io_write_full(fd, bytes, BIG, &err));
-        MUST(store_put_fd(store, str_of(key), fd, adopt, &(struct store_cond){ .if_absent = true }, &info, &err));
+        MUST(store_put_fd(store, str_of(key), fd, adopt, &(struct store_cond){ .if_absent = true },
+                          &info, &err));
         assert_string_equal(info.etag, etag);
         struct buf got;
         buf_init(&got, 0);
@@ -393,8 +426,8 @@ static void spooled_files_become_objects(void **state)
         assert_int_equal(got.len, BIG);
         assert_memory_equal(got.ptr, bytes, BIG);
         buf_done(&got);
-        assert_int_equal(store_put_fd(store, str_of(key), fd, false, &(struct store_cond){ .if_absent = true }, NULL,
-                                      &err),
+        assert_int_equal(store_put_fd(store, str_of(key), fd, false,
+                                      &(struct store_cond){ .if_absent = true }, NULL, &err),
                          E_PRECONDITION);
     }
     /* Any file will do, and an adoption that is not possible is a copy. */
@@ -435,7 +468,8 @@ static void copies_are_fresh_keys_with_a_life_of_their_own(void **state)
 static void lists_are_in_byte_order_of_whole_keys(void **state)
 {
     struct store *store = *state;
-    const char *keys[] = { "a0", "a.b", "a/b", "a", "a/", "a-b/c", "a/b/c", "b", "a!", "a/b.c", "a/b0", "A", "\xc3\xbc" };
+    const char *keys[] = { "a0", "a.b", "a/b",   "a",    "a/", "a-b/c",   "a/b/c",
+                           "b",  "a!",  "a/b.c", "a/b0", "A",  "\xc3\xbc" };
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         put_text(store, keys[i], "x");
     }
@@ -446,13 +480,16 @@ static void lists_are_in_byte_order_of_whole_keys(void **state)
     expect_list(store, &(struct store_list_opts){ .prefix = STR("a/../") }, "");
     expect_list(store, &(struct store_list_opts){ .prefix = STR("a//") }, "");
     expect_list(store, &(struct store_list_opts){ .prefix = STR("/") }, "");
-    expect_list(store, &(struct store_list_opts){ .after = STR("a/b.c") }, "a/b/c a/b0 a0 b \xc3\xbc");
+    expect_list(store, &(struct store_list_opts){ .after = STR("a/b.c") },
+                "a/b/c a/b0 a0 b \xc3\xbc");
     expect_list(store, &(struct store_list_opts){ .prefix = STR("a"), .delimiter = STR("/") },
                 "a a! [a-b/] a.b [a/] a0");
     expect_list(store, &(struct store_list_opts){ .prefix = STR("a/"), .delimiter = STR("/") },
                 "a/ a/b a/b.c [a/b/] a/b0");
-    expect_list(store, &(struct store_list_opts){ .delimiter = STR("/"), .after = STR("a/") }, "a0 b \xc3\xbc");
-    expect_list(store, &(struct store_list_opts){ .delimiter = STR("/"), .after = STR("a/b") }, "[a/] a0 b \xc3\xbc");
+    expect_list(store, &(struct store_list_opts){ .delimiter = STR("/"), .after = STR("a/") },
+                "a0 b \xc3\xbc");
+    expect_list(store, &(struct store_list_opts){ .delimiter = STR("/"), .after = STR("a/b") },
+                "[a/] a0 b \xc3\xbc");
     expect_list(store, &(struct store_list_opts){ .prefix = STR("a"), .delimiter = STR("b") },
                 "a a! [a-b] [a.b] a/ [a/b] a0");
     expect_list(store, &(struct store_list_opts){ .after = STR("zzz") }, "\xc3\xbc");
@@ -516,7 +553,8 @@ static void pages_put_together_are_the_list(void **state)
                 if (list.truncated) {
                     page.len -= 2;
                 }
-                joined = arena_printf(&arena, "%.*s%s%.*s", STR_ARG(joined), joined.len > 0 ? " " : "", STR_ARG(page));
+                joined = arena_printf(&arena, "%.*s%s%.*s", STR_ARG(joined),
+                                      joined.len > 0 ? " " : "", STR_ARG(page));
                 opts.after = list.next;
             } while (list.truncated);
             assert_string_equal(arena_cstr(&arena, joined), whole);
@@ -533,7 +571,8 @@ static void a_list_has_at_most_its_limit(void **state)
     put_text(store, "n/3", "x");
     expect_list(store, &(struct store_list_opts){ .prefix = STR("n/"), .limit = 2 }, "n/1 n/2 +");
     expect_list(store, &(struct store_list_opts){ .prefix = STR("n/"), .limit = 3 }, "n/1 n/2 n/3");
-    expect_list(store, &(struct store_list_opts){ .prefix = STR("n/"), .limit = 1000000 }, "n/1 n/2 n/3");
+    expect_list(store, &(struct store_list_opts){ .prefix = STR("n/"), .limit = 1000000 },
+                "n/1 n/2 n/3");
 }
 
 /* --- many at once --- */
@@ -675,10 +714,11 @@ static void a_failed_allocation_is_an_error_and_leaves_nothing(void **state)
         buf_init(&out, 0);
         snprintf(key, sizeof key, "m/%ld", n);
         mem_fail_nth(n);
-        enum status put = store_put(store, str_of(key), STR("hello"), &(struct store_cond){ .if_absent = true }, NULL,
-                                    &err);
+        enum status put = store_put(store, str_of(key), STR("hello"),
+                                    &(struct store_cond){ .if_absent = true }, NULL, &err);
         enum status read = store_read(store, STR("m/there"), NULL, &out, NULL, &err);
-        enum status listed = store_list(store, &(struct store_list_opts){ .prefix = STR("m/t") }, &arena, &list, &err);
+        enum status listed = store_list(store, &(struct store_list_opts){ .prefix = STR("m/t") },
+                                        &arena, &list, &err);
         failed = mem_fail_happened();
         mem_fail_nth(-1);
         assert_true(put == OK || put == E_NO_MEMORY);

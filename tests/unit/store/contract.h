@@ -28,7 +28,8 @@ void must(enum status status, const struct err *err);
 void put_text(struct store *store, const char *key, const char *text);
 /** Asserts that the object has this content. */
 void expect_text(struct store *store, const char *key, const char *text);
-/** The keys of a listing as "a b [p/] +" in order; '+' when it is truncated. The fs driver's own format.json is left out. */
+/** The keys of a listing as "a b [p/] +" in order; '+' when it is truncated. The fs driver's own
+ * format.json is left out. */
 const char *list_text(struct store *store, struct arena *arena, const struct store_list_opts *opts);
 
 #endif

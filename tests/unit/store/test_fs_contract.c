@@ -1,4 +1,5 @@
-/* The file driver keeps the contract: as it is, without xattrs, without unnamed files, and on a folding file system. */
+/* The file driver keeps the contract: as it is, without xattrs, without unnamed files, and on a
+ * folding file system. */
 #include "contract.h"
 
 #include <stdio.h>
@@ -16,7 +17,8 @@ static struct store *open_store(void)
     struct err err = { 0 };
     struct store *store = NULL;
     snprintf(dir, sizeof dir, "/tmp/store-fs-XXXXXX");
-    if (mkdtemp(dir) == NULL || store_fs_open(&(struct store_fs_opts){ .dir = dir }, &store, &err) != OK) {
+    if (mkdtemp(dir) == NULL ||
+        store_fs_open(&(struct store_fs_opts){ .dir = dir }, &store, &err) != OK) {
         fprintf(stderr, "%s\n", err.msg);
         return NULL;
     }
@@ -36,7 +38,9 @@ static void close_store(struct store *store)
 
 int main(void)
 {
-    const struct contract_driver driver = { .open = open_store, .close = close_store, .uri_scheme = "file:///tmp/" };
+    const struct contract_driver driver = { .open = open_store,
+                                            .close = close_store,
+                                            .uri_scheme = "file:///tmp/" };
     int failed = contract_run("store fs", &driver);
     no_xattr = true;
     failed += contract_run("store fs without xattrs", &driver);

@@ -10,6 +10,6 @@ static struct store *open_store(void)
 int main(void)
 {
     return contract_run("store mem", &(struct contract_driver){ .open = open_store,
-                                                               .close = store_close,
-                                                               .uri_scheme = "mem://" });
+                                                                .close = store_close,
+                                                                .uri_scheme = "mem://" });
 }
