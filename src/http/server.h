@@ -9,8 +9,9 @@
  *                                                    \___ or http_reply_* ___/
  *
  *   begin  (optional) the head is known: refuse early, or prepare to take the body
- *   body   (optional) the next bytes of the body, 1 byte to 256 KiB. A handler without it gets the whole body in
- *          req->body, at most body_bytes_max of its route
+ *   body   (optional) the next bytes of the body, 1 byte to 256 KiB. After HTTP_WAIT or HTTP_AGAIN it is called again with the
+ *          same bytes: they count as taken with HTTP_NEXT. A handler without it gets the whole body in req->body, at most
+ *          body_bytes_max of its route
  *   end    the body is complete: make the answer, whole (http_reply_*) or as the head of a stream (http_stream)
  *   pull   (streams) the client has room: http_write some more
  *   done   (optional) always called, exactly once, last, if begin or end was called: free what is not in the arena.
@@ -20,6 +21,8 @@
  * HTTP_WAIT after http_wait() to be called again when the descriptor is ready or the deadline has passed, HTTP_END
  * when the answer is complete, or HTTP_CUT to close the connection so that the client sees the answer is not whole
  * (before any head was sent: answers req->err as an error instead).
+ * An answer that a step makes (http_reply_*, http_fail, http_stream) counts whatever the step returns with it. Made in begin or
+ * body of a request whose body is not whole it goes out at once, is held to 1 MiB, and usually ends the connection.
  * A step that has failed calls http_fail(req, kind) after filling req->err, and returns what it gives.
  */
 #ifndef HTTP_SERVER_H
@@ -86,7 +89,7 @@ struct http_route {
     const struct http_handler *handler;
     void *ctx;
     unsigned flags;
-    uint64_t body_bytes_max; /* 0: [http] body_bytes_max */
+    uint64_t body_bytes_max; /* 0: [http] body_bytes_max; for handlers with `body` 0 means that they see to it themselves */
     int64_t timeout_ms;      /* 0: 60 s. For req->deadline; the server itself does not end a step by it */
 };
 
@@ -161,7 +164,7 @@ bool http_head_sent(const struct http_req *req);
 /** Park the request until `fd` is ready for `events` (POLLIN, POLLOUT) or the deadline has passed; the same step runs again. fd -1:
  * only the deadline. Returns HTTP_WAIT. */
 enum http_step http_wait(struct http_req *req, int fd, short events, deadline_ms deadline);
-/** True when the client is known to have left. A parked request whose client leaves is not stepped again: done() is called. */
+/** True when the client is known to have left (or only closed its sending half, which counts the same). A parked request whose client leaves is not stepped again: done() is called. */
 bool http_client_gone(const struct http_req *req);
 /** Added to the log line of the request. Name is a literal; at most 8. */
 void http_log_field_str(struct http_req *req, const char *name, struct str value);

@@ -1,0 +1,453 @@
+/*
+ * The life of one request, as libmicrohttpd 1.0.1 calls it on an HTTP thread. What its source says, and what we lean on:
+ *
+ *   - The handler is called for the head again and again while it suspends there; `100 Continue` is sent only when it
+ *     returns without suspending and without an answer. So `begin` may take its time, and a refusal needs no 100.
+ *   - For the body it is called with at least one byte; then, when all has come, without any until there is an answer.
+ *   - An answer can be queued at the head (which ends the connection) or at the end, not between. What must be said
+ *     between is written to the socket by the watcher, while the connection is suspended (watch_linger).
+ *
+ *        target ---> head: begin ---> body, body ---> end ---> queue the answer ---> pull, pull ---> completed
+ *                      \_______ early answer: drop a small body, or watch_linger _______/
+ */
+#include "http/server_priv.h"
+
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "base/mem.h"
+
+static struct conn *conn_of(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info == NULL ? NULL : info->socket_context;
+}
+
+/* --- birth --- */
+
+void *exchange_on_target(void *server, const char *target, struct MHD_Connection *mhd)
+{
+    struct conn *conn = conn_of(mhd);
+    struct http_exchange *ex = conn == NULL ? NULL : mem_zalloc(sizeof(*ex));
+    if (ex == NULL) {
+        return NULL;
+    }
+    ex->server = server;
+    ex->conn = conn;
+    ex->start_us = clock_now_us();
+    ex->req.exchange = ex;
+    ex->reply = (struct reply){ .fd = -1, .length = -1 };
+    ex->wait_fd = -1;
+    arena_init(&ex->req.arena, 0);
+    buf_init(&ex->reply.body, 0);
+    buf_init(&ex->in, HTTP_CHUNK_BYTES);
+    buf_init(&ex->out, EARLY_ANSWER_MAX + 2 * HTTP_CHUNK_BYTES);
+    buf_init(&ex->raw, EARLY_ANSWER_MAX + 64 * 1024);
+    ex->req.target = arena_str(&ex->req.arena, str_of(target));
+    if (ex->req.target.ptr == NULL) {
+        arena_done(&ex->req.arena);
+        mem_free(ex);
+        return NULL;
+    }
+    return ex;
+}
+
+/* --- handing over --- */
+
+bool exchange_suspend(struct http_exchange *ex)
+{
+    struct http_server *server = ex->server;
+    pthread_mutex_lock(&server->lock);
+    bool allowed = !server->cutting;
+    server->suspended += allowed;
+    pthread_mutex_unlock(&server->lock);
+    if (allowed) {
+        MHD_suspend_connection(ex->conn->mhd);
+    }
+    return allowed;
+}
+
+void exchange_resume(struct http_exchange *ex)
+{
+    struct http_server *server = ex->server;
+    MHD_resume_connection(ex->conn->mhd);
+    pthread_mutex_lock(&server->lock);
+    server->suspended--;
+    pthread_cond_broadcast(&server->changed);
+    pthread_mutex_unlock(&server->lock);
+}
+
+static void job_step(void *arg);
+
+/* Queue the next step. A queue that is full delays it; only the first step of a request is refused for it, earlier. */
+static void submit(struct http_exchange *ex)
+{
+    if (pool_submit(ex->server->pool, job_step, ex, NULL) != OK) {
+        ex->wait_fd = -1;
+        ex->wait_deadline = deadline_in(5);
+        watch_park(ex->server->watch, ex);
+    }
+}
+
+/* The watcher sends ex->raw; the connection is suspended. */
+static void linger_start(struct http_exchange *ex)
+{
+    ex->queued = true;
+    ex->drop_deadline = deadline_in(DRAIN_MS);
+    watch_linger(ex->server->watch, ex);
+}
+
+/* The rest of a small body is read and dropped, and the connection lives on; else the watcher answers. */
+static bool can_drop(const struct http_exchange *ex)
+{
+    if (ex->reply.kind == REPLY_FD) {
+        return true; /* too large to be held; the client must finish first */
+    }
+    int64_t length = ex->req.content_length;
+    return !ex->close && !ex->expects && length >= 0 && (uint64_t)length - ex->bytes_in <= DROP_BYTES_MAX;
+}
+
+static void hand_back(struct http_exchange *ex, enum step_give give)
+{
+    if (give == STEP_PARK) {
+        watch_park(ex->server->watch, ex);
+    } else if (ex->phase == PHASE_ANSWER && ex->early && !ex->cut && !can_drop(ex)) {
+        /* nothing would call us for it before the client sends more */
+        ex->cut = reply_raw(ex) != OK;
+        if (ex->cut) {
+            exchange_resume(ex);
+            return;
+        }
+        linger_start(ex);
+    } else {
+        exchange_resume(ex);
+    }
+}
+
+static void job_step(void *arg)
+{
+    struct http_exchange *ex = arg;
+    hand_back(ex, step_run(ex));
+}
+
+void exchange_unpark(struct http_exchange *ex)
+{
+    if (atomic_load_explicit(&ex->conn->gone, memory_order_acquire)) {
+        ex->cut = true;
+        exchange_resume(ex);
+        return;
+    }
+    submit(ex);
+}
+
+void exchange_lingered(struct http_exchange *ex)
+{
+    ex->cut = true; /* libmicrohttpd has nothing to add */
+    exchange_resume(ex);
+}
+
+/*
+ * A client that is known to have left is not looked for here: it may have closed its sending half only and still read a quick
+ * answer. Its request ends when it would have to wait (watch_park).
+ *
+ * Let the handler work: in place, or on a worker while the connection is suspended. Returns true when it was handed over:
+ * then nothing of it may be touched any more. HTTP thread.
+ */
+static bool dispatch(struct http_exchange *ex)
+{
+    struct http_server *server = ex->server;
+    if (ex->wait_pending) {
+        ex->wait_pending = false;
+        ex->cut = !exchange_suspend(ex);
+        if (!ex->cut) {
+            watch_park(server->watch, ex);
+        }
+        return !ex->cut;
+    }
+    bool in_place = ex->entry != NULL && (ex->entry->route.flags & HTTP_INLINE);
+    if (in_place && step_run(ex) == STEP_TO_HTTP) {
+        return false;
+    }
+    if (!in_place && !ex->first_step && pool_queued(server->pool) >= server->opts.queue_max) {
+        metric_add(server->m_refused_queue, 1);
+        (void)err_set(&ex->req.err, E_UNAVAILABLE, "the server is busy: %zu steps wait for a worker; try again", server->opts.queue_max);
+        ex->req.err.retry_after_s = 1;
+        ex->early = !ex->body_whole && ex->req.has_body;
+        reply_error(ex, E_UNAVAILABLE, 0);
+        ex->phase = PHASE_ANSWER;
+        return false;
+    }
+    ex->first_step = true;
+    if (!exchange_suspend(ex)) {
+        ex->cut = true;
+        return false;
+    }
+    if (in_place) {
+        watch_park(server->watch, ex);
+    } else {
+        submit(ex);
+    }
+    return true;
+}
+
+/* --- the three calls --- */
+
+static bool linger(struct http_exchange *ex)
+{
+    if (reply_raw(ex) != OK || !exchange_suspend(ex)) {
+        ex->cut = true;
+        return false;
+    }
+    linger_start(ex);
+    return true;
+}
+
+/* Each returns MHD_YES after handing over, or when libmicrohttpd should go on. */
+static enum MHD_Result access_head(struct http_exchange *ex)
+{
+    for (;;) {
+        if (ex->cut) {
+            return MHD_NO;
+        }
+        if (ex->phase == PHASE_BEGIN || (ex->phase == PHASE_PULL && ex->early)) {
+            if (dispatch(ex)) {
+                return MHD_YES;
+            }
+            continue;
+        }
+        if (ex->phase == PHASE_ANSWER && ex->req.has_body && !can_drop(ex)) {
+            return linger(ex) ? MHD_YES : MHD_NO;
+        }
+        ex->head_passed = true;
+        return MHD_YES;
+    }
+}
+
+/* The answer is known and the body is not at its end: read on and drop, or let the watcher take over. */
+static enum MHD_Result drop(struct http_exchange *ex, size_t *upload_len)
+{
+    ex->dropped_bytes += *upload_len;
+    if (ex->drop_deadline == 0) {
+        ex->drop_deadline = deadline_in(DRAIN_MS);
+    }
+    if (can_drop(ex) && ex->dropped_bytes <= DRAIN_BYTES_MAX && !deadline_passed(ex->drop_deadline)) {
+        *upload_len = 0;
+        return MHD_YES;
+    }
+    *upload_len = 1; /* a suspended connection must leave something, see peeked */
+    return ex->reply.kind != REPLY_FD && linger(ex) ? MHD_YES : MHD_NO;
+}
+
+static void refuse_body(struct http_exchange *ex, enum status kind, uint64_t limit)
+{
+    if (kind == E_TOO_LARGE) {
+        (void)err_set(&ex->req.err, kind, "the body is larger than the limit of %llu bytes", (unsigned long long)limit);
+    } else {
+        (void)err_no_memory(&ex->req.err);
+    }
+    ex->early = true;
+    reply_error(ex, kind, 0);
+    ex->phase = PHASE_ANSWER;
+}
+
+static uint64_t body_limit(const struct http_exchange *ex)
+{
+    uint64_t limit = ex->entry->route.body_bytes_max;
+    if (limit == 0) {
+        limit = ex->handler->body != NULL ? UINT64_MAX : ex->server->opts.body_bytes_max;
+    }
+    return limit;
+}
+
+/* Takes bytes into ex->in; what does not fit stays with libmicrohttpd. */
+static void take_bytes(struct http_exchange *ex, const char *upload, size_t *upload_len)
+{
+    size_t take = *upload_len;
+    uint64_t limit = body_limit(ex);
+    if (take > limit - ex->bytes_in) {
+        refuse_body(ex, E_TOO_LARGE, limit);
+        return;
+    }
+    if (ex->handler->body != NULL && take > HTTP_CHUNK_BYTES - ex->in.len) {
+        take = HTTP_CHUNK_BYTES - ex->in.len;
+    }
+    enum status kind = buf_append_bytes(&ex->in, upload, take);
+    if (kind != OK) {
+        refuse_body(ex, kind == E_TOO_LARGE ? E_TOO_LARGE : E_NO_MEMORY, limit);
+        return;
+    }
+    ex->bytes_in += take;
+    *upload_len -= take;
+}
+
+/* More bytes wait in the socket, so the next call is near and a step can have more to work on. */
+static bool more_waits(const struct http_exchange *ex)
+{
+    int waiting = 0;
+    return ioctl(ex->conn->fd, FIONREAD, &waiting) == 0 && waiting > 0;
+}
+
+/*
+ * While a chunked body holds more than one chunk, libmicrohttpd calls again at once although the connection is suspended,
+ * unless a byte is left over. So one byte that is already taken is shown to it as left, and skipped when it comes again.
+ */
+static enum MHD_Result access_body(struct http_exchange *ex, const char *upload, size_t *upload_len)
+{
+    ex->expects = false;
+    if (ex->peeked) {
+        ex->peeked = false;
+        upload++;
+        if (--*upload_len == 0 && ex->phase == PHASE_BODY) {
+            return MHD_YES;
+        }
+    }
+    if (ex->phase == PHASE_BODY) {
+        take_bytes(ex, upload, upload_len);
+    }
+    if (ex->phase == PHASE_BODY) {
+        if (ex->handler->body == NULL || (*upload_len == 0 && more_waits(ex))) {
+            return MHD_YES;
+        }
+        ex->peeked = *upload_len == 0;
+        size_t left = ex->peeked ? 1 : *upload_len;
+        if (dispatch(ex)) {
+            *upload_len = left;
+            return MHD_YES;
+        }
+        ex->peeked = false;
+    }
+    if (ex->phase == PHASE_PULL && dispatch(ex)) {
+        *upload_len = *upload_len == 0 ? 1 : *upload_len; /* an early stream is gathered */
+        return MHD_YES;
+    }
+    if (ex->cut) {
+        return MHD_NO;
+    }
+    return ex->phase == PHASE_ANSWER ? drop(ex, upload_len) : MHD_YES;
+}
+
+static enum MHD_Result access_final(struct http_exchange *ex)
+{
+    ex->body_whole = true;
+    ex->expects = false;
+    if (ex->phase == PHASE_BODY) {
+        ex->phase = PHASE_END;
+    }
+    for (;;) {
+        if (ex->cut) {
+            return MHD_NO;
+        }
+        bool ready = ex->phase == PHASE_ANSWER || (ex->phase == PHASE_PULL && (ex->pull_ended || ex->out.len > ex->out_pos));
+        if (ready) {
+            return reply_queue(ex);
+        }
+        if (dispatch(ex)) {
+            return MHD_YES;
+        }
+    }
+}
+
+enum MHD_Result exchange_on_access(void *server, struct MHD_Connection *mhd, const char *url, const char *method,
+                                   const char *version, const char *upload, size_t *upload_len, void **exchange)
+{
+    (void)server, (void)mhd, (void)url;
+    struct http_exchange *ex = *exchange;
+    if (ex == NULL || ex->cut) {
+        return MHD_NO;
+    }
+    if (ex->phase == PHASE_HEAD) {
+        atomic_store_explicit(&ex->conn->head_deadline, DEADLINE_NEVER, memory_order_relaxed);
+        account_begin(ex);
+        head_read(ex, method, version);
+    }
+    if (!ex->head_passed) {
+        return access_head(ex);
+    }
+    if (*upload_len > 0) {
+        return access_body(ex, upload, upload_len);
+    }
+    return access_final(ex);
+}
+
+ssize_t exchange_read(void *exchange, uint64_t pos, char *ptr, size_t cap)
+{
+    (void)pos;
+    struct http_exchange *ex = exchange;
+    for (;;) {
+        size_t waiting = ex->out.len - ex->out_pos;
+        if (waiting > 0) {
+            size_t take = waiting < cap ? waiting : cap;
+            memcpy(ptr, ex->out.ptr + ex->out_pos, take);
+            ex->out_pos += take;
+            ex->bytes_out += take;
+            return (ssize_t)take;
+        }
+        if (ex->cut || ex->cut_after) {
+            ex->cut = true;
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        }
+        if (ex->pull_ended) {
+            /* libmicrohttpd does not ask beyond a promised length, so a stream that has one is short here */
+            ex->cut = ex->reply.length >= 0;
+            return ex->cut ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
+        }
+        if (dispatch(ex)) {
+            return 0;
+        }
+    }
+}
+
+/* --- death --- */
+
+static void exchange_free(struct http_exchange *ex)
+{
+    struct http_server *server = ex->server;
+    bool counted = ex->counted;
+    reply_clear(ex);
+    json_doc_done(&ex->json);
+    buf_done(&ex->in);
+    buf_done(&ex->out);
+    buf_done(&ex->raw);
+    arena_done(&ex->req.arena);
+    mem_free(ex);
+    if (counted) {
+        pthread_mutex_lock(&server->lock);
+        server->active--;
+        pthread_cond_broadcast(&server->changed);
+        pthread_mutex_unlock(&server->lock);
+    }
+}
+
+static void job_done(void *arg)
+{
+    struct http_exchange *ex = arg;
+    if (ex->started && ex->handler->done != NULL) {
+        ex->handler->done(&ex->req);
+    }
+    account_end(ex);
+    exchange_free(ex);
+}
+
+void exchange_on_completed(void *server_ptr, struct MHD_Connection *mhd, void **exchange, enum MHD_RequestTerminationCode code)
+{
+    (void)mhd;
+    struct http_server *server = server_ptr;
+    struct http_exchange *ex = *exchange;
+    *exchange = NULL;
+    if (ex == NULL) {
+        return;
+    }
+    /* the next head on this connection, after it was idle for as long as it may */
+    atomic_store_explicit(&ex->conn->head_deadline, deadline_in(server->opts.idle_timeout_ms + HEAD_MS), memory_order_relaxed);
+    if (!ex->counted) { /* libmicrohttpd refused the head by itself */
+        metric_add(server->m_refused_malformed, 1);
+        exchange_free(ex);
+        return;
+    }
+    ex->req.failed = !(code == MHD_REQUEST_TERMINATED_COMPLETED_OK && ex->queued && !ex->cut) && !ex->raw_whole;
+    bool in_place = ex->entry == NULL || (ex->entry->route.flags & HTTP_INLINE) || !ex->started || ex->handler->done == NULL;
+    ex->conn = NULL; /* may be closed before done runs */
+    if (in_place || pool_submit(server->pool, job_done, ex, NULL) != OK) {
+        job_done(ex);
+    }
+}
