@@ -163,10 +163,7 @@ enum status settings_assign(struct settings *settings, size_t index, struct str 
 {
     const struct setting_def *def = &settings->defs[index];
     struct setting_value *value = &settings->values[index];
-    if (str_find_char(text, '\0') != SIZE_MAX) {
-        return err_set(err, E_INVALID, "%s: \"%s.%s\" must not contain a NUL byte", place,
-                       def->section, def->name);
-    }
+    TRY(settings_check_nul(def, text, place, err));
     switch (def->type) {
     case SETTING_STR:
         return set_text(value, 0, text, source, err);
@@ -179,6 +176,16 @@ enum status settings_assign(struct settings *settings, size_t index, struct str 
     }
     assert(!"a setting of a type that does not exist");
     return E_INTERNAL;
+}
+
+enum status settings_check_nul(const struct setting_def *def, struct str text, const char *place,
+                               struct err *err)
+{
+    if (str_find_char(text, '\0') == SIZE_MAX) {
+        return OK;
+    }
+    return err_set(err, E_INVALID, "%s: \"%s.%s\" must not contain a NUL byte", place, def->section,
+                   def->name);
 }
 
 void settings_clear_list(struct settings *settings, size_t index, enum setting_source source)

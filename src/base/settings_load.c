@@ -153,10 +153,7 @@ static enum status load_array_item(struct file_walk *walk, const struct toml_ite
         return err_set(err, E_INVALID, "%s: \"%s.%s\" must be a string in quotes", place,
                        item->section, item->name);
     }
-    if (str_find_char(item->text, '\0') != SIZE_MAX) {
-        return err_set(err, E_INVALID, "%s: \"%s.%s\" must not contain a NUL byte", place,
-                       item->section, item->name);
-    }
+    TRY(settings_check_nul(&settings->defs[index], item->text, place, err));
     return replace_last(settings, index, item->text, err);
 }
 
@@ -200,6 +197,9 @@ static enum status load_value(struct settings *settings, size_t index, const str
     if (def->type == SETTING_LIST) {
         if (item->kind != TOML_STRINGS) {
             return fail_type(def, place, err);
+        }
+        for (size_t i = 0; i < item->string_count; i++) {
+            TRY(settings_check_nul(def, item->strings[i], place, err));
         }
         settings_clear_list(settings, index, SETTING_FILE);
         for (size_t i = 0; i < item->string_count; i++) {

@@ -38,6 +38,9 @@ bool settings_is_array(const char *section);
 enum status settings_assign(struct settings *settings, size_t index, struct str text,
                             enum setting_source source, const char *place,
                             struct err *err) MUST_USE;
+/** E_INVALID when a NUL byte is in `text`: values are handed out NUL-terminated. */
+enum status settings_check_nul(const struct setting_def *def, struct str text, const char *place,
+                               struct err *err) MUST_USE;
 /** Make the list empty. */
 void settings_clear_list(struct settings *settings, size_t index, enum setting_source source);
 /** One more entry of a list. */
