@@ -12,7 +12,7 @@
 
 struct ice_snapshot {
     int64_t id, parent_id /* -1 none */, sequence_number, timestamp_ms;
-    struct str manifest_list;
+    struct str manifest_list; /* .ptr NULL: a snapshot of version 1 that lists its manifests inline, which is not supported */
     int32_t schema_id; /* -1 unknown */
     yyjson_val *summary; /* object of strings, or NULL */
 };
@@ -24,6 +24,8 @@ struct ice_ref {
     int64_t snapshot_id;
     bool is_tag;
 };
+
+struct ice_snapshot_slot; /* metadata_priv.h */
 
 struct ice_metadata {
     struct arena arena;
@@ -44,6 +46,7 @@ struct ice_metadata {
     size_t spec_count;
     struct ice_snapshot *snapshots;
     size_t snapshot_count;
+    struct ice_snapshot_slot *by_id; /* sorted by snapshot id, for the lookups below */
     const struct ice_snapshot *current; /* NULL: empty table */
     struct ice_log_entry *snapshot_log;
     size_t log_count;

@@ -30,7 +30,7 @@ struct ice_field {
     bool required;
     struct str doc;    /* .ptr NULL: none */
     struct ice_type type;
-    yyjson_val *json;  /* as read, for members that we do not know (defaults of v3); may be NULL */
+    struct str extra_json; /* `,"name":value` of members that we do not know (defaults of v3), in the arena; .ptr NULL: none */
 };
 
 struct ice_schema {
@@ -40,16 +40,22 @@ struct ice_schema {
     size_t identifier_count;
 };
 
+/** The deepest nesting of lists, maps and structs that is read; JSON's own limit stands behind it. */
+enum { ICE_TYPE_DEPTH_MAX = 32 };
+
 enum status ice_type_parse(struct arena *arena, yyjson_val *json, struct ice_type *out, struct err *err) MUST_USE;
 /** "long", "decimal(9, 2)", "list<string>", "struct<a: int, b: date>" for people and for fingerprints. */
 enum status ice_type_print(const struct ice_type *type, struct buf *out) MUST_USE;
 bool ice_type_equal(const struct ice_type *a, const struct ice_type *b); /* names and kinds, not ids */
 
+/** Nothing in it borrows from `json`. A missing schema-id is 0. E_INVALID when it is no schema. */
 enum status ice_schema_parse(struct arena *arena, yyjson_val *json, struct ice_schema *out, struct err *err) MUST_USE;
 void ice_schema_write(struct json_writer *w, const struct ice_schema *schema);
 const struct ice_field *ice_schema_by_name(const struct ice_schema *schema, struct str name); /* top level, exact */
 const struct ice_field *ice_schema_by_id(const struct ice_schema *schema, int32_t id);        /* any depth */
 int32_t ice_schema_max_id(const struct ice_schema *schema);
+/** The same fields, ids, types and flags: Iceberg's "same schema", whatever its schema-id. */
+bool ice_schema_same(const struct ice_schema *a, const struct ice_schema *b);
 /** Give every field a fresh id in depth order from `*last_id` + 1 (top level first, as Java does); a copy in `arena`. */
 enum status ice_schema_assign_ids(struct arena *arena, const struct ice_schema *schema, int32_t *last_id, struct ice_schema *out, struct err *err) MUST_USE;
 /** SHA-256 in hex of the lines `name:type:required` of the top-level fields in order. */

@@ -1,0 +1,692 @@
+/*
+ * Making table metadata: a first document, and a new document from an old one.
+ *
+ * An edit streams the members of the old document into the new one in their order. Members that the edit changes are
+ * written by a function of their own; all others, known or not, are copied as they are. So nothing is lost that another
+ * program put there: sort orders, statistics, branches, encryption keys, members of a later version.
+ */
+#include "iceberg/metadata_priv.h"
+
+#include "base/encode.h"
+#include "base/mem.h"
+#include "base/rng.h"
+
+#include <stdlib.h>
+
+/* Iceberg's default of write.metadata.previous-versions-max. */
+enum { METADATA_LOG_DEFAULT = 100 };
+
+struct edit {
+    const struct ice_metadata *base;
+    const struct ice_edit *in;
+    struct arena *arena;
+    yyjson_val *root;
+    int64_t now_ms;
+    int32_t schema_id;  /* of the schema that is current afterwards */
+    bool add_schema;    /* it is not among the base's */
+    bool *expired;      /* [base->snapshot_count] */
+    size_t log_from;    /* the first entry of the base's metadata log that stays */
+    struct ice_edit_result result;
+};
+
+static enum status plan(struct edit *edit, struct err *err);
+static enum status plan_expiry(struct edit *edit, struct err *err);
+static void write_root(struct edit *edit, struct json_writer *w);
+
+static struct str val_str(yyjson_val *val)
+{
+    return str_from(yyjson_get_str(val), yyjson_get_len(val));
+}
+
+/* ---- a new table ---- */
+
+static void write_new(const struct ice_new_table *in, struct json_writer *w)
+{
+    struct ice_schema schema = *in->schema;
+    schema.schema_id = 0;
+    jw_obj_begin(w);
+    jw_kv_i64(w, "format-version", 2);
+    jw_kv_str(w, "table-uuid", in->uuid);
+    jw_kv_str(w, "location", in->location);
+    jw_kv_i64(w, "last-sequence-number", 0);
+    jw_kv_i64(w, "last-updated-ms", in->now_ms);
+    jw_kv_i64(w, "last-column-id", in->last_column_id);
+    jw_kv_i64(w, "current-schema-id", 0);
+    jw_kv_arr(w, "schemas");
+    ice_schema_write(w, &schema);
+    jw_arr_end(w);
+    jw_kv_i64(w, "default-spec-id", 0);
+    jw_key(w, STR("partition-specs"));
+    jw_raw(w, STR("[{\"spec-id\":0,\"fields\":[]}]"));
+    jw_kv_i64(w, "last-partition-id", 999);
+    jw_kv_i64(w, "default-sort-order-id", 0);
+    jw_key(w, STR("sort-orders"));
+    jw_raw(w, STR("[{\"order-id\":0,\"fields\":[]}]"));
+    jw_kv_obj(w, "properties");
+    for (size_t i = 0; i < in->property_count; i++) {
+        jw_key(w, in->properties[i].name);
+        jw_str(w, in->properties[i].value);
+    }
+    jw_obj_end(w);
+    jw_kv_i64(w, "current-snapshot-id", -1);
+    jw_key(w, STR("refs"));
+    jw_raw(w, STR("{}"));
+    static const char *const lists[] = { "snapshots", "statistics", "partition-statistics",
+                                         "snapshot-log", "metadata-log" };
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        jw_kv_arr(w, lists[i]);
+        jw_arr_end(w);
+    }
+    jw_obj_end(w);
+}
+
+enum status ice_metadata_new(const struct ice_new_table *in, struct buf *out, struct err *err)
+{
+    if (in->last_column_id < ice_schema_max_id(in->schema)) {
+        return err_set(err, E_INVALID, "last-column-id %d is below the schema's highest id",
+                       in->last_column_id);
+    }
+    if (in->location.len == 0 || str_ends(in->location, STR("/"))) {
+        return err_set(err, E_INVALID, "location \"%.*s\" is empty or ends in a slash",
+                       STR_ARG(in->location));
+    }
+    struct json_writer w;
+    json_writer_init(&w, out);
+    write_new(in, &w);
+    enum status status = json_writer_end(&w);
+    return status == OK ? OK : err_set(err, status, "table metadata cannot be written");
+}
+
+/* ---- an edit ---- */
+
+enum status ice_metadata_edit(const struct ice_metadata *base, const struct ice_edit *in,
+                              struct arena *arena, struct buf *out, struct ice_edit_result *result,
+                              struct err *err)
+{
+    struct edit edit = {
+        .base = base, .in = in, .arena = arena, .root = yyjson_doc_get_root(base->doc)
+    };
+    TRY(plan(&edit, err));
+    struct json_writer w;
+    json_writer_init(&w, out);
+    write_root(&edit, &w);
+    enum status status = json_writer_end(&w);
+    if (status != OK) {
+        return err_set(err, status, "table metadata cannot be written");
+    }
+    *result = edit.result;
+    return OK;
+}
+
+/* ---- the plan: what the new document will say ---- */
+
+static int64_t max_i64(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/** Readers refuse metadata whose times run backwards, whatever our clock says. */
+static int64_t plan_time(const struct edit *edit)
+{
+    const struct ice_metadata *base = edit->base;
+    int64_t now = max_i64(edit->in->now_ms, base->last_updated_ms);
+    for (size_t i = 0; i < base->snapshot_count; i++) {
+        now = max_i64(now, base->snapshots[i].timestamp_ms);
+    }
+    for (size_t i = 0; i < base->log_count; i++) {
+        now = max_i64(now, base->snapshot_log[i].timestamp_ms);
+    }
+    yyjson_val *log = yyjson_obj_get(edit->root, "metadata-log");
+    size_t i = 0;
+    size_t max = 0;
+    yyjson_val *entry = NULL;
+    yyjson_arr_foreach(log, i, max, entry) {
+        now = max_i64(now, yyjson_get_sint(yyjson_obj_get(entry, "timestamp-ms")));
+    }
+    return now;
+}
+
+static enum status plan_schema(struct edit *edit, struct err *err)
+{
+    const struct ice_metadata *base = edit->base;
+    int32_t highest = -1;
+    edit->schema_id = base->current_schema_id;
+    if (edit->in->schema == NULL) {
+        return OK;
+    }
+    if (base->schema != NULL && ice_schema_same(base->schema, edit->in->schema)) {
+        return OK;
+    }
+    for (size_t i = 0; i < base->schema_count; i++) {
+        if (ice_schema_same(&base->schemas[i], edit->in->schema)) {
+            edit->schema_id = base->schemas[i].schema_id;
+            return OK;
+        }
+        highest = base->schemas[i].schema_id > highest ? base->schemas[i].schema_id : highest;
+    }
+    if (highest == INT32_MAX) {
+        return err_set(err, E_TOO_LARGE, "the table has used up its schema ids");
+    }
+    edit->add_schema = true;
+    edit->schema_id = highest + 1;
+    return OK;
+}
+
+static enum status plan_snapshot(const struct edit *edit, struct err *err)
+{
+    const struct ice_metadata *base = edit->base;
+    const struct ice_new_snapshot *snapshot = edit->in->snapshot;
+    if (ice_metadata_snapshot(base, snapshot->id) != NULL) {
+        return err_set(err, E_CONFLICT, "snapshot %lld is in the table already",
+                       (long long)snapshot->id);
+    }
+    if (snapshot->id <= 0 || snapshot->sequence_number <= base->last_sequence_number) {
+        return err_set(err, E_CONFLICT,
+                       "snapshot %lld has sequence number %lld, the table is at %lld already",
+                       (long long)snapshot->id, (long long)snapshot->sequence_number,
+                       (long long)base->last_sequence_number);
+    }
+    return OK;
+}
+
+static enum status plan_properties(const struct ice_edit *in, struct err *err)
+{
+    for (size_t i = 0; i < in->remove_count; i++) {
+        for (size_t j = 0; j < in->set_count; j++) {
+            if (str_eq(in->remove_properties[i], in->set_properties[j].name)) {
+                return err_set(err, E_INVALID, "property \"%.*s\" is both set and removed",
+                               STR_ARG(in->remove_properties[i]));
+            }
+        }
+    }
+    return OK;
+}
+
+/** What leaves the metadata log at its old end. */
+static enum status plan_metadata_log(struct edit *edit, struct err *err)
+{
+    yyjson_val *log = yyjson_obj_get(edit->root, "metadata-log");
+    size_t count = yyjson_arr_size(log);
+    size_t max = edit->in->metadata_log_max;
+    if (max == 0) {
+        int64_t set = metadata_property_i64(
+            edit->base, STR("write.metadata.previous-versions-max"), METADATA_LOG_DEFAULT);
+        max = set < 1 ? 1 : (size_t)set;
+    }
+    size_t added = edit->in->previous_metadata_location.len > 0 ? 1 : 0;
+    edit->log_from = count + added > max ? count + added - max : 0;
+    edit->result.dropped_metadata = arena_array(edit->arena, edit->log_from, sizeof(struct str));
+    if (edit->result.dropped_metadata == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < edit->log_from; i++) {
+        yyjson_val *file = yyjson_obj_get(yyjson_arr_get(log, i), "metadata-file");
+        if (!yyjson_is_str(file)) {
+            continue;
+        }
+        struct str copy = arena_str(edit->arena, val_str(file));
+        if (copy.ptr == NULL) {
+            return err_no_memory(err);
+        }
+        edit->result.dropped_metadata[edit->result.dropped_metadata_count++] = copy;
+    }
+    return OK;
+}
+
+static enum status plan(struct edit *edit, struct err *err)
+{
+    const struct ice_edit *in = edit->in;
+    bool data = in->schema != NULL || in->snapshot != NULL;
+    if (data && edit->base->format_version != 2) {
+        return err_set(err, E_UNSUPPORTED,
+                       "the table has format version %d, and only version 2 can be written",
+                       edit->base->format_version);
+    }
+    TRY(plan_properties(in, err));
+    TRY(plan_schema(edit, err));
+    if (in->snapshot != NULL) {
+        TRY(plan_snapshot(edit, err));
+    }
+    edit->now_ms = plan_time(edit);
+    TRY(plan_expiry(edit, err));
+    TRY(plan_metadata_log(edit, err));
+    edit->result.schema_id = edit->schema_id;
+    edit->result.timestamp_ms = edit->now_ms;
+    return OK;
+}
+
+/* ---- expiry ---- */
+
+/** Mark up to `steps` snapshots of the history that ends in `id`. */
+static void keep_history(const struct ice_metadata *base, int64_t id, size_t steps, bool *keep)
+{
+    size_t index = metadata_find(base, id);
+    for (size_t i = 0; index != SIZE_MAX && i < steps; i++) {
+        keep[index] = true;
+        index = metadata_find(base, base->snapshots[index].parent_id);
+    }
+}
+
+/** Mark a branch's whole history. While only whole histories are marked, a marked snapshot ends the walk. */
+static void keep_branch(const struct ice_metadata *base, int64_t id, bool *keep)
+{
+    size_t index = metadata_find(base, id);
+    while (index != SIZE_MAX && !keep[index]) {
+        keep[index] = true;
+        index = metadata_find(base, base->snapshots[index].parent_id);
+    }
+}
+
+/** How many of main's newest snapshots must stay, the one that this edit adds included. */
+static int64_t main_min_count(const struct edit *edit)
+{
+    yyjson_val *main_ref = yyjson_obj_get(yyjson_obj_get(edit->root, "refs"), "main");
+    yyjson_val *min = yyjson_obj_get(main_ref, "min-snapshots-to-keep");
+    int64_t count = metadata_property_i64(
+        edit->base, STR("history.expire.min-snapshots-to-keep"), 1);
+    return max_i64(1, yyjson_is_int(min) ? max_i64(count, yyjson_get_sint(min)) : count);
+}
+
+/** Mark what refs other than main name, and the newest of main's history that must stay. */
+static void keep_referenced(const struct edit *edit, bool *keep)
+{
+    const struct ice_metadata *base = edit->base;
+    for (size_t i = 0; i < base->ref_count; i++) {
+        if (!base->branches[i].is_tag && !str_eq(base->branches[i].name, STR("main"))) {
+            keep_branch(base, base->branches[i].snapshot_id, keep);
+        }
+    }
+    for (size_t i = 0; i < base->ref_count; i++) {
+        if (base->branches[i].is_tag) {
+            keep_history(base, base->branches[i].snapshot_id, 1, keep);
+        }
+    }
+    if (base->current != NULL) {
+        uint64_t count = (uint64_t)main_min_count(edit) - (edit->in->snapshot != NULL ? 1 : 0);
+        size_t all = base->snapshot_count;
+        keep_history(base, base->current->id, count < all ? (size_t)count : all, keep);
+    }
+}
+
+struct candidate {
+    int64_t timestamp_ms;
+    size_t index;
+};
+
+static int compare_candidates(const void *a, const void *b)
+{
+    const struct candidate *x = a;
+    const struct candidate *y = b;
+    if (x->timestamp_ms != y->timestamp_ms) {
+        return x->timestamp_ms < y->timestamp_ms ? -1 : 1;
+    }
+    return (x->index > y->index) - (x->index < y->index);
+}
+
+static enum status expire(struct edit *edit, size_t index, struct err *err)
+{
+    struct ice_snapshot *out = &edit->result.expired[edit->result.expired_count];
+    *out = edit->base->snapshots[index];
+    out->summary = NULL; /* it lives in the base's document */
+    if (out->manifest_list.ptr != NULL) {
+        out->manifest_list = arena_str(edit->arena, out->manifest_list);
+        if (out->manifest_list.ptr == NULL) {
+            return err_no_memory(err);
+        }
+    }
+    edit->expired[index] = true;
+    edit->result.expired_count++;
+    return OK;
+}
+
+static enum status plan_expiry(struct edit *edit, struct err *err)
+{
+    const struct ice_metadata *base = edit->base;
+    size_t count = base->snapshot_count;
+    bool *keep = arena_array(edit->arena, count, sizeof(*keep));
+    struct candidate *candidates = arena_array(edit->arena, count, sizeof(*candidates));
+    edit->expired = arena_array(edit->arena, count, sizeof(*edit->expired));
+    edit->result.expired = arena_array(edit->arena, count, sizeof(*edit->result.expired));
+    if (keep == NULL || candidates == NULL || edit->expired == NULL ||
+        edit->result.expired == NULL) {
+        return err_no_memory(err);
+    }
+    bool wanted = edit->in->snapshots_max > 0 || edit->in->snapshot_age_max_ms > 0;
+    if (!wanted || str_eq_nocase(ice_metadata_property(base, STR("gc.enabled")), STR("false"))) {
+        return OK;
+    }
+    keep_referenced(edit, keep);
+    size_t candidate_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!keep[i]) {
+            candidates[candidate_count++] =
+                (struct candidate){ .timestamp_ms = base->snapshots[i].timestamp_ms, .index = i };
+        }
+    }
+    qsort(candidates, candidate_count, sizeof(*candidates), compare_candidates);
+    size_t left = count + (edit->in->snapshot != NULL ? 1 : 0);
+    for (size_t i = 0; i < candidate_count; i++) {
+        bool many = edit->in->snapshots_max > 0 && left > edit->in->snapshots_max;
+        bool old = edit->in->snapshot_age_max_ms > 0 &&
+                   candidates[i].timestamp_ms < edit->now_ms - edit->in->snapshot_age_max_ms;
+        if (!many && !old) {
+            break;
+        }
+        TRY(expire(edit, candidates[i].index, err));
+        left--;
+    }
+    return OK;
+}
+
+static bool is_expired(const struct edit *edit, int64_t snapshot_id)
+{
+    size_t index = metadata_find(edit->base, snapshot_id);
+    return index != SIZE_MAX && edit->expired[index];
+}
+
+/* ---- the members that an edit writes anew ---- */
+
+static void write_schemas(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    size_t i = 0;
+    size_t max = 0;
+    yyjson_val *schema = NULL;
+    jw_arr_begin(w);
+    yyjson_arr_foreach(old, i, max, schema) {
+        jw_val(w, schema);
+    }
+    if (edit->add_schema) {
+        struct ice_schema added = *edit->in->schema;
+        added.schema_id = edit->schema_id;
+        ice_schema_write(w, &added);
+    }
+    jw_arr_end(w);
+}
+
+static bool is_changed(const struct ice_edit *in, struct str name)
+{
+    for (size_t i = 0; i < in->remove_count; i++) {
+        if (str_eq(in->remove_properties[i], name)) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < in->set_count; i++) {
+        if (str_eq(in->set_properties[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void write_properties(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    size_t i = 0;
+    size_t max = 0;
+    yyjson_val *key = NULL;
+    yyjson_val *val = NULL;
+    jw_obj_begin(w);
+    yyjson_obj_foreach(old, i, max, key, val) {
+        if (!is_changed(edit->in, val_str(key))) {
+            jw_key(w, val_str(key));
+            jw_val(w, val);
+        }
+    }
+    for (i = 0; i < edit->in->set_count; i++) {
+        jw_key(w, edit->in->set_properties[i].name);
+        jw_str(w, edit->in->set_properties[i].value);
+    }
+    jw_obj_end(w);
+}
+
+static void write_snapshot(struct edit *edit, struct json_writer *w)
+{
+    const struct ice_new_snapshot *in = edit->in->snapshot;
+    jw_obj_begin(w);
+    jw_kv_i64(w, "sequence-number", in->sequence_number);
+    jw_kv_i64(w, "snapshot-id", in->id);
+    if (edit->base->current != NULL) {
+        jw_kv_i64(w, "parent-snapshot-id", edit->base->current->id);
+    }
+    jw_kv_i64(w, "timestamp-ms", edit->now_ms);
+    jw_kv_obj(w, "summary");
+    for (size_t i = 0; i < in->summary_count; i++) {
+        jw_key(w, in->summary[i].name);
+        jw_str(w, in->summary[i].value);
+    }
+    jw_obj_end(w);
+    jw_kv_str(w, "manifest-list", in->manifest_list);
+    jw_kv_i64(w, "schema-id", edit->schema_id);
+    jw_obj_end(w);
+}
+
+static void write_snapshots(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    size_t i = 0;
+    size_t max = 0;
+    yyjson_val *snapshot = NULL;
+    jw_arr_begin(w);
+    yyjson_arr_foreach(old, i, max, snapshot) {
+        if (!edit->expired[i]) {
+            jw_val(w, snapshot);
+        }
+    }
+    if (edit->in->snapshot != NULL) {
+        write_snapshot(edit, w);
+    }
+    jw_arr_end(w);
+}
+
+/** A log with a gap would name the wrong snapshot for a time in it: it is cut behind the last expired entry. */
+static void write_snapshot_log(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    size_t from = 0;
+    size_t i = 0;
+    size_t max = 0;
+    yyjson_val *entry = NULL;
+    for (i = 0; i < edit->base->log_count; i++) {
+        if (is_expired(edit, edit->base->snapshot_log[i].snapshot_id)) {
+            from = i + 1;
+        }
+    }
+    jw_arr_begin(w);
+    yyjson_arr_foreach(old, i, max, entry) {
+        if (i >= from) {
+            jw_val(w, entry);
+        }
+    }
+    if (edit->in->snapshot != NULL) {
+        jw_obj_begin(w);
+        jw_kv_i64(w, "timestamp-ms", edit->now_ms);
+        jw_kv_i64(w, "snapshot-id", edit->in->snapshot->id);
+        jw_obj_end(w);
+    }
+    jw_arr_end(w);
+}
+
+static void write_metadata_log(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    size_t i = 0;
+    size_t max = 0;
+    yyjson_val *entry = NULL;
+    jw_arr_begin(w);
+    yyjson_arr_foreach(old, i, max, entry) {
+        if (i >= edit->log_from) {
+            jw_val(w, entry);
+        }
+    }
+    if (edit->in->previous_metadata_location.len > 0) {
+        jw_obj_begin(w);
+        jw_kv_i64(w, "timestamp-ms", edit->base->last_updated_ms);
+        jw_kv_str(w, "metadata-file", edit->in->previous_metadata_location);
+        jw_obj_end(w);
+    }
+    jw_arr_end(w);
+}
+
+static void write_main_ref(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    size_t i = 0;
+    size_t max = 0;
+    yyjson_val *key = NULL;
+    yyjson_val *val = NULL;
+    jw_key(w, STR("main"));
+    jw_obj_begin(w);
+    jw_kv_i64(w, "snapshot-id", edit->in->snapshot->id);
+    jw_kv_cstr(w, "type", "branch");
+    yyjson_obj_foreach(old, i, max, key, val) {
+        if (!yyjson_equals_str(key, "snapshot-id") && !yyjson_equals_str(key, "type")) {
+            jw_key(w, val_str(key)); /* how long its snapshots are kept */
+            jw_val(w, val);
+        }
+    }
+    jw_obj_end(w);
+}
+
+static void write_refs(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    size_t i = 0;
+    size_t max = 0;
+    yyjson_val *key = NULL;
+    yyjson_val *val = NULL;
+    jw_obj_begin(w);
+    yyjson_obj_foreach(old, i, max, key, val) {
+        if (edit->in->snapshot == NULL || !yyjson_equals_str(key, "main")) {
+            jw_key(w, val_str(key));
+            jw_val(w, val);
+        }
+    }
+    if (edit->in->snapshot != NULL) {
+        write_main_ref(edit, yyjson_obj_get(old, "main"), w);
+    }
+    jw_obj_end(w);
+}
+
+/** Statistics go with their snapshot. */
+static void write_statistics(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    size_t i = 0;
+    size_t max = 0;
+    yyjson_val *entry = NULL;
+    jw_arr_begin(w);
+    yyjson_arr_foreach(old, i, max, entry) {
+        if (!is_expired(edit, yyjson_get_sint(yyjson_obj_get(entry, "snapshot-id")))) {
+            jw_val(w, entry);
+        }
+    }
+    jw_arr_end(w);
+}
+
+static void write_last_column(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    (void)old;
+    int32_t last = edit->base->last_column_id;
+    if (edit->in->schema != NULL) {
+        int32_t highest = ice_schema_max_id(edit->in->schema);
+        last = edit->in->last_column_id > last ? edit->in->last_column_id : last;
+        last = highest > last ? highest : last;
+    }
+    jw_i64(w, last);
+}
+
+static void write_updated(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    (void)old;
+    jw_i64(w, edit->now_ms);
+}
+
+static void write_schema_id(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    (void)old;
+    jw_i64(w, edit->schema_id);
+}
+
+static void write_snapshot_id(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    (void)old;
+    jw_i64(w, edit->in->snapshot->id);
+}
+
+static void write_sequence(struct edit *edit, yyjson_val *old, struct json_writer *w)
+{
+    (void)old;
+    jw_i64(w, edit->in->snapshot->sequence_number);
+}
+
+/* Which part of an edit makes a member change; without that part it is copied. */
+enum trigger { ALWAYS, ON_SCHEMA, ON_SNAPSHOT, ON_PROPERTIES, ON_LOG, ON_SNAPSHOT_OR_EXPIRY };
+
+static const struct member {
+    const char *name;
+    enum trigger trigger;
+    void (*write)(struct edit *edit, yyjson_val *old, struct json_writer *w);
+} members[] = {
+    { "last-updated-ms", ALWAYS, write_updated },
+    { "last-column-id", ON_SCHEMA, write_last_column },
+    { "schemas", ON_SCHEMA, write_schemas },
+    { "current-schema-id", ON_SCHEMA, write_schema_id },
+    { "properties", ON_PROPERTIES, write_properties },
+    { "last-sequence-number", ON_SNAPSHOT, write_sequence },
+    { "current-snapshot-id", ON_SNAPSHOT, write_snapshot_id },
+    { "refs", ON_SNAPSHOT, write_refs },
+    { "snapshots", ON_SNAPSHOT_OR_EXPIRY, write_snapshots },
+    { "snapshot-log", ON_SNAPSHOT_OR_EXPIRY, write_snapshot_log },
+    { "statistics", ON_SNAPSHOT_OR_EXPIRY, write_statistics },
+    { "partition-statistics", ON_SNAPSHOT_OR_EXPIRY, write_statistics },
+    { "metadata-log", ON_LOG, write_metadata_log },
+};
+
+static bool is_triggered(const struct edit *edit, enum trigger trigger)
+{
+    const struct ice_edit *in = edit->in;
+    switch (trigger) {
+    case ALWAYS:
+        return true;
+    case ON_SCHEMA:
+        return in->schema != NULL;
+    case ON_SNAPSHOT:
+        return in->snapshot != NULL;
+    case ON_PROPERTIES:
+        return in->set_count > 0 || in->remove_count > 0;
+    case ON_LOG:
+        return in->previous_metadata_location.len > 0 || edit->log_from > 0;
+    case ON_SNAPSHOT_OR_EXPIRY:
+        return in->snapshot != NULL || edit->result.expired_count > 0;
+    }
+    return false;
+}
+
+static const struct member *member_of(const struct edit *edit, struct str name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+        if (str_eq(name, str_of(members[i].name))) {
+            return is_triggered(edit, members[i].trigger) ? &members[i] : NULL;
+        }
+    }
+    return NULL;
+}
+
+static void write_root(struct edit *edit, struct json_writer *w)
+{
+    size_t i = 0;
+    size_t max = 0;
+    yyjson_val *key = NULL;
+    yyjson_val *val = NULL;
+    jw_obj_begin(w);
+    yyjson_obj_foreach(edit->root, i, max, key, val) {
+        const struct member *member = member_of(edit, val_str(key));
+        jw_key(w, val_str(key));
+        if (member != NULL) {
+            member->write(edit, val, w);
+        } else {
+            jw_val(w, val);
+        }
+    }
+    for (i = 0; i < ARRAY_LEN(members); i++) {
+        if (is_triggered(edit, members[i].trigger) &&
+            yyjson_obj_get(edit->root, members[i].name) == NULL) {
+            jw_key(w, str_of(members[i].name));
+            members[i].write(edit, NULL, w);
+        }
+    }
+    jw_obj_end(w);
+}
