@@ -118,10 +118,16 @@ $(SDK)/lib/%: | sdk ;
 
 # ---- for editors and clang-tidy ---------------------------------------------------------------------
 
-# Written beside the objects, and into the tree when this is the default build.
+# Written beside the objects, and into the tree when this is the default build. Tests that were not built
+# yet are left out; `make tidy` builds them first and writes it anew.
+define write_compile_commands
+	@cat $(wildcard $(patsubst %.o,%.json,$(ALL_OBJS) $(TEST_OBJS) $(FUZZ_OBJS))) | \
+	    sed '$$!s/$$/,/; 1s/^/[\n/; $$s/$$/\n]/' >$(BUILD)/compile_commands.json.tmp
+	@mv $(BUILD)/compile_commands.json.tmp $(BUILD)/compile_commands.json
+	@if [ '$(BUILD)' = build ]; then cp $(BUILD)/compile_commands.json .; fi
+endef
+
 $(BUILD)/compile_commands.json: $(ALL_OBJS)
-	@find $(BUILD)/obj -name '*.json' -exec cat {} + | sed '$$!s/$$/,/; 1s/^/[\n/; $$s/$$/\n]/' >$@.tmp
-	@mv $@.tmp $@
-	@if [ '$(BUILD)' = build ]; then cp $@ compile_commands.json; fi
+	$(write_compile_commands)
 
 -include $(ALL_OBJS:.o=.d)

@@ -4,7 +4,7 @@
 .PHONY: tidy
 tidy:
 	@./bootstrap --tidy --test
-	@$(MAKE) tests-built
+	@$(MAKE) compile-commands
 	@failed=; \
 	for check in 'check-layers' 'format --check' check-size check-words 'run-tidy --build $(BUILD)'; do \
 	    tools/$$check || failed="$$failed $${check%% *}"; \

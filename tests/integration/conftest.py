@@ -1,0 +1,133 @@
+"""What the integration tests share: where the programs are, and how a server is started and stopped.
+
+    lakehouse               path of the program under test
+    serve(*flags)           starts `lakehouse serve` on a free port with a fresh data folder; stopped at the
+                            end of the test. Returns a Server: .url, .data, .process, .log()
+    start(service, *flags)  the same for any service by its name
+
+Tests talk to servers over HTTP with real clients; nothing sleeps to "give it time": a server is used when
+its own `listening` line says that it can be. Mark a test that needs more than a few seconds with
+`@pytest.mark.slow`; it then runs in `make test-all`.
+"""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import threading
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+START_SECONDS_MAX = 30
+STOP_SECONDS_MAX = 20
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes long; runs in `make test-all` only")
+
+
+def build_folder():
+    return pathlib.Path(os.environ.get("LAKEHOUSE_BUILD", ROOT / "build"))
+
+
+class Server:
+    """A running service. `url` is the gateway's, or the service's own address."""
+
+    def __init__(self, program, service, data, flags, env):
+        self.service = service
+        self.data = data
+        self.url = None
+        self.lines = []
+        self._listening = threading.Event()
+        self.process = subprocess.Popen([program, service, *flags], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=subprocess.PIPE, env=env, text=True, start_new_session=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        """Collect the log; `listening` of the service itself (serve's is the gateway's) gives the address."""
+        wanted = "gateway" if self.service == "serve" else self.service
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(entry, dict) and entry.get("event") == "listening" and entry.get("service") == wanted:
+                self.url = "http://" + entry["address"]
+                self._listening.set()
+        self._listening.set()
+
+    def wait(self):
+        assert self._listening.wait(START_SECONDS_MAX), f"{self.service} did not listen in time:\n{self.log()}"
+        assert self.url, f"{self.service} ended with {self.process.wait(STOP_SECONDS_MAX)}:\n{self.log()}"
+        return self
+
+    def log(self):
+        return "\n".join(self.lines)
+
+    def kill(self):
+        """As a power cut would: no chance to tidy up. Its children go too."""
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait(STOP_SECONDS_MAX)
+
+    def stop(self):
+        """Ask it to stop; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(STOP_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"{self.service} did not stop in {STOP_SECONDS_MAX} s:\n{self.log()}") from None
+
+
+@pytest.fixture(scope="session")
+def lakehouse():
+    program = build_folder() / "bin" / "lakehouse"
+    assert program.exists(), f"{program} is not built"
+    return str(program)
+
+
+@pytest.fixture(scope="session")
+def sdk():
+    """The folder with the large data set, see examples/data/README.md."""
+    return pathlib.Path(os.environ["LAKEHOUSE_SDK"])
+
+
+@pytest.fixture
+def start(lakehouse, tmp_path):
+    servers = []
+
+    def start_service(service, *flags, env=None, wait=True):
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
+        server = Server(lakehouse, service, None, [str(flag) for flag in flags], {**clean, **(env or {})})
+        servers.append(server)
+        return server.wait() if wait else server
+
+    yield start_service
+    faults = []
+    for server in reversed(servers):
+        try:
+            server.stop()
+        except AssertionError as fault:
+            faults.append(str(fault))
+        finally:
+            server.kill()
+    assert not faults, "\n".join(faults)
+
+
+@pytest.fixture
+def serve(start, tmp_path):
+    def start_serve(*flags, data=None, **options):
+        folder = pathlib.Path(data or tmp_path / "data")
+        server = start("serve", "--data", folder, "--listen", "127.0.0.1:0", *flags, **options)
+        server.data = folder
+        return server
+
+    return start_serve
