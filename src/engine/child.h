@@ -1,5 +1,8 @@
 /*
  * Engine processes, seen from inside: one job at a time, run by the handler of its kind. Compiled only into lakehouse-engine.
+ *
+ *   main thread      runs the job; with DuckDB's threads it asks the parent (child_call) and sends frames (child_head, child_data)
+ *   control thread   reads the control socket: job, cancel; when the parent has gone it ends the process
  */
 #ifndef ENGINE_CHILD_H
 #define ENGINE_CHILD_H
@@ -15,7 +18,7 @@ struct child_job {
     int *fds;               /* as given by the parent; a handler that takes one sets it to -1 */
     size_t fd_count;
     struct arena arena;
-    struct child_io *io;    /* private to child.c */
+    struct child_io *io;    /* private to child_io.c */
 };
 
 /** Send frames to the parent; blocks while the parent does not read. E_CANCELED when it has left. */
@@ -33,7 +36,44 @@ child_handler child_query;   /* child_query.c */
 child_handler child_convert; /* child_convert.c: a file in, Parquet out */
 child_handler child_inspect; /* child_inspect.c: schema and statistics of a Parquet file that is there */
 
-/** main() of lakehouse-engine, after its arguments are known. */
+struct child_kind {
+    const char *name;
+    child_handler *handler;
+};
+
+struct child_opts {
+    int control_fd;
+    const struct child_kind *kinds;
+    size_t kind_count;
+    struct duck *duck;
+    struct lakefs *lakefs;
+    /** Before each job, on its thread; may be NULL. */
+    enum status (*begin)(void *ctx, struct child_job *job, struct err *err);
+    void (*end)(void *ctx, struct child_job *job);
+    void *ctx;
+    const char *temp_dir;      /* where an answer goes that nobody reads yet; NULL: memory */
+    uint64_t spool_bytes_max;
+};
+/** Say that it is ready and run jobs, one after the other, until the parent has gone. child_serve.c */
+int child_serve(const struct child_opts *opts);
+/** Tell the parent why this child cannot start. */
+void child_refuse(int control_fd, const struct err *err);
+
+/** What a process can only do to itself, first thing in main. child_box.c */
+struct child_box {
+    int parent_pid;            /* 0: not checked */
+    uint64_t address_bytes;    /* RLIMIT_AS; 0: none */
+    const char *temp_dir;      /* the only folder it may write to; NULL: none */
+};
+enum status child_box_enter(const struct child_box *box, struct err *err) MUST_USE;
+
+/** The tables of a query: names are asked of the parent, snapshots are kept from job to job. child_tables.c */
+struct child_tables;
+enum status child_tables_new(struct child_job *job, struct child_tables **out, struct err *err) MUST_USE;
+void child_tables_free(struct child_tables *tables);
+const struct duck_lake *child_tables_lake(struct child_tables *tables);
+
+/** main() of lakehouse-engine. */
 int child_main(int argc, char **argv);
 
 #endif

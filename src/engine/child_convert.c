@@ -1,0 +1,174 @@
+/*
+ * Job "convert": a file in, Parquet with field ids out.
+ *
+ *   payload  {"format":"guess"|"csv"|...,"size","columns_max","line_bytes_max","evolve","table":<Iceberg schema>?}
+ *   fds      [0] the file, [1] where the Parquet goes
+ *   calls    "plan" {"schema":<the file's, without ids>} -> {"schema":<with ids>}, or the error that the client shall see
+ *   done     {"rows","columns":[{"id","size","values","nulls","nan","min","max"}],"split_offsets":[..]}
+ *
+ * Text (CSV) is read as text and cast by us, so that nothing is lost: types are guessed from the first rows, every value is checked while it is written, and
+ * only when one does not fit, the whole file is looked at and written once more.
+ */
+#include <unistd.h>
+
+#include "base/io.h"
+#include "engine/child_convert_priv.h"
+
+enum status convert_peek(struct convert *c, char *ptr, size_t cap, size_t *got_out, struct err *err)
+{
+    return io_pread(c->input_fd, ptr, cap, 0, got_out, err);
+}
+
+/** What the bytes say: Parquet's magic, an opening bracket or brace, else CSV. */
+static enum status guess_format(struct convert *c, struct err *err)
+{
+    char head[4096];
+    size_t got;
+    TRY(convert_peek(c, head, sizeof(head), &got, err));
+    struct str text = str_from(head, got);
+    if (str_starts(text, STR("PAR1"))) {
+        c->format = STR("parquet");
+        return OK;
+    }
+    if (str_starts(text, STR("\xef\xbb\xbf"))) {
+        text = str_skip(text, 3);
+    }
+    text = str_trim(text);
+    c->format = str_starts(text, STR("[")) ? STR("json") : str_starts(text, STR("{")) ? STR("ndjson") : STR("csv");
+    return OK;
+}
+
+/** "json" is an array or lines; the first character tells. */
+static enum status json_is_array(struct convert *c, bool *out, struct err *err)
+{
+    char head[4096];
+    size_t got;
+    TRY(convert_peek(c, head, sizeof(head), &got, err));
+    struct str text = str_from(head, got);
+    text = str_trim(str_starts(text, STR("\xef\xbb\xbf")) ? str_skip(text, 3) : text);
+    *out = str_starts(text, STR("["));
+    return OK;
+}
+
+static enum status find_layout(struct convert *c, struct err *err)
+{
+    if (str_eq(c->format, STR("guess"))) {
+        TRY(guess_format(c, err));
+    }
+    if (str_eq(c->format, STR("parquet"))) {
+        TRY(convert_parquet_layout(c, err));
+    } else if (str_eq(c->format, STR("json")) || str_eq(c->format, STR("ndjson"))) {
+        bool array = false;
+        TRY(json_is_array(c, &array, err));
+        TRY(convert_json_layout(c, array, err));
+    } else {
+        TRY(convert_csv_layout(c, str_eq(c->format, STR("tsv")) ? '\t' : 0, err));
+    }
+    if (c->column_count > c->columns_max) {
+        return err_set(err, E_INVALID, "the file has %zu columns, at most %llu are taken (ingestd.max_columns)", c->column_count,
+                       (unsigned long long)c->columns_max);
+    }
+    return convert_unique_names(c, err);
+}
+
+/** The file's schema as the plan call wants it: no ids. */
+static enum status write_schema(const struct convert *c, struct buf *out, struct err *err)
+{
+    struct ice_schema schema = { .root = { .kind = ICE_STRUCT, .field_count = c->column_count } };
+    schema.root.fields = arena_array(&c->job->arena, c->column_count + 1, sizeof(struct ice_field));
+    if (schema.root.fields == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < c->column_count; i++) {
+        schema.root.fields[i].name = c->columns[i].name;
+        schema.root.fields[i].type = c->columns[i].type;
+    }
+    struct json_writer w;
+    json_writer_init(&w, out);
+    jw_obj_begin(&w);
+    jw_key(&w, STR("schema"));
+    ice_schema_write(&w, &schema);
+    jw_obj_end(&w);
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
+}
+
+static enum status plan(struct convert *c, struct ice_schema *target_out, struct err *err)
+{
+    AUTO(buf_done) struct buf args, reply;
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    yyjson_val *schema = NULL;
+    buf_init(&args, 0);
+    buf_init(&reply, 0);
+    TRY(write_schema(c, &args, err));
+    TRY(child_call(c->job, "plan", buf_str(&args), &reply, NULL, err));
+    TRY(json_parse(buf_str(&reply), &doc, err));
+    TRY(json_get_obj(yyjson_doc_get_root(doc), "schema", JSON_REQUIRED, &schema, err));
+    return ice_schema_parse(&c->job->arena, schema, target_out, err);
+}
+
+/** Types, plan, write; `sample` says how much of the file the types are taken from. *misfit_out: the guess did not hold. */
+static enum status attempt(struct convert *c, bool sample, bool *misfit_out, struct buf *done, struct err *err)
+{
+    struct ice_schema target;
+    bool again = false;
+    if (convert_has_texts(c)) {
+        TRY(convert_type_texts(c, sample, &again, err));
+        if (again) {
+            *misfit_out = true;
+            return OK;
+        }
+    }
+    TRY(plan(c, &target, err));
+    return convert_write(c, &target, misfit_out, done, err);
+}
+
+static enum status convert(struct convert *c, struct buf *done, struct err *err)
+{
+    bool misfit = false;
+    TRY(find_layout(c, err));
+    TRY(attempt(c, true, &misfit, done, err));
+    if (misfit) {
+        misfit = false;
+        TRY(attempt(c, false, &misfit, done, err));
+    }
+    return misfit ? err_set(err, E_INTERNAL, "a value does not fit a type that was found from the whole file") : OK;
+}
+
+static enum status read_payload(struct convert *c, struct err *err)
+{
+    yyjson_val *payload = c->job->payload, *table = NULL;
+    TRY(json_get_str(payload, "format", JSON_REQUIRED, &c->format, err));
+    TRY(json_get_u64(payload, "size", JSON_REQUIRED, &c->size, err));
+    TRY(json_get_u64(payload, "columns_max", JSON_REQUIRED, &c->columns_max, err));
+    TRY(json_get_u64(payload, "line_bytes_max", JSON_REQUIRED, &c->line_bytes_max, err));
+    TRY(json_get_obj(payload, "table", JSON_OPTIONAL, &table, err));
+    if (table != NULL) {
+        struct ice_schema *schema = ARENA_NEW(&c->job->arena, struct ice_schema);
+        if (schema == NULL) {
+            return err_no_memory(err);
+        }
+        TRY(ice_schema_parse(&c->job->arena, table, schema, err));
+        c->table = schema;
+    }
+    if (c->job->fd_count != 2) {
+        return err_set(err, E_INTERNAL, "a convert job has two descriptors, not %zu", c->job->fd_count);
+    }
+    c->input_fd = c->job->fds[0];
+    c->output_fd = c->job->fds[1];
+    return OK;
+}
+
+enum status child_convert(struct child_job *job, struct buf *done, struct err *err)
+{
+    struct convert c = { .job = job };
+    TRY(read_payload(&c, err));
+    int input = dup(c.input_fd);
+    TRY(lakefs_add_input(job->lakefs, STR("in"), input, c.size, err));
+    struct duck_session_opts opts = { .files = lakefs_files(job->lakefs), .trusted = true };
+    TRY(duck_session_open(job->duck, &opts, &c.session, err));
+    child_set_session(job, c.session);
+    enum status status = convert(&c, done, err);
+    child_set_session(job, NULL);
+    duck_session_close(c.session);
+    return status;
+}
