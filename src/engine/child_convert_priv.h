@@ -24,7 +24,6 @@ struct convert_column {
     bool only_times;        /* text from JSON: it may be a date or a time stamp, never a number */
     bool checked;           /* the write checks each value: the type is a guess from the sample */
     struct ice_type type;   /* what it is written as, before the table's schema has its say */
-    enum text_class class;  /* of a text column */
 };
 
 struct convert {
