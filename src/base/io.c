@@ -108,7 +108,7 @@ enum status io_pread(int fd, void *ptr, size_t len, uint64_t offset, size_t *got
         }
         if (got < 0) {
             return err_errno(err, errno, "cannot read at offset %llu",
-                             (unsigned long long)(offset + total));
+                             (unsigned long long)offset + total);
         }
         if (got == 0) {
             break;
@@ -304,7 +304,7 @@ static enum status remove_children(int dir_fd, const char *name, unsigned depth,
             return OK;
         }
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            TRY(remove_at(dirfd(dir), entry->d_name, depth + 1, err));
+            TRY(remove_at(dir_fd, entry->d_name, depth + 1, err));
         }
     }
 }

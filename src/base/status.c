@@ -132,25 +132,10 @@ static void print_message(char out[ERR_MESSAGE_MAX], const char *fmt, va_list ar
 /** `head: tail`, cut when it is too long. */
 static void join_message(char out[ERR_MESSAGE_MAX], const char *head, const char *tail)
 {
-    size_t head_len = strlen(head);
-    size_t tail_len = strlen(tail);
-    if (head_len + 2 + tail_len < ERR_MESSAGE_MAX) {
-        memcpy(out, head, head_len);
-        memcpy(out + head_len, ": ", 2);
-        memcpy(out + head_len + 2, tail, tail_len + 1);
-        return;
+    int len = snprintf(out, ERR_MESSAGE_MAX, "%s: %s", head, tail);
+    if (len >= ERR_MESSAGE_MAX) {
+        cut_message(out);
     }
-    size_t used = 0;
-    const char *const parts[] = { head, ": ", tail };
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        size_t room = ERR_MESSAGE_MAX - 1 - used;
-        size_t len = strlen(parts[i]);
-        size_t take = len < room ? len : room;
-        memcpy(out + used, parts[i], take);
-        used += take;
-    }
-    out[used] = '\0';
-    cut_message(out);
 }
 
 /** Ends a full buffer in "...", at the last place where a UTF-8 character begins. */

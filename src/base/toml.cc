@@ -116,6 +116,7 @@ void collect_table(const toml::table &table, const std::string &section, bool in
 enum status visit_item(const item &from, toml_visit *visit, void *ctx, struct err *err)
 {
     std::vector<struct str> strings;
+    strings.reserve(from.strings.size());
     for (const std::string &text : from.strings) {
         strings.push_back(str_from(text.data(), text.size()));
     }

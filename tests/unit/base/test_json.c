@@ -58,7 +58,9 @@ static void brackets_in_strings_are_no_depth(void **state)
 {
     char text[600];
     memset(text, '[', sizeof(text));
-    memcpy(text, "\"\\\"", 3);
+    text[0] = '"';
+    text[1] = '\\';
+    text[2] = '"';
     text[sizeof(text) - 1] = '"';
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     assert_int_equal(json_parse(str_from(text, sizeof(text)), &doc, NULL), OK);

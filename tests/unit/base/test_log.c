@@ -16,6 +16,9 @@ static FILE *captured;
 static int capture(void **state)
 {
     captured = tmpfile();
+    if (captured == NULL) {
+        return -1;
+    }
     real_stderr = dup(STDERR_FILENO);
     dup2(fileno(captured), STDERR_FILENO);
     /* Each write goes to the end, as it would in a log file. */

@@ -51,7 +51,7 @@ static void a_long_message_is_cut_at_a_character_and_ends_in_dots(void **state)
         char text[2 * ERR_MESSAGE_MAX] = { 0 };
         memset(text, 'a', shift);
         for (size_t i = shift; i + 3 < sizeof(text); i += 3) {
-            memcpy(text + i, "\xE2\x82\xAC", 3);
+            strcpy(text + i, "\xE2\x82\xAC");
         }
         err_set(&err, E_INVALID, "%s", text);
         assert_true(strlen(err.msg) < ERR_MESSAGE_MAX);
