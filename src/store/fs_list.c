@@ -52,6 +52,9 @@ static int name_compare(const void *a, const void *b)
 
 static void names_shrink(struct names *names)
 {
+    if (names->count == 0) {
+        return;
+    }
     qsort(names->items, names->count, sizeof *names->items, name_compare);
     while (names->count > names->keep) {
         mem_free(names->items[--names->count]);

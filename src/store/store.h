@@ -101,8 +101,13 @@ struct store_read_opts {
 enum status store_read(struct store *store, struct str key, const struct store_read_opts *opts,
                        struct buf *out, struct store_info *info_out, struct err *err) MUST_USE;
 
-/** Open one version of an object for reading in pieces. Later writes and deletes do not change what
- * is read. */
+/**
+ * Open one version of an object for reading in pieces. Later writes and deletes do not change what
+ * is
+ * read; with the http driver they may end it: what is behind the first MiB is then E_CONFLICT,
+ * never
+ * other bytes.
+ */
 enum status store_open(struct store *store, struct str key, struct store_object **out,
                        struct err *err) MUST_USE;
 const struct store_info *store_object_info(const struct store_object *object);

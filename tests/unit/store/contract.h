@@ -16,6 +16,9 @@
 struct contract_driver {
     struct store *(*open)(void);
     void (*close)(struct store *store);
+    /* Behind a network: a version that was replaced may be gone (E_CONFLICT), and an answer may be
+     * lost. */
+    bool remote;
     const char *uri_scheme; /* what the root URI starts with */
 };
 

@@ -1,0 +1,587 @@
+/*
+ * storaged's routes for clients: put, get, list and delete. A PUT streams into a store_writer as it
+ * comes; a GET leaves
+ * by sendfile where the store has a file, else in pieces. Nothing is held in memory but one piece.
+ *
+ * The body of a refused PUT is not read: the size and the conditions are looked at when the head is
+ * there.
+ */
+#include "api/api_storage.h"
+
+#include "api/api_storage_priv.h"
+
+enum {
+    OBJECT_BYTES_MAX_DEFAULT = 256 * 1024 * 1024,
+    PULL_BYTES = HTTP_CHUNK_BYTES,
+    ETAG_TEXT_MAX = STORE_ETAG_MAX + 8,
+    /* of a PUT or GET that moves; the idle limit ends those that do not */
+    BODY_TIMEOUT_MS = 3600 * 1000,
+};
+
+/* --- whose keys --- */
+
+static const struct str CLOSED[] = { STR_INIT("_buckets/"), STR_INIT("_lake/") };
+
+/** True for our own keys: closed to clients. A bare `_lake` would be beside them; it is closed
+ * too. */
+static bool key_closed(struct str key)
+{
+    for (size_t i = 0; i < ARRAY_LEN(CLOSED); i++) {
+        if (str_starts(key, CLOSED[i]) || str_eq(key, str_take(CLOSED[i], CLOSED[i].len - 1))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum status client_key(struct http_req *req, bool writes, struct str *out)
+{
+    struct str key = http_param(req, "key");
+    TRY(store_key_check(key, &req->err));
+    if (key_closed(key)) {
+        return err_set(&req->err, E_DENIED, "key \"%.*s\" belongs to the lake itself",
+                       STR_ARG(key));
+    }
+    if (writes && (str_starts(key, STR("wh/")) || str_eq(key, STR("wh")))) {
+        return err_set(
+            &req->err, E_DENIED,
+            "key \"%.*s\" is in the folder of the tables, which only the catalogue writes",
+            STR_ARG(key));
+    }
+    *out = key;
+    return OK;
+}
+
+/* --- headers --- */
+
+static void etag_header(struct http_req *req, const struct store_info *info)
+{
+    char text[ETAG_TEXT_MAX];
+    int len = snprintf(text, sizeof text, "%s\"%s\"", info->etag_weak ? "W/" : "", info->etag);
+    if (info->etag[0] != '\0') {
+        http_reply_header(req, "ETag", str_from(text, (size_t)len));
+    }
+}
+
+static void object_headers(struct http_req *req, const struct store_info *info)
+{
+    AUTO(buf_done) struct buf time;
+    buf_init(&time, 64);
+    etag_header(req, info);
+    if (time_append_http(&time, info->modified_ms) == OK) {
+        http_reply_header(req, "Last-Modified", buf_str(&time));
+    }
+    http_reply_header(req, "Accept-Ranges", STR("bytes"));
+    http_reply_header(req, "X-Content-Type-Options", STR("nosniff"));
+}
+
+/* --- put --- */
+
+/** If-Match with `*` or several tags becomes the one tag that is there now; the commit checks it
+ * again. */
+static enum status match_cond(struct http_req *req, struct store *store, struct str key,
+                              struct str list, struct store_cond *cond)
+{
+    struct store_info info;
+    enum status status = store_stat(store, key, &info, &req->err);
+    if (status == E_NOT_FOUND) {
+        return err_set(&req->err, E_PRECONDITION, "object \"%.*s\" is not there", STR_ARG(key));
+    }
+    TRY(status);
+    if (!http_etag_matches(list, str_of(info.etag))) {
+        return err_set(&req->err, E_PRECONDITION, "object \"%.*s\" has changed: its ETag is \"%s\"",
+                       STR_ARG(key), info.etag);
+    }
+    cond->if_match = arena_str(&req->arena, str_of(info.etag));
+    return cond->if_match.ptr != NULL ? OK : err_no_memory(&req->err);
+}
+
+enum status api_storage_cond(struct http_req *req, struct store *store, struct str key,
+                             struct store_cond *cond)
+{
+    struct str none = http_headers_get(&req->headers, STR("If-None-Match"));
+    struct str match = http_headers_get(&req->headers, STR("If-Match"));
+    *cond = (struct store_cond){ 0 };
+    if (none.ptr != NULL) {
+        if (!str_eq(str_trim(none), STR("*"))) {
+            return err_set(&req->err, E_INVALID, "a PUT takes only \"If-None-Match: *\"");
+        }
+        struct store_info info;
+        enum status status = store_stat(store, key, &info, &req->err);
+        if (status == OK) {
+            return err_set(&req->err, E_PRECONDITION, "object \"%.*s\" is there already",
+                           STR_ARG(key));
+        }
+        if (status != E_NOT_FOUND) {
+            return status;
+        }
+        cond->if_absent = true;
+    }
+    return match.ptr != NULL ? match_cond(req, store, key, match, cond) : OK;
+}
+
+static enum status slot_take(struct http_req *req, struct api_storage *storage)
+{
+    struct api_put *put = req->state;
+    unsigned slots = storage->put_slots != 0 ? storage->put_slots : API_STORAGE_PUT_SLOTS;
+    if (atomic_fetch_add_explicit(&storage->puts_running, 1, memory_order_relaxed) >= slots) {
+        atomic_fetch_sub_explicit(&storage->puts_running, 1, memory_order_relaxed);
+        enum status kind = err_set(&req->err, E_UNAVAILABLE,
+                                   "%u uploads are running, which is all at a time", slots);
+        req->err.retry_after_s = API_STORAGE_RETRY_S;
+        return kind;
+    }
+    put->slot = true;
+    return OK;
+}
+
+enum status api_storage_put_open(struct http_req *req, struct str key)
+{
+    struct api_storage *storage = req->ctx;
+    struct api_put *put = req->state;
+    struct store_cond cond;
+    put->key = key;
+    TRY(api_storage_cond(req, storage->store, key, &cond));
+    return store_writer_open(storage->store, key, &cond, &put->writer, &req->err);
+}
+
+static enum status too_large(struct http_req *req, uint64_t max)
+{
+    return err_set(&req->err, E_TOO_LARGE,
+                   "an object may have %llu bytes (storaged.max_object_bytes)",
+                   (unsigned long long)max);
+}
+
+static enum status put_open(struct http_req *req)
+{
+    struct api_storage *storage = req->ctx;
+    struct api_put *put = req->state;
+    struct str key;
+    put->bytes_max = storage->object_bytes_max != 0 ? storage->object_bytes_max
+                                                    : OBJECT_BYTES_MAX_DEFAULT;
+    TRY(client_key(req, true, &key));
+    if (req->content_length > 0 && (uint64_t)req->content_length > put->bytes_max) {
+        return too_large(req, put->bytes_max);
+    }
+    TRY(slot_take(req, storage));
+    return api_storage_put_open(req, key);
+}
+
+static enum http_step put_begin(struct http_req *req)
+{
+    enum status status = put_open(req);
+    return status == OK ? HTTP_NEXT : http_fail(req, status);
+}
+
+enum http_step api_storage_put_body(struct http_req *req, struct str bytes)
+{
+    struct api_put *put = req->state;
+    put->size += bytes.len;
+    if (put->bytes_max != 0 && put->size > put->bytes_max) {
+        return http_fail(req, too_large(req, put->bytes_max));
+    }
+    enum status status = store_writer_write(put->writer, bytes, &req->err);
+    return status == OK ? HTTP_NEXT : http_fail(req, status);
+}
+
+enum status api_storage_put_commit(struct http_req *req, struct store_info *info_out)
+{
+    struct api_put *put = req->state;
+    struct store_writer *writer = put->writer;
+    put->writer = NULL; /* gone, whatever the outcome */
+    return store_writer_commit(writer, info_out, &req->err);
+}
+
+static enum http_step put_end(struct http_req *req)
+{
+    struct api_put *put = req->state;
+    struct store_info info;
+    enum status status = api_storage_put_commit(req, &info);
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    AUTO(buf_done) struct buf json;
+    buf_init(&json, 0);
+    struct json_writer w;
+    json_writer_init(&w, &json);
+    jw_obj_begin(&w);
+    jw_kv_str(&w, "key", put->key);
+    jw_kv_u64(&w, "size", info.size);
+    jw_kv_cstr(&w, "etag", info.etag);
+    jw_obj_end(&w);
+    if (json_writer_end(&w) != OK) {
+        return http_fail(req, err_no_memory(&req->err));
+    }
+    etag_header(req, &info);
+    http_log_field_i64(req, "object_bytes", (int64_t)info.size);
+    return http_reply_json(req, 200, &json);
+}
+
+void api_storage_put_done(struct http_req *req)
+{
+    struct api_storage *storage = req->ctx;
+    struct api_put *put = req->state;
+    store_writer_abort(put->writer);
+    if (put->slot) {
+        atomic_fetch_sub_explicit(&storage->puts_running, 1, memory_order_relaxed);
+    }
+}
+
+/* --- get --- */
+
+/** The Range that applies. E_RANGE when none of it is in the object. */
+static enum status get_range(struct http_req *req, struct api_get *get,
+                             const struct store_info *info, bool *partial)
+{
+    struct str range = http_headers_get(&req->headers, STR("Range"));
+    struct str if_range = http_headers_get(&req->headers, STR("If-Range"));
+    *partial = false;
+    get->offset = 0;
+    get->length = info->size;
+    if (range.ptr == NULL || req->method == HTTP_HEAD) {
+        return OK;
+    }
+    if (if_range.ptr != NULL) {
+        int64_t since_ms = 0;
+        bool date = time_parse_http(str_trim(if_range), &since_ms);
+        /* A weak tag is not enough for putting parts together. */
+        if (date ? info->modified_ms / 1000 != since_ms / 1000
+                 : info->etag_weak || !http_etag_matches(if_range, str_of(info->etag))) {
+            return OK;
+        }
+    }
+    return http_range_parse(range, info->size, partial, &get->offset, &get->length);
+}
+
+enum wanted { WANTED_BODY, WANTED_NOT_MODIFIED, WANTED_REFUSED };
+
+/** RFC 9110, section 13.2.2: the tags count before the dates. */
+static enum wanted get_conditions(struct http_req *req, const struct store_info *info)
+{
+    struct str etag = str_of(info->etag);
+    struct str match = http_headers_get(&req->headers, STR("If-Match"));
+    struct str none = http_headers_get(&req->headers, STR("If-None-Match"));
+    struct str unmodified = http_headers_get(&req->headers, STR("If-Unmodified-Since"));
+    struct str modified = http_headers_get(&req->headers, STR("If-Modified-Since"));
+    int64_t since_ms = 0;
+    if (match.ptr != NULL) {
+        if (!http_etag_matches(match, etag)) {
+            return WANTED_REFUSED;
+        }
+    } else if (unmodified.ptr != NULL && time_parse_http(unmodified, &since_ms) &&
+               info->modified_ms / 1000 > since_ms / 1000) {
+        return WANTED_REFUSED;
+    }
+    if (none.ptr != NULL) {
+        return http_etag_matches(none, etag) ? WANTED_NOT_MODIFIED : WANTED_BODY;
+    }
+    bool same = modified.ptr != NULL && time_parse_http(modified, &since_ms) &&
+                info->modified_ms / 1000 <= since_ms / 1000;
+    return same ? WANTED_NOT_MODIFIED : WANTED_BODY;
+}
+
+/** 416 tells the size, which an ordinary error answer does not. */
+static enum http_step range_refuse(struct http_req *req, uint64_t size)
+{
+    AUTO(buf_done) struct buf body;
+    char text[48];
+    buf_init(&body, 0);
+    (void)err_set(&req->err, E_RANGE, "the range is behind the object's %llu bytes",
+                  (unsigned long long)size);
+    if (http_error_body(&body, &req->err, req->request_id) != OK) {
+        return http_fail(req, E_RANGE);
+    }
+    int len = snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)size);
+    http_reply_header(req, "Content-Range", str_from(text, (size_t)len));
+    return http_reply_json(req, 416, &body);
+}
+
+enum http_step api_storage_send(struct http_req *req, int http_status)
+{
+    static const char TYPE[] = "application/octet-stream";
+    struct api_get *get = req->state;
+    http_log_field_i64(req, "object_bytes", (int64_t)get->length);
+    if (req->method == HTTP_HEAD || get->length == 0) {
+        return http_stream(req, http_status, TYPE, (int64_t)get->length);
+    }
+    int fd = -1;
+    enum status status = store_object_fd(get->object, get->offset, get->length, &fd, &req->err);
+    if (status == OK) {
+        return http_reply_fd(req, http_status, TYPE, fd, get->offset, get->length);
+    }
+    if (status != E_UNSUPPORTED) {
+        return http_fail(req, status);
+    }
+    req->err = (struct err){ 0 };
+    return http_stream(req, http_status, TYPE, (int64_t)get->length);
+}
+
+static enum http_step get_end(struct http_req *req)
+{
+    struct api_storage *storage = req->ctx;
+    struct api_get *get = req->state;
+    struct str key;
+    enum status status = client_key(req, false, &key);
+    if (status == OK) {
+        status = store_open(storage->store, key, &get->object, &req->err);
+    }
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    const struct store_info *info = store_object_info(get->object);
+    enum wanted wanted = get_conditions(req, info);
+    if (wanted == WANTED_REFUSED) {
+        (void)err_set(&req->err, E_PRECONDITION, "object \"%.*s\" has changed: its ETag is \"%s\"",
+                      STR_ARG(key), info->etag);
+        return http_fail(req, E_PRECONDITION);
+    }
+    if (wanted == WANTED_NOT_MODIFIED) {
+        etag_header(req, info);
+        return http_reply_empty(req, 304);
+    }
+    bool partial = false;
+    if (get_range(req, get, info, &partial) == E_RANGE) {
+        return range_refuse(req, info->size);
+    }
+    object_headers(req, info);
+    if (partial) {
+        char text[80];
+        int len = snprintf(
+            text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)get->offset,
+            (unsigned long long)(get->offset + get->length - 1), (unsigned long long)info->size);
+        http_reply_header(req, "Content-Range", str_from(text, (size_t)len));
+    }
+    return api_storage_send(req, partial ? 206 : 200);
+}
+
+enum http_step api_storage_pull(struct http_req *req)
+{
+    struct api_get *get = req->state;
+    if (get->length == 0) {
+        return HTTP_END;
+    }
+    size_t want = get->length < PULL_BYTES ? (size_t)get->length : PULL_BYTES;
+    char *room = http_write_reserve(req, want);
+    size_t got = 0;
+    if (room == NULL ||
+        store_object_read(get->object, get->offset, room, want, &got, &req->err) != OK ||
+        got == 0) {
+        return HTTP_CUT;
+    }
+    http_wrote(req, got);
+    get->offset += got;
+    get->length -= got;
+    return get->length == 0 ? HTTP_END : HTTP_AGAIN;
+}
+
+void api_storage_get_done(struct http_req *req)
+{
+    struct api_get *get = req->state;
+    store_object_close(get->object);
+}
+
+/* --- list --- */
+
+enum status api_storage_list_opts(struct http_req *req, struct store_list_opts *out)
+{
+    struct store_list_opts opts = { 0 };
+    struct str limit = { NULL, 0 };
+    TRY(http_query(req, "prefix", &opts.prefix));
+    TRY(http_query(req, "delimiter", &opts.delimiter));
+    TRY(http_query(req, "after", &opts.after));
+    TRY(http_query(req, "limit", &limit));
+    uint64_t number = 0;
+    if (limit.ptr != NULL) {
+        if (!str_to_u64(limit, &number) || number == 0 || number > STORE_LIST_MAX) {
+            return err_set(&req->err, E_INVALID, "limit is a number from 1 to %d", STORE_LIST_MAX);
+        }
+        opts.limit = (size_t)number;
+    }
+    *out = opts;
+    return OK;
+}
+
+static void object_json(struct json_writer *w, const struct store_info *info)
+{
+    AUTO(buf_done) struct buf time;
+    buf_init(&time, 64);
+    jw_obj_begin(w);
+    jw_kv_str(w, "key", info->key);
+    jw_kv_u64(w, "size", info->size);
+    jw_kv_cstr(w, "etag", info->etag);
+    if (time_append_iso(&time, info->modified_ms) == OK) {
+        jw_kv_str(w, "last_modified", buf_str(&time));
+    }
+    jw_obj_end(w);
+}
+
+/** Bounds of the closed keys among those that a page holds: the first one, and where to go on
+ * behind it. */
+static struct str first_closed(const struct store_list *list)
+{
+    struct str first = { NULL, 0 };
+    for (size_t i = 0; i < list->object_count && first.ptr == NULL; i++) {
+        if (key_closed(list->objects[i].key)) {
+            first = list->objects[i].key;
+        }
+    }
+    for (size_t i = 0; i < list->prefix_count; i++) {
+        if (key_closed(list->prefixes[i]) &&
+            (first.ptr == NULL || str_cmp(list->prefixes[i], first) < 0)) {
+            first = list->prefixes[i];
+            break;
+        }
+    }
+    return first;
+}
+
+/** A text above all keys of the closed folder that `key` is in: 0xff is in no key. */
+static struct str behind_closed(struct str key)
+{
+    return str_starts(key, CLOSED[0]) || str_eq(key, STR("_buckets")) ? STR("_buckets/\xff")
+                                                                      : STR("_lake/\xff");
+}
+
+/** Write what is below `end` (all when it is NULL) of a page; returns how many. */
+static size_t page_write(const struct store_list *list, struct str end, struct json_writer *objects,
+                         struct json_writer *prefixes)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < list->object_count; i++) {
+        if (end.ptr == NULL || str_cmp(list->objects[i].key, end) < 0) {
+            object_json(objects, &list->objects[i]);
+            count++;
+        }
+    }
+    for (size_t i = 0; i < list->prefix_count; i++) {
+        if (end.ptr == NULL || str_cmp(list->prefixes[i], end) < 0) {
+            jw_str(prefixes, list->prefixes[i]);
+            count++;
+        }
+    }
+    return count;
+}
+
+/** One page without the closed keys: where the store gives one, the list goes on behind its
+ * folder. */
+static enum status list_write(struct http_req *req, struct store_list_opts *opts,
+                              struct json_writer *objects, struct json_writer *prefixes,
+                              struct store_list *last)
+{
+    struct api_storage *storage = req->ctx;
+    for (;;) {
+        TRY(store_list(storage->store, opts, &req->arena, last, &req->err));
+        struct str closed = first_closed(last);
+        size_t count = page_write(last, closed, objects, prefixes);
+        if (closed.ptr == NULL) {
+            return OK;
+        }
+        opts->after = behind_closed(closed);
+        /* a closed entry was on the page: fewer than the limit were written */
+        opts->limit -= count;
+    }
+}
+
+static enum status list_json(struct http_req *req, struct buf *objects_buf,
+                             struct buf *prefixes_buf, struct buf *json)
+{
+    struct store_list_opts opts;
+    struct store_list last = { 0 };
+    struct json_writer objects, prefixes, w;
+    TRY(api_storage_list_opts(req, &opts));
+    if (key_closed(opts.prefix)) {
+        return err_set(&req->err, E_DENIED, "keys below \"%.*s\" belong to the lake itself",
+                       STR_ARG(opts.prefix));
+    }
+    opts.limit = opts.limit != 0 ? opts.limit : 1000;
+    json_writer_init(&objects, objects_buf);
+    json_writer_init(&prefixes, prefixes_buf);
+    jw_arr_begin(&objects);
+    jw_arr_begin(&prefixes);
+    TRY(list_write(req, &opts, &objects, &prefixes, &last));
+    jw_arr_end(&objects);
+    jw_arr_end(&prefixes);
+    if (json_writer_end(&objects) != OK || json_writer_end(&prefixes) != OK) {
+        return err_no_memory(&req->err);
+    }
+    json_writer_init(&w, json);
+    jw_obj_begin(&w);
+    jw_key(&w, STR("objects"));
+    jw_raw(&w, buf_str(objects_buf));
+    jw_key(&w, STR("common_prefixes"));
+    jw_raw(&w, buf_str(prefixes_buf));
+    jw_kv_bool(&w, "truncated", last.truncated);
+    jw_key(&w, STR("next"));
+    if (last.truncated) {
+        jw_str(&w, last.next);
+    } else {
+        jw_null(&w);
+    }
+    jw_obj_end(&w);
+    return json_writer_end(&w) == OK ? OK : err_no_memory(&req->err);
+}
+
+static enum http_step list_end(struct http_req *req)
+{
+    AUTO(buf_done) struct buf objects;
+    AUTO(buf_done) struct buf prefixes;
+    AUTO(buf_done) struct buf json;
+    buf_init(&objects, 0);
+    buf_init(&prefixes, 0);
+    buf_init(&json, 0);
+    enum status status = list_json(req, &objects, &prefixes, &json);
+    return status == OK ? http_reply_json(req, 200, &json) : http_fail(req, status);
+}
+
+/* --- delete --- */
+
+static enum http_step delete_end(struct http_req *req)
+{
+    struct api_storage *storage = req->ctx;
+    struct str key;
+    enum status status = client_key(req, true, &key);
+    if (status == OK && (http_headers_get(&req->headers, STR("If-Match")).ptr != NULL ||
+                         http_headers_get(&req->headers, STR("If-None-Match")).ptr != NULL)) {
+        status = err_set(&req->err, E_UNSUPPORTED, "a DELETE takes no conditions");
+    }
+    if (status == OK) {
+        status = store_delete(storage->store, key, &req->err);
+    }
+    return status == OK ? http_reply_empty(req, 204) : http_fail(req, status);
+}
+
+/* --- the table --- */
+
+static const struct http_handler put_handler = {
+    .begin = put_begin,
+    .body = api_storage_put_body,
+    .end = put_end,
+    .done = api_storage_put_done,
+    .state_bytes = sizeof(struct api_put),
+};
+static const struct http_handler get_handler = {
+    .end = get_end,
+    .pull = api_storage_pull,
+    .done = api_storage_get_done,
+    .state_bytes = sizeof(struct api_get),
+};
+static const struct http_handler list_handler = { .end = list_end };
+static const struct http_handler delete_handler = { .end = delete_end };
+
+const struct http_route *api_storage_routes(size_t *count_out)
+{
+    static const struct http_route routes[] = {
+        { .method = HTTP_PUT,
+          .pattern = "/storage/put/{key*}",
+          .handler = &put_handler,
+          .timeout_ms = BODY_TIMEOUT_MS },
+        { .method = HTTP_GET,
+          .pattern = "/storage/get/{key*}",
+          .handler = &get_handler,
+          .timeout_ms = BODY_TIMEOUT_MS },
+        { .method = HTTP_GET, .pattern = "/storage/list", .handler = &list_handler },
+        { .method = HTTP_DELETE, .pattern = "/storage/delete/{key*}", .handler = &delete_handler },
+    };
+    *count_out = ARRAY_LEN(routes);
+    return routes;
+}
