@@ -63,6 +63,7 @@ struct catalog_pin {
     const struct ice_snapshot *snapshot; /* NULL: no data */
     const struct ice_schema *schema;  /* the table's current one, or for AT the snapshot's */
     struct arena arena;
+    struct pin_holds *holds;          /* private: the cached manifests that catalog_files points into */
 };
 enum catalog_at_kind { CATALOG_AT_CURRENT, CATALOG_AT_VERSION /* snapshot id, or ref name when `ref` is set */, CATALOG_AT_TIMESTAMP };
 struct catalog_at {
@@ -75,19 +76,25 @@ enum status catalog_pin(struct catalog *catalog, const struct table_name *name, 
 void catalog_unpin(struct catalog_pin *pin);
 
 /**
- * The live files of a pinned snapshot, from manifests in a bounded cache. `deletes` gives delete files too, which a reader must apply.
- * Keys are `store` keys (the URI mapped by the lake's roots); a path outside all roots is E_INVALID.
+ * The live files of a pinned snapshot, from manifests in a bounded cache: data files, and apart from them the delete files that a
+ * reader must apply. Keys are `store` keys (the URI mapped by the lake's roots); a path outside all roots is E_INVALID.
+ *
+ * Owns     the arrays and keys are in `arena`; `file` and what it points to live as long as the pin
  */
 struct catalog_file {
     struct str key;
-    struct str source;                /* the registered key it came from, or empty */
+    struct str source;                /* the registered key it came from, or empty; filled by catalog_sources only */
     const struct ice_data_file *file; /* statistics with bounds */
 };
 struct catalog_files {
     struct catalog_file *files;
     size_t count;
+    struct catalog_file *deletes;     /* position and equality deletes */
+    size_t delete_count;
 };
 enum status catalog_files(struct catalog *catalog, const struct catalog_pin *pin, struct arena *arena, struct catalog_files *out, struct err *err) MUST_USE;
+/** Fill `source` of the files that came by registration: one small read each, the first time. For people; queries need it not. */
+enum status catalog_sources(struct catalog *catalog, const struct catalog_pin *pin, struct arena *arena, struct catalog_files *files, struct err *err) MUST_USE;
 
 /* --- writing --- */
 
@@ -105,16 +112,23 @@ struct catalog_append {
     int32_t evolved_last_column_id;
     const struct ice_property *summary; /* extra snapshot summary entries, e.g. "lakehouse.rows-skipped" */
     size_t summary_count;
-    const struct ice_property *sources; /* registered keys: name = key in the table, value = the user's key; may be NULL */
+    const struct ice_property *sources; /* registered keys: name = key in the table (one of `files`), value = the user's key. A file whose
+                                           source the table has taken before is left out */
     size_t source_count;
-    deadline_ms deadline;
+    bool name_mapping;                /* the files carry no field ids: the table gets schema.name-mapping.default */
+    deadline_ms deadline;             /* 0: 60 s from now */
 };
 struct catalog_appended {
     struct str uuid, fingerprint, batch_id; /* in `arena` */
-    int64_t snapshot_id, row_count, committed_ms;
-    bool created, deduplicated;             /* deduplicated: an earlier append of the same batch; snapshot_id is the one it landed in */
+    int64_t snapshot_id, row_count, committed_ms; /* snapshot_id -1: the table has no data */
+    size_t files_added;
+    bool created, deduplicated;             /* deduplicated: an earlier append of the same batch; snapshot_id is the one it landed in, and
+                                               the files of this one are not in the table. Never for a repeat with the same files */
 };
 /**
+ * After an unknown outcome the same append (same batch id, same files) may be sent again, or the same batch with fresh files; files of
+ * such an append must not be deleted or used in another batch.
+ *
  * Errors   E_CONFLICT (schema moved on: read and try again), E_NOT_FOUND (no table and not `create`), E_EXISTS (name differs only by case),
  *          E_UNAVAILABLE / E_TIMEOUT: the outcome is unknown only if the message says so; the same batch id may be sent again
  */
@@ -152,6 +166,7 @@ struct catalog_local_opts {
     int64_t grace_ms;           /* of trash; 0: one day */
     uint64_t rng_seed;          /* 0: from the system; tests pass one */
     int64_t group_wait_ms;      /* extra time to gather appends; default 0: only what arrives while a commit runs */
+    int64_t backoff_max_ms;     /* between lost races; 0: 50, -1: none */
 };
 enum status catalog_local_open(const struct catalog_local_opts *opts, struct catalog **out, struct err *err) MUST_USE;
 

@@ -1,0 +1,43 @@
+/*
+ * One commit: any number of appends to one table, one manifest, one snapshot, one swap.
+ */
+#ifndef CATALOG_COMMIT_H
+#define CATALOG_COMMIT_H
+
+#include "catalog/local.h"
+
+/** One caller's append on its way through a commit. */
+struct commit_request {
+    const struct catalog_append *append;
+    struct arena *arena; /* the caller's; the results go there */
+    struct catalog_appended out;
+    enum status status;
+    struct err err;
+    bool done;           /* status, err and out are final */
+    /* While a commit is planned: */
+    struct str batch_id; /* stored form; empty: none */
+    bool accepted, creates;
+    size_t file_count;   /* of its files, those that this commit brings */
+    int64_t row_count;
+    const struct commit_request *twin; /* the same batch, earlier in the same commit */
+};
+
+/** What is left to do once the callers have their answers: markers and trash. */
+struct commit_rest {
+    struct arena arena;
+    struct str uuid;
+    struct pointer_batch *batches; /* in the pointer, without a marker as far as we know */
+    size_t batch_count;
+    const struct ice_metadata *metadata; /* after the commit; referenced; NULL: nothing was committed */
+    struct str *dropped;           /* URIs of metadata files that fell out of the log */
+    size_t dropped_count;
+    struct ice_snapshot *expired;
+    size_t expired_count;
+};
+
+/** Every request is done afterwards. `rest` is for commit_finish, always. */
+void commit_run(struct local *local, struct commit_request **requests, size_t count, struct commit_rest *rest);
+/** Markers, then trash. Failures are nobody's: the next commit writes the markers again, the sweep finds the rest. */
+void commit_finish(struct local *local, struct commit_rest *rest);
+
+#endif

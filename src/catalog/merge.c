@@ -1,0 +1,137 @@
+/*
+ * Merging manifests: entries of many small manifests are carried into few larger ones as "existing", with the snapshot id
+ * and sequence numbers that they had. Deleted entries have told their story and are left out. The old manifests stay where they
+ * are: older snapshots name them until they expire.
+ */
+#include "catalog/merge.h"
+
+struct bin {
+    struct ice_data_file *files;
+    size_t count, cap;
+    int64_t bytes;
+};
+
+static bool is_unpartitioned(const struct ice_metadata *metadata, int32_t spec_id)
+{
+    for (size_t i = 0; i < metadata->spec_count; i++) {
+        if (metadata->specs[i].id == spec_id) {
+            return metadata->specs[i].field_count == 0;
+        }
+    }
+    return false;
+}
+
+static bool is_small(const struct ice_metadata *metadata, const struct ice_manifest_file *row)
+{
+    return row->content == 0 && row->length < MERGE_TARGET_BYTES / 2 && row->key_metadata.len == 0 &&
+           row->partition_spec_id == metadata->default_spec_id &&
+           is_unpartitioned(metadata, row->partition_spec_id);
+}
+
+static enum status bin_add(struct bin *bin, struct arena *arena, const struct ice_manifest *manifest,
+                           struct err *err)
+{
+    if (bin->count + manifest->file_count > bin->cap) {
+        size_t cap = 2 * (bin->count + manifest->file_count);
+        struct ice_data_file *files = arena_array(arena, cap, sizeof(*files));
+        if (files == NULL) {
+            return err_no_memory(err);
+        }
+        if (bin->count > 0) {
+            memcpy(files, bin->files, bin->count * sizeof(*files));
+        }
+        bin->files = files;
+        bin->cap = cap;
+    }
+    for (size_t i = 0; i < manifest->file_count; i++) {
+        if (manifest->files[i].status != ICE_DELETED) {
+            bin->files[bin->count] = manifest->files[i];
+            bin->files[bin->count++].status = ICE_EXISTING;
+        }
+    }
+    return OK;
+}
+
+static enum status bin_flush(struct bin *bin, const struct merge_writer *writer, int32_t spec_id,
+                             int64_t snapshot_id, struct ice_manifest_file *rows, size_t *count,
+                             struct err *err)
+{
+    if (bin->count == 0) {
+        return OK; /* a manifest is never empty */
+    }
+    struct ice_manifest_file row = { .partition_spec_id = spec_id, .added_snapshot_id = snapshot_id,
+                                     .existing_files = (int32_t)bin->count,
+                                     .min_sequence_number = INT64_MAX };
+    for (size_t i = 0; i < bin->count; i++) {
+        int64_t seq = bin->files[i].sequence_number;
+        row.existing_rows += bin->files[i].record_count;
+        row.min_sequence_number = seq < row.min_sequence_number ? seq : row.min_sequence_number;
+    }
+    TRY(writer->write(writer->ctx, bin->files, bin->count, &row, err));
+    rows[(*count)++] = row;
+    bin->count = 0;
+    bin->bytes = 0;
+    return OK;
+}
+
+struct held { /* manifests that entries of the bin point into */
+    struct cache_item **items;
+    size_t count;
+};
+
+static enum status merge_small(struct reader *reader, const struct ice_metadata *metadata,
+                               const struct reader_list *list, const struct merge_writer *writer,
+                               int64_t snapshot_id, struct arena *arena, struct held *held,
+                               struct ice_manifest_file *rows, size_t *count, struct err *err)
+{
+    struct bin bin = { 0 };
+    for (size_t i = 0; i < list->count; i++) {
+        const struct ice_manifest_file *row = &list->rows[i];
+        if (!is_small(metadata, row)) {
+            rows[(*count)++] = *row;
+            continue;
+        }
+        const struct reader_manifest *manifest = NULL;
+        TRY(reader_manifest(reader, row, &held->items[held->count], &manifest, err));
+        held->count++;
+        if (bin.bytes + row->length > MERGE_TARGET_BYTES) {
+            TRY(bin_flush(&bin, writer, metadata->default_spec_id, snapshot_id, rows, count, err));
+        }
+        TRY(bin_add(&bin, arena, &manifest->manifest, err));
+        bin.bytes += row->length;
+    }
+    return bin_flush(&bin, writer, metadata->default_spec_id, snapshot_id, rows, count, err);
+}
+
+enum status merge_rows(struct reader *reader, const struct ice_metadata *metadata,
+                       const struct reader_list *list, const struct merge_writer *writer,
+                       int64_t snapshot_id, struct arena *arena, struct ice_manifest_file **rows_out,
+                       size_t *count_out, struct err *err)
+{
+    size_t small = 0, count = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        small += is_small(metadata, &list->rows[i]) ? 1 : 0;
+    }
+    struct ice_manifest_file *rows = arena_array(arena, list->count + 1, sizeof(*rows));
+    if (rows == NULL) {
+        return err_no_memory(err);
+    }
+    enum status status = OK;
+    if (small < MERGE_COUNT_MIN) {
+        memcpy(rows, list->rows, list->count * sizeof(*rows));
+        count = list->count;
+    } else {
+        struct held held = { .items = arena_array(arena, small, sizeof(*held.items)) };
+        status = held.items == NULL ? err_no_memory(err)
+                                    : merge_small(reader, metadata, list, writer, snapshot_id, arena,
+                                                  &held, rows, &count, err);
+        for (size_t i = 0; i < held.count; i++) {
+            cache_release(held.items[i]);
+        }
+    }
+    if (status == OK) {
+        *rows_out = rows;
+        *count_out = count;
+    }
+    return status;
+}

@@ -1,0 +1,329 @@
+/*
+ * The files of one commit, in the order in which they name each other:
+ *
+ *      data files (the callers', already there) <- manifest <- manifest list <- metadata file <- (the pointer, swapped later)
+ *
+ * A manifest names its files with inherited numbers; the list carries the rows of the snapshot before, merged when they
+ * have become many; the metadata file is the last one edited. None of it is visible before the swap.
+ */
+#include "catalog/snapshot.h"
+
+#include "catalog/merge.h"
+
+#include <stdio.h>
+
+enum {
+    BODY_BYTES_MAX = 512 * 1024 * 1024,
+    PUT_TRIES = 3,
+    SNAPSHOTS_MAX = 1000,
+};
+
+/* Five days, as Iceberg's history.expire.max-snapshot-age-ms has it. */
+#define SNAPSHOT_AGE_MAX_MS (5LL * 24 * 3600 * 1000)
+
+#define EXPIRE_PROPERTY STR("lakehouse.expire-snapshots")
+#define MAPPING_PROPERTY STR("schema.name-mapping.default")
+
+struct writer {
+    struct local *local;
+    const struct plan *plan;
+    struct snapshot *out;
+    struct str folder; /* key of the metadata folder, with its slash */
+    struct str location;
+    char uuid[UUID_TEXT + 1]; /* in all names of this attempt */
+    unsigned manifests;
+    struct cache_item *base_list; /* the list before, which rows of the new one point into */
+};
+
+/** A body under a fresh name. The name is remembered before it is written: a lost answer may have written it too. */
+static enum status put_fresh(struct writer *w, struct str key, struct str body, struct err *err)
+{
+    if (w->out->key_count == SNAPSHOT_KEYS_MAX) {
+        return err_set(err, E_TOO_LARGE, "a commit may write at most %d metadata objects", SNAPSHOT_KEYS_MAX);
+    }
+    w->out->keys[w->out->key_count++] = key;
+    enum status status = OK;
+    for (int i = 0; i < PUT_TRIES; i++) {
+        status = store_put(w->local->store, key, body, NULL, NULL, err);
+        if (status != E_UPSTREAM && status != E_TIMEOUT) {
+            break;
+        }
+    }
+    return status;
+}
+
+static enum status fresh_key(struct writer *w, const char *name, struct str *key_out, struct str *uri_out,
+                             struct err *err)
+{
+    *key_out = arena_printf(w->plan->arena, "%.*s%s", STR_ARG(w->folder), name);
+    if (key_out->ptr == NULL) {
+        return err_no_memory(err);
+    }
+    return locate_uri(w->local->base.reader->locate, *key_out, w->plan->arena, uri_out, err);
+}
+
+static const struct ice_schema *table_schema(const struct writer *w)
+{
+    return w->plan->schema;
+}
+
+/* --- manifests --- */
+
+static enum status write_manifest(void *ctx, const struct ice_data_file *files, size_t count,
+                                  struct ice_manifest_file *row, struct err *err)
+{
+    struct writer *w = ctx;
+    AUTO(buf_done) struct buf body;
+    buf_init(&body, BODY_BYTES_MAX);
+    struct ice_manifest_opts opts = {
+        .schema = table_schema(w),
+        .partition_spec = STR("[]"),
+        .partition_spec_id = row->partition_spec_id,
+        .deflate = true,
+    };
+    random_bytes(opts.sync, sizeof(opts.sync));
+    TRY(ice_manifest_write(&opts, files, count, &body, err));
+    char name[UUID_TEXT + 32];
+    snprintf(name, sizeof(name), "%s-m%u.avro", w->uuid, w->manifests++);
+    struct str key;
+    TRY(fresh_key(w, name, &key, &row->path, err));
+    TRY(put_fresh(w, key, buf_str(&body), err));
+    row->length = (int64_t)body.len;
+    row->sequence_number = w->out->sequence_number;
+    return OK;
+}
+
+static enum status added_row(struct writer *w, struct ice_manifest_file *row, struct err *err)
+{
+    const struct plan *plan = w->plan;
+    *row = (struct ice_manifest_file){
+        .partition_spec_id = plan->metadata == NULL ? 0 : plan->metadata->default_spec_id,
+        .min_sequence_number = w->out->sequence_number,
+        .added_snapshot_id = w->out->id,
+        .added_files = (int32_t)plan->file_count,
+    };
+    for (size_t i = 0; i < plan->file_count; i++) {
+        row->added_rows += plan->files[i].record_count;
+    }
+    return write_manifest(w, plan->files, plan->file_count, row, err);
+}
+
+static enum status old_rows(struct writer *w, struct ice_manifest_file **rows, size_t *count, struct err *err)
+{
+    const struct ice_metadata *metadata = w->plan->metadata;
+    if (metadata == NULL || metadata->current == NULL) {
+        *count = 0;
+        *rows = arena_array(w->plan->arena, 1, sizeof(**rows));
+        return *rows == NULL ? err_no_memory(err) : OK;
+    }
+    if (metadata->current->manifest_list.ptr == NULL) {
+        return err_set(err, E_UNSUPPORTED, "the table lists its manifests inline (format version 1)");
+    }
+    const struct reader_list *list = NULL;
+    TRY(reader_list(w->local->base.reader, metadata->current->manifest_list, &w->base_list, &list, err));
+    struct merge_writer writer = { .write = write_manifest, .ctx = w };
+    return merge_rows(w->local->base.reader, metadata, list, &writer, w->out->id, w->plan->arena, rows,
+                      count, err);
+}
+
+static enum status write_list(struct writer *w, struct str *uri_out, struct err *err)
+{
+    struct ice_manifest_file *rows = NULL;
+    size_t count = 0;
+    struct ice_manifest_file added;
+    TRY(added_row(w, &added, err));
+    TRY(old_rows(w, &rows, &count, err));
+    memmove(rows + 1, rows, count * sizeof(*rows)); /* the newest first */
+    rows[0] = added;
+    const struct ice_metadata *metadata = w->plan->metadata;
+    struct ice_manifest_list_opts opts = {
+        .snapshot_id = w->out->id,
+        .parent_snapshot_id = metadata == NULL || metadata->current == NULL ? -1 : metadata->current->id,
+        .sequence_number = w->out->sequence_number,
+        .deflate = true,
+    };
+    random_bytes(opts.sync, sizeof(opts.sync));
+    AUTO(buf_done) struct buf body;
+    buf_init(&body, BODY_BYTES_MAX);
+    TRY(ice_manifest_list_write(&opts, rows, count + 1, &body, err));
+    char name[UUID_TEXT + 64];
+    snprintf(name, sizeof(name), "snap-%lld-1-%s.avro", (long long)w->out->id, w->uuid);
+    struct str key;
+    TRY(fresh_key(w, name, &key, uri_out, err));
+    return put_fresh(w, key, buf_str(&body), err);
+}
+
+/* --- metadata --- */
+
+/** The metadata that the edit starts from: the table's, or that of a new table without snapshots. */
+static enum status edit_base(struct writer *w, int64_t now, const struct ice_metadata **out, struct err *err)
+{
+    const struct plan *plan = w->plan;
+    if (plan->metadata != NULL) {
+        *out = ice_metadata_ref(plan->metadata);
+        return OK;
+    }
+    struct ice_property properties[] = {
+        { STR("commit.retry.num-retries"), STR("20") }, /* other writers must not starve behind our group commits */
+        { EXPIRE_PROPERTY, STR("true") },
+    };
+    struct ice_new_table table = {
+        .uuid = plan->place->uuid,
+        .location = w->location,
+        .schema = plan->schema,
+        .last_column_id = plan->last_column_id,
+        .properties = properties,
+        .property_count = ARRAY_LEN(properties),
+        .now_ms = now,
+    };
+    AUTO(buf_done) struct buf json;
+    buf_init(&json, BODY_BYTES_MAX);
+    TRY(ice_metadata_new(&table, &json, err));
+    struct ice_metadata *made = NULL;
+    TRY(ice_metadata_parse(buf_str(&json), &made, err));
+    *out = made;
+    return OK;
+}
+
+/** A table whose files came without field ids keeps a name mapping that follows its schema. */
+static enum status name_mapping(struct writer *w, const struct ice_metadata *base, struct ice_property *out,
+                                size_t *count, struct err *err)
+{
+    const struct plan *plan = w->plan;
+    bool has = ice_metadata_property(base, MAPPING_PROPERTY).ptr != NULL;
+    if (!(plan->name_mapping && !has) && !(has && plan->schema_changed)) {
+        return OK;
+    }
+    AUTO(buf_done) struct buf json;
+    buf_init(&json, BODY_BYTES_MAX);
+    TRY(ice_name_mapping_write(plan->schema, &json));
+    struct str text = arena_str(plan->arena, buf_str(&json));
+    if (text.ptr == NULL) {
+        return err_no_memory(err);
+    }
+    out[(*count)++] = (struct ice_property){ MAPPING_PROPERTY, text };
+    return OK;
+}
+
+static enum status edit_metadata(struct writer *w, const struct ice_metadata *base, int64_t now,
+                                 struct str list_uri, struct buf *json, struct err *err)
+{
+    const struct plan *plan = w->plan;
+    struct ice_new_snapshot snapshot = {
+        .id = w->out->id,
+        .sequence_number = w->out->sequence_number,
+        .manifest_list = list_uri,
+    };
+    struct ice_property *summary = NULL;
+    struct ice_property mapping[1];
+    size_t mapping_count = 0;
+    if (w->out->id >= 0) {
+        TRY(ice_append_summary(plan->arena, base->current, plan->files, plan->file_count, plan->summary,
+                               plan->summary_count, &summary, &snapshot.summary_count, err));
+        snapshot.summary = summary;
+    }
+    TRY(name_mapping(w, base, mapping, &mapping_count, err));
+    bool ours = str_eq(ice_metadata_property(base, EXPIRE_PROPERTY), STR("true"));
+    struct ice_edit edit = {
+        .schema = plan->schema_changed ? plan->schema : NULL,
+        .last_column_id = plan->last_column_id,
+        .snapshot = w->out->id >= 0 ? &snapshot : NULL,
+        .set_properties = mapping,
+        .set_count = mapping_count,
+        .previous_metadata_location =
+            plan->metadata != NULL ? plan->base->pointer.table.metadata_location : STR_EMPTY,
+        .now_ms = now,
+        .snapshots_max = ours ? SNAPSHOTS_MAX : 0,
+        .snapshot_age_max_ms = ours ? SNAPSHOT_AGE_MAX_MS : 0,
+    };
+    TRY(ice_metadata_edit(base, &edit, plan->arena, json, &w->out->edit, err));
+    w->out->timestamp_ms = w->out->edit.timestamp_ms;
+    return OK;
+}
+
+static enum status write_metadata(struct writer *w, const struct ice_metadata *base, struct str list_uri,
+                                  struct err *err)
+{
+    struct snapshot *out = w->out;
+    AUTO(buf_done) struct buf json;
+    buf_init(&json, BODY_BYTES_MAX);
+    TRY(edit_metadata(w, base, clock_wall_ms(w->local->clock), list_uri, &json, err));
+    struct str name, key;
+    out->version = w->plan->metadata == NULL ? 0 : w->plan->base->pointer.table.version + 1;
+    if (ice_metadata_name(w->plan->arena, out->version, str_of(w->uuid), &name) != OK) {
+        return err_no_memory(err);
+    }
+    key = arena_printf(w->plan->arena, "%.*s%.*s", STR_ARG(w->folder), STR_ARG(name));
+    if (key.ptr == NULL) {
+        return err_no_memory(err);
+    }
+    TRY(locate_uri(w->local->base.reader->locate, key, w->plan->arena, &out->metadata_uri, err));
+    /* Parsed before it is written: what we could not read back must not become a table. */
+    struct ice_metadata *parsed = NULL;
+    TRY(ice_metadata_parse(buf_str(&json), &parsed, err));
+    out->metadata = parsed;
+    out->json_bytes = json.len;
+    return put_fresh(w, key, buf_str(&json), err);
+}
+
+static enum status find_folder(struct writer *w, struct err *err)
+{
+    const struct plan *plan = w->plan;
+    struct str key;
+    if (plan->metadata != NULL) {
+        TRY(locate_key(w->local->base.reader->locate, plan->metadata->location, plan->arena, &key, err));
+    } else {
+        key = plan->place->location_key;
+        TRY(locate_uri(w->local->base.reader->locate, key, plan->arena, &w->location, err));
+    }
+    w->folder = arena_printf(plan->arena, "%.*s/metadata/", STR_ARG(key));
+    return w->folder.ptr == NULL ? err_no_memory(err) : OK;
+}
+
+static enum status write_all(struct writer *w, struct err *err)
+{
+    const struct plan *plan = w->plan;
+    struct str list_uri = STR_EMPTY;
+    TRY(find_folder(w, err));
+    w->out->sequence_number = plan->metadata == NULL ? 1 : plan->metadata->last_sequence_number + 1;
+    if (plan->file_count > 0) {
+        w->out->id = ice_snapshot_id(plan->metadata);
+        TRY(write_list(w, &list_uri, err));
+    }
+    const struct ice_metadata *base = NULL;
+    TRY(edit_base(w, clock_wall_ms(w->local->clock), &base, err));
+    enum status status = write_metadata(w, base, list_uri, err);
+    ice_metadata_unref(base);
+    return status;
+}
+
+enum status snapshot_write(struct local *local, const struct plan *plan, struct snapshot *out, struct err *err)
+{
+    *out = (struct snapshot){ .id = -1 };
+    struct writer w = { .local = local, .plan = plan, .out = out };
+    uuid4(w.uuid);
+    enum status status = write_all(&w, err);
+    cache_release(w.base_list);
+    if (status != OK) {
+        snapshot_discard(local, out);
+        snapshot_done(out);
+    }
+    return status;
+}
+
+void snapshot_discard(struct local *local, const struct snapshot *snapshot)
+{
+    for (size_t i = snapshot->key_count; i > 0; i--) {
+        /* What cannot be deleted now is an unreferenced file like any other, and swept as one. */
+        enum status ignored = store_delete(local->store, snapshot->keys[i - 1], NULL);
+        (void)ignored;
+    }
+}
+
+void snapshot_done(struct snapshot *snapshot)
+{
+    if (snapshot->metadata != NULL) {
+        ice_metadata_unref(snapshot->metadata);
+        snapshot->metadata = NULL;
+    }
+}

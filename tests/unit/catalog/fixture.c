@@ -1,0 +1,114 @@
+#include "fixture.h"
+
+#include "base/rng.h"
+
+_Thread_local struct err fixture_err;
+
+struct store *fixture_mem(void)
+{
+    struct store *store = NULL;
+    assert_ok(store_mem_open(&(struct store_mem_opts){ 0 }, &store, ERR));
+    return store;
+}
+
+struct catalog *fixture_catalog(struct store *store)
+{
+    struct catalog *catalog = NULL;
+    assert_ok(catalog_local_open(&(struct catalog_local_opts){ .store = store, .rng_seed = random_u64() },
+                                 &catalog, ERR));
+    return catalog;
+}
+
+struct ice_schema *fixture_schema(struct arena *arena, const char *extra)
+{
+    struct ice_schema *schema = ARENA_NEW(arena, struct ice_schema);
+    size_t count = extra == NULL ? 2 : 3;
+    struct ice_field *fields = arena_array(arena, count, sizeof(*fields));
+    assert_true(schema != NULL && fields != NULL);
+    fields[0] = (struct ice_field){ .id = 1, .name = STR("id"), .type = { .kind = ICE_LONG } };
+    fields[1] = (struct ice_field){ .id = 2, .name = STR("name"), .type = { .kind = ICE_STRING } };
+    if (extra != NULL) {
+        fields[2] = (struct ice_field){ .id = 3, .name = str_of(extra), .type = { .kind = ICE_DOUBLE } };
+    }
+    schema->root = (struct ice_type){ .kind = ICE_STRUCT, .fields = fields, .field_count = count };
+    return schema;
+}
+
+struct table_name fixture_name(const char *text)
+{
+    struct table_name name;
+    assert_ok(table_name_parse(str_of(text), &name, ERR));
+    return name;
+}
+
+enum status fixture_append(struct catalog *catalog, const struct fixture_append *in, struct arena *arena,
+                           struct catalog_appended *out, struct err *err)
+{
+    struct catalog_place place;
+    struct table_name name = fixture_name(in->table);
+    TRY(catalog_place(catalog, &name, arena, &place, err));
+    char uuid[UUID_TEXT + 1];
+    uuid4(uuid);
+    struct ice_data_file file = {
+        .content = ICE_DATA,
+        .path = in->file != NULL ? arena_printf(arena, "%.*s/data/%s", STR_ARG(place.location_key), in->file)
+                                 : arena_printf(arena, "%.*s/data/%s.parquet", STR_ARG(place.location_key), uuid),
+        .format = STR("PARQUET"),
+        .record_count = in->rows == 0 ? 1 : in->rows,
+        .size_bytes = 1000,
+        .sort_order_id = -1,
+        .status = ICE_ADDED,
+        .snapshot_id = -1,
+        .sequence_number = -1,
+        .file_sequence_number = -1,
+    };
+    struct catalog_append append = {
+        .name = name,
+        .batch_id = str_of(in->batch),
+        .schema = in->schema != NULL ? in->schema : fixture_schema(arena, NULL),
+        .files = &file,
+        .file_count = 1,
+        .create = !in->no_create,
+        .place = &place,
+        .expected_schema_id = place.schema_id,
+        .evolved = in->evolved,
+        .evolved_last_column_id = in->evolved != NULL ? ice_schema_max_id(in->evolved) : 0,
+    };
+    return catalog_append(catalog, &append, arena, out, err);
+}
+
+struct catalog_appended fixture_add(struct catalog *catalog, const char *table, const char *batch,
+                                    struct arena *arena)
+{
+    struct catalog_appended out = { 0 };
+    assert_ok(fixture_append(catalog, &(struct fixture_append){ .table = table, .batch = batch }, arena, &out, ERR));
+    return out;
+}
+
+int64_t fixture_rows(struct catalog *catalog, const char *table)
+{
+    struct catalog_pin *pin = NULL;
+    struct table_name name = fixture_name(table);
+    assert_ok(catalog_pin(catalog, &name, false, NULL, &pin, ERR));
+    struct arena arena;
+    arena_init(&arena, 0);
+    struct catalog_files files;
+    assert_ok(catalog_files(catalog, pin, &arena, &files, ERR));
+    int64_t rows = 0;
+    for (size_t i = 0; i < files.count; i++) {
+        rows += files.files[i].file->record_count;
+    }
+    arena_done(&arena);
+    catalog_unpin(pin);
+    return rows;
+}
+
+size_t fixture_objects(struct store *store, const char *prefix)
+{
+    struct arena arena;
+    arena_init(&arena, 0);
+    struct store_list list;
+    assert_ok(store_list(store, &(struct store_list_opts){ .prefix = str_of(prefix), .limit = STORE_LIST_MAX }, &arena, &list, ERR));
+    arena_done(&arena);
+    return list.object_count;
+}
