@@ -80,12 +80,12 @@ static enum status put_block(struct avro_writer *w, struct str data)
 
 static enum status flush(struct avro_writer *w, struct err *err)
 {
-    AUTO(buf_done) struct buf packed;
-    struct str data = buf_str(&w->block);
     if (w->block_rows == 0) {
         return OK;
     }
+    AUTO(buf_done) struct buf packed;
     buf_init(&packed, 0);
+    struct str data = buf_str(&w->block);
     if (w->codec == AVRO_CODEC_DEFLATE) {
         TRY(avro_deflate(data, &packed, err));
         data = buf_str(&packed);
