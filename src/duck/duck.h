@@ -10,6 +10,10 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 struct duck;
 struct duck_session;
 struct duck_result;
@@ -81,7 +85,7 @@ struct duck_lake {
      * Owns: what *out points to lives as long as the session.
      */
     enum status (*resolve)(void *ctx, struct str ns, struct str name, const struct duck_at *at, bool want_files, const struct duck_table **out, struct err *err);
-    /** All tables (names only) in byte order, and all namespaces, in `arena`. */
+    /** All tables (names only) in byte order, in `arena`; an entry without a name stands for its namespace alone. */
     enum status (*list)(void *ctx, struct arena *arena, struct duck_table **tables_out, size_t *count_out, struct err *err);
     void *ctx;
 };
@@ -136,5 +140,9 @@ enum status duck_encoder_next(struct duck_encoder *encoder, struct buf *out, boo
 /** Append what stands behind the last row: `],"row_count":n}`. */
 enum status duck_encoder_tail(struct duck_encoder *encoder, struct buf *out, struct err *err) MUST_USE;
 uint64_t duck_encoder_rows(const struct duck_encoder *encoder);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

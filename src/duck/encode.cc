@@ -1,0 +1,230 @@
+/*
+ * A result as bytes: JSON, NDJSON or CSV, chunk by chunk, appended to the caller's buffer.
+ *
+ *      JSON           {"columns":[{"name","type"}],"rows":[{"a":1},{"a":2}],"row_count":2}
+ *      JSON_ARRAYS    the same with "rows":[[1],[2]]
+ *      NDJSON         {"a":1}\n{"a":2}\n        NDJSON_ARRAYS  [1]\n[2]\n
+ *      CSV            a\r\n1\r\n2\r\n           (RFC 4180)
+ */
+#include "duck/encode_priv.hpp"
+
+#include "duckdb/common/types/data_chunk.hpp"
+
+#include <set>
+
+using namespace duckdb;
+
+struct duck_encoder {
+    struct duck_result *result = nullptr;
+    enum duck_format format = DUCK_JSON;
+    uint64_t row_count = 0;
+    std::vector<std::unique_ptr<lake::Cells>> columns;
+    std::vector<std::string> keys; /* rows of objects: `"name":`, from the second on with a comma in front */
+};
+
+namespace lake {
+
+namespace {
+
+bool rows_are_objects(enum duck_format format)
+{
+    return format == DUCK_JSON || format == DUCK_NDJSON;
+}
+
+/** Names for rows of objects: of several equal ones the second becomes name_1, and so on past names that are taken. */
+std::vector<std::string> unique_names(const vector<std::string> &names)
+{
+    std::set<std::string> taken(names.begin(), names.end());
+    std::set<std::string> seen;
+    std::vector<std::string> unique;
+    for (auto &name : names) {
+        std::string chosen = name;
+        if (!seen.insert(name).second) {
+            for (idx_t n = 1; !taken.insert(chosen = name + "_" + std::to_string(n)).second; n++) {
+            }
+        }
+        unique.push_back(chosen);
+    }
+    return unique;
+}
+
+std::string json_string(const std::string &text)
+{
+    struct buf buf;
+    buf_init(&buf, 0);
+    std::string json;
+    try {
+        Out out(buf);
+        write_json_string(out, text.data(), text.size());
+        out.Sync();
+        json.assign(buf.ptr, buf.len);
+    } catch (...) {
+        buf_done(&buf);
+        throw;
+    }
+    buf_done(&buf);
+    return json;
+}
+
+void write_head(struct duck_encoder &encoder, Out &out)
+{
+    auto &result = *encoder.result;
+    if (encoder.format == DUCK_CSV) {
+        for (idx_t i = 0; i < result.names.size(); i++) {
+            if (i > 0) {
+                out.Append(",", 1);
+            }
+            write_csv_text(out, result.names[i].data(), result.names[i].size());
+        }
+        out.Append("\r\n", 2);
+        return;
+    }
+    if (encoder.format != DUCK_JSON && encoder.format != DUCK_JSON_ARRAYS) {
+        return;
+    }
+    auto names = rows_are_objects(encoder.format) ? unique_names(result.names)
+                                                  : std::vector<std::string>(result.names.begin(), result.names.end());
+    out.Append(std::string("{\"columns\":["));
+    for (idx_t i = 0; i < names.size(); i++) {
+        out.Append(std::string(i > 0 ? "," : "") + "{\"name\":" + json_string(names[i]) +
+                   ",\"type\":" + json_string(result.type_names[i]) + "}");
+    }
+    out.Append(std::string("],\"rows\":["));
+}
+
+void write_json_rows(struct duck_encoder &encoder, Out &out, idx_t count)
+{
+    bool objects = rows_are_objects(encoder.format);
+    bool lines = encoder.format == DUCK_NDJSON || encoder.format == DUCK_NDJSON_ARRAYS;
+    auto &columns = encoder.columns;
+    for (idx_t row = 0; row < count; row++) {
+        out.Room(2);
+        if (!lines && (row > 0 || encoder.row_count > 0)) {
+            out.Char(',');
+        }
+        out.Char(objects ? '{' : '[');
+        for (idx_t c = 0; c < columns.size(); c++) {
+            if (objects) {
+                out.Append(encoder.keys[c]);
+            } else if (c > 0) {
+                out.Room(1);
+                out.Char(',');
+            }
+            write_json_cell(out, *columns[c], row);
+        }
+        out.Room(2);
+        out.Char(objects ? '}' : ']');
+        if (lines) {
+            out.Char('\n');
+        }
+    }
+}
+
+void write_csv_rows(struct duck_encoder &encoder, Out &out, idx_t count)
+{
+    auto &columns = encoder.columns;
+    for (idx_t row = 0; row < count; row++) {
+        for (idx_t c = 0; c < columns.size(); c++) {
+            if (c > 0) {
+                out.Room(1);
+                out.Char(',');
+            }
+            write_csv_cell(out, *columns[c], row);
+        }
+        out.Append("\r\n", 2);
+    }
+}
+
+void write_chunk(struct duck_encoder &encoder, DataChunk &chunk, Out &out)
+{
+    for (idx_t c = 0; c < chunk.ColumnCount(); c++) {
+        encoder.columns[c]->Load(chunk.data[c], chunk.size());
+    }
+    if (encoder.format == DUCK_CSV) {
+        write_csv_rows(encoder, out, chunk.size());
+    } else {
+        write_json_rows(encoder, out, chunk.size());
+    }
+    encoder.row_count += chunk.size();
+}
+
+/** Run `body` on the end of `buf`, which is put back on failure. */
+template <class BODY> enum status appended(struct duck_encoder &encoder, struct buf *buf, struct err *err, BODY body)
+{
+    size_t before = buf->len;
+    enum status status = fenced(encoder.result->sql, err, [&] {
+        Out out(*buf);
+        body(out);
+        out.Sync();
+        return OK;
+    });
+    if (status != OK) {
+        buf->len = before;
+    }
+    return status;
+}
+
+} // namespace
+
+} // namespace lake
+
+enum status duck_encoder_new(struct duck_result *result, enum duck_format format, struct duck_encoder **out,
+                             struct err *err)
+{
+    struct duck_encoder *encoder = nullptr;
+    enum status status = lake::fenced(std::string(), err, [&] {
+        encoder = new struct duck_encoder();
+        encoder->result = result;
+        encoder->format = format;
+        auto names = lake::unique_names(result->names);
+        for (idx_t i = 0; i < names.size(); i++) {
+            encoder->columns.push_back(std::make_unique<lake::Cells>());
+            encoder->keys.push_back((i > 0 ? "," : "") + lake::json_string(names[i]) + ":");
+        }
+        return OK;
+    });
+    if (status != OK) {
+        duck_encoder_free(encoder);
+        return status;
+    }
+    *out = encoder;
+    return OK;
+}
+
+void duck_encoder_free(struct duck_encoder *encoder)
+{
+    delete encoder;
+}
+
+enum status duck_encoder_head(struct duck_encoder *encoder, struct buf *out, struct err *err)
+{
+    return lake::appended(*encoder, out, err, [&](lake::Out &end) { lake::write_head(*encoder, end); });
+}
+
+enum status duck_encoder_next(struct duck_encoder *encoder, struct buf *out, bool *done_out, struct err *err)
+{
+    bool done = false;
+    TRY(lake::appended(*encoder, out, err, [&](lake::Out &end) {
+        auto chunk = lake::fetch(*encoder->result);
+        done = !chunk;
+        if (chunk) {
+            lake::write_chunk(*encoder, *chunk, end);
+        }
+    }));
+    *done_out = done;
+    return OK;
+}
+
+enum status duck_encoder_tail(struct duck_encoder *encoder, struct buf *out, struct err *err)
+{
+    return lake::appended(*encoder, out, err, [&](lake::Out &end) {
+        if (encoder->format == DUCK_JSON || encoder->format == DUCK_JSON_ARRAYS) {
+            end.Append("],\"row_count\":" + std::to_string(encoder->row_count) + "}");
+        }
+    });
+}
+
+uint64_t duck_encoder_rows(const struct duck_encoder *encoder)
+{
+    return encoder->row_count;
+}

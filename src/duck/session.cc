@@ -1,0 +1,326 @@
+/*
+ * A statement from its text to chunks: parse, guard, bind with parameters, start, fetch.
+ *
+ * Every session is a connection of its own. A result streams: DuckDB's threads run ahead by a bounded buffer only, and the rest is computed as it
+ * is taken. Interrupts may come at any moment: DuckDB forgets one that comes before it has begun, so a flag of our own is looked at as well.
+ */
+#include "duck/duck_priv.hpp"
+
+#include "duckdb/main/connection.hpp"
+#include "duckdb/main/pending_query_result.hpp"
+#include "duckdb/main/stream_query_result.hpp"
+#include "duckdb/parser/keyword_helper.hpp"
+#include "duckdb/parser/parser.hpp"
+#include "duckdb/parser/sql_statement.hpp"
+
+using namespace duckdb;
+
+namespace lake {
+
+shared_ptr<SessionState> SessionState::Of(ClientContext &context)
+{
+    return context.registered_state->Get<SessionState>(KEY);
+}
+
+namespace {
+
+void check_canceled(struct duck_session &session)
+{
+    if (session.canceled.load(std::memory_order_acquire)) {
+        throw_status(E_CANCELED, "the statement was canceled");
+    }
+}
+
+[[noreturn]] void throw_result_error(BaseQueryResult &result)
+{
+    auto &error = result.GetErrorObject();
+    if (!error.RawMessage().empty() && error.RawMessage()[0] == '{') {
+        ErrorData(error.RawMessage()).Throw();
+    }
+    error.Throw();
+}
+
+unique_ptr<QueryResult> start(struct duck_session &session, unique_ptr<SQLStatement> statement, Params params)
+{
+    check_canceled(session);
+    auto &context = *session.connection->context;
+    auto pending = context.PendingQuery(std::move(statement), params, QueryParameters(QueryResultOutputType::ALLOW_STREAMING));
+    if (pending->HasError()) {
+        throw_result_error(*pending);
+    }
+    if (session.canceled.load(std::memory_order_acquire)) {
+        session.connection->Interrupt();
+    }
+    auto result = pending->Execute();
+    if (result->HasError()) {
+        throw_result_error(*result);
+    }
+    return result;
+}
+
+void drain(struct duck_session &session, QueryResult &result)
+{
+    for (;;) {
+        check_canceled(session);
+        auto chunk = result.FetchRaw();
+        if (result.HasError()) {
+            throw_result_error(result);
+        }
+        if (!chunk || chunk->size() == 0) {
+            return;
+        }
+    }
+}
+
+/** A parameter that no statement of the script uses is a mistake worth telling. */
+void check_all_used(const vector<unique_ptr<SQLStatement>> &statements, const Params &params)
+{
+    for (auto &param : params) {
+        bool used = false;
+        for (auto &statement : statements) {
+            used = used || statement->named_param_map.count(param.first) > 0;
+        }
+        if (!used) {
+            throw_refusal(optional_idx(), "params has a value for $" + param.first + ", but the statement does not use it");
+        }
+    }
+}
+
+unique_ptr<QueryResult> run_script(struct duck_session &session, const string &sql, struct str params_json)
+{
+    Parser parser(session.connection->context->GetParserOptions());
+    parser.ParseQuery(sql);
+    auto &statements = parser.statements;
+    if (statements.empty()) {
+        throw_refusal(optional_idx(), "there is no statement in it");
+    }
+    if (!session.state->trusted) {
+        for (auto &statement : statements) {
+            guard_statement(*statement);
+        }
+    }
+    Params params = parse_params(params_json);
+    check_all_used(statements, params);
+    for (idx_t i = 0; i + 1 < statements.size(); i++) {
+        Params own = params_for(*statements[i], params);
+        auto result = start(session, std::move(statements[i]), std::move(own));
+        drain(session, *result);
+    }
+    Params own = params_for(*statements.back(), params);
+    return start(session, std::move(statements.back()), std::move(own));
+}
+
+void open_session(struct duck_session &session, const struct duck_session_opts &opts)
+{
+    session.connection = make_uniq<Connection>(*session.duck->db);
+    session.state = make_shared_ptr<SessionState>();
+    session.state->tables = opts.lake;
+    session.state->files = opts.files;
+    session.state->trusted = opts.trusted;
+    auto &context = *session.connection->context;
+    context.registered_state->Insert(SessionState::KEY, session.state);
+    /* The progress is computed only where a bar could be shown; ours is never printed. */
+    context.config.enable_progress_bar = true;
+    context.config.print_progress_bar = false;
+    context.config.wait_time = 0;
+}
+
+} // namespace
+
+unique_ptr<DataChunk> fetch(struct duck_result &result)
+{
+    check_canceled(*result.session);
+    auto chunk = result.result->FetchRaw();
+    if (result.result->HasError()) {
+        throw_result_error(*result.result);
+    }
+    if (!chunk || chunk->size() == 0) {
+        return nullptr;
+    }
+    return chunk;
+}
+
+} // namespace lake
+
+using lake::fenced;
+
+enum status duck_session_open(struct duck *duck, const struct duck_session_opts *opts, struct duck_session **out,
+                              struct err *err)
+{
+    struct duck_session *session = nullptr;
+    enum status status = fenced(std::string(), err, [&] {
+        session = new struct duck_session();
+        session->duck = duck;
+        lake::open_session(*session, *opts);
+        return OK;
+    });
+    if (status != OK) {
+        duck_session_close(session);
+        return status;
+    }
+    *out = session;
+    return OK;
+}
+
+void duck_session_close(struct duck_session *session)
+{
+    if (!session) {
+        return;
+    }
+    struct err ignored;
+    (void)fenced(std::string(), &ignored, [&] {
+        delete session;
+        return OK;
+    });
+}
+
+void duck_session_interrupt(struct duck_session *session)
+{
+    session->canceled.store(true, std::memory_order_release);
+    session->connection->Interrupt();
+}
+
+void duck_session_progress(struct duck_session *session, double *percent_out, uint64_t *rows_out)
+{
+    auto progress = session->connection->context->GetQueryProgress();
+    *percent_out = progress.GetPercentage();
+    *rows_out = progress.GetRowsProcesseed();
+}
+
+enum status duck_query(struct duck_session *session, struct str sql, struct str params, struct duck_result **out,
+                       struct err *err)
+{
+    struct duck_result *result = nullptr;
+    std::string text = lake::to_string(sql);
+    enum status status = fenced(text, err, [&]() -> enum status {
+        if (!str_is_utf8(sql)) {
+            return err_set(err, E_INVALID, "the statement is not valid UTF-8");
+        }
+        result = new struct duck_result();
+        result->session = session;
+        result->sql = text;
+        result->result = lake::run_script(*session, text, params);
+        result->names = result->result->names;
+        result->types = result->result->types;
+        for (auto &type : result->types) {
+            result->type_names.push_back(type.ToString());
+        }
+        return OK;
+    });
+    if (status != OK) {
+        duck_result_free(result);
+        return status;
+    }
+    *out = result;
+    return OK;
+}
+
+void duck_result_free(struct duck_result *result)
+{
+    if (!result) {
+        return;
+    }
+    struct err ignored;
+    (void)fenced(std::string(), &ignored, [&] {
+        delete result;
+        return OK;
+    });
+}
+
+size_t duck_result_column_count(const struct duck_result *result)
+{
+    return result->names.size();
+}
+
+struct str duck_result_column_name(const struct duck_result *result, size_t i)
+{
+    return lake::to_str(result->names[i]);
+}
+
+struct str duck_result_column_type(const struct duck_result *result, size_t i)
+{
+    return lake::to_str(result->type_names[i]);
+}
+
+namespace {
+
+typedef enum status row_callback(void *ctx, const struct str *cells, size_t count, struct err *err);
+
+enum status visit_rows(struct duck_result &result, row_callback *row, void *ctx, struct err *err)
+{
+    std::vector<std::string> texts(result.names.size());
+    std::vector<struct str> cells(result.names.size());
+    while (auto chunk = lake::fetch(result)) {
+        for (idx_t r = 0; r < chunk->size(); r++) {
+            for (idx_t c = 0; c < chunk->ColumnCount(); c++) {
+                Value value = chunk->GetValue(c, r);
+                cells[c] = str_from(nullptr, 0);
+                if (!value.IsNull()) {
+                    texts[c] = value.ToString();
+                    cells[c] = lake::to_str(texts[c]);
+                }
+            }
+            TRY(row(ctx, cells.data(), cells.size(), err));
+        }
+    }
+    return OK;
+}
+
+} // namespace
+
+enum status duck_rows(struct duck_session *session, struct str sql, row_callback *row, void *ctx, struct err *err)
+{
+    struct duck_result *result = nullptr;
+    TRY(duck_query(session, sql, str_from(nullptr, 0), &result, err));
+    enum status status = fenced(result->sql, err, [&] { return visit_rows(*result, row, ctx, err); });
+    duck_result_free(result);
+    return status;
+}
+
+enum status duck_exec(struct duck_session *session, struct str sql, struct err *err)
+{
+    struct duck_result *result = nullptr;
+    TRY(duck_query(session, sql, str_from(nullptr, 0), &result, err));
+    enum status status = fenced(result->sql, err, [&] {
+        while (lake::fetch(*result)) {
+        }
+        return OK;
+    });
+    duck_result_free(result);
+    return status;
+}
+
+namespace {
+
+enum status quote(struct buf *out, struct str text, char mark)
+{
+    size_t before = out->len;
+    enum status status = buf_append_char(out, mark);
+    for (size_t i = 0; i < text.len && status == OK; i++) {
+        if (text.ptr[i] == mark) {
+            status = buf_append_char(out, mark);
+        }
+        if (status == OK) {
+            status = buf_append_char(out, text.ptr[i]);
+        }
+    }
+    if (status == OK) {
+        status = buf_append_char(out, mark);
+    }
+    if (status != OK) {
+        out->len = before;
+    }
+    return status;
+}
+
+} // namespace
+
+enum status duck_quote_ident(struct buf *out, struct str name)
+{
+    return quote(out, name, '"');
+}
+
+enum status duck_quote_text(struct buf *out, struct str text)
+{
+    return quote(out, text, '\'');
+}
