@@ -17,7 +17,7 @@
 struct arguments {
     const char *name;
     const char *temp;
-    uint64_t parent, threads, memory, resident, temp_bytes;
+    uint64_t parent, threads, memory, address, temp_bytes;
 };
 
 /** Value of `--name=value`, or NULL. */
@@ -35,7 +35,7 @@ static bool parse_one(struct arguments *args, const char *arg)
         const char **text;
     } const known[] = {
         { "engine", NULL, &args->name },           { "temp", NULL, &args->temp },         { "parent", &args->parent, NULL },
-        { "threads", &args->threads, NULL },       { "memory", &args->memory, NULL },     { "resident", &args->resident, NULL },
+        { "threads", &args->threads, NULL },       { "memory", &args->memory, NULL },     { "address", &args->address, NULL },
         { "temp-bytes", &args->temp_bytes, NULL },
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
@@ -50,21 +50,6 @@ static bool parse_one(struct arguments *args, const char *arg)
         return str_to_u64(str_of(value), known[i].number);
     }
     return false;
-}
-
-/**
- * The share of address space. Resident memory is what the server watches; this wall is for the single huge allocation that would come
- * between two of its looks. Beyond it: the program and its libraries, and for each thread a stack (8 MiB) and an allocator's arena (64 MiB reserved).
- */
-static uint64_t address_space(const struct arguments *args)
-{
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    (void)args;
-    return 0; /* sanitizers reserve terabytes */
-#else
-    const uint64_t mib = 1024 * 1024;
-    return args->resident + 512 * mib + args->threads * 72 * mib;
-#endif
 }
 
 /** The spill folder, empty. */
@@ -156,7 +141,7 @@ static enum status run(const struct arguments *args, struct err *err)
 {
     struct duck *duck = NULL;
     TRY(empty_folder(args->temp, err));
-    const struct child_box box = { .parent_pid = (int)args->parent, .address_bytes = address_space(args), .temp_dir = args->temp };
+    const struct child_box box = { .parent_pid = (int)args->parent, .address_bytes = args->address, .temp_dir = args->temp };
     TRY(child_box_enter(&box, err));
     const struct duck_opts opts = {
         .threads = (unsigned)args->threads, .memory_limit_bytes = args->memory, .temp_dir = args->temp, .temp_bytes_max = args->temp_bytes,

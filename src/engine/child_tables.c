@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "engine/child.h"
 
-enum { SNAPSHOTS_MAX = 64, TABLES_MAX = 4096, REPLY_MAX = 64 * 1024 * 1024 };
+enum { SNAPSHOTS_MAX = 64, TABLES_MAX = 16384, REPLY_MAX = 64 * 1024 * 1024 };
 #define SNAPSHOT_BYTES_MAX ((size_t)64 * 1024 * 1024) /* of all that are kept */
 
 struct field_bounds {

@@ -112,6 +112,7 @@ struct engine_metrics {
 struct engine_pool {
     struct engine_pool_opts opts; /* defaults filled in; strings are ours */
     char *name, *program, *temp_dir;
+    uint64_t address_bytes;  /* RLIMIT_AS of a child; 0: none */
     struct pool *call_pool;
     pthread_t monitor;
     int wake_fd;             /* eventfd: the monitor has something to look at */

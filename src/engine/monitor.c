@@ -151,7 +151,7 @@ static void child_listen(struct engine_pool *pool, struct engine_child *child, s
 
 static void say_how_it_died(struct engine_pool *pool, const struct engine_child *child, int wait_status, struct err *err)
 {
-    bool full = child->virtual_bytes > pool->opts.resident_max_bytes;
+    bool full = pool->address_bytes > 0 && child->virtual_bytes > pool->address_bytes - pool->address_bytes / 8;
     if (WIFSIGNALED(wait_status) && full && WTERMSIG(wait_status) != SIGKILL) {
         err_set(err, E_NO_MEMORY, "the statement needs more memory than an engine may have (%llu MiB)",
                 (unsigned long long)(pool->opts.memory_limit_bytes >> 20));

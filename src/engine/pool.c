@@ -49,6 +49,21 @@ static void set_defaults(struct engine_pool_opts *opts)
     }
 }
 
+/**
+ * The share of address space. Resident memory is what the monitor watches; this wall is for the single huge allocation that would come
+ * between two of its looks. Beyond it: the program and its libraries, and for each thread a stack (8 MiB) and an allocator's arena (64 MiB reserved).
+ */
+static uint64_t address_space(const struct engine_pool_opts *opts)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    (void)opts;
+    return 0; /* sanitizers reserve terabytes */
+#else
+    const uint64_t mib = 1024 * 1024;
+    return opts->resident_max_bytes + 512 * mib + opts->threads * 72 * mib;
+#endif
+}
+
 static void make_metrics(struct engine_pool *pool)
 {
     struct metrics *all = pool->opts.metrics;
@@ -144,6 +159,7 @@ enum status engine_pool_open(const struct engine_pool_opts *opts, struct engine_
     pool->wake_fd = -1;
     pool->spill_lock_fd = -1;
     set_defaults(&pool->opts);
+    pool->address_bytes = address_space(&pool->opts);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->changed, NULL);
     for (unsigned i = 0; i < ENGINES_MAX; i++) {

@@ -78,7 +78,7 @@ static void make_arguments(const struct engine_pool *pool, unsigned slot, struct
     add_argument(args, "--parent=%d", (int)getpid());
     add_argument(args, "--threads=%u", opts->threads);
     add_argument(args, "--memory=%llu", (unsigned long long)opts->memory_limit_bytes);
-    add_argument(args, "--resident=%llu", (unsigned long long)opts->resident_max_bytes);
+    add_argument(args, "--address=%llu", (unsigned long long)pool->address_bytes);
     if (opts->temp_dir != NULL) {
         add_argument(args, "--temp=%s/%u", opts->temp_dir, slot);
         add_argument(args, "--temp-bytes=%llu", (unsigned long long)opts->temp_bytes_max);

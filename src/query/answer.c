@@ -1,0 +1,315 @@
+/*
+ * What the engine asks while a query runs, in JSON; engine/child_tables.c has the shapes and is the other side.
+ *
+ * A snapshot is named by a key of what it consists of: table uuid, snapshot and schema. When the engine has a snapshot of that key already,
+ * its columns and files are not sent again.
+ */
+#include "iceberg/value.h"
+#include "query/query_priv.h"
+#include "query/types.h"
+
+static enum status read_at(yyjson_val *args, struct catalog_at *out, struct err *err)
+{
+    *out = (struct catalog_at){ .kind = CATALOG_AT_CURRENT, .ref = STR_EMPTY };
+    struct str version = { NULL, 0 };
+    TRY(json_get_str(args, "version", JSON_OPTIONAL, &version, err));
+    if (version.ptr != NULL) {
+        out->kind = CATALOG_AT_VERSION;
+        if (!str_to_i64(version, &out->value)) {
+            out->ref = version;
+        }
+        return OK;
+    }
+    if (yyjson_obj_get(args, "timestamp_ms") != NULL) {
+        out->kind = CATALOG_AT_TIMESTAMP;
+        return json_get_i64(args, "timestamp_ms", JSON_REQUIRED, &out->value, err);
+    }
+    return OK;
+}
+
+/* --- resolve --- */
+
+static enum status write_columns(struct json_writer *w, const struct ice_field *fields, size_t count, struct err *err);
+
+static enum status write_column(struct json_writer *w, const struct ice_field *field, struct err *err)
+{
+    AUTO(buf_done) struct buf type;
+    buf_init(&type, 0);
+    enum status kind = query_type_sql(&field->type, &type, err);
+    if (kind != OK) {
+        return err_context(err, "column \"%.*s\"", STR_ARG(field->name));
+    }
+    jw_obj_begin(w);
+    jw_kv_str(w, "name", field->name);
+    jw_kv_i64(w, "id", field->id);
+    jw_kv_str(w, "type", buf_str(&type));
+    jw_kv_bool(w, "required", field->required);
+    if (field->type.field_count > 0) {
+        jw_key(w, STR("children"));
+        TRY(write_columns(w, field->type.fields, field->type.field_count, err));
+    }
+    jw_obj_end(w);
+    return OK;
+}
+
+static enum status write_columns(struct json_writer *w, const struct ice_field *fields, size_t count, struct err *err)
+{
+    jw_arr_begin(w);
+    for (size_t i = 0; i < count; i++) {
+        TRY(write_column(w, &fields[i], err));
+    }
+    jw_arr_end(w);
+    return OK;
+}
+
+/** A file is matched by name only if it may carry no field ids: then its table has a name mapping. */
+static void write_files(struct json_writer *w, const struct query_pin *pin)
+{
+    bool by_name = ice_metadata_property(pin->pin->metadata, STR("schema.name-mapping.default")).ptr != NULL;
+    jw_kv_arr(w, "files");
+    for (size_t i = 0; i < pin->files.count; i++) {
+        const struct ice_data_file *file = pin->files.files[i].file;
+        jw_arr_begin(w);
+        jw_i64(w, file->record_count);
+        jw_i64(w, file->size_bytes);
+        jw_bool(w, by_name);
+        jw_arr_end(w);
+    }
+    jw_arr_end(w);
+}
+
+static int64_t count_rows(const struct query_pin *pin, bool with_files)
+{
+    if (!with_files) {
+        return pin->at.kind == CATALOG_AT_CURRENT ? pin->pin->table.row_count : -1;
+    }
+    int64_t rows = 0;
+    for (size_t i = 0; i < pin->files.count; i++) {
+        rows += pin->files.files[i].file->record_count;
+    }
+    return rows;
+}
+
+static bool has_key(yyjson_val *args, struct str key)
+{
+    size_t i;
+    size_t max;
+    yyjson_val *at;
+    yyjson_val *have = yyjson_obj_get(args, "have");
+    yyjson_arr_foreach(have, i, max, at) {
+        if (yyjson_is_str(at) && str_eq(str_from(yyjson_get_str(at), yyjson_get_len(at)), key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** "uuid:snapshot:schema", ":f" with files. */
+static enum status snapshot_key(const struct query_pin *pin, bool with_files, char *out, size_t cap, struct err *err)
+{
+    const struct catalog_pin *at = pin->pin;
+    int len = snprintf(out, cap, "%.*s:%lld:%d%s", STR_ARG(at->table.uuid), at->snapshot == NULL ? -1ll : (long long)at->snapshot->id, (int)at->schema->schema_id,
+                       with_files ? ":f" : "");
+    return len > 0 && (size_t)len < cap ? OK : err_set(err, E_CORRUPT, "the uuid of table '%.*s' is too long", STR_ARG(pin->name));
+}
+
+static enum status write_resolved(const struct query_pin *pin, yyjson_val *args, bool with_files, struct json_writer *w, struct err *err)
+{
+    char key[128];
+    TRY(snapshot_key(pin, with_files, key, sizeof(key), err));
+    jw_obj_begin(w);
+    jw_kv_u64(w, "pin", pin->number);
+    jw_kv_u64(w, "first", with_files ? pin->first : 0);
+    jw_kv_cstr(w, "key", key);
+    jw_kv_str(w, "ns", pin->pin->table.name.ns);
+    jw_kv_str(w, "name", pin->pin->table.name.name);
+    if (!has_key(args, str_of(key))) {
+        jw_kv_i64(w, "rows", count_rows(pin, with_files));
+        jw_key(w, STR("columns"));
+        TRY(write_columns(w, pin->pin->schema->root.fields, pin->pin->schema->root.field_count, err));
+        if (with_files) {
+            write_files(w, pin);
+        }
+    }
+    jw_obj_end(w);
+    return OK;
+}
+
+static enum status finish(struct json_writer *w, enum status kind, struct err *err)
+{
+    enum status written = json_writer_end(w);
+    return kind != OK ? kind : written == OK ? OK : err_no_memory(err);
+}
+
+static enum status resolve(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
+{
+    struct str ns;
+    struct str name;
+    struct catalog_at at;
+    bool with_files = false;
+    struct query_pin *pin = NULL;
+    TRY(json_get_str(args, "ns", JSON_REQUIRED, &ns, err));
+    TRY(json_get_str(args, "name", JSON_REQUIRED, &name, err));
+    TRY(json_get_bool(args, "files", JSON_REQUIRED, &with_files, err));
+    TRY(read_at(args, &at, err));
+    TRY(query_pin_get(query, ns, name, &at, &pin, err));
+    if (with_files) {
+        TRY(query_pin_files(query, pin, err));
+    }
+    struct json_writer w;
+    json_writer_init(&w, reply);
+    return finish(&w, write_resolved(pin, args, with_files, &w, err), err);
+}
+
+/* --- bounds --- */
+
+static const struct ice_column_stats *find_stats(const struct ice_data_file *file, int32_t field_id)
+{
+    for (size_t i = 0; i < file->column_count; i++) {
+        if (file->columns[i].field_id == field_id) {
+            return &file->columns[i];
+        }
+    }
+    return NULL;
+}
+
+/** One bound as text; null when it is unknown, or cannot be text. A bound that is damaged is unknown too: it only serves to leave files out. */
+static void write_bound(struct json_writer *w, const struct ice_type *type, struct str bound)
+{
+    AUTO(buf_done) struct buf text;
+    buf_init(&text, 0);
+    bool known = bound.ptr != NULL && query_type_has_bounds(type) && ice_bound_print(type, bound, &text, NULL) == OK && str_is_utf8(buf_str(&text));
+    if (known) {
+        jw_str(w, buf_str(&text));
+    } else {
+        jw_null(w);
+    }
+}
+
+/** NaN is above every number for SQL, and in no bound of Iceberg's: without the certainty that there is none there is no upper bound. */
+static bool upper_holds(const struct ice_type *type, const struct ice_column_stats *stats)
+{
+    return (type->kind != ICE_FLOAT && type->kind != ICE_DOUBLE) || stats->nan_count == 0;
+}
+
+static void write_file_bounds(struct json_writer *w, const struct ice_type *type, const struct ice_column_stats *stats)
+{
+    jw_arr_begin(w);
+    if (stats == NULL) {
+        jw_null(w);
+        jw_null(w);
+        jw_i64(w, -1);
+        jw_i64(w, -1);
+    } else {
+        write_bound(w, type, stats->lower);
+        write_bound(w, type, upper_holds(type, stats) ? stats->upper : (struct str){ NULL, 0 });
+        jw_i64(w, stats->null_count);
+        jw_i64(w, stats->value_count);
+    }
+    jw_bool(w, type->kind == ICE_STRING); /* writers cut strings at lengths of their own */
+    jw_arr_end(w);
+}
+
+static enum status bounds(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
+{
+    uint64_t number = 0;
+    int64_t field_id = 0;
+    struct query_pin *pin = NULL;
+    TRY(json_get_u64(args, "pin", JSON_REQUIRED, &number, err));
+    TRY(json_get_i64(args, "field", JSON_REQUIRED, &field_id, err));
+    TRY(query_pin_by_number(query, number, &pin, err));
+    TRY(query_pin_files(query, pin, err));
+    const struct ice_field *field = ice_schema_by_id(pin->pin->schema, (int32_t)field_id);
+    if (field == NULL) {
+        return err_set(err, E_INTERNAL, "the engine asks for the bounds of a column that is not there");
+    }
+    struct json_writer w;
+    json_writer_init(&w, reply);
+    jw_arr_begin(&w);
+    for (size_t i = 0; i < pin->files.count; i++) {
+        write_file_bounds(&w, &field->type, find_stats(pin->files.files[i].file, field->id));
+    }
+    jw_arr_end(&w);
+    return finish(&w, OK, err);
+}
+
+/* --- list --- */
+
+static void write_names(struct json_writer *w, const struct catalog_list *page)
+{
+    for (size_t i = 0; i < page->count; i++) {
+        jw_arr_begin(w);
+        jw_str(w, page->tables[i].name.ns);
+        jw_str(w, page->tables[i].name.name);
+        jw_arr_end(w);
+    }
+}
+
+static enum status list(struct query *query, struct buf *reply, struct err *err)
+{
+    AUTO(arena_done) struct arena arena;
+    struct json_writer w;
+    struct catalog_list_opts opts = { .ns = STR_EMPTY, .after = STR_EMPTY, .limit = 10000 };
+    enum status kind = OK;
+    arena_init(&arena, 0);
+    json_writer_init(&w, reply);
+    jw_obj_begin(&w);
+    jw_kv_arr(&w, "tables");
+    for (bool more = true; more && kind == OK;) {
+        struct catalog_list page = { .count = 0 };
+        kind = catalog_list(query->service->opts.catalog, &opts, &arena, &page, err);
+        if (kind == OK) {
+            write_names(&w, &page);
+        }
+        more = kind == OK && page.next.len > 0;
+        opts.after = page.next;
+    }
+    if (kind == OK) {
+        jw_arr_end(&w);
+        jw_obj_end(&w);
+    }
+    return finish(&w, kind, err);
+}
+
+/* --- bytes --- */
+
+static enum status open_file(struct query *query, yyjson_val *args, struct buf *reply, int *fd_out, struct err *err)
+{
+    uint64_t file = 0;
+    uint64_t size = 0;
+    TRY(json_get_u64(args, "file", JSON_REQUIRED, &file, err));
+    TRY(query_file_open(query, file, fd_out, &size, err));
+    return buf_printf(reply, "{\"size\":%llu}", (unsigned long long)size) == OK ? OK : err_no_memory(err);
+}
+
+static enum status read_file(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
+{
+    uint64_t file = 0;
+    uint64_t offset = 0;
+    uint64_t length = 0;
+    TRY(json_get_u64(args, "file", JSON_REQUIRED, &file, err));
+    TRY(json_get_u64(args, "offset", JSON_REQUIRED, &offset, err));
+    TRY(json_get_u64(args, "length", JSON_REQUIRED, &length, err));
+    return query_file_read(query, file, offset, length, reply, err);
+}
+
+enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct buf *reply, int *fd_out, struct err *err)
+{
+    struct query *query = ctx;
+    if (str_eq(name, STR("resolve"))) {
+        return resolve(query, args, reply, err);
+    }
+    if (str_eq(name, STR("bounds"))) {
+        return bounds(query, args, reply, err);
+    }
+    if (str_eq(name, STR("list"))) {
+        return list(query, reply, err);
+    }
+    if (str_eq(name, STR("open"))) {
+        return open_file(query, args, reply, fd_out, err);
+    }
+    if (str_eq(name, STR("read"))) {
+        return read_file(query, args, reply, err);
+    }
+    return err_set(err, E_INTERNAL, "the engine asks for '%.*s', which nobody knows", STR_ARG(name));
+}

@@ -1,0 +1,212 @@
+/*
+ * The tables of one statement. A name with its AT is looked up once, whoever asks first; who asks meanwhile waits for that answer. Two
+ * spellings of one table share a pin, so that a join of `t` with `T` is of one moment.
+ */
+#include "base/mem.h"
+#include "query/query_priv.h"
+
+static enum status pin_key(const struct query_pin *asked, struct buf *out, struct err *err)
+{
+    enum status kind = buf_append(out, asked->ns);
+    kind = kind == OK ? buf_append_char(out, '\0') : kind;
+    kind = kind == OK ? buf_append(out, asked->name) : kind;
+    kind = kind == OK ? buf_append_char(out, '\0') : kind;
+    kind = kind == OK ? buf_printf(out, "%d:%lld:", (int)asked->at.kind, (long long)asked->at.value) : kind;
+    kind = kind == OK ? buf_append(out, asked->at.ref) : kind;
+    return kind == OK ? OK : err_no_memory(err);
+}
+
+static enum status grow_list(struct query *query, struct err *err)
+{
+    if (query->pin_count < query->pin_cap) {
+        return OK;
+    }
+    if (query->pin_cap >= PINS_MAX) {
+        return err_set(err, E_TOO_LARGE, "a statement of more than %d tables", (int)PINS_MAX);
+    }
+    size_t cap = query->pin_cap == 0 ? 16 : query->pin_cap * 2;
+    struct query_pin **more = mem_realloc(query->pins, cap * sizeof(*more));
+    if (more == NULL) {
+        return err_no_memory(err);
+    }
+    query->pins = more;
+    query->pin_cap = cap;
+    return OK;
+}
+
+/** With the lock held: an entry for the name, not looked up yet. */
+static enum status pin_add(struct query *query, const struct query_pin *asked, struct str key, struct query_pin **out, struct err *err)
+{
+    TRY(grow_list(query, err));
+    struct query_pin *pin = ARENA_NEW(&query->arena, struct query_pin);
+    if (pin == NULL) {
+        return err_no_memory(err);
+    }
+    pin->number = query->pin_count;
+    pin->ns = arena_str(&query->arena, asked->ns);
+    pin->name = arena_str(&query->arena, asked->name);
+    pin->at = asked->at;
+    pin->at.ref = arena_str(&query->arena, asked->at.ref);
+    if (pin->ns.ptr == NULL || pin->name.ptr == NULL || pin->at.ref.ptr == NULL || map_put(&query->by_name, key, pin, NULL) != OK) {
+        return err_no_memory(err);
+    }
+    arena_init(&pin->arena, 512ul * 1024 * 1024);
+    query->pins[query->pin_count++] = pin;
+    *out = pin;
+    return OK;
+}
+
+/** Claim it: nobody else touches it until pin_release. */
+static void pin_claim(struct query *query, struct query_pin *pin)
+{
+    pthread_mutex_lock(&query->lock);
+    while (pin->busy) {
+        pthread_cond_wait(&query->changed, &query->lock);
+    }
+    pin->busy = true;
+    pthread_mutex_unlock(&query->lock);
+}
+
+static void pin_release(struct query *query, struct query_pin *pin)
+{
+    pthread_mutex_lock(&query->lock);
+    pin->busy = false;
+    pthread_cond_broadcast(&query->changed);
+    pthread_mutex_unlock(&query->lock);
+}
+
+static bool at_equal(const struct catalog_at *a, const struct catalog_at *b)
+{
+    return a->kind == b->kind && a->value == b->value && str_eq(a->ref, b->ref);
+}
+
+/** With the lock held: another pin of the same table at the same AT; `pin` under its own spelling, but not of its own moment. */
+static struct query_pin *find_twin(struct query *query, const struct query_pin *pin)
+{
+    for (size_t i = 0; i < query->pin_count; i++) {
+        struct query_pin *at = query->pins[i];
+        if (at != pin && !at->busy && at->pin != NULL && at_equal(&at->at, &pin->at) && str_eq(at->pin->table.uuid, pin->pin->table.uuid)) {
+            return at;
+        }
+    }
+    return NULL;
+}
+
+/** Look it up. Claimed. */
+static void pin_look_up(struct query *query, struct query_pin *pin)
+{
+    const struct table_name name = { pin->ns, pin->name };
+    pin->kind = catalog_pin(query->service->opts.catalog, &name, true, &pin->at, &pin->pin, &pin->err);
+    pin->pinned = true;
+}
+
+static enum status find_or_add(struct query *query, const struct query_pin *asked, struct query_pin **out, struct err *err)
+{
+    AUTO(buf_done) struct buf key;
+    buf_init(&key, 0);
+    TRY(pin_key(asked, &key, err));
+    pthread_mutex_lock(&query->lock);
+    *out = map_get(&query->by_name, buf_str(&key));
+    enum status kind = *out != NULL ? OK : pin_add(query, asked, buf_str(&key), out, err);
+    pthread_mutex_unlock(&query->lock);
+    return kind;
+}
+
+/** The one that speaks for this table: the pin itself, or the twin that was there before it. */
+static struct query_pin *pin_speaker(struct query *query, struct query_pin *pin)
+{
+    pthread_mutex_lock(&query->lock);
+    struct query_pin *twin = find_twin(query, pin);
+    pthread_mutex_unlock(&query->lock);
+    return twin != NULL && twin->number < pin->number ? twin : pin;
+}
+
+enum status query_pin_get(struct query *query, struct str ns, struct str name, const struct catalog_at *at, struct query_pin **out, struct err *err)
+{
+    const struct query_pin asked = { .ns = ns, .name = name, .at = *at };
+    struct query_pin *pin = NULL;
+    TRY(find_or_add(query, &asked, &pin, err));
+    pin_claim(query, pin);
+    if (!pin->pinned) {
+        pin_look_up(query, pin);
+    }
+    enum status kind = pin->kind;
+    if (kind != OK && err != NULL) {
+        *err = pin->err;
+    }
+    *out = kind == OK ? pin_speaker(query, pin) : NULL;
+    pin_release(query, pin);
+    return kind;
+}
+
+enum status query_pin_by_number(struct query *query, uint64_t number, struct query_pin **out, struct err *err)
+{
+    pthread_mutex_lock(&query->lock);
+    *out = number < query->pin_count ? query->pins[number] : NULL;
+    pthread_mutex_unlock(&query->lock);
+    return *out != NULL && (*out)->pin != NULL ? OK : err_set(err, E_INTERNAL, "the engine asks for a table that is not pinned");
+}
+
+static enum status load_files(struct query *query, struct query_pin *pin, struct err *err)
+{
+    TRY(catalog_files(query->service->opts.catalog, pin->pin, &pin->arena, &pin->files, err));
+    if (pin->files.delete_count > 0) {
+        return err_set(err, E_UNSUPPORTED, "table '%.*s' has delete files, which cannot be read yet", STR_ARG(pin->name));
+    }
+    for (size_t i = 0; i < pin->files.count; i++) {
+        if (!str_eq_nocase(pin->files.files[i].file->format, STR("PARQUET"))) {
+            return err_set(err, E_UNSUPPORTED, "table '%.*s' has data files in %.*s; only Parquet can be read", STR_ARG(pin->name), STR_ARG(pin->files.files[i].file->format));
+        }
+    }
+    pthread_mutex_lock(&query->lock);
+    pin->first = query->file_count;
+    query->file_count += pin->files.count;
+    bool many = query->file_count > UINT32_MAX;
+    pthread_mutex_unlock(&query->lock);
+    return many ? err_set(err, E_TOO_LARGE, "a statement of more than %u files", UINT32_MAX) : OK;
+}
+
+enum status query_pin_files(struct query *query, struct query_pin *pin, struct err *err)
+{
+    pin_claim(query, pin);
+    if (!pin->files_known) {
+        pin->files_kind = load_files(query, pin, &pin->files_err);
+        pin->files_known = true;
+    }
+    enum status kind = pin->files_kind;
+    if (kind != OK && err != NULL) {
+        *err = pin->files_err;
+    }
+    pin_release(query, pin);
+    return kind;
+}
+
+enum status query_pin_file(struct query *query, uint64_t number, const struct catalog_file **out, struct err *err)
+{
+    const struct catalog_file *found = NULL;
+    pthread_mutex_lock(&query->lock);
+    for (size_t i = 0; i < query->pin_count && found == NULL; i++) {
+        const struct query_pin *pin = query->pins[i];
+        if (!pin->busy && pin->files_known && pin->files_kind == OK && number >= pin->first && number - pin->first < pin->files.count) {
+            found = &pin->files.files[number - pin->first];
+        }
+    }
+    pthread_mutex_unlock(&query->lock);
+    if (found == NULL) {
+        return err_set(err, E_INTERNAL, "the engine asks for a file that is not pinned");
+    }
+    *out = found;
+    return OK;
+}
+
+void query_pins_free(struct query *query)
+{
+    for (size_t i = 0; i < query->pin_count; i++) {
+        arena_done(&query->pins[i]->arena);
+        if (query->pins[i]->pin != NULL) {
+            catalog_unpin(query->pins[i]->pin);
+        }
+    }
+    mem_free(query->pins);
+    map_done(&query->by_name);
+}

@@ -1,0 +1,143 @@
+/*
+ * The service and the life of a query. The work is the engine's; what it asks is answered in answer.c.
+ */
+#include "query/query.h"
+
+#include "base/mem.h"
+#include "query/query_priv.h"
+
+static const char *const format_names[] = {
+    [QUERY_JSON] = "json", [QUERY_JSON_ARRAYS] = "json_arrays", [QUERY_NDJSON] = "ndjson", [QUERY_NDJSON_ARRAYS] = "ndjson_arrays", [QUERY_CSV] = "csv",
+};
+
+enum status query_service_open(const struct query_service_opts *opts, struct query_service **out, struct err *err)
+{
+    struct query_service *service = mem_zalloc(sizeof(*service));
+    if (service == NULL) {
+        return err_no_memory(err);
+    }
+    service->opts = *opts;
+    if (service->opts.sql_bytes_max == 0) {
+        service->opts.sql_bytes_max = 1024 * 1024;
+    }
+    enum status kind = engine_pool_open(&opts->engine, &service->engines, err);
+    if (kind != OK) {
+        mem_free(service);
+        return kind;
+    }
+    *out = service;
+    return OK;
+}
+
+void query_service_close(struct query_service *service)
+{
+    if (service == NULL) {
+        return;
+    }
+    engine_pool_close(service->engines);
+    mem_free(service);
+}
+
+enum status query_service_ready(struct query_service *service, struct err *err)
+{
+    TRY(catalog_ready(service->opts.catalog, err));
+    TRY(store_ready(service->opts.store, err));
+    return engine_pool_ready(service->engines, err);
+}
+
+uint64_t query_sql_bytes_max(const struct query_service *service)
+{
+    return service->opts.sql_bytes_max;
+}
+
+static enum status check(const struct query_service *service, const struct query_opts *opts, struct err *err)
+{
+    if (str_trim(opts->sql).len == 0) {
+        return err_set(err, E_INVALID, "the statement is empty");
+    }
+    if (opts->sql.len > service->opts.sql_bytes_max) {
+        return err_set(err, E_TOO_LARGE, "a statement of %zu bytes; at most %llu are taken", opts->sql.len, (unsigned long long)service->opts.sql_bytes_max);
+    }
+    if (!str_is_utf8(opts->sql)) {
+        return err_set(err, E_INVALID, "the statement is not UTF-8");
+    }
+    return OK;
+}
+
+static enum status write_payload(const struct query_opts *opts, struct buf *out, struct err *err)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    jw_obj_begin(&w);
+    jw_kv_str(&w, "sql", opts->sql);
+    jw_kv_str(&w, "params", opts->params);
+    jw_kv_cstr(&w, "format", format_names[opts->format]);
+    jw_obj_end(&w);
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
+}
+
+static enum status submit(struct query *query, const struct query_opts *opts, struct err *err)
+{
+    AUTO(buf_done) struct buf payload;
+    buf_init(&payload, 0);
+    TRY(write_payload(opts, &payload, err));
+    const struct engine_job job = {
+        .kind = "query", .payload = buf_str(&payload), .deadline = opts->deadline, .call = query_answer, .ctx = query,
+    };
+    return engine_start(query->service->engines, &job, &query->run, err);
+}
+
+enum status query_start(struct query_service *service, const struct query_opts *opts, struct query **out, struct err *err)
+{
+    TRY(check(service, opts, err));
+    struct query *query = mem_zalloc(sizeof(*query));
+    if (query == NULL) {
+        return err_no_memory(err);
+    }
+    query->service = service;
+    pthread_mutex_init(&query->lock, NULL);
+    pthread_cond_init(&query->changed, NULL);
+    arena_init(&query->arena, 0);
+    map_init(&query->by_name);
+    enum status kind = submit(query, opts, err);
+    if (kind != OK) {
+        query_free(query);
+        return kind;
+    }
+    *out = query;
+    return OK;
+}
+
+enum status query_read(struct query *query, struct engine_frame *frame_out, struct err *err)
+{
+    return engine_read(query->run, frame_out, err);
+}
+
+enum status query_read_wait(struct query *query, struct engine_frame *frame_out, struct err *err)
+{
+    return engine_read_wait(query->run, frame_out, err);
+}
+
+int query_fd(const struct query *query)
+{
+    return engine_fd(query->run);
+}
+
+int query_pid(const struct query *query)
+{
+    return engine_pid(query->run);
+}
+
+void query_free(struct query *query)
+{
+    if (query == NULL) {
+        return;
+    }
+    engine_free(query->run); /* from here on nobody asks */
+    query_objects_free(query);
+    query_pins_free(query);
+    arena_done(&query->arena);
+    pthread_cond_destroy(&query->changed);
+    pthread_mutex_destroy(&query->lock);
+    mem_free(query);
+}
