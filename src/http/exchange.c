@@ -438,7 +438,7 @@ void exchange_on_completed(void *server_ptr, struct MHD_Connection *mhd, void **
         return;
     }
     /* the next head on this connection, after it was idle for as long as it may */
-    atomic_store_explicit(&ex->conn->head_deadline, deadline_in(server->opts.idle_timeout_ms + HEAD_MS), memory_order_relaxed);
+    atomic_store_explicit(&ex->conn->head_deadline, deadline_in(server->opts.idle_timeout_ms + server->opts.head_timeout_ms), memory_order_relaxed);
     if (!ex->counted) { /* libmicrohttpd refused the head by itself */
         metric_add(server->m_refused_malformed, 1);
         exchange_free(ex);

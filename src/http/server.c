@@ -30,6 +30,7 @@ static void fill_defaults(struct http_server_opts *opts)
     opts->header_bytes_max = opts->header_bytes_max > 0 ? opts->header_bytes_max : 32 * 1024;
     opts->body_bytes_max = opts->body_bytes_max > 0 ? opts->body_bytes_max : 16 * 1024 * 1024;
     opts->idle_timeout_ms = opts->idle_timeout_ms > 0 ? opts->idle_timeout_ms : 60 * 1000;
+    opts->head_timeout_ms = opts->head_timeout_ms > 0 ? opts->head_timeout_ms : 30 * 1000;
     opts->drain_ms = opts->drain_ms > 0 ? opts->drain_ms : 10 * 1000;
 }
 
@@ -162,7 +163,7 @@ static void on_connection(void *ctx, struct MHD_Connection *mhd, void **socket_c
         conn->server = server;
         conn->mhd = mhd;
         conn->fd = info->connect_fd;
-        atomic_init(&conn->head_deadline, deadline_in(HEAD_MS));
+        atomic_init(&conn->head_deadline, deadline_in(server->opts.head_timeout_ms));
         *socket_context = conn;
         watch_client_add(server->watch, conn);
         return;

@@ -106,6 +106,7 @@ struct http_server_opts {
     size_t header_bytes_max;   /* 0: 32 KiB */
     uint64_t body_bytes_max;   /* of buffered bodies; 0: 16 MiB */
     int64_t idle_timeout_ms;   /* a connection on which nothing moves; 0: 60 s */
+    int64_t head_timeout_ms;   /* to send a whole head, however slowly it trickles; 0: 30 s */
     int64_t drain_ms;          /* time that a stop gives to what runs; 0: 10 s */
     const char *const *hosts;  /* NULL-terminated: names besides IP literals and localhost that Host may carry */
     const char *const *origins; /* NULL-terminated: foreign origins that may call */

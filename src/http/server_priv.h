@@ -27,7 +27,6 @@ enum {
     DRAIN_MS = 5000,
     DROP_BYTES_MAX = 64 * 1024,         /* a refused body this small is read to its end, which keeps the connection */
     EARLY_ANSWER_MAX = 1024 * 1024,     /* of an answer that is sent before the body was read */
-    HEAD_MS = 30 * 1000,                /* to send a whole head; chosen, not measured */
     LOG_FIELDS_MAX = 8,
     STATUSES_COUNTED = 64,
 };
@@ -99,6 +98,7 @@ struct http_exchange {
     short wait_events;
     deadline_ms wait_deadline;
     size_t heap_index; /* guarded by the watcher's lock */
+    struct http_exchange *park_next, *ready_next; /* the watcher's */
     bool wait_pending; /* to be parked as soon as `out` has left */
     /* an early answer on its way, or a refused body that is dropped */
     struct buf raw;

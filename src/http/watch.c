@@ -31,7 +31,7 @@ enum { EVENTS = 128, SWEEP_MS = 1000, LINGER_READ = 256 * 1024 };
 
 struct slot {
     struct conn *conn;            /* a client's socket */
-    struct http_exchange *parked; /* a descriptor that a request waits for */
+    struct http_exchange *parked; /* requests that wait for a descriptor, chained by park_next */
 };
 
 struct watch {
@@ -51,10 +51,9 @@ struct watch {
     char *scratch;         /* the thread's own, LINGER_READ bytes */
 };
 
-/* Exchanges that the lock's holder found ready, chained to be given back without it. */
+/* Exchanges that the lock's holder found ready, chained by ready_next to be given back without it. */
 struct ready {
-    struct http_exchange *items[EVENTS];
-    size_t count;
+    struct http_exchange *first;
 };
 
 static void wake(struct watch *w)
@@ -159,6 +158,35 @@ static bool poll_set(struct watch *w, int operation, int fd, uint32_t events)
     return epoll_ctl(w->epoll_fd, operation, fd, &event) == 0;
 }
 
+static uint32_t wanted(const struct http_exchange *ex)
+{
+    return (ex->wait_events & POLLIN ? EPOLLIN | EPOLLRDHUP : 0) | (ex->wait_events & POLLOUT ? EPOLLOUT : 0);
+}
+
+/* What all who wait for a descriptor want of it, once: whoever is woken asks for himself. */
+static bool rearm(struct watch *w, int fd, const struct http_exchange *list, int operation)
+{
+    uint32_t events = EPOLLONESHOT;
+    for (; list != NULL; list = list->park_next) {
+        events |= wanted(list);
+    }
+    return poll_set(w, operation, fd, events);
+}
+
+static void slot_leave(struct watch *w, struct slot *slot, struct http_exchange *ex)
+{
+    struct http_exchange **at = &slot->parked;
+    while (*at != NULL && *at != ex) {
+        at = &(*at)->park_next;
+    }
+    if (*at == NULL) {
+        return;
+    }
+    *at = ex->park_next;
+    ex->park_next = NULL;
+    (void)rearm(w, ex->wait_fd, slot->parked, slot->parked == NULL ? EPOLL_CTL_DEL : EPOLL_CTL_MOD);
+}
+
 /* Takes a waiting exchange out of the table and the heap; the caller gives it back. */
 static void take_out(struct watch *w, struct http_exchange *ex)
 {
@@ -169,9 +197,8 @@ static void take_out(struct watch *w, struct http_exchange *ex)
         return;
     }
     struct slot *slot = slot_at(w, ex->wait_fd);
-    if (slot != NULL && slot->parked == ex) {
-        (void)poll_set(w, EPOLL_CTL_DEL, ex->wait_fd, 0);
-        slot->parked = NULL;
+    if (slot != NULL) {
+        slot_leave(w, slot, ex);
     }
     ex->conn->parked = NULL;
 }
@@ -179,20 +206,23 @@ static void take_out(struct watch *w, struct http_exchange *ex)
 static void make_ready(struct watch *w, struct ready *ready, struct http_exchange *ex)
 {
     take_out(w, ex);
-    ready->items[ready->count++] = ex;
+    ex->ready_next = ready->first;
+    ready->first = ex;
 }
 
 static void give_back(struct ready *ready)
 {
-    for (size_t i = 0; i < ready->count; i++) {
-        struct http_exchange *ex = ready->items[i];
+    struct http_exchange *ex = ready->first;
+    while (ex != NULL) {
+        struct http_exchange *next = ex->ready_next;
         if (ex->raw.len > 0) {
             exchange_lingered(ex);
         } else {
             exchange_unpark(ex);
         }
+        ex = next;
     }
-    ready->count = 0;
+    ready->first = NULL;
 }
 
 /* --- clients --- */
@@ -242,35 +272,45 @@ static void client_left(struct watch *w, struct ready *ready, struct conn *conn)
 
 /* --- parked requests --- */
 
+/* False when the descriptor cannot be waited for: a file, which is always ready, or a closed one. */
+static bool slot_join(struct watch *w, struct http_exchange *ex)
+{
+    struct slot *slot = slot_make(w, ex->wait_fd);
+    if (slot == NULL) {
+        return false;
+    }
+    bool first = slot->parked == NULL;
+    ex->park_next = slot->parked;
+    slot->parked = ex;
+    if (rearm(w, ex->wait_fd, slot->parked, first ? EPOLL_CTL_ADD : EPOLL_CTL_MOD)) {
+        return true;
+    }
+    slot->parked = ex->park_next;
+    ex->park_next = NULL;
+    return false;
+}
+
 void watch_park(struct watch *w, struct http_exchange *ex)
 {
-    struct ready ready = { .count = 0 };
+    struct ready ready = { .first = NULL };
     pthread_mutex_lock(&w->lock);
-    bool first = w->heap_count == 0 || ex->wait_deadline < due(w->heap[0]);
+    bool nearest = w->heap_count == 0 || ex->wait_deadline < due(w->heap[0]);
     bool kept = heap_add(w, ex);
-    ex->conn->parked = kept ? ex : NULL;
-    if (kept && ex->wait_fd >= 0) {
-        struct slot *slot = slot_make(w, ex->wait_fd);
-        uint32_t events = (ex->wait_events & POLLIN ? EPOLLIN | EPOLLRDHUP : 0) | (ex->wait_events & POLLOUT ? EPOLLOUT : 0);
-        if (slot != NULL && slot->parked == NULL) {
-            slot->parked = ex;
-            if (!poll_set(w, EPOLL_CTL_ADD, ex->wait_fd, events | EPOLLONESHOT)) {
-                make_ready(w, &ready, ex); /* a file, or closed: always ready */
-            }
-        } else {
+    if (kept) {
+        ex->conn->parked = ex;
+        bool waits = ex->wait_fd < 0 || slot_join(w, ex);
+        if (!waits || w->cutting || atomic_load_explicit(&ex->conn->gone, memory_order_acquire)) {
             make_ready(w, &ready, ex);
         }
     }
-    if (kept && ready.count == 0 && (w->cutting || atomic_load_explicit(&ex->conn->gone, memory_order_acquire))) {
-        make_ready(w, &ready, ex);
-    }
     pthread_mutex_unlock(&w->lock);
-    if (first) {
-        wake(w);
-    }
     if (!kept) { /* without memory nothing can wait */
         ex->cut = true;
         exchange_resume(ex);
+        return;
+    }
+    if (nearest) {
+        wake(w);
     }
     give_back(&ready);
 }
@@ -427,7 +467,9 @@ static void handle_event(struct watch *w, struct ready *ready, int fd, uint32_t 
         return;
     }
     if (slot->parked != NULL) {
-        make_ready(w, ready, slot->parked);
+        while (slot->parked != NULL) {
+            make_ready(w, ready, slot->parked);
+        }
         return;
     }
     struct conn *conn = slot->conn;
@@ -445,16 +487,13 @@ static void handle_event(struct watch *w, struct ready *ready, int fd, uint32_t 
 
 static void handle_deadlines(struct watch *w)
 {
-    struct ready ready;
-    do {
-        ready.count = 0;
-        pthread_mutex_lock(&w->lock);
-        while (ready.count < EVENTS && w->heap_count > 0 && (w->cutting || deadline_passed(due(w->heap[0])))) {
-            make_ready(w, &ready, w->heap[0]);
-        }
-        pthread_mutex_unlock(&w->lock);
-        give_back(&ready);
-    } while (ready.count == EVENTS);
+    struct ready ready = { .first = NULL };
+    pthread_mutex_lock(&w->lock);
+    while (w->heap_count > 0 && (w->cutting || deadline_passed(due(w->heap[0])))) {
+        make_ready(w, &ready, w->heap[0]);
+    }
+    pthread_mutex_unlock(&w->lock);
+    give_back(&ready);
 }
 
 static int next_timeout(struct watch *w)
@@ -472,7 +511,7 @@ static void *watch_main(void *arg)
     pthread_setname_np(pthread_self(), "http-watch");
     for (;;) {
         int count = epoll_wait(w->epoll_fd, events, EVENTS, next_timeout(w));
-        struct ready ready = { .count = 0 };
+        struct ready ready = { .first = NULL };
         bool accepts = false;
         pthread_mutex_lock(&w->lock);
         bool stopping = w->stopping;
