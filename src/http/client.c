@@ -267,9 +267,12 @@ static enum status make_headers(const struct http_client *client, const struct h
     bool fine = true, big = call->read_body != NULL ? call->body_length < 0 || call->body_length > EXPECT_BYTES : call->body.len > EXPECT_BYTES;
     for (size_t i = 0; i < call->header_count && fine; i++) {
         const struct http_header *header = &call->headers[i];
-        fine = !str_has_control(header->name) && !str_has_control(header->value);
+        if (str_has_control(header->name) || str_has_control(header->value) || header->name.len + header->value.len > 60 * 1024) {
+            buf_done(&line);
+            return err_set(err, E_INVALID, "a header of the call to %s cannot be sent", client->service);
+        }
         /* "Name;" is how libcurl is told to send an empty one */
-        fine = fine && buf_printf(&line, header->value.len > 0 ? "%.*s: %.*s" : "%.*s;%.*s", STR_ARG(header->name), STR_ARG(header->value)) == OK &&
+        fine = buf_printf(&line, header->value.len > 0 ? "%.*s: %.*s" : "%.*s;%.*s", STR_ARG(header->name), STR_ARG(header->value)) == OK &&
                add_line(list, &line);
     }
     if (fine && call->request_id.len > 0) {
@@ -280,7 +283,7 @@ static enum status make_headers(const struct http_client *client, const struct h
     }
     fine = fine && buf_append(&line, big ? STR("Expect: 100-continue") : STR("Expect:")) == OK && add_line(list, &line);
     buf_done(&line);
-    return fine ? OK : err_set(err, E_INVALID, "a header of the call to %s cannot be sent", client->service);
+    return fine ? OK : err_no_memory(err);
 }
 
 static void set_method(CURL *curl, const struct http_call *call)
