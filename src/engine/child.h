@@ -22,6 +22,7 @@ struct child_job {
 };
 
 /** Send frames to the parent; blocks while the parent does not read. E_CANCELED when it has left. */
+/* child_data sends pieces of ENGINE_DATA_MAX; what was given is complete with the first shorter piece, which may be empty. */
 enum status child_head(struct child_job *job, struct str json, struct err *err) MUST_USE;
 enum status child_data(struct child_job *job, struct str bytes, struct err *err) MUST_USE;
 /** Ask the parent. `args` is JSON text. The reply is appended; *fd_out (may be NULL) is -1 when none came. Thread safe. */

@@ -45,6 +45,14 @@ void child_io_begin(struct child_io *io, int data_fd)
     io->gone = false;
 }
 
+static uint64_t job_number(struct child_io *io)
+{
+    pthread_mutex_lock(&io->lock);
+    uint64_t job = io->job;
+    pthread_mutex_unlock(&io->lock);
+    return job;
+}
+
 /** From here on a cancel finds nothing. */
 static void forget_cancel(struct child_io *io)
 {
@@ -61,7 +69,7 @@ void child_io_end(struct child_io *io)
 {
     forget_cancel(io);
     bool rest = io->spool_end > io->spool_at && !io->gone;
-    const struct wire_head head = { .type = WIRE_IDLE, .job = io->job, .b = io->spool_at };
+    const struct wire_head head = { .type = WIRE_IDLE, .job = job_number(io), .b = io->spool_at };
     enum status sent = wire_send(io->control_fd, &head, STR_EMPTY, &io->spool_fd, rest ? 1 : 0, true, NULL);
     (void)sent; /* without a parent the control thread ends the process */
     fd_done(&io->spool_fd);
@@ -235,9 +243,12 @@ enum status child_head(struct child_job *job, struct str json, struct err *err)
 
 enum status child_data(struct child_job *job, struct str bytes, struct err *err)
 {
-    while (bytes.len > 0) {
-        TRY(child_io_frame(job->io, WIRE_FRAME_DATA, str_take(bytes, WIRE_DATA_MAX), err));
-        bytes = str_skip(bytes, bytes.len < WIRE_DATA_MAX ? bytes.len : WIRE_DATA_MAX);
+    bool full = bytes.len > 0;
+    while (full) {
+        struct str piece = str_take(bytes, WIRE_DATA_MAX);
+        TRY(child_io_frame(job->io, WIRE_FRAME_DATA, piece, err));
+        bytes = str_skip(bytes, piece.len);
+        full = piece.len == WIRE_DATA_MAX;
     }
     return OK;
 }
@@ -252,7 +263,7 @@ static enum status send_call(struct child_io *io, struct str name, struct str ar
     }
     memcpy(body, name.ptr, name.len);
     memcpy(body + name.len, args.ptr, args.len);
-    const struct wire_head head = { .type = WIRE_CALL, .a = (uint32_t)name.len, .job = io->job };
+    const struct wire_head head = { .type = WIRE_CALL, .a = (uint32_t)name.len, .job = job_number(io) };
     return wire_send(io->control_fd, &head, str_from(body, name.len + args.len), &reply_fd, 1, true, err);
 }
 

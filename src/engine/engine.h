@@ -59,6 +59,9 @@ struct engine_job {
     void *ctx;
 };
 
+/** A DATA frame of this size is followed by another one that continues it; a shorter one (or an empty one) completes what the job gave at once. */
+enum { ENGINE_DATA_MAX = 256 * 1024 };
+
 enum engine_frame_type { ENGINE_NOTHING_YET, ENGINE_HEAD, ENGINE_DATA, ENGINE_DONE };
 
 struct engine_frame {

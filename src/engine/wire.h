@@ -11,13 +11,14 @@
 #define ENGINE_WIRE_H
 
 #include "base/buf.h"
+#include "engine/engine.h"
 
 enum {
     WIRE_CONTROL_FD = 3,             /* of the child */
     WIRE_BODY_MAX = 48 * 1024,       /* of a control message: below half of the default socket buffer (208 KiB) */
     WIRE_FDS_MAX = 12,
     WIRE_FRAME_HEAD = 5,
-    WIRE_DATA_MAX = 256 * 1024,      /* bytes of a DATA frame that we send */
+    WIRE_DATA_MAX = ENGINE_DATA_MAX, /* bytes of a DATA frame that we send */
     WIRE_FRAME_MAX = 4 * 1024 * 1024, /* of any frame: a HEAD of 10,000 columns has about 1 MB */
     WIRE_CALL_ARGS_MAX = 32 * 1024,
 };

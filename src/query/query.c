@@ -20,21 +20,12 @@ enum status query_service_open(const struct query_service_opts *opts, struct que
     if (service->opts.sql_bytes_max == 0) {
         service->opts.sql_bytes_max = 1024 * 1024;
     }
-    enum status kind = engine_pool_open(&opts->engine, &service->engines, err);
-    if (kind != OK) {
-        mem_free(service);
-        return kind;
-    }
     *out = service;
     return OK;
 }
 
 void query_service_close(struct query_service *service)
 {
-    if (service == NULL) {
-        return;
-    }
-    engine_pool_close(service->engines);
     mem_free(service);
 }
 
@@ -42,7 +33,7 @@ enum status query_service_ready(struct query_service *service, struct err *err)
 {
     TRY(catalog_ready(service->opts.catalog, err));
     TRY(store_ready(service->opts.store, err));
-    return engine_pool_ready(service->engines, err);
+    return engine_pool_ready(service->opts.engines, err);
 }
 
 uint64_t query_sql_bytes_max(const struct query_service *service)
@@ -84,7 +75,7 @@ static enum status submit(struct query *query, const struct query_opts *opts, st
     const struct engine_job job = {
         .kind = "query", .payload = buf_str(&payload), .deadline = opts->deadline, .call = query_answer, .ctx = query,
     };
-    return engine_start(query->service->engines, &job, &query->run, err);
+    return engine_start(query->service->opts.engines, &job, &query->run, err);
 }
 
 enum status query_start(struct query_service *service, const struct query_opts *opts, struct query **out, struct err *err)

@@ -22,10 +22,9 @@ struct query;
 struct query_service_opts {
     struct catalog *catalog; /* borrowed */
     struct store *store;     /* borrowed */
-    struct engine_pool_opts engine;
+    struct engine_pool *engines; /* borrowed; its children do the work */
     uint64_t sql_bytes_max;  /* 0: 1 MiB */
 };
-/** Starts its engine pool. */
 enum status query_service_open(const struct query_service_opts *opts, struct query_service **out, struct err *err) MUST_USE;
 /** NULL is fine. After all queries were freed. */
 void query_service_close(struct query_service *service);

@@ -13,7 +13,6 @@ enum { PINS_MAX = 16384, OBJECTS_MAX = 64 };
 
 struct query_service {
     struct query_service_opts opts;
-    struct engine_pool *engines;
 };
 
 /** One table as of one moment, under the name that the statement uses. */
