@@ -1,9 +1,13 @@
 /*
- * The blocking client: one libcurl easy handle for each call at a time, kept afterwards with its connection.
+ * The blocking client: one libcurl easy handle for each call at a time, kept afterwards with its
+ * connection.
  *
- * What libcurl would do by itself and must not: follow redirects, use a proxy for loopback, resolve dots in paths, send a
- * request again that is not safe to repeat (it does when a kept connection dies before the answer, also for POST; so those
- * always get a connection of their own), and wait a second for `100 Continue` with bodies that are small.
+ * What libcurl would do by itself and must not: follow redirects, use a proxy for loopback, resolve
+ * dots in paths, send a
+ * request again that is not safe to repeat (it does when a kept connection dies before the answer,
+ * also for POST; so those
+ * always get a connection of their own), and wait a second for `100 Continue` with bodies that are
+ * small.
  */
 #include "http/client.h"
 
@@ -17,7 +21,8 @@ enum {
     KEPT_DEFAULT = 16,
     CONNECT_MS_DEFAULT = 5000,
     CALL_MS_DEFAULT = 60 * 1000,
-    EXPECT_BYTES = 1024 * 1024, /* larger bodies ask first, so that a refusal comes before they are sent */
+    /* larger bodies ask first, so that a refusal comes before they are sent */
+    EXPECT_BYTES = 1024 * 1024,
     EXPECT_MS = 1000,
     ERROR_BODY_MAX = 1024 * 1024, /* of an error answer whose caller streams the good ones */
 };
@@ -51,7 +56,8 @@ static void curl_setup(void)
 
 /* --- life --- */
 
-enum status http_client_new(const struct http_client_opts *opts, struct http_client **out, struct err *err)
+enum status http_client_new(const struct http_client_opts *opts, struct http_client **out,
+                            struct err *err)
 {
     struct http_url url;
     TRY(http_url_parse(str_of(opts->base_url), &url, err));
@@ -60,12 +66,14 @@ enum status http_client_new(const struct http_client_opts *opts, struct http_cli
     if (client == NULL) {
         return err_no_memory(err);
     }
-    struct str base = str_of(opts->base_url), service = str_of(opts->service != NULL ? opts->service : "the server");
+    struct str base = str_of(opts->base_url),
+               service = str_of(opts->service != NULL ? opts->service : "the server");
     while (base.len > 0 && base.ptr[base.len - 1] == '/') {
         base.len--;
     }
     client->kept_max = opts->connections_max > 0 ? opts->connections_max : KEPT_DEFAULT;
-    client->connect_timeout_ms = opts->connect_timeout_ms > 0 ? opts->connect_timeout_ms : CONNECT_MS_DEFAULT;
+    client->connect_timeout_ms = opts->connect_timeout_ms > 0 ? opts->connect_timeout_ms
+                                                              : CONNECT_MS_DEFAULT;
     client->loopback = http_address_is_loopback(&url.address);
     client->base_url = mem_strndup(base.ptr, base.len);
     client->service = mem_strndup(service.ptr, service.len);
@@ -78,7 +86,8 @@ enum status http_client_new(const struct http_client_opts *opts, struct http_cli
         whole = whole && client->authorization != NULL;
         if (client->authorization != NULL) {
             memcpy(client->authorization, name.ptr, name.len);
-            memcpy(client->authorization + name.len, opts->authorization.ptr, opts->authorization.len);
+            memcpy(client->authorization + name.len, opts->authorization.ptr,
+                   opts->authorization.len);
             client->authorization[name.len + opts->authorization.len] = '\0';
         }
     }
@@ -146,7 +155,8 @@ static size_t on_header(char *ptr, size_t size, size_t count, void *ctx)
         uint64_t status = 0;
         struct str digits = space == SIZE_MAX ? STR_EMPTY : str_take(str_skip(line, space + 1), 3);
         if (!str_to_u64(digits, &status)) {
-            (void)err_set(&transfer->err, E_UPSTREAM, "the answer begins with \"%.*s\"", STR_ARG(str_take(line, 100)));
+            (void)err_set(&transfer->err, E_UPSTREAM, "the answer begins with \"%.*s\"",
+                          STR_ARG(str_take(line, 100)));
             return 0;
         }
         answer->status = (int)status;
@@ -157,7 +167,8 @@ static size_t on_header(char *ptr, size_t size, size_t count, void *ctx)
     if (colon == SIZE_MAX) {
         return size * count;
     }
-    if (http_headers_add(&answer->headers, &answer->arena, str_trim(str_take(line, colon)), str_trim(str_skip(line, colon + 1))) != OK) {
+    if (http_headers_add(&answer->headers, &answer->arena, str_trim(str_take(line, colon)),
+                         str_trim(str_skip(line, colon + 1))) != OK) {
         (void)err_no_memory(&transfer->err);
         return 0;
     }
@@ -178,7 +189,9 @@ static size_t on_body(char *ptr, size_t size, size_t count, void *ctx)
     }
     enum status kind = buf_append(&transfer->answer->body, bytes);
     if (kind == E_TOO_LARGE) {
-        (void)err_set(&transfer->err, E_TOO_LARGE, "the answer is larger than the limit of %zu bytes", transfer->answer->body.max);
+        (void)err_set(&transfer->err, E_TOO_LARGE,
+                      "the answer is larger than the limit of %zu bytes",
+                      transfer->answer->body.max);
     } else if (kind != OK) {
         (void)err_no_memory(&transfer->err);
     }
@@ -197,7 +210,8 @@ static size_t on_read(char *ptr, size_t size, size_t count, void *ctx)
         }
         return got;
     }
-    enum status kind = transfer->call->read_body(transfer->call->ctx, ptr, cap, &got, &transfer->err);
+    enum status kind = transfer->call->read_body(transfer->call->ctx, ptr, cap, &got,
+                                                 &transfer->err);
     if (kind != OK) {
         if (transfer->err.kind == OK) {
             (void)err_set(&transfer->err, kind, "the body could not be read");
@@ -211,7 +225,8 @@ static size_t on_read(char *ptr, size_t size, size_t count, void *ctx)
 static int on_seek(void *ctx, curl_off_t offset, int origin)
 {
     struct transfer *transfer = ctx;
-    if (transfer->call->read_body != NULL || origin != SEEK_SET || offset < 0 || (uint64_t)offset > transfer->call->body.len) {
+    if (transfer->call->read_body != NULL || origin != SEEK_SET || offset < 0 ||
+        (uint64_t)offset > transfer->call->body.len) {
         return CURL_SEEKFUNC_CANTSEEK;
     }
     transfer->body_left = str_skip(transfer->call->body, (size_t)offset);
@@ -223,7 +238,8 @@ static int on_seek(void *ctx, curl_off_t offset, int origin)
 static bool has_condition(const struct http_call *call)
 {
     for (size_t i = 0; i < call->header_count; i++) {
-        if (str_eq_nocase(call->headers[i].name, STR("if-match")) || str_eq_nocase(call->headers[i].name, STR("if-none-match"))) {
+        if (str_eq_nocase(call->headers[i].name, STR("if-match")) ||
+            str_eq_nocase(call->headers[i].name, STR("if-none-match"))) {
             return true;
         }
     }
@@ -242,11 +258,14 @@ static bool may_repeat(const struct http_call *call)
     case HTTP_GET:
     case HTTP_HEAD:
     case HTTP_OPTIONS:
-    case HTTP_DELETE: return true;
-    case HTTP_PUT: return !has_condition(call);
+    case HTTP_DELETE:
+        return true;
+    case HTTP_PUT:
+        return !has_condition(call);
     case HTTP_POST:
     case HTTP_PATCH:
-    case HTTP_METHOD_OTHER: break;
+    case HTTP_METHOD_OTHER:
+        break;
     }
     return false;
 }
@@ -260,28 +279,36 @@ static bool add_line(struct curl_slist **list, struct buf *scratch)
     return longer != NULL;
 }
 
-static enum status make_headers(const struct http_client *client, const struct http_call *call, struct curl_slist **list, struct err *err)
+static enum status make_headers(const struct http_client *client, const struct http_call *call,
+                                struct curl_slist **list, struct err *err)
 {
     struct buf line;
     buf_init(&line, 64 * 1024);
-    bool fine = true, big = call->read_body != NULL ? call->body_length < 0 || call->body_length > EXPECT_BYTES : call->body.len > EXPECT_BYTES;
+    bool fine = true, big = call->read_body != NULL
+                                ? call->body_length < 0 || call->body_length > EXPECT_BYTES
+                                : call->body.len > EXPECT_BYTES;
     for (size_t i = 0; i < call->header_count && fine; i++) {
         const struct http_header *header = &call->headers[i];
-        if (str_has_control(header->name) || str_has_control(header->value) || header->name.len + header->value.len > 60 * 1024) {
+        if (str_has_control(header->name) || str_has_control(header->value) ||
+            header->name.len + header->value.len > 60 * 1024) {
             buf_done(&line);
-            return err_set(err, E_INVALID, "a header of the call to %s cannot be sent", client->service);
+            return err_set(err, E_INVALID, "a header of the call to %s cannot be sent",
+                           client->service);
         }
         /* "Name;" is how libcurl is told to send an empty one */
-        fine = buf_printf(&line, header->value.len > 0 ? "%.*s: %.*s" : "%.*s;%.*s", STR_ARG(header->name), STR_ARG(header->value)) == OK &&
+        fine = buf_printf(&line, header->value.len > 0 ? "%.*s: %.*s" : "%.*s;%.*s",
+                          STR_ARG(header->name), STR_ARG(header->value)) == OK &&
                add_line(list, &line);
     }
     if (fine && call->request_id.len > 0) {
-        fine = buf_printf(&line, "X-Request-Id: %.*s", STR_ARG(call->request_id)) == OK && add_line(list, &line);
+        fine = buf_printf(&line, "X-Request-Id: %.*s", STR_ARG(call->request_id)) == OK &&
+               add_line(list, &line);
     }
     if (fine && client->authorization != NULL) {
         fine = buf_append(&line, str_of(client->authorization)) == OK && add_line(list, &line);
     }
-    fine = fine && buf_append(&line, big ? STR("Expect: 100-continue") : STR("Expect:")) == OK && add_line(list, &line);
+    fine = fine && buf_append(&line, big ? STR("Expect: 100-continue") : STR("Expect:")) == OK &&
+           add_line(list, &line);
     buf_done(&line);
     return fine ? OK : err_no_memory(err);
 }
@@ -289,20 +316,23 @@ static enum status make_headers(const struct http_client *client, const struct h
 static void set_method(CURL *curl, const struct http_call *call)
 {
     bool body = call->read_body != NULL || call->body.len > 0;
-    bool wants_body = call->method == HTTP_POST || call->method == HTTP_PUT || call->method == HTTP_PATCH;
+    bool wants_body = call->method == HTTP_POST || call->method == HTTP_PUT ||
+                      call->method == HTTP_PATCH;
     if (call->method == HTTP_HEAD) {
         curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
         return;
     }
     if (body || wants_body) {
-        curl_off_t length = call->read_body != NULL ? (curl_off_t)call->body_length : (curl_off_t)call->body.len;
+        curl_off_t length = call->read_body != NULL ? (curl_off_t)call->body_length
+                                                    : (curl_off_t)call->body.len;
         curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L);
         curl_easy_setopt(curl, CURLOPT_INFILESIZE_LARGE, length);
     }
     curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, http_method_name(call->method));
 }
 
-static void set_options(const struct http_client *client, CURL *curl, struct transfer *transfer, int64_t timeout_ms)
+static void set_options(const struct http_client *client, CURL *curl, struct transfer *transfer,
+                        int64_t timeout_ms)
 {
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
@@ -331,7 +361,8 @@ static void set_options(const struct http_client *client, CURL *curl, struct tra
 }
 
 /* What libcurl's result means to the caller. */
-static enum status judge(const struct http_client *client, CURLcode code, const char *detail, struct transfer *transfer, struct err *err)
+static enum status judge(const struct http_client *client, CURLcode code, const char *detail,
+                         struct transfer *transfer, struct err *err)
 {
     if (code == CURLE_OK) {
         return OK;
@@ -347,15 +378,19 @@ static enum status judge(const struct http_client *client, CURLcode code, const 
     const char *why = detail[0] != '\0' ? detail : curl_easy_strerror(code);
     bool unreached = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
     if (code == CURLE_OPERATION_TIMEDOUT) {
-        return err_set(err, E_TIMEOUT, "%s at %s did not answer in time", client->service, client->base_url);
+        return err_set(err, E_TIMEOUT, "%s at %s did not answer in time", client->service,
+                       client->base_url);
     }
     if (code == CURLE_OUT_OF_MEMORY) {
         return err_no_memory(err);
     }
-    return err_set(err, E_UPSTREAM, unreached ? "%s cannot be reached at %s: %s" : "%s at %s broke off: %s", client->service, client->base_url, why);
+    return err_set(err, E_UPSTREAM,
+                   unreached ? "%s cannot be reached at %s: %s" : "%s at %s broke off: %s",
+                   client->service, client->base_url, why);
 }
 
-enum status http_client_call(struct http_client *client, const struct http_call *call, struct http_answer *answer, struct err *err)
+enum status http_client_call(struct http_client *client, const struct http_call *call,
+                             struct http_answer *answer, struct err *err)
 {
     struct transfer transfer = { .call = call, .answer = answer, .body_left = call->body };
     uint64_t body_max = call->body_bytes_max > 0 ? call->body_bytes_max : 64 * 1024 * 1024;
@@ -363,7 +398,8 @@ enum status http_client_call(struct http_client *client, const struct http_call 
     arena_init(&answer->arena, 0);
     buf_init(&answer->body, call->write_body != NULL ? ERROR_BODY_MAX : body_max);
     if (call->target.len == 0 || call->target.ptr[0] != '/' || str_has_control(call->target)) {
-        return err_set(err, E_INVALID, "the target \"%.*s\" is no encoded path", STR_ARG(call->target));
+        return err_set(err, E_INVALID, "the target \"%.*s\" is no encoded path",
+                       STR_ARG(call->target));
     }
     int64_t timeout_ms = CALL_MS_DEFAULT;
     if (call->deadline == DEADLINE_NEVER) {
@@ -376,7 +412,8 @@ enum status http_client_call(struct http_client *client, const struct http_call 
     }
     char detail[CURL_ERROR_SIZE] = "";
     struct curl_slist *headers = NULL;
-    struct str url = arena_printf(&answer->arena, "%s%.*s", client->base_url, STR_ARG(call->target));
+    struct str url = arena_printf(&answer->arena, "%s%.*s", client->base_url,
+                                  STR_ARG(call->target));
     CURL *curl = url.ptr == NULL ? NULL : take_handle(client);
     if (curl == NULL) {
         return err_no_memory(err);
@@ -397,7 +434,8 @@ enum status http_client_call(struct http_client *client, const struct http_call 
     return kind;
 }
 
-enum status http_client_call_ok(struct http_client *client, const struct http_call *call, struct http_answer *answer, struct err *err)
+enum status http_client_call_ok(struct http_client *client, const struct http_call *call,
+                                struct http_answer *answer, struct err *err)
 {
     TRY(http_client_call(client, call, answer, err));
     if (answer->status < 400) {
@@ -405,7 +443,9 @@ enum status http_client_call_ok(struct http_client *client, const struct http_ca
     }
     enum status kind = http_error_parse(answer->status, buf_str(&answer->body), err);
     uint64_t seconds = 0;
-    if (err != NULL && str_to_u64(http_headers_get(&answer->headers, STR("retry-after")), &seconds) && seconds < UINT_MAX) {
+    if (err != NULL &&
+        str_to_u64(http_headers_get(&answer->headers, STR("retry-after")), &seconds) &&
+        seconds < UINT_MAX) {
         err->retry_after_s = (unsigned)seconds;
     }
     return kind;

@@ -1,13 +1,20 @@
 /*
- * The life of one request, as libmicrohttpd 1.0.1 calls it on an HTTP thread. What its source says, and what we lean on:
+ * The life of one request, as libmicrohttpd 1.0.1 calls it on an HTTP thread. What its source says,
+ * and what we lean on:
  *
- *   - The handler is called for the head again and again while it suspends there; `100 Continue` is sent only when it
- *     returns without suspending and without an answer. So `begin` may take its time, and a refusal needs no 100.
- *   - For the body it is called with at least one byte; then, when all has come, without any until there is an answer.
- *   - An answer can be queued at the head (which ends the connection) or at the end, not between. What must be said
- *     between is written to the socket by the watcher, while the connection is suspended (watch_linger).
+ *   - The handler is called for the head again and again while it suspends there; `100 Continue` is
+ *     sent only when it
+ *     returns without suspending and without an answer. So `begin` may take its time, and a refusal
+ *     needs no 100.
+ *   - For the body it is called with at least one byte; then, when all has come, without any until
+ *     there is an answer.
+ *   - An answer can be queued at the head (which ends the connection) or at the end, not between.
+ *     What must be said
+ *     between is written to the socket by the watcher, while the connection is suspended
+ *     (watch_linger).
  *
- *        target ---> head: begin ---> body, body ---> end ---> queue the answer ---> pull, pull ---> completed
+ *        target ---> head: begin ---> body, body ---> end ---> queue the answer ---> pull, pull
+ *        ---> completed
  *                      \_______ early answer: drop a small body, or watch_linger _______/
  */
 #include "http/server_priv.h"
@@ -19,7 +26,8 @@
 
 static struct conn *conn_of(struct MHD_Connection *mhd)
 {
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+        mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info == NULL ? NULL : info->socket_context;
 }
 
@@ -79,7 +87,8 @@ void exchange_resume(struct http_exchange *ex)
 
 static void job_step(void *arg);
 
-/* Queue the next step. A queue that is full delays it; only the first step of a request is refused for it, earlier. */
+/* Queue the next step. A queue that is full delays it; only the first step of a request is refused
+ * for it, earlier. */
 static void submit(struct http_exchange *ex)
 {
     if (pool_submit(ex->server->pool, job_step, ex, NULL) != OK) {
@@ -97,14 +106,16 @@ static void linger_start(struct http_exchange *ex)
     watch_linger(ex->server->watch, ex);
 }
 
-/* The rest of a small body is read and dropped, and the connection lives on; else the watcher answers. */
+/* The rest of a small body is read and dropped, and the connection lives on; else the watcher
+ * answers. */
 static bool can_drop(const struct http_exchange *ex)
 {
     if (ex->reply.kind == REPLY_FD) {
         return true; /* too large to be held; the client must finish first */
     }
     int64_t length = ex->req.content_length;
-    return !ex->close && !ex->expects && length >= 0 && (uint64_t)length - ex->bytes_in <= DROP_BYTES_MAX;
+    return !ex->close && !ex->expects && length >= 0 &&
+           (uint64_t)length - ex->bytes_in <= DROP_BYTES_MAX;
 }
 
 static void hand_back(struct http_exchange *ex, enum step_give give)
@@ -147,10 +158,12 @@ void exchange_lingered(struct http_exchange *ex)
 }
 
 /*
- * A client that is known to have left is not looked for here: it may have closed its sending half only and still read a quick
+ * A client that is known to have left is not looked for here: it may have closed its sending half
+ * only and still read a quick
  * answer. Its request ends when it would have to wait (watch_park).
  *
- * Let the handler work: in place, or on a worker while the connection is suspended. Returns true when it was handed over:
+ * Let the handler work: in place, or on a worker while the connection is suspended. Returns true
+ * when it was handed over:
  * then nothing of it may be touched any more. HTTP thread.
  */
 static bool dispatch(struct http_exchange *ex)
@@ -170,7 +183,9 @@ static bool dispatch(struct http_exchange *ex)
     }
     if (!in_place && !ex->first_step && pool_queued(server->pool) >= server->opts.queue_max) {
         metric_add(server->m_refused_queue, 1);
-        (void)err_set(&ex->req.err, E_UNAVAILABLE, "the server is busy: %zu steps wait for a worker; try again", server->opts.queue_max);
+        (void)err_set(&ex->req.err, E_UNAVAILABLE,
+                      "the server is busy: %zu steps wait for a worker; try again",
+                      server->opts.queue_max);
         ex->req.err.retry_after_s = 1;
         ex->early = !ex->body_whole && ex->req.has_body;
         reply_error(ex, E_UNAVAILABLE, 0);
@@ -223,14 +238,16 @@ static enum MHD_Result access_head(struct http_exchange *ex)
     }
 }
 
-/* The answer is known and the body is not at its end: read on and drop, or let the watcher take over. */
+/* The answer is known and the body is not at its end: read on and drop, or let the watcher take
+ * over. */
 static enum MHD_Result drop(struct http_exchange *ex, size_t *upload_len)
 {
     ex->dropped_bytes += *upload_len;
     if (ex->drop_deadline == 0) {
         ex->drop_deadline = deadline_in(DRAIN_MS);
     }
-    if (can_drop(ex) && ex->dropped_bytes <= DRAIN_BYTES_MAX && !deadline_passed(ex->drop_deadline)) {
+    if (can_drop(ex) && ex->dropped_bytes <= DRAIN_BYTES_MAX &&
+        !deadline_passed(ex->drop_deadline)) {
         *upload_len = 0;
         return MHD_YES;
     }
@@ -241,7 +258,8 @@ static enum MHD_Result drop(struct http_exchange *ex, size_t *upload_len)
 static void refuse_body(struct http_exchange *ex, enum status kind, uint64_t limit)
 {
     if (kind == E_TOO_LARGE) {
-        (void)err_set(&ex->req.err, kind, "the body is larger than the limit of %llu bytes", (unsigned long long)limit);
+        (void)err_set(&ex->req.err, kind, "the body is larger than the limit of %llu bytes",
+                      (unsigned long long)limit);
     } else {
         (void)err_no_memory(&ex->req.err);
     }
@@ -288,8 +306,10 @@ static bool more_waits(const struct http_exchange *ex)
 }
 
 /*
- * While a chunked body holds more than one chunk, libmicrohttpd calls again at once although the connection is suspended,
- * unless a byte is left over. So one byte that is already taken is shown to it as left, and skipped when it comes again.
+ * While a chunked body holds more than one chunk, libmicrohttpd calls again at once although the
+ * connection is suspended,
+ * unless a byte is left over. So one byte that is already taken is shown to it as left, and skipped
+ * when it comes again.
  */
 static enum MHD_Result access_body(struct http_exchange *ex, const char *upload, size_t *upload_len)
 {
@@ -337,7 +357,8 @@ static enum MHD_Result access_final(struct http_exchange *ex)
         if (ex->cut) {
             return MHD_NO;
         }
-        bool ready = ex->phase == PHASE_ANSWER || (ex->phase == PHASE_PULL && (ex->pull_ended || ex->out.len > ex->out_pos));
+        bool ready = ex->phase == PHASE_ANSWER ||
+                     (ex->phase == PHASE_PULL && (ex->pull_ended || ex->out.len > ex->out_pos));
         if (ready) {
             return reply_queue(ex);
         }
@@ -347,8 +368,9 @@ static enum MHD_Result access_final(struct http_exchange *ex)
     }
 }
 
-enum MHD_Result exchange_on_access(void *server, struct MHD_Connection *mhd, const char *url, const char *method,
-                                   const char *version, const char *upload, size_t *upload_len, void **exchange)
+enum MHD_Result exchange_on_access(void *server, struct MHD_Connection *mhd, const char *url,
+                                   const char *method, const char *version, const char *upload,
+                                   size_t *upload_len, void **exchange)
 {
     (void)server, (void)mhd, (void)url;
     struct http_exchange *ex = *exchange;
@@ -387,7 +409,8 @@ ssize_t exchange_read(void *exchange, uint64_t pos, char *ptr, size_t cap)
             return MHD_CONTENT_READER_END_WITH_ERROR;
         }
         if (ex->pull_ended) {
-            /* libmicrohttpd does not ask beyond a promised length, so a stream that has one is short here */
+            /* libmicrohttpd does not ask beyond a promised length, so a stream that has one is
+             * short here */
             ex->cut = ex->reply.length >= 0;
             return ex->cut ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
         }
@@ -428,7 +451,8 @@ static void job_done(void *arg)
     exchange_free(ex);
 }
 
-void exchange_on_completed(void *server_ptr, struct MHD_Connection *mhd, void **exchange, enum MHD_RequestTerminationCode code)
+void exchange_on_completed(void *server_ptr, struct MHD_Connection *mhd, void **exchange,
+                           enum MHD_RequestTerminationCode code)
 {
     (void)mhd;
     struct http_server *server = server_ptr;
@@ -438,14 +462,18 @@ void exchange_on_completed(void *server_ptr, struct MHD_Connection *mhd, void **
         return;
     }
     /* the next head on this connection, after it was idle for as long as it may */
-    atomic_store_explicit(&ex->conn->head_deadline, deadline_in(server->opts.idle_timeout_ms + server->opts.head_timeout_ms), memory_order_relaxed);
+    atomic_store_explicit(&ex->conn->head_deadline,
+                          deadline_in(server->opts.idle_timeout_ms + server->opts.head_timeout_ms),
+                          memory_order_relaxed);
     if (!ex->counted) { /* libmicrohttpd refused the head by itself */
         metric_add(server->m_refused_malformed, 1);
         exchange_free(ex);
         return;
     }
-    ex->req.failed = !(code == MHD_REQUEST_TERMINATED_COMPLETED_OK && ex->queued && !ex->cut) && !ex->raw_whole;
-    bool in_place = ex->entry == NULL || (ex->entry->route.flags & HTTP_INLINE) || !ex->started || ex->handler->done == NULL;
+    ex->req.failed = !(code == MHD_REQUEST_TERMINATED_COMPLETED_OK && ex->queued && !ex->cut) &&
+                     !ex->raw_whole;
+    bool in_place = ex->entry == NULL || (ex->entry->route.flags & HTTP_INLINE) || !ex->started ||
+                    ex->handler->done == NULL;
     ex->conn = NULL; /* may be closed before done runs */
     if (in_place || pool_submit(server->pool, job_done, ex, NULL) != OK) {
         job_done(ex);

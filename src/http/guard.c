@@ -1,5 +1,6 @@
 /*
- * The guards of the edge. libmicrohttpd already refuses malformed heads; these are the well-formed requests that
+ * The guards of the edge. libmicrohttpd already refuses malformed heads; these are the well-formed
+ * requests that
  * still mean two things to two readers, or come from a page that has no business here.
  */
 #include "http/guard.h"
@@ -16,10 +17,13 @@ static enum status guard_segments(struct str path, struct err *err)
     while (rest.ptr != NULL) {
         struct str segment = str_split(&rest, '/');
         if (segment.len == 0 && rest.ptr != NULL) {
-            return err_set(err, E_INVALID, "the path holds \"//\"; an empty segment names nothing (encode slashes in names as %%2F)");
+            return err_set(
+                err, E_INVALID,
+                "the path holds \"//\"; an empty segment names nothing (encode slashes in names as %%2F)");
         }
         if (str_eq(segment, STR(".")) || str_eq(segment, STR(".."))) {
-            return err_set(err, E_INVALID, "the path holds a \"%.*s\" segment; send it resolved", STR_ARG(segment));
+            return err_set(err, E_INVALID, "the path holds a \"%.*s\" segment; send it resolved",
+                           STR_ARG(segment));
         }
     }
     return OK;
@@ -33,7 +37,9 @@ enum status guard_target(struct str target, struct err *err)
     for (size_t i = 0; i < target.len; i++) {
         unsigned char c = (unsigned char)target.ptr[i];
         if (c <= 0x20 || c >= 0x7f) {
-            return err_set(err, E_INVALID, "the request target holds the raw byte 0x%02x; encode it as %%%02X", c, c);
+            return err_set(err, E_INVALID,
+                           "the request target holds the raw byte 0x%02x; encode it as %%%02X", c,
+                           c);
         }
     }
     size_t question = str_find_char(target, '?');
@@ -81,7 +87,9 @@ static bool host_name(struct str host, struct str *name_out, bool *v6_out)
     }
     struct str port = str_skip(host, end);
     uint64_t number = 0;
-    return port.len == 0 || (port.ptr[0] == ':' && (port.len == 1 || (str_to_u64(str_skip(port, 1), &number) && number <= 65535)));
+    return port.len == 0 ||
+           (port.ptr[0] == ':' &&
+            (port.len == 1 || (str_to_u64(str_skip(port, 1), &number) && number <= 65535)));
 }
 
 bool guard_host(struct str host, const char *const *hosts)
@@ -121,7 +129,8 @@ enum guard_origin guard_origin(struct str origin, struct str host, const char *c
     /* behind a proxy that ends TLS the page's own origin is https */
     static const struct str schemes[] = { STR_INIT("http://"), STR_INIT("https://") };
     for (size_t i = 0; i < ARRAY_LEN(schemes); i++) {
-        if (host.len > 0 && str_starts(origin, schemes[i]) && str_eq_nocase(str_skip(origin, schemes[i].len), host)) {
+        if (host.len > 0 && str_starts(origin, schemes[i]) &&
+            str_eq_nocase(str_skip(origin, schemes[i].len), host)) {
             return GUARD_ORIGIN_OWN;
         }
     }
@@ -136,7 +145,8 @@ enum guard_origin guard_origin(struct str origin, struct str host, const char *c
 bool guard_is_json(struct str content_type)
 {
     size_t semicolon = str_find_char(content_type, ';');
-    struct str type = str_trim(str_take(content_type, semicolon == SIZE_MAX ? content_type.len : semicolon));
+    struct str type = str_trim(
+        str_take(content_type, semicolon == SIZE_MAX ? content_type.len : semicolon));
     if (str_eq_nocase(type, STR("application/json"))) {
         return true;
     }
@@ -151,7 +161,8 @@ bool guard_has_encoded_trick(struct str path)
             continue;
         }
         char high = path.ptr[i + 1], low = (char)tolower((unsigned char)path.ptr[i + 2]);
-        if ((high == '2' && (low == 'f' || low == 'e')) || (high == '5' && low == 'c') || (high == '0' && low == '0')) {
+        if ((high == '2' && (low == 'f' || low == 'e')) || (high == '5' && low == 'c') ||
+            (high == '0' && low == '0')) {
             return true;
         }
     }
@@ -165,7 +176,8 @@ bool guard_request_id(struct str id)
     }
     for (size_t i = 0; i < id.len; i++) {
         unsigned char c = (unsigned char)id.ptr[i];
-        bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '_' || c == '-';
+        bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                    c == '.' || c == '_' || c == '-';
         if (!fine) {
             return false;
         }

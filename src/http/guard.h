@@ -1,5 +1,6 @@
 /*
- * The guards of the edge: what is refused before a route is looked up, so that nothing behind us ever has to
+ * The guards of the edge: what is refused before a route is looked up, so that nothing behind us
+ * ever has to
  * think about it. Pure functions over what the client sent.
  */
 #ifndef HTTP_GUARD_H
@@ -7,19 +8,24 @@
 
 #include "http/message.h"
 
-/** Errors   E_INVALID for absolute-form and other targets than `/path?query`, for `//`, `.` and `..` segments, control bytes and non-ASCII */
+/** Errors   E_INVALID for absolute-form and other targets than `/path?query`, for `//`, `.` and
+ * `..` segments, control bytes and non-ASCII */
 enum status guard_target(struct str target, struct err *err) MUST_USE;
 
 /**
- * Two lengths, length and chunked, chunked before HTTP/1.1, two Hosts: whoever reads such a request together with a
- * proxy may see two different ones (RFC 9112 section 11.2). The connection must be closed after the answer.
+ * Two lengths, length and chunked, chunked before HTTP/1.1, two Hosts: whoever reads such a request
+ * together with a
+ * proxy may see two different ones (RFC 9112 section 11.2). The connection must be closed after the
+ * answer.
  */
-enum status guard_framing(const struct http_headers *headers, bool http10, struct err *err) MUST_USE;
+enum status guard_framing(const struct http_headers *headers, bool http10,
+                          struct err *err) MUST_USE;
 
 /**
  * Against pages in the user's own browser that reach us by a name of theirs (DNS rebinding).
  *
- * Returns  false when Host is neither an IP literal, nor `localhost`, nor in `hosts` (NULL-terminated, may be NULL)
+ * Returns  false when Host is neither an IP literal, nor `localhost`, nor in `hosts`
+ * (NULL-terminated, may be NULL)
  */
 bool guard_host(struct str host, const char *const *hosts);
 
@@ -31,7 +37,8 @@ enum guard_origin guard_origin(struct str origin, struct str host, const char *c
 /** application/json or anything ending in +json, parameters ignored. */
 bool guard_is_json(struct str content_type);
 
-/** True when `path` holds an encoded slash, backslash or dot: never an honest spelling of a route. */
+/** True when `path` holds an encoded slash, backslash or dot: never an honest spelling of a
+ * route. */
 bool guard_has_encoded_trick(struct str path);
 
 /** 1 to 128 of A-Z a-z 0-9 . _ - */

@@ -1,5 +1,6 @@
 /*
- * From a head to a request: copy what the client sent into the request's arena, ask the guards, find the route. A refusal
+ * From a head to a request: copy what the client sent into the request's arena, ask the guards,
+ * find the route. A refusal
  * is an answer like any other and leaves by the same door.
  */
 #include "http/server_priv.h"
@@ -16,13 +17,15 @@ struct header_copy {
     bool failed;
 };
 
-static enum MHD_Result copy_header(void *ctx, enum MHD_ValueKind kind, const char *name, size_t name_len, const char *value, size_t value_len)
+static enum MHD_Result copy_header(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                   size_t name_len, const char *value, size_t value_len)
 {
     (void)kind;
     struct header_copy *copy = ctx;
     struct http_req *req = &copy->ex->req;
     copy->bytes += name_len + value_len + 4;
-    copy->failed = http_headers_add(&req->headers, &req->arena, str_from(name, name_len), str_from(value == NULL ? "" : value, value_len)) != OK;
+    copy->failed = http_headers_add(&req->headers, &req->arena, str_from(name, name_len),
+                                    str_from(value == NULL ? "" : value, value_len)) != OK;
     return copy->failed ? MHD_NO : MHD_YES;
 }
 
@@ -58,7 +61,9 @@ static enum status copy_head(struct http_exchange *ex, const char *method)
     req->path = str_take(req->target, question == SIZE_MAX ? req->target.len : question);
     req->query = question == SIZE_MAX ? STR_EMPTY : str_skip(req->target, question + 1);
     if (copy.bytes + req->target.len > ex->server->opts.header_bytes_max) {
-        return err_set(&req->err, E_TOO_LARGE, "the request's head is larger than the limit of %zu bytes", ex->server->opts.header_bytes_max);
+        return err_set(&req->err, E_TOO_LARGE,
+                       "the request's head is larger than the limit of %zu bytes",
+                       ex->server->opts.header_bytes_max);
     }
     return OK;
 }
@@ -70,7 +75,10 @@ static void read_framing(struct http_exchange *ex)
     uint64_t length = 0;
     struct str declared = http_headers_get(&req->headers, STR("content-length"));
     bool chunked = http_headers_count(&req->headers, STR("transfer-encoding")) > 0;
-    req->content_length = declared.ptr != NULL && !chunked && str_to_u64(declared, &length) && length <= INT64_MAX ? (int64_t)length : -1;
+    req->content_length = declared.ptr != NULL && !chunked && str_to_u64(declared, &length) &&
+                                  length <= INT64_MAX
+                              ? (int64_t)length
+                              : -1;
     req->has_body = chunked || req->content_length > 0;
     struct str expect = http_headers_get(&req->headers, STR("expect"));
     ex->expects = !ex->http10 && req->has_body && str_eq_nocase(expect, STR("100-continue"));
@@ -86,17 +94,22 @@ static bool refuse_with(struct http_exchange *ex, enum status kind, int http_sta
     return false;
 }
 
-/* A listed foreign origin may read the answer, and ask first. Returns false when the question is answered. */
+/* A listed foreign origin may read the answer, and ask first. Returns false when the question is
+ * answered. */
 static bool allow_origin(struct http_exchange *ex, struct str origin)
 {
     struct http_req *req = &ex->req;
-    bool asks = req->method == HTTP_OPTIONS && http_headers_count(&req->headers, STR("access-control-request-method")) > 0;
+    bool asks = req->method == HTTP_OPTIONS &&
+                http_headers_count(&req->headers, STR("access-control-request-method")) > 0;
     ex->cors_origin = origin;
     if (!asks) {
         return true;
     }
-    http_reply_header(req, "Access-Control-Allow-Methods", STR("GET, HEAD, POST, PUT, DELETE, PATCH"));
-    http_reply_header(req, "Access-Control-Allow-Headers", STR("Authorization, Content-Type, Range, If-Match, If-None-Match, X-Request-Id"));
+    http_reply_header(req, "Access-Control-Allow-Methods",
+                      STR("GET, HEAD, POST, PUT, DELETE, PATCH"));
+    http_reply_header(
+        req, "Access-Control-Allow-Headers",
+        STR("Authorization, Content-Type, Range, If-Match, If-None-Match, X-Request-Id"));
     http_reply_header(req, "Access-Control-Max-Age", STR("600"));
     (void)http_reply_empty(req, 204);
     ex->phase = PHASE_ANSWER;
@@ -117,17 +130,28 @@ static bool guard_head(struct http_exchange *ex)
         ex->close = true;
         return refuse_with(ex, E_INVALID, 0);
     }
-    bool host_fine = host.ptr == NULL ? ex->http10 : guard_host(host, opts->hosts) || guard_host(host, ex->server->hosts_bind);
+    bool host_fine = host.ptr == NULL ? ex->http10
+                                      : guard_host(host, opts->hosts) ||
+                                            guard_host(host, ex->server->hosts_bind);
     if (!host_fine) {
-        (void)err_set(&req->err, E_INVALID, "this server is not called \"%.*s\"; names besides localhost and addresses go into [gateway] hosts", STR_ARG(host));
+        (void)err_set(
+            &req->err, E_INVALID,
+            "this server is not called \"%.*s\"; names besides localhost and addresses go into [gateway] hosts",
+            STR_ARG(host));
         return refuse_with(ex, E_INVALID, 421);
     }
     switch (guard_origin(origin, host, opts->origins)) {
-    case GUARD_ORIGIN_OWN: return true;
-    case GUARD_ORIGIN_LISTED: return allow_origin(ex, origin);
-    case GUARD_ORIGIN_FOREIGN: break;
+    case GUARD_ORIGIN_OWN:
+        return true;
+    case GUARD_ORIGIN_LISTED:
+        return allow_origin(ex, origin);
+    case GUARD_ORIGIN_FOREIGN:
+        break;
     }
-    (void)err_set(&req->err, E_DENIED, "pages of \"%.*s\" may not call this server; origins that may go into [gateway] origins", STR_ARG(origin));
+    (void)err_set(
+        &req->err, E_DENIED,
+        "pages of \"%.*s\" may not call this server; origins that may go into [gateway] origins",
+        STR_ARG(origin));
     return refuse_with(ex, E_DENIED, 0);
 }
 
@@ -136,21 +160,28 @@ static bool guard_route(struct http_exchange *ex)
     struct http_req *req = &ex->req;
     const struct http_route *route = &ex->entry->route;
     if (route->flags & HTTP_INTERNAL) {
-        struct str given = http_headers_get(&req->headers, STR("authorization")), word = STR("Lakehouse ");
-        bool fits = ex->server->secret.len > 0 && str_starts(given, word) && guard_secret_eq(str_skip(given, word.len), ex->server->secret);
+        struct str given = http_headers_get(&req->headers, STR("authorization")),
+                   word = STR("Lakehouse ");
+        bool fits = ex->server->secret.len > 0 && str_starts(given, word) &&
+                    guard_secret_eq(str_skip(given, word.len), ex->server->secret);
         if (!fits) {
             (void)err_set(&req->err, E_DENIED, "this route is for the services among themselves");
             return refuse_with(ex, E_DENIED, 0);
         }
     }
-    if ((route->flags & HTTP_JSON_BODY) && !guard_is_json(http_headers_get(&req->headers, STR("content-type")))) {
-        (void)err_set(&req->err, E_TYPE, "this route takes JSON; send Content-Type: application/json");
+    if ((route->flags & HTTP_JSON_BODY) &&
+        !guard_is_json(http_headers_get(&req->headers, STR("content-type")))) {
+        (void)err_set(&req->err, E_TYPE,
+                      "this route takes JSON; send Content-Type: application/json");
         return refuse_with(ex, E_TYPE, 0);
     }
-    uint64_t limit = route->body_bytes_max != 0 ? route->body_bytes_max : ex->handler->body != NULL ? UINT64_MAX : ex->server->opts.body_bytes_max;
+    uint64_t limit = route->body_bytes_max != 0  ? route->body_bytes_max
+                     : ex->handler->body != NULL ? UINT64_MAX
+                                                 : ex->server->opts.body_bytes_max;
     if (req->content_length > 0 && (uint64_t)req->content_length > limit) {
-        (void)err_set(&req->err, E_TOO_LARGE, "the body of %lld bytes is larger than the limit of %llu", (long long)req->content_length,
-                      (unsigned long long)limit);
+        (void)err_set(&req->err, E_TOO_LARGE,
+                      "the body of %lld bytes is larger than the limit of %llu",
+                      (long long)req->content_length, (unsigned long long)limit);
         return refuse_with(ex, E_TOO_LARGE, 0);
     }
     buf_init(&ex->in, ex->handler->body != NULL ? HTTP_CHUNK_BYTES : (size_t)limit);
@@ -172,11 +203,13 @@ static bool find_route(struct http_exchange *ex)
     }
     ex->handler = ex->entry->route.handler;
     req->ctx = ex->entry->ctx;
-    req->deadline = deadline_in(ex->entry->route.timeout_ms > 0 ? ex->entry->route.timeout_ms : 60 * 1000);
+    req->deadline = deadline_in(ex->entry->route.timeout_ms > 0 ? ex->entry->route.timeout_ms
+                                                                : 60 * 1000);
     if (!guard_route(ex)) {
         return false;
     }
-    if (ex->handler->state_bytes > 0 && (req->state = arena_alloc(&req->arena, ex->handler->state_bytes)) == NULL) {
+    if (ex->handler->state_bytes > 0 &&
+        (req->state = arena_alloc(&req->arena, ex->handler->state_bytes)) == NULL) {
         (void)err_no_memory(&req->err);
         return refuse_with(ex, E_NO_MEMORY, 0);
     }

@@ -1,5 +1,6 @@
 /*
- * What both ends of HTTP share: names of methods and statuses, header lists, ranges, ETag lists, addresses and
+ * What both ends of HTTP share: names of methods and statuses, header lists, ranges, ETag lists,
+ * addresses and
  * URLs, and the JSON form of our errors. Pure functions; nothing here knows a socket.
  *
  * The table of kinds below is the only mapping between our errors and HTTP.
@@ -12,8 +13,9 @@
 #include "base/mem.h"
 
 static const char *const method_names[] = {
-    [HTTP_GET] = "GET",       [HTTP_HEAD] = "HEAD",   [HTTP_POST] = "POST",       [HTTP_PUT] = "PUT",
-    [HTTP_DELETE] = "DELETE", [HTTP_PATCH] = "PATCH", [HTTP_OPTIONS] = "OPTIONS", [HTTP_METHOD_OTHER] = "OTHER",
+    [HTTP_GET] = "GET",         [HTTP_HEAD] = "HEAD",          [HTTP_POST] = "POST",
+    [HTTP_PUT] = "PUT",         [HTTP_DELETE] = "DELETE",      [HTTP_PATCH] = "PATCH",
+    [HTTP_OPTIONS] = "OPTIONS", [HTTP_METHOD_OTHER] = "OTHER",
 };
 
 const char *http_method_name(enum http_method method)
@@ -33,7 +35,8 @@ enum http_method http_method_parse(struct str name)
 
 /* --- header lists --- */
 
-enum status http_headers_add(struct http_headers *headers, struct arena *arena, struct str name, struct str value)
+enum status http_headers_add(struct http_headers *headers, struct arena *arena, struct str name,
+                             struct str value)
 {
     if (headers->count == headers->cap) {
         size_t cap = headers->cap == 0 ? 16 : headers->cap * 2;
@@ -108,29 +111,49 @@ bool http_header_is_hop(const struct http_headers *headers, struct str name)
 int http_status_of(enum status kind)
 {
     switch (kind) {
-    case OK: return 200;
-    case E_INVALID: return 400;
-    case E_AUTH: return 401;
-    case E_DENIED: return 403;
-    case E_NOT_FOUND: return 404;
-    case E_METHOD: return 405;
+    case OK:
+        return 200;
+    case E_INVALID:
+        return 400;
+    case E_AUTH:
+        return 401;
+    case E_DENIED:
+        return 403;
+    case E_NOT_FOUND:
+        return 404;
+    case E_METHOD:
+        return 405;
     case E_EXISTS:
-    case E_CONFLICT: return 409;
-    case E_PRECONDITION: return 412;
-    case E_TOO_LARGE: return 413;
-    case E_TYPE: return 415;
-    case E_RANGE: return 416;
-    case E_RATE: return 429;
-    case E_CANCELED: return 499;
+    case E_CONFLICT:
+        return 409;
+    case E_PRECONDITION:
+        return 412;
+    case E_TOO_LARGE:
+        return 413;
+    case E_TYPE:
+        return 415;
+    case E_RANGE:
+        return 416;
+    case E_RATE:
+        return 429;
+    case E_CANCELED:
+        return 499;
     case E_INTERNAL:
-    case E_CORRUPT: return 500;
-    case E_UNSUPPORTED: return 501;
-    case E_UPSTREAM: return 502;
-    case E_UNAVAILABLE: return 503;
-    case E_TIMEOUT: return 504;
+    case E_CORRUPT:
+        return 500;
+    case E_UNSUPPORTED:
+        return 501;
+    case E_UPSTREAM:
+        return 502;
+    case E_UNAVAILABLE:
+        return 503;
+    case E_TIMEOUT:
+        return 504;
     case E_NO_MEMORY:
-    case E_DISK_FULL: return 507;
-    case E_KIND_COUNT: break;
+    case E_DISK_FULL:
+        return 507;
+    case E_KIND_COUNT:
+        break;
     }
     return 500;
 }
@@ -141,25 +164,44 @@ enum status http_status_kind(int http_status)
         return OK;
     }
     switch (http_status) {
-    case 401: return E_AUTH;
-    case 403: return E_DENIED;
-    case 404: return E_NOT_FOUND;
-    case 405: return E_METHOD;
-    case 408: return E_TIMEOUT;
-    case 409: return E_CONFLICT;
-    case 412: return E_PRECONDITION;
-    case 413: return E_TOO_LARGE;
-    case 415: return E_TYPE;
-    case 416: return E_RANGE;
-    case 429: return E_RATE;
-    case 499: return E_CANCELED;
-    case 500: return E_INTERNAL;
-    case 501: return E_UNSUPPORTED;
-    case 502: return E_UPSTREAM;
-    case 503: return E_UNAVAILABLE;
-    case 504: return E_TIMEOUT;
-    case 507: return E_NO_MEMORY;
-    default: return http_status >= 400 && http_status < 500 ? E_INVALID : E_UPSTREAM;
+    case 401:
+        return E_AUTH;
+    case 403:
+        return E_DENIED;
+    case 404:
+        return E_NOT_FOUND;
+    case 405:
+        return E_METHOD;
+    case 408:
+        return E_TIMEOUT;
+    case 409:
+        return E_CONFLICT;
+    case 412:
+        return E_PRECONDITION;
+    case 413:
+        return E_TOO_LARGE;
+    case 415:
+        return E_TYPE;
+    case 416:
+        return E_RANGE;
+    case 429:
+        return E_RATE;
+    case 499:
+        return E_CANCELED;
+    case 500:
+        return E_INTERNAL;
+    case 501:
+        return E_UNSUPPORTED;
+    case 502:
+        return E_UPSTREAM;
+    case 503:
+        return E_UNAVAILABLE;
+    case 504:
+        return E_TIMEOUT;
+    case 507:
+        return E_NO_MEMORY;
+    default:
+        return http_status >= 400 && http_status < 500 ? E_INVALID : E_UPSTREAM;
     }
 }
 
@@ -242,7 +284,8 @@ enum status http_error_parse(int http_status, struct str body, struct err *err)
         message = str_from(yyjson_get_str(value), yyjson_get_len(value));
     }
     if (message.ptr == NULL || message.len == 0) {
-        return err_set(err, kind, "the server answered %d %s", http_status, http_reason(http_status));
+        return err_set(err, kind, "the server answered %d %s", http_status,
+                       http_reason(http_status));
     }
     char name[32] = "";
     if (code.ptr != NULL && code.len > 0 && code.len < sizeof(name)) {
@@ -258,7 +301,8 @@ enum status http_error_parse(int http_status, struct str body, struct err *err)
 
 /* --- ranges and ETags --- */
 
-enum status http_range_parse(struct str value, uint64_t size, bool *partial_out, uint64_t *offset_out, uint64_t *length_out)
+enum status http_range_parse(struct str value, uint64_t size, bool *partial_out,
+                             uint64_t *offset_out, uint64_t *length_out)
 {
     struct str unit = STR("bytes=");
     value = str_trim(value);
@@ -328,14 +372,16 @@ static enum status parse_port(struct str text, uint16_t *out, struct err *err)
 {
     uint64_t port = 0;
     if (!str_to_u64(text, &port) || port > 65535) {
-        return err_set(err, E_INVALID, "\"%.*s\" is no port; expected a number from 0 to 65535", STR_ARG(text));
+        return err_set(err, E_INVALID, "\"%.*s\" is no port; expected a number from 0 to 65535",
+                       STR_ARG(text));
     }
     *out = (uint16_t)port;
     return OK;
 }
 
 /* Cuts "[v6]:port" or "host:port"; *port_out has a NULL pointer when there is none. */
-static enum status split_host(struct str text, struct str *host_out, struct str *port_out, struct err *err)
+static enum status split_host(struct str text, struct str *host_out, struct str *port_out,
+                              struct err *err)
 {
     *port_out = (struct str){ NULL, 0 };
     if (text.len > 0 && text.ptr[0] == '[') {
@@ -346,7 +392,8 @@ static enum status split_host(struct str text, struct str *host_out, struct str 
         *host_out = str_from(text.ptr + 1, close - 1);
         struct str rest = str_skip(text, close + 1);
         if (rest.len > 0 && rest.ptr[0] != ':') {
-            return err_set(err, E_INVALID, "\"%.*s\" has something after ']' that is no port", STR_ARG(text));
+            return err_set(err, E_INVALID, "\"%.*s\" has something after ']' that is no port",
+                           STR_ARG(text));
         }
         if (rest.len > 0) {
             *port_out = str_skip(rest, 1);
@@ -355,7 +402,8 @@ static enum status split_host(struct str text, struct str *host_out, struct str 
     }
     size_t colon = str_find_char(text, ':');
     if (colon != str_rfind_char(text, ':')) {
-        return err_set(err, E_INVALID, "\"%.*s\" looks like IPv6; write it as [address]:port", STR_ARG(text));
+        return err_set(err, E_INVALID, "\"%.*s\" looks like IPv6; write it as [address]:port",
+                       STR_ARG(text));
     }
     *host_out = str_take(text, colon == SIZE_MAX ? text.len : colon);
     if (colon != SIZE_MAX) {
@@ -374,10 +422,11 @@ static enum status check_host(struct str host, struct str whole, struct err *err
     }
     for (size_t i = 0; i < host.len; i++) {
         unsigned char c = (unsigned char)host.ptr[i];
-        bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '.' ||
-                    c == '_' || c == ':' || c == '%';
+        bool fine = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                    c == '-' || c == '.' || c == '_' || c == ':' || c == '%';
         if (!fine) {
-            return err_set(err, E_INVALID, "\"%.*s\" holds a character that no host name has", STR_ARG(whole));
+            return err_set(err, E_INVALID, "\"%.*s\" holds a character that no host name has",
+                           STR_ARG(whole));
         }
     }
     return OK;
@@ -390,7 +439,8 @@ enum status http_address_parse(struct str text, struct http_address *out, struct
         return err_set(err, E_INVALID, "the address is empty; expected host:port");
     }
     if (str_find(text, STR("://")) != SIZE_MAX) {
-        return err_set(err, E_INVALID, "\"%.*s\" is a URL; expected host:port without a scheme", STR_ARG(text));
+        return err_set(err, E_INVALID, "\"%.*s\" is a URL; expected host:port without a scheme",
+                       STR_ARG(text));
     }
     TRY(split_host(text, &host, &port, err));
     if (port.ptr == NULL) {
@@ -424,19 +474,24 @@ bool http_address_is_loopback(const struct http_address *address)
 }
 
 /* Takes "http://" or "https://" off the front. */
-static enum status parse_scheme(struct str text, bool *tls_out, struct str *rest_out, struct err *err)
+static enum status parse_scheme(struct str text, bool *tls_out, struct str *rest_out,
+                                struct err *err)
 {
     size_t mark = str_find(text, STR("://"));
     if (mark == SIZE_MAX) {
         if (str_starts(text, STR("http:/")) || str_starts(text, STR("https:/"))) {
-            return err_set(err, E_INVALID, "\"%.*s\" needs two slashes after the scheme, as in http://host:port", STR_ARG(text));
+            return err_set(err, E_INVALID,
+                           "\"%.*s\" needs two slashes after the scheme, as in http://host:port",
+                           STR_ARG(text));
         }
-        return err_set(err, E_INVALID, "\"%.*s\" has no scheme; did you mean \"http://%.*s\"?", STR_ARG(text), STR_ARG(text));
+        return err_set(err, E_INVALID, "\"%.*s\" has no scheme; did you mean \"http://%.*s\"?",
+                       STR_ARG(text), STR_ARG(text));
     }
     struct str scheme = str_take(text, mark);
     *tls_out = str_eq_nocase(scheme, STR("https"));
     if (!*tls_out && !str_eq_nocase(scheme, STR("http"))) {
-        return err_set(err, E_INVALID, "\"%.*s\" has the scheme \"%.*s\"; expected http or https", STR_ARG(text), STR_ARG(scheme));
+        return err_set(err, E_INVALID, "\"%.*s\" has the scheme \"%.*s\"; expected http or https",
+                       STR_ARG(text), STR_ARG(scheme));
     }
     *rest_out = str_skip(text, mark + 3);
     return OK;
@@ -452,7 +507,9 @@ enum status http_url_parse(struct str text, struct http_url *out, struct err *er
     for (size_t i = 0; i < text.len; i++) {
         unsigned char c = (unsigned char)text.ptr[i];
         if (c <= 0x20 || c >= 0x7f) {
-            return err_set(err, E_INVALID, "\"%.*s\" holds a space or a character that must be percent-encoded", STR_ARG(text));
+            return err_set(err, E_INVALID,
+                           "\"%.*s\" holds a space or a character that must be percent-encoded",
+                           STR_ARG(text));
         }
     }
     TRY(parse_scheme(text, &url.tls, &rest, err));
@@ -460,10 +517,13 @@ enum status http_url_parse(struct str text, struct http_url *out, struct err *er
     struct str path = slash == SIZE_MAX ? STR_EMPTY : str_skip(rest, slash);
     struct str authority = slash == SIZE_MAX ? rest : str_take(rest, slash);
     if (str_find_char(authority, '@') != SIZE_MAX) {
-        return err_set(err, E_INVALID, "the URL carries a user name; credentials have settings of their own");
+        return err_set(err, E_INVALID,
+                       "the URL carries a user name; credentials have settings of their own");
     }
     if (str_find_char(rest, '?') != SIZE_MAX || str_find_char(rest, '#') != SIZE_MAX) {
-        return err_set(err, E_INVALID, "\"%.*s\" has a query or fragment; only a path may follow the host", STR_ARG(text));
+        return err_set(err, E_INVALID,
+                       "\"%.*s\" has a query or fragment; only a path may follow the host",
+                       STR_ARG(text));
     }
     TRY(split_host(authority, &host, &port, err));
     TRY(check_host(host, text, err));
@@ -474,14 +534,16 @@ enum status http_url_parse(struct str text, struct http_url *out, struct err *er
     if (port.ptr != NULL) {
         TRY(parse_port(port, &url.address.port, err));
         if (url.address.port == 0) {
-            return err_set(err, E_INVALID, "\"%.*s\" has port 0; nobody can be reached there", STR_ARG(text));
+            return err_set(err, E_INVALID, "\"%.*s\" has port 0; nobody can be reached there",
+                           STR_ARG(text));
         }
     }
     while (path.len > 0 && path.ptr[path.len - 1] == '/') {
         path.len--;
     }
     if (path.len >= sizeof(url.path)) {
-        return err_set(err, E_INVALID, "the path of the URL is longer than %zu bytes", sizeof(url.path) - 1);
+        return err_set(err, E_INVALID, "the path of the URL is longer than %zu bytes",
+                       sizeof(url.path) - 1);
     }
     memcpy(url.address.host, host.ptr, host.len);
     if (path.len > 0) {

@@ -1,5 +1,6 @@
 /*
- * What server, client and gateway share: methods, header lists, status texts, and the one table from kinds of
+ * What server, client and gateway share: methods, header lists, status texts, and the one table
+ * from kinds of
  * errors to HTTP statuses.
  */
 #ifndef HTTP_MESSAGE_H
@@ -8,7 +9,16 @@
 #include "base/arena.h"
 #include "base/buf.h"
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_PATCH, HTTP_OPTIONS, HTTP_METHOD_OTHER };
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_PATCH,
+    HTTP_OPTIONS,
+    HTTP_METHOD_OTHER
+};
 
 const char *http_method_name(enum http_method method);
 enum http_method http_method_parse(struct str name);
@@ -24,11 +34,13 @@ struct http_headers {
 };
 
 /** Copies both into the arena. E_NO_MEMORY at the arena's limit. */
-enum status http_headers_add(struct http_headers *headers, struct arena *arena, struct str name, struct str value) MUST_USE;
+enum status http_headers_add(struct http_headers *headers, struct arena *arena, struct str name,
+                             struct str value) MUST_USE;
 /** The first of that name; .ptr NULL when there is none. */
 struct str http_headers_get(const struct http_headers *headers, struct str name);
 size_t http_headers_count(const struct http_headers *headers, struct str name);
-/** True for Connection, Keep-Alive, TE, Trailer, Transfer-Encoding, Upgrade, Proxy-*, and what `Connection:` names. */
+/** True for Connection, Keep-Alive, TE, Trailer, Transfer-Encoding, Upgrade, Proxy-*, and what
+ * `Connection:` names. */
 bool http_header_is_hop(const struct http_headers *headers, struct str name);
 
 /** 404 for E_NOT_FOUND and so on; CONVENTIONS section 4. */
@@ -40,13 +52,17 @@ const char *http_reason(int http_status);
 /** Append {"error":{"code","message","request_id"}} */
 enum status http_error_body(struct buf *out, const struct err *err, struct str request_id) MUST_USE;
 /**
- * Fill `err` from an error answer of one of our services (or from its status alone) and return the kind.
+ * Fill `err` from an error answer of one of our services (or from its status alone) and return the
+ * kind.
  */
 enum status http_error_parse(int http_status, struct str body, struct err *err);
 
-/** `bytes=a-b`, `a-`, `-n` against `size`. OK with *partial_out false when there is no (usable) range; E_RANGE when none can be met. */
-enum status http_range_parse(struct str value, uint64_t size, bool *partial_out, uint64_t *offset_out, uint64_t *length_out) MUST_USE;
-/** If-Match / If-None-Match lists, weak marks ignored: true when `etag` (no quotes) or `*` is in it. */
+/** `bytes=a-b`, `a-`, `-n` against `size`. OK with *partial_out false when there is no (usable)
+ * range; E_RANGE when none can be met. */
+enum status http_range_parse(struct str value, uint64_t size, bool *partial_out,
+                             uint64_t *offset_out, uint64_t *length_out) MUST_USE;
+/** If-Match / If-None-Match lists, weak marks ignored: true when `etag` (no quotes) or `*` is in
+ * it. */
 bool http_etag_matches(struct str list, struct str etag);
 
 /** host:port, [v6]:port, or :port; a port from 0 to 65535. The message names what is wrong. */

@@ -1,6 +1,8 @@
 /*
- * /health, /ready and /metrics, the same for every service. Health and metrics answer on the HTTP thread, so that they can be
- * asked when every worker is busy; readiness may ask others and runs on a worker, at most once a second.
+ * /health, /ready and /metrics, the same for every service. Health and metrics answer on the HTTP
+ * thread, so that they can be
+ * asked when every worker is busy; readiness may ask others and runs on a worker, at most once a
+ * second.
  */
 #include "http/server_priv.h"
 
@@ -84,13 +86,20 @@ static const struct http_handler ready_handler = { .end = ready_end };
 static const struct http_handler metrics_handler = { .end = metrics_end };
 
 static const struct http_route ops_routes[] = {
-    { .method = HTTP_GET, .pattern = "/health", .handler = &health_handler, .flags = HTTP_INLINE | HTTP_QUIET },
+    { .method = HTTP_GET,
+      .pattern = "/health",
+      .handler = &health_handler,
+      .flags = HTTP_INLINE | HTTP_QUIET },
     { .method = HTTP_GET, .pattern = "/ready", .handler = &ready_handler, .flags = HTTP_QUIET },
-    { .method = HTTP_GET, .pattern = "/metrics", .handler = &metrics_handler, .flags = HTTP_INLINE | HTTP_QUIET },
+    { .method = HTTP_GET,
+      .pattern = "/metrics",
+      .handler = &metrics_handler,
+      .flags = HTTP_INLINE | HTTP_QUIET },
 };
 
 enum status http_server_mount_ops(struct http_server *server, const char *prefix,
-                                  enum status (*ready)(void *ctx, struct err *err), void *ctx, struct err *err)
+                                  enum status (*ready)(void *ctx, struct err *err), void *ctx,
+                                  struct err *err)
 {
     if (server->ops == NULL) {
         server->ops = mem_zalloc(sizeof(*server->ops));

@@ -1,5 +1,6 @@
 /*
- * Answers: from what a step said to what libmicrohttpd, or in the case of an early answer the socket, gets.
+ * Answers: from what a step said to what libmicrohttpd, or in the case of an early answer the
+ * socket, gets.
  */
 #include "http/server_priv.h"
 
@@ -17,7 +18,8 @@ void reply_clear(struct http_exchange *ex)
     buf_init(&ex->reply.body, 0);
 }
 
-/* Headers of an error that a handler had set for another answer are dropped; ours cannot fail, only be missing. */
+/* Headers of an error that a handler had set for another answer are dropped; ours cannot fail, only
+ * be missing. */
 void reply_error(struct http_exchange *ex, enum status kind, int http_status)
 {
     struct http_req *req = &ex->req;
@@ -30,7 +32,8 @@ void reply_error(struct http_exchange *ex, enum status kind, int http_status)
     http_reply_header(req, "Content-Type", STR("application/json"));
     if (kind == E_RATE || kind == E_UNAVAILABLE) {
         char seconds[16];
-        int len = snprintf(seconds, sizeof(seconds), "%u", req->err.retry_after_s > 0 ? req->err.retry_after_s : 1);
+        int len = snprintf(seconds, sizeof(seconds), "%u",
+                           req->err.retry_after_s > 0 ? req->err.retry_after_s : 1);
         http_reply_header(req, "Retry-After", str_from(seconds, (size_t)len));
     }
     struct err copy = req->err;
@@ -65,12 +68,14 @@ static struct MHD_Response *make_response(struct http_exchange *ex)
     struct MHD_Response *response = NULL;
     switch (reply->kind) {
     case REPLY_FD:
-        response = MHD_create_response_from_fd_at_offset64((uint64_t)reply->length, reply->fd, reply->offset);
+        response = MHD_create_response_from_fd_at_offset64((uint64_t)reply->length, reply->fd,
+                                                           reply->offset);
         reply->fd = response != NULL ? -1 : reply->fd;
         break;
     case REPLY_STREAM:
-        response = MHD_create_response_from_callback(reply->length < 0 ? MHD_SIZE_UNKNOWN : (uint64_t)reply->length, 64 * 1024,
-                                                     exchange_read, ex, NULL);
+        response = MHD_create_response_from_callback(reply->length < 0 ? MHD_SIZE_UNKNOWN
+                                                                       : (uint64_t)reply->length,
+                                                     64 * 1024, exchange_read, ex, NULL);
         break;
     case REPLY_NONE:
     case REPLY_BUFFER:
@@ -78,7 +83,8 @@ static struct MHD_Response *make_response(struct http_exchange *ex)
             response = MHD_create_response_empty(MHD_RF_NONE);
             break;
         }
-        response = MHD_create_response_from_buffer_with_free_callback(reply->body.len, reply->body.ptr, mem_free);
+        response = MHD_create_response_from_buffer_with_free_callback(reply->body.len,
+                                                                      reply->body.ptr, mem_free);
         if (response != NULL) {
             reply->body.ptr = NULL; /* freed by the response */
             ex->bytes_out = ex->req.method == HTTP_HEAD ? 0 : reply->body.len;
@@ -106,7 +112,8 @@ enum MHD_Result reply_queue(struct http_exchange *ex)
             return MHD_NO;
         }
     }
-    enum MHD_Result result = MHD_queue_response(ex->conn->mhd, (unsigned)ex->reply.status, response);
+    enum MHD_Result result = MHD_queue_response(ex->conn->mhd, (unsigned)ex->reply.status,
+                                                response);
     MHD_destroy_response(response); /* the connection holds its own reference */
     ex->queued = result == MHD_YES;
     return result;
@@ -120,7 +127,8 @@ enum status reply_raw(struct http_exchange *ex)
     }
     ex->close = true;
     common_headers(ex);
-    TRY(buf_printf(raw, "HTTP/1.1 %d %s\r\nDate: ", ex->reply.status, http_reason(ex->reply.status)));
+    TRY(buf_printf(raw, "HTTP/1.1 %d %s\r\nDate: ", ex->reply.status,
+                   http_reason(ex->reply.status)));
     TRY(time_append_http(raw, clock_wall_ms(clock_real())));
     for (size_t i = 0; i < ex->reply.headers.count; i++) {
         const struct http_header *header = &ex->reply.headers.items[i];

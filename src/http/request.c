@@ -1,5 +1,6 @@
 /*
- * What a handler calls in its steps: the request's parts, and the answer it wants. Nothing here touches a socket; the answer
+ * What a handler calls in its steps: the request's parts, and the answer it wants. Nothing here
+ * touches a socket; the answer
  * is noted in the exchange and leaves when the step has returned.
  */
 #include "http/server_priv.h"
@@ -27,7 +28,8 @@ enum status http_query(struct http_req *req, const char *name, struct str *out)
     while (rest.ptr != NULL) {
         struct str pair = str_split(&rest, '&');
         size_t equals = str_find_char(pair, '=');
-        struct str key = str_take(pair, equals == SIZE_MAX ? pair.len : equals), decoded = STR_EMPTY;
+        struct str key = str_take(pair, equals == SIZE_MAX ? pair.len : equals),
+                   decoded = STR_EMPTY;
         if (str_find_char(key, '%') != SIZE_MAX || str_find_char(key, '+') != SIZE_MAX) {
             TRY(percent_decode(&req->arena, key, true, &decoded, &req->err));
             key = decoded;
@@ -67,7 +69,8 @@ void http_reply_header(struct http_req *req, const char *name, struct str value)
 }
 
 /* Begins an answer; headers that were added before stay. */
-static struct http_exchange *reply_begin(struct http_req *req, enum reply_kind kind, int http_status, const char *content_type)
+static struct http_exchange *reply_begin(struct http_req *req, enum reply_kind kind,
+                                         int http_status, const char *content_type)
 {
     struct http_exchange *ex = exchange_of(req);
     ex->reply.kind = kind;
@@ -78,7 +81,8 @@ static struct http_exchange *reply_begin(struct http_req *req, enum reply_kind k
     return ex;
 }
 
-enum http_step http_reply(struct http_req *req, int http_status, const char *content_type, struct str body)
+enum http_step http_reply(struct http_req *req, int http_status, const char *content_type,
+                          struct str body)
 {
     struct http_exchange *ex = exchange_of(req);
     buf_clear(&ex->reply.body);
@@ -90,7 +94,8 @@ enum http_step http_reply(struct http_req *req, int http_status, const char *con
     return HTTP_END;
 }
 
-enum http_step http_reply_buf(struct http_req *req, int http_status, const char *content_type, struct buf *body)
+enum http_step http_reply_buf(struct http_req *req, int http_status, const char *content_type,
+                              struct buf *body)
 {
     struct http_exchange *ex = reply_begin(req, REPLY_BUFFER, http_status, content_type);
     size_t max = body->max;
@@ -118,24 +123,28 @@ enum http_step http_fail(struct http_req *req, enum status kind)
         return HTTP_CUT;
     }
     struct http_headers headers = ex->reply.headers;
-    bool keep = ex->reply.kind == REPLY_NONE; /* headers that were set for this answer, like Allow or ETag */
+    /* headers that were set for this answer, like Allow or ETag */
+    bool keep = ex->reply.kind == REPLY_NONE;
     reply_error(ex, kind, 0);
     for (size_t i = 0; keep && i < headers.count; i++) {
-        if (!str_eq_nocase(headers.items[i].name, STR("content-type")) && !str_eq_nocase(headers.items[i].name, STR("retry-after"))) {
+        if (!str_eq_nocase(headers.items[i].name, STR("content-type")) &&
+            !str_eq_nocase(headers.items[i].name, STR("retry-after"))) {
             http_reply_header(req, headers.items[i].name.ptr, headers.items[i].value);
         }
     }
     return HTTP_END;
 }
 
-enum http_step http_stream(struct http_req *req, int http_status, const char *content_type, int64_t length)
+enum http_step http_stream(struct http_req *req, int http_status, const char *content_type,
+                           int64_t length)
 {
     struct http_exchange *ex = reply_begin(req, REPLY_STREAM, http_status, content_type);
     ex->reply.length = length;
     return HTTP_NEXT;
 }
 
-enum http_step http_reply_fd(struct http_req *req, int http_status, const char *content_type, int fd, uint64_t offset, uint64_t length)
+enum http_step http_reply_fd(struct http_req *req, int http_status, const char *content_type,
+                             int fd, uint64_t offset, uint64_t length)
 {
     if (length == 0) {
         close(fd);

@@ -1,5 +1,6 @@
 /*
- * The router: a list of patterns, tried one by one. A server has a few dozen routes; comparing first segments is
+ * The router: a list of patterns, tried one by one. A server has a few dozen routes; comparing
+ * first segments is
  * faster than anything cleverer would be to read.
  */
 #include "http/router.h"
@@ -70,19 +71,22 @@ static enum status entry_compile(struct router_entry *entry, struct err *err)
     while (rest.ptr != NULL) {
         struct str segment = str_split(&rest, '/');
         if (is_tail(segment) && rest.ptr != NULL) {
-            return err_set(err, E_INVALID, "route \"%s\" has something after its tail", entry->pattern);
+            return err_set(err, E_INVALID, "route \"%s\" has something after its tail",
+                           entry->pattern);
         }
         params += is_param(segment);
         entry->rank[entry->segment_count] = is_tail(segment) ? 'c' : is_param(segment) ? 'b' : 'a';
         entry->segments[entry->segment_count++] = segment;
     }
     if (params > HTTP_PARAMS_MAX) {
-        return err_set(err, E_INVALID, "route \"%s\" has more than %d parameters", entry->pattern, HTTP_PARAMS_MAX);
+        return err_set(err, E_INVALID, "route \"%s\" has more than %d parameters", entry->pattern,
+                       HTTP_PARAMS_MAX);
     }
     return OK;
 }
 
-static struct router_entry *entry_new(const char *prefix, const struct http_route *route, void *ctx, struct err *err)
+static struct router_entry *entry_new(const char *prefix, const struct http_route *route, void *ctx,
+                                      struct err *err)
 {
     struct router_entry *entry = mem_zalloc(sizeof(*entry));
     size_t prefix_len = strlen(prefix), len = strlen(route->pattern);
@@ -103,13 +107,15 @@ fail:
     return NULL;
 }
 
-enum status router_add(struct router *router, const char *prefix, const struct http_route *route, void *ctx, struct err *err)
+enum status router_add(struct router *router, const char *prefix, const struct http_route *route,
+                       void *ctx, struct err *err)
 {
     struct err local = { .kind = OK };
     err = err != NULL ? err : &local;
     if (router->count == router->cap) {
         size_t cap = router->cap == 0 ? 32 : router->cap * 2;
-        struct router_entry **entries = mem_realloc(router->entries, cap * sizeof(struct router_entry *));
+        struct router_entry **entries = mem_realloc(router->entries,
+                                                    cap * sizeof(struct router_entry *));
         if (entries == NULL) {
             return err_no_memory(err);
         }
@@ -136,7 +142,8 @@ enum status router_add(struct router *router, const char *prefix, const struct h
 /* --- finding --- */
 
 /* Compares the shape only; `values_out` takes the raw values in the order of the pattern. */
-static bool entry_matches(const struct router_entry *entry, struct str path, struct str values_out[HTTP_PARAMS_MAX])
+static bool entry_matches(const struct router_entry *entry, struct str path,
+                          struct str values_out[HTTP_PARAMS_MAX])
 {
     struct str rest = str_skip(path, 1);
     size_t values = 0;
@@ -167,17 +174,20 @@ static bool entry_matches(const struct router_entry *entry, struct str path, str
 
 static bool method_fits(enum http_method route, enum http_method request)
 {
-    return route == HTTP_METHOD_OTHER || route == request || (route == HTTP_GET && request == HTTP_HEAD);
+    return route == HTTP_METHOD_OTHER || route == request ||
+           (route == HTTP_GET && request == HTTP_HEAD);
 }
 
 /* GET also brings HEAD. Duplicates are left out. */
-static enum status allow_list(const unsigned char seen[HTTP_METHOD_OTHER], struct http_req *req, struct str *out)
+static enum status allow_list(const unsigned char seen[HTTP_METHOD_OTHER], struct http_req *req,
+                              struct str *out)
 {
     char text[128] = "";
     size_t len = 0;
     for (int m = 0; m < HTTP_METHOD_OTHER; m++) {
         if (seen[m]) {
-            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len > 0 ? ", " : "", http_method_name((enum http_method)m));
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", len > 0 ? ", " : "",
+                                    http_method_name((enum http_method)m));
         }
     }
     *out = arena_str(&req->arena, str_from(text, len));
@@ -204,7 +214,8 @@ static enum status decode_params(struct http_req *req, const struct router_entry
                 return err_set(err, E_INVALID, "\"%.*s\" holds a NUL byte", STR_ARG(param->name));
             }
             if (str_eq(param->value, STR(".")) || str_eq(param->value, STR(".."))) {
-                return err_set(err, E_INVALID, "\"%.*s\" may not be \"%.*s\"", STR_ARG(param->name), STR_ARG(param->value));
+                return err_set(err, E_INVALID, "\"%.*s\" may not be \"%.*s\"", STR_ARG(param->name),
+                               STR_ARG(param->value));
             }
         }
         req->param_count++;
@@ -212,11 +223,13 @@ static enum status decode_params(struct http_req *req, const struct router_entry
     return OK;
 }
 
-enum status router_find(const struct router *router, struct http_req *req, const struct router_entry **entry_out,
-                        struct str *allow_out, struct err *err)
+enum status router_find(const struct router *router, struct http_req *req,
+                        const struct router_entry **entry_out, struct str *allow_out,
+                        struct err *err)
 {
     const struct router_entry *best = NULL;
-    struct str values[HTTP_PARAMS_MAX] = { STR_EMPTY }, best_values[HTTP_PARAMS_MAX] = { STR_EMPTY };
+    struct str values[HTTP_PARAMS_MAX] = { STR_EMPTY },
+               best_values[HTTP_PARAMS_MAX] = { STR_EMPTY };
     unsigned char seen[HTTP_METHOD_OTHER] = { 0 };
     bool path_known = false;
     for (size_t i = 0; i < router->count; i++) {
@@ -230,7 +243,8 @@ enum status router_find(const struct router *router, struct http_req *req, const
             seen[method] = 1;
             seen[HTTP_HEAD] |= method == HTTP_GET;
         }
-        if (method_fits(method, req->method) && (best == NULL || strcmp(entry->rank, best->rank) < 0)) {
+        if (method_fits(method, req->method) &&
+            (best == NULL || strcmp(entry->rank, best->rank) < 0)) {
             best = entry;
             memcpy(best_values, values, sizeof(values));
         }
@@ -241,10 +255,12 @@ enum status router_find(const struct router *router, struct http_req *req, const
     }
     if (path_known) {
         TRY(allow_list(seen, req, allow_out));
-        return err_set(err, E_METHOD, "\"%.*s\" does not take %.*s; it takes %.*s", STR_ARG(req->path), STR_ARG(req->method_name), STR_ARG(*allow_out));
+        return err_set(err, E_METHOD, "\"%.*s\" does not take %.*s; it takes %.*s",
+                       STR_ARG(req->path), STR_ARG(req->method_name), STR_ARG(*allow_out));
     }
     if (guard_has_encoded_trick(req->path)) {
-        return err_set(err, E_INVALID, "the path holds an encoded slash, backslash or dot where a route is named");
+        return err_set(err, E_INVALID,
+                       "the path holds an encoded slash, backslash or dot where a route is named");
     }
     return err_set(err, E_NOT_FOUND, "there is no route \"%.*s\"", STR_ARG(req->path));
 }

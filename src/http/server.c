@@ -1,13 +1,16 @@
 /*
- * The life of a server: options, routes, the listening socket, and the order in which things start and stop.
+ * The life of a server: options, routes, the listening socket, and the order in which things start
+ * and stop.
  *
  *      HTTP threads (libmicrohttpd, epoll)  <-- connections --  watcher (accepts, watches, parks)
  *             |  steps                                             ^ waits
  *             v                                                    |
  *          pool of workers ----------------------------------------'
  *
- * Stop: no more connections; new requests on kept ones get 503; what runs has drain_ms; then whatever waits is ended, steps
- * that run are waited for (they return soon, by contract), and when nothing is suspended any more the daemon stops
+ * Stop: no more connections; new requests on kept ones get 503; what runs has drain_ms; then
+ * whatever waits is ended, steps
+ * that run are waited for (they return soon, by contract), and when nothing is suspended any more
+ * the daemon stops
  * (MHD_stop_daemon aborts the process while something is). Workers last, for the done() calls.
  */
 #include "http/server_priv.h"
@@ -34,7 +37,8 @@ static void fill_defaults(struct http_server_opts *opts)
     opts->drain_ms = opts->drain_ms > 0 ? opts->drain_ms : 10 * 1000;
 }
 
-enum status http_server_new(const struct http_server_opts *opts, struct http_server **out, struct err *err)
+enum status http_server_new(const struct http_server_opts *opts, struct http_server **out,
+                            struct err *err)
 {
     struct http_server *server = mem_zalloc(sizeof(*server));
     if (server == NULL) {
@@ -51,7 +55,8 @@ enum status http_server_new(const struct http_server_opts *opts, struct http_ser
     pthread_cond_init(&server->changed, &attr);
     pthread_condattr_destroy(&attr);
     if (opts->cluster_secret.len > 0) {
-        server->secret = str_from(mem_strndup(opts->cluster_secret.ptr, opts->cluster_secret.len), opts->cluster_secret.len);
+        server->secret = str_from(mem_strndup(opts->cluster_secret.ptr, opts->cluster_secret.len),
+                                  opts->cluster_secret.len);
         if (server->secret.ptr == NULL) {
             http_server_free(server);
             return err_no_memory(err);
@@ -61,8 +66,9 @@ enum status http_server_new(const struct http_server_opts *opts, struct http_ser
     return OK;
 }
 
-enum status http_server_mount(struct http_server *server, const char *prefix, const struct http_route *routes,
-                              size_t count, void *ctx, struct err *err)
+enum status http_server_mount(struct http_server *server, const char *prefix,
+                              const struct http_route *routes, size_t count, void *ctx,
+                              struct err *err)
 {
     assert(server->daemon == NULL);
     for (size_t i = 0; i < count; i++) {
@@ -86,16 +92,19 @@ static enum status note_address(struct http_server *server, int fd, struct err *
     if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0) {
         return err_errno(err, errno, "cannot read the address of the listening socket");
     }
-    int failed = getnameinfo((struct sockaddr *)&bound, len, host, sizeof(host), port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
+    int failed = getnameinfo((struct sockaddr *)&bound, len, host, sizeof(host), port, sizeof(port),
+                             NI_NUMERICHOST | NI_NUMERICSERV);
     if (failed != 0) {
-        return err_set(err, E_INTERNAL, "cannot read the address of the listening socket: %s", gai_strerror(failed));
+        return err_set(err, E_INTERNAL, "cannot read the address of the listening socket: %s",
+                       gai_strerror(failed));
     }
     bool v6 = bound.ss_family == AF_INET6;
     (void)snprintf(server->address, sizeof(server->address), v6 ? "[%s]:%s" : "%s:%s", host, port);
     return OK;
 }
 
-static enum status listen_at(struct http_server *server, const struct addrinfo *info, struct err *err)
+static enum status listen_at(struct http_server *server, const struct addrinfo *info,
+                             struct err *err)
 {
     AUTO(fd_done) int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int on = 1;
@@ -107,11 +116,18 @@ static enum status listen_at(struct http_server *server, const struct addrinfo *
         int why = errno;
         switch (why) {
         case EADDRINUSE:
-            return err_set(err, E_INVALID, "the address %s is in use by another program; stop it or bind %s to another port (0 takes any free one)",
-                           server->opts.bind, server->opts.service);
-        case EADDRNOTAVAIL: return err_set(err, E_INVALID, "this machine has no address \"%s\"", server->opts.bind);
-        case EACCES: return err_set(err, E_INVALID, "not allowed to bind \"%s\"; ports below 1024 need the right to", server->opts.bind);
-        default: return err_errno(err, why, "cannot bind \"%s\"", server->opts.bind);
+            return err_set(
+                err, E_INVALID,
+                "the address %s is in use by another program; stop it or bind %s to another port (0 takes any free one)",
+                server->opts.bind, server->opts.service);
+        case EADDRNOTAVAIL:
+            return err_set(err, E_INVALID, "this machine has no address \"%s\"", server->opts.bind);
+        case EACCES:
+            return err_set(err, E_INVALID,
+                           "not allowed to bind \"%s\"; ports below 1024 need the right to",
+                           server->opts.bind);
+        default:
+            return err_errno(err, why, "cannot bind \"%s\"", server->opts.bind);
         }
     }
     TRY(note_address(server, fd, err));
@@ -125,20 +141,24 @@ static enum status open_listener(struct http_server *server, struct err *err)
     struct http_address address;
     TRY(http_address_parse(str_of(server->opts.bind), &address, err));
     if (!server->opts.allow_remote && !http_address_is_loopback(&address)) {
-        return err_set(err, E_INVALID,
-                       "\"%s\" can be reached from other machines, and there is no authentication yet; set allow_remote = true in [http] if you mean it",
-                       server->opts.bind);
+        return err_set(
+            err, E_INVALID,
+            "\"%s\" can be reached from other machines, and there is no authentication yet; set allow_remote = true in [http] if you mean it",
+            server->opts.bind);
     }
     char port[8];
     (void)snprintf(port, sizeof(port), "%u", address.port);
-    struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+    struct addrinfo hints = { .ai_family = AF_UNSPEC,
+                              .ai_socktype = SOCK_STREAM,
+                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
     if (strcasecmp(address.host, "localhost") == 0) {
         hints.ai_family = AF_INET; /* one socket: the address most clients try */
     }
     struct addrinfo *found = NULL;
     int failed = getaddrinfo(address.host, port, &hints, &found);
     if (failed != 0) {
-        return err_set(err, E_INVALID, "cannot find the address of \"%s\": %s", address.host, gai_strerror(failed));
+        return err_set(err, E_INVALID, "cannot find the address of \"%s\": %s", address.host,
+                       gai_strerror(failed));
     }
     enum status kind = listen_at(server, found, err);
     freeaddrinfo(found);
@@ -149,12 +169,14 @@ static enum status open_listener(struct http_server *server, struct err *err)
 
 /* --- libmicrohttpd --- */
 
-static void on_connection(void *ctx, struct MHD_Connection *mhd, void **socket_context, enum MHD_ConnectionNotificationCode code)
+static void on_connection(void *ctx, struct MHD_Connection *mhd, void **socket_context,
+                          enum MHD_ConnectionNotificationCode code)
 {
     struct http_server *server = ctx;
     struct conn *conn = *socket_context;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(
+            mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
         conn = mem_zalloc(sizeof(*conn));
         if (conn == NULL || info == NULL) {
             mem_free(conn);
@@ -185,22 +207,21 @@ static size_t leave_escapes(void *ctx, struct MHD_Connection *mhd, char *text)
 static enum status start_daemon(struct http_server *server, struct err *err)
 {
     const struct http_server_opts *opts = &server->opts;
-    /* the connection's memory holds the head, then the body's pieces, then the answer's head and chunks */
+    /* the connection's memory holds the head, then the body's pieces, then the answer's head and
+     * chunks */
     size_t memory = opts->header_bytes_max + 96 * 1024;
     unsigned threads = opts->http_threads;
     server->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, exchange_on_access, server,
-        MHD_OPTION_THREAD_POOL_SIZE, threads > 1 ? threads : 0U,
-        MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0,
+        NULL, NULL, exchange_on_access, server, MHD_OPTION_THREAD_POOL_SIZE,
+        threads > 1 ? threads : 0U, MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
         MHD_OPTION_CONNECTION_LIMIT, opts->connections_max + 2 * threads,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory,
-        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)(16 * 1024),
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)((opts->idle_timeout_ms + 999) / 1000),
-        MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, NULL,
-        MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, server,
-        MHD_OPTION_NOTIFY_COMPLETED, exchange_on_completed, server,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-        MHD_OPTION_END);
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
+        (size_t)(16 * 1024), MHD_OPTION_CONNECTION_TIMEOUT,
+        (unsigned)((opts->idle_timeout_ms + 999) / 1000), MHD_OPTION_UNESCAPE_CALLBACK,
+        leave_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, server,
+        MHD_OPTION_NOTIFY_COMPLETED, exchange_on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, server, MHD_OPTION_END);
     if (server->daemon == NULL) {
         return err_set(err, E_INTERNAL, "cannot start the HTTP threads: %s", strerror(errno));
     }
@@ -215,9 +236,11 @@ static enum status setup_metrics(struct http_server *server, struct err *err)
     }
     for (size_t i = 0; i <= server->router.count; i++) {
         char labels[300];
-        (void)snprintf(labels, sizeof(labels), "route=\"%s\"", i < server->router.count ? server->router.entries[i]->pattern : "(none)");
-        server->route_metrics[i].seconds = metric_get(server->opts.metrics, METRIC_HISTOGRAM, "lakehouse_http_request_seconds", labels,
-                                                      "Time from the request line to the end of the answer.");
+        (void)snprintf(labels, sizeof(labels), "route=\"%s\"",
+                       i < server->router.count ? server->router.entries[i]->pattern : "(none)");
+        server->route_metrics[i].seconds = metric_get(
+            server->opts.metrics, METRIC_HISTOGRAM, "lakehouse_http_request_seconds", labels,
+            "Time from the request line to the end of the answer.");
     }
     account_setup(server);
     return OK;
@@ -227,9 +250,13 @@ enum status http_server_start(struct http_server *server, struct err *err)
 {
     TRY(open_listener(server, err));
     TRY(setup_metrics(server, err));
-    /* beyond queue_max only follow-up steps and done() calls are queued: at most one each a connection */
+    /* beyond queue_max only follow-up steps and done() calls are queued: at most one each a
+     * connection */
     size_t queue = server->opts.queue_max + 2 * (size_t)server->opts.connections_max;
-    TRY(pool_start(&(struct pool_opts){ .name = "http-work", .threads = server->opts.workers, .queue_max = queue }, &server->pool, err));
+    TRY(pool_start(&(struct pool_opts){ .name = "http-work",
+                                        .threads = server->opts.workers,
+                                        .queue_max = queue },
+                   &server->pool, err));
     TRY(watch_start(server, &server->watch, err));
     TRY(start_daemon(server, err));
     watch_accept(server->watch);
@@ -247,7 +274,8 @@ static void wait_for_zero(struct http_server *server, const size_t *count, deadl
         if (deadline == DEADLINE_NEVER) {
             pthread_cond_wait(&server->changed, &server->lock);
         } else {
-            until = (struct timespec){ .tv_sec = deadline / 1000, .tv_nsec = (deadline % 1000) * 1000 * 1000 };
+            until = (struct timespec){ .tv_sec = deadline / 1000,
+                                       .tv_nsec = (deadline % 1000) * 1000 * 1000 };
             pthread_cond_timedwait(&server->changed, &server->lock, &until);
         }
     }

@@ -6,8 +6,10 @@
  *      HTTP thread --suspend, pool_submit--> worker --MHD_resume_connection--> HTTP thread
  *      worker --watch_park--> watcher --pool_submit or resume--> ...
  *
- * A connection is suspended exactly while a step of its request is queued, running or parked, or while the watcher sends
- * an early answer. Each hand-over goes through a mutex (the pool's, the watcher's, libmicrohttpd's), which publishes
+ * A connection is suspended exactly while a step of its request is queued, running or parked, or
+ * while the watcher sends
+ * an early answer. Each hand-over goes through a mutex (the pool's, the watcher's,
+ * libmicrohttpd's), which publishes
  * the fields to the next owner. The only field that others write is conn->gone.
  */
 #ifndef HTTP_SERVER_PRIV_H
@@ -25,8 +27,9 @@
 enum {
     DRAIN_BYTES_MAX = 64 * 1024 * 1024, /* of a refused body; DESIGN section 8 */
     DRAIN_MS = 5000,
-    DROP_BYTES_MAX = 64 * 1024,         /* a refused body this small is read to its end, which keeps the connection */
-    EARLY_ANSWER_MAX = 1024 * 1024,     /* of an answer that is sent before the body was read */
+    /* a refused body this small is read to its end, which keeps the connection */
+    DROP_BYTES_MAX = 64 * 1024,
+    EARLY_ANSWER_MAX = 1024 * 1024, /* of an answer that is sent before the body was read */
     LOG_FIELDS_MAX = 8,
     STATUSES_COUNTED = 64,
 };
@@ -38,10 +41,14 @@ struct conn {
     struct http_server *server;
     struct MHD_Connection *mhd;
     int fd;
-    _Atomic bool gone;              /* the watcher tells the owner of the exchange that nobody listens any more */
-    _Atomic int64_t head_deadline;  /* the HTTP thread tells the watcher until when a head must be complete */
-    struct http_exchange *parked;   /* guarded by the watcher's lock: its request, while it waits there */
-    struct http_exchange *linger;   /* guarded by the watcher's lock: the exchange whose early answer it sends */
+    /* the watcher tells the owner of the exchange that nobody listens any more */
+    _Atomic bool gone;
+    /* the HTTP thread tells the watcher until when a head must be complete */
+    _Atomic int64_t head_deadline;
+    /* guarded by the watcher's lock: its request, while it waits there */
+    struct http_exchange *parked;
+    /* guarded by the watcher's lock: the exchange whose early answer it sends */
+    struct http_exchange *linger;
 };
 
 enum phase {
@@ -78,18 +85,19 @@ struct http_exchange {
     bool body_whole;  /* the body has come */
     bool started;     /* begin or end was called, so done must be */
     bool counted;     /* stands in server->active */
-    bool first_step;  /* a step was queued before: the queue's limit counts for the first one only */
-    bool peeked;      /* the first of the next body bytes is already in `in` */
-    bool early;       /* the answer was made before the body was whole */
-    bool close;       /* the connection ends after this answer */
-    bool queued;      /* the head of the answer has left our hands */
+    /* a step was queued before: the queue's limit counts for the first one only */
+    bool first_step;
+    bool peeked; /* the first of the next body bytes is already in `in` */
+    bool early;  /* the answer was made before the body was whole */
+    bool close;  /* the connection ends after this answer */
+    bool queued; /* the head of the answer has left our hands */
     bool pull_ended;
-    bool cut;         /* close without (the rest of) an answer */
-    bool cut_after;   /* cut when what is in `out` has left */
-    bool raw_whole;   /* an early answer went out whole */
-    struct buf in;    /* body bytes: the whole body, or the next piece of it */
-    struct buf out;   /* stream bytes that wait for the client */
-    size_t out_pos;   /* of `out`, already taken */
+    bool cut;               /* close without (the rest of) an answer */
+    bool cut_after;         /* cut when what is in `out` has left */
+    bool raw_whole;         /* an early answer went out whole */
+    struct buf in;          /* body bytes: the whole body, or the next piece of it */
+    struct buf out;         /* stream bytes that wait for the client */
+    size_t out_pos;         /* of `out`, already taken */
     struct str cors_origin; /* a listed foreign origin, which may read the answer */
     struct reply reply;
     yyjson_doc *json; /* of http_body_json */
@@ -97,9 +105,9 @@ struct http_exchange {
     int wait_fd;
     short wait_events;
     deadline_ms wait_deadline;
-    size_t heap_index; /* guarded by the watcher's lock */
+    size_t heap_index;                            /* guarded by the watcher's lock */
     struct http_exchange *park_next, *ready_next; /* the watcher's */
-    bool wait_pending; /* to be parked as soon as `out` has left */
+    bool wait_pending;                            /* to be parked as soon as `out` has left */
     /* an early answer on its way, or a refused body that is dropped */
     struct buf raw;
     size_t raw_pos;
@@ -114,12 +122,14 @@ struct http_exchange {
 };
 
 struct route_metrics {
-    _Atomic(struct metric *) requests[HTTP_METHOD_OTHER + 1][STATUSES_COUNTED]; /* looked up once each; relaxed: the registry publishes */
+    /* looked up once each; relaxed: the registry publishes */
+    _Atomic(struct metric *) requests[HTTP_METHOD_OTHER + 1][STATUSES_COUNTED];
     struct metric *seconds;
 };
 
 struct http_server {
-    struct http_server_opts opts; /* defaults filled in; strings copied where they are not literals for ever */
+    /* defaults filled in; strings copied where they are not literals for ever */
+    struct http_server_opts opts;
     struct str secret;
     struct router router;
     struct pool *pool;
@@ -133,24 +143,31 @@ struct http_server {
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    size_t active;     /* requests whose head is complete and whose end is not; guarded by lock */
-    size_t suspended;  /* connections that libmicrohttpd must not be stopped with; guarded by lock */
-    bool cutting;      /* nobody may suspend any more; guarded by lock */
-    _Atomic bool draining; /* new requests are refused; relaxed, a late reader only serves one more */
-    _Atomic bool cut_now;  /* nothing new is begun; relaxed, a late reader only does one more step */
+    size_t active; /* requests whose head is complete and whose end is not; guarded by lock */
+    /* connections that libmicrohttpd must not be stopped with; guarded by lock */
+    size_t suspended;
+    bool cutting; /* nobody may suspend any more; guarded by lock */
+    /* new requests are refused; relaxed, a late reader only serves one more */
+    _Atomic bool draining;
+    /* nothing new is begun; relaxed, a late reader only does one more step */
+    _Atomic bool cut_now;
     _Atomic size_t connections; /* relaxed, a figure and the accept limit */
 
-    struct route_metrics *route_metrics; /* [router.count + 1]; the last is for requests without a route */
-    struct metric *m_bytes_in, *m_bytes_out, *m_in_flight, *m_queued, *m_running, *m_connections, *m_gone;
+    /* [router.count + 1]; the last is for requests without a route */
+    struct route_metrics *route_metrics;
+    struct metric *m_bytes_in, *m_bytes_out, *m_in_flight, *m_queued, *m_running, *m_connections,
+        *m_gone;
     struct metric *m_refused_queue, *m_refused_guard, *m_refused_malformed, *m_refused_slow_head;
 };
 
 /* --- exchange.c: the life of one request, as libmicrohttpd calls it --- */
 
 void *exchange_on_target(void *server, const char *target, struct MHD_Connection *mhd);
-enum MHD_Result exchange_on_access(void *server, struct MHD_Connection *mhd, const char *url, const char *method,
-                                   const char *version, const char *upload, size_t *upload_len, void **exchange);
-void exchange_on_completed(void *server, struct MHD_Connection *mhd, void **exchange, enum MHD_RequestTerminationCode code);
+enum MHD_Result exchange_on_access(void *server, struct MHD_Connection *mhd, const char *url,
+                                   const char *method, const char *version, const char *upload,
+                                   size_t *upload_len, void **exchange);
+void exchange_on_completed(void *server, struct MHD_Connection *mhd, void **exchange,
+                           enum MHD_RequestTerminationCode code);
 /* From the watcher, which owned it: run it again (or end it when the client is gone). */
 void exchange_unpark(struct http_exchange *ex);
 /* From the watcher: the early answer is out, as far as it went. */
@@ -191,7 +208,8 @@ void account_end(struct http_exchange *ex);
 /* --- watch.c: the thread that waits for everybody --- */
 
 enum status watch_start(struct http_server *server, struct watch **out, struct err *err) MUST_USE;
-/* Accept from server->listen_fd until watch_quiesce, which returns when the last one was handed over. */
+/* Accept from server->listen_fd until watch_quiesce, which returns when the last one was handed
+ * over. */
 void watch_accept(struct watch *watch);
 void watch_quiesce(struct watch *watch);
 /* Unpark all, end all early answers, mark all clients gone; and so for ever on. */

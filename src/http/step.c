@@ -1,15 +1,19 @@
 /*
- * Running a handler's steps, on a worker or (HTTP_INLINE) on the HTTP thread. One call of step_run does as much as can be done
- * without the client or a descriptor: begin, then back for the body; the last piece of the body, end, and the first pulls.
+ * Running a handler's steps, on a worker or (HTTP_INLINE) on the HTTP thread. One call of step_run
+ * does as much as can be done
+ * without the client or a descriptor: begin, then back for the body; the last piece of the body,
+ * end, and the first pulls.
  *
- * A stream gives its bytes to the client early rather than late: after each pull that took a while, and when 64 KiB are there.
+ * A stream gives its bytes to the client early rather than late: after each pull that took a while,
+ * and when 64 KiB are there.
  * One that has ended before anything left goes out as a plain answer with a length.
  */
 #include "http/server_priv.h"
 
 enum {
     PULL_BYTES = 64 * 1024,
-    PULL_US = 2000, /* longer than this nobody waits for more while bytes are there; chosen, not measured */
+    /* longer than this nobody waits for more while bytes are there; chosen, not measured */
+    PULL_US = 2000,
 };
 
 /* What a step's return value means, once answers and failures are looked at. */
@@ -18,7 +22,8 @@ enum outcome { OUTCOME_NEXT, OUTCOME_AGAIN, OUTCOME_WAIT, OUTCOME_ANSWERED };
 static void answer_missing(struct http_exchange *ex)
 {
     if (ex->req.err.kind == OK) {
-        (void)err_set(&ex->req.err, E_INTERNAL, "the handler of \"%s\" gave no answer", ex->entry->pattern);
+        (void)err_set(&ex->req.err, E_INTERNAL, "the handler of \"%s\" gave no answer",
+                      ex->entry->pattern);
     }
     reply_error(ex, ex->req.err.kind, 0);
 }
@@ -30,11 +35,15 @@ static enum outcome settle(struct http_exchange *ex, enum http_step step)
         return OUTCOME_ANSWERED;
     }
     switch (step) {
-    case HTTP_NEXT: return OUTCOME_NEXT;
-    case HTTP_AGAIN: return OUTCOME_AGAIN;
-    case HTTP_WAIT: return OUTCOME_WAIT;
+    case HTTP_NEXT:
+        return OUTCOME_NEXT;
+    case HTTP_AGAIN:
+        return OUTCOME_AGAIN;
+    case HTTP_WAIT:
+        return OUTCOME_WAIT;
     case HTTP_END:
-    case HTTP_CUT: break;
+    case HTTP_CUT:
+        break;
     }
     answer_missing(ex);
     return OUTCOME_ANSWERED;
@@ -55,9 +64,13 @@ static bool run_begin(struct http_exchange *ex, enum step_give *give)
         ex->phase = PHASE_BODY;
         *give = STEP_TO_HTTP;
         return false;
-    case OUTCOME_WAIT: *give = STEP_PARK; return false;
-    case OUTCOME_AGAIN: return true;
-    case OUTCOME_ANSWERED: break;
+    case OUTCOME_WAIT:
+        *give = STEP_PARK;
+        return false;
+    case OUTCOME_AGAIN:
+        return true;
+    case OUTCOME_ANSWERED:
+        break;
     }
     answered(ex);
     return true;
@@ -72,9 +85,13 @@ static bool run_body(struct http_exchange *ex, enum step_give *give)
         buf_clear(&ex->in);
         *give = STEP_TO_HTTP;
         return ex->phase == PHASE_END;
-    case OUTCOME_WAIT: *give = STEP_PARK; return false;
-    case OUTCOME_AGAIN: return true;
-    case OUTCOME_ANSWERED: break;
+    case OUTCOME_WAIT:
+        *give = STEP_PARK;
+        return false;
+    case OUTCOME_AGAIN:
+        return true;
+    case OUTCOME_ANSWERED:
+        break;
     }
     answered(ex);
     return true;
@@ -90,10 +107,16 @@ static bool run_end(struct http_exchange *ex, enum step_give *give)
     }
     ex->started = true;
     switch (settle(ex, ex->handler->end(&ex->req))) {
-    case OUTCOME_WAIT: *give = STEP_PARK; return false;
-    case OUTCOME_AGAIN: return true;
-    case OUTCOME_NEXT: answer_missing(ex); break;
-    case OUTCOME_ANSWERED: break;
+    case OUTCOME_WAIT:
+        *give = STEP_PARK;
+        return false;
+    case OUTCOME_AGAIN:
+        return true;
+    case OUTCOME_NEXT:
+        answer_missing(ex);
+        break;
+    case OUTCOME_ANSWERED:
+        break;
     }
     answered(ex);
     return true;
@@ -163,14 +186,17 @@ static bool run_pull(struct http_exchange *ex, int64_t started_us, enum step_giv
     }
     switch (step) {
     case HTTP_NEXT:
-    case HTTP_AGAIN: return after_pull(ex, started_us, give);
-    case HTTP_END: return run_pull_end(ex, give);
+    case HTTP_AGAIN:
+        return after_pull(ex, started_us, give);
+    case HTTP_END:
+        return run_pull_end(ex, give);
     case HTTP_WAIT:
         /* what is there leaves first; dispatch parks the request when it has left */
         ex->wait_pending = ex->out.len > ex->out_pos && !ex->early;
         *give = ex->wait_pending ? STEP_TO_HTTP : STEP_PARK;
         return false;
-    case HTTP_CUT: break;
+    case HTTP_CUT:
+        break;
     }
     if (!ex->queued) {
         reply_clear(ex);
@@ -195,12 +221,22 @@ enum step_give step_run(struct http_exchange *ex)
             return STEP_TO_HTTP;
         }
         switch (ex->phase) {
-        case PHASE_BEGIN: more = run_begin(ex, &give); break;
-        case PHASE_BODY: more = run_body(ex, &give); break;
-        case PHASE_END: more = run_end(ex, &give); break;
-        case PHASE_PULL: more = run_pull(ex, started_us, &give); break;
+        case PHASE_BEGIN:
+            more = run_begin(ex, &give);
+            break;
+        case PHASE_BODY:
+            more = run_body(ex, &give);
+            break;
+        case PHASE_END:
+            more = run_end(ex, &give);
+            break;
+        case PHASE_PULL:
+            more = run_pull(ex, started_us, &give);
+            break;
         case PHASE_HEAD:
-        case PHASE_ANSWER: give = STEP_TO_HTTP; break;
+        case PHASE_ANSWER:
+            give = STEP_TO_HTTP;
+            break;
         }
         if (!more) {
             return give;

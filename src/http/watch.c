@@ -1,16 +1,21 @@
 /*
  * The watcher: one thread with one epoll that waits for everybody, so that nobody else has to.
  *
- *   - the listening socket: accepts, and hands connections to libmicrohttpd (its own way to stop listening can abort the
+ *   - the listening socket: accepts, and hands connections to libmicrohttpd (its own way to stop
+ *     listening can abort the
  *     process when a connection limit is met at the same moment)
- *   - the client's socket of every connection, for a client that leaves while its connection is suspended (a half-close
+ *   - the client's socket of every connection, for a client that leaves while its connection is
+ *     suspended (a half-close
  *     counts as gone; bytes that are sent ahead do not), and for heads that take too long
  *   - descriptors and deadlines of parked requests (http_wait)
- *   - early answers: sent while the client is still sending, then half-closed, then drained (a lingering close), because
+ *   - early answers: sent while the client is still sending, then half-closed, then drained (a
+ *     lingering close), because
  *     a socket that is closed with unread bytes takes the answer back with its reset
  *
- * Everything is found by descriptor in one table below one lock. An event may be stale, its descriptor closed and used again
- * in the meantime: a client's leaving is therefore asked for once more, and a parked step can bear to be called in vain.
+ * Everything is found by descriptor in one table below one lock. An event may be stale, its
+ * descriptor closed and used again
+ * in the meantime: a client's leaving is therefore asked for once more, and a parked step can bear
+ * to be called in vain.
  * Exchanges are given back outside the lock.
  */
 #include "http/server_priv.h"
@@ -41,17 +46,19 @@ struct watch {
     pthread_mutex_t lock;
     struct slot *slots; /* by descriptor; guarded by lock */
     size_t slot_count;  /* guarded by lock */
-    struct http_exchange **heap; /* parked and lingering ones by deadline, nearest first; guarded by lock */
+    /* parked and lingering ones by deadline, nearest first; guarded by lock */
+    struct http_exchange **heap;
     size_t heap_count, heap_cap; /* guarded by lock */
-    bool paused;           /* too many connections, the listening socket rests; guarded by lock */
+    bool paused;            /* too many connections, the listening socket rests; guarded by lock */
     bool cutting, stopping; /* guarded by lock */
     pthread_mutex_t accept_lock; /* held while connections are taken in; before lock */
-    bool accepting;        /* guarded by accept_lock */
-    deadline_ms sweep_at;  /* the thread's own */
-    char *scratch;         /* the thread's own, LINGER_READ bytes */
+    bool accepting;              /* guarded by accept_lock */
+    deadline_ms sweep_at;        /* the thread's own */
+    char *scratch;               /* the thread's own, LINGER_READ bytes */
 };
 
-/* Exchanges that the lock's holder found ready, chained by ready_next to be given back without it. */
+/* Exchanges that the lock's holder found ready, chained by ready_next to be given back without
+ * it. */
 struct ready {
     struct http_exchange *first;
 };
@@ -160,7 +167,8 @@ static bool poll_set(struct watch *w, int operation, int fd, uint32_t events)
 
 static uint32_t wanted(const struct http_exchange *ex)
 {
-    return (ex->wait_events & POLLIN ? EPOLLIN | EPOLLRDHUP : 0) | (ex->wait_events & POLLOUT ? EPOLLOUT : 0);
+    return (ex->wait_events & POLLIN ? EPOLLIN | EPOLLRDHUP : 0) |
+           (ex->wait_events & POLLOUT ? EPOLLOUT : 0);
 }
 
 /* What all who wait for a descriptor want of it, once: whoever is woken asks for himself. */
@@ -272,7 +280,8 @@ static void client_left(struct watch *w, struct ready *ready, struct conn *conn)
 
 /* --- parked requests --- */
 
-/* False when the descriptor cannot be waited for: a file, which is always ready, or a closed one. */
+/* False when the descriptor cannot be waited for: a file, which is always ready, or a closed
+ * one. */
 static bool slot_join(struct watch *w, struct http_exchange *ex)
 {
     struct slot *slot = slot_make(w, ex->wait_fd);
@@ -339,7 +348,8 @@ void watch_linger(struct watch *w, struct http_exchange *ex)
 static bool linger_send(struct watch *w, struct http_exchange *ex)
 {
     while (ex->raw_pos < ex->raw.len) {
-        ssize_t sent = send(ex->conn->fd, ex->raw.ptr + ex->raw_pos, ex->raw.len - ex->raw_pos, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent = send(ex->conn->fd, ex->raw.ptr + ex->raw_pos, ex->raw.len - ex->raw_pos,
+                            MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0) {
             return errno == EAGAIN || errno == EINTR;
         }
@@ -385,11 +395,13 @@ static bool accept_one(struct watch *w)
     struct http_server *server = w->server;
     struct sockaddr_storage peer;
     socklen_t len = sizeof(peer);
-    if (atomic_load_explicit(&server->connections, memory_order_relaxed) >= server->opts.connections_max) {
+    if (atomic_load_explicit(&server->connections, memory_order_relaxed) >=
+        server->opts.connections_max) {
         pause_accept(w);
         return false;
     }
-    int fd = accept4(server->listen_fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(server->listen_fd, (struct sockaddr *)&peer, &len,
+                     SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             pause_accept(w);
@@ -400,7 +412,8 @@ static bool accept_one(struct watch *w)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed);
     if (MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, len) != MHD_YES) {
-        atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed); /* it has closed the descriptor */
+        /* it has closed the descriptor */
+        atomic_fetch_sub_explicit(&server->connections, 1, memory_order_relaxed);
     }
     return true;
 }
@@ -430,7 +443,8 @@ void watch_quiesce(struct watch *w)
     if (w->accepting) {
         w->accepting = false;
         (void)poll_set(w, EPOLL_CTL_DEL, w->server->listen_fd, 0);
-        (void)shutdown(w->server->listen_fd, SHUT_RD); /* who comes now is refused, and does not wait in the backlog */
+        /* who comes now is refused, and does not wait in the backlog */
+        (void)shutdown(w->server->listen_fd, SHUT_RD);
     }
     pthread_mutex_unlock(&w->accept_lock);
 }
@@ -451,7 +465,8 @@ static void sweep(struct watch *w)
     }
     for (size_t i = 0; i < w->slot_count; i++) {
         struct conn *conn = w->slots[i].conn;
-        if (conn != NULL && deadline_passed(atomic_load_explicit(&conn->head_deadline, memory_order_relaxed))) {
+        if (conn != NULL &&
+            deadline_passed(atomic_load_explicit(&conn->head_deadline, memory_order_relaxed))) {
             atomic_store_explicit(&conn->head_deadline, DEADLINE_NEVER, memory_order_relaxed);
             metric_add(w->server->m_refused_slow_head, 1);
             (void)shutdown(conn->fd, SHUT_RDWR); /* libmicrohttpd sees the end and closes */
@@ -499,7 +514,8 @@ static void handle_deadlines(struct watch *w)
 static int next_timeout(struct watch *w)
 {
     pthread_mutex_lock(&w->lock);
-    deadline_ms next = w->heap_count > 0 && due(w->heap[0]) < w->sweep_at ? due(w->heap[0]) : w->sweep_at;
+    deadline_ms next = w->heap_count > 0 && due(w->heap[0]) < w->sweep_at ? due(w->heap[0])
+                                                                          : w->sweep_at;
     pthread_mutex_unlock(&w->lock);
     return deadline_poll_ms(next);
 }
@@ -568,11 +584,13 @@ enum status watch_start(struct http_server *server, struct watch **out, struct e
     enum status kind = OK;
     if (w->scratch == NULL) {
         kind = err_no_memory(err);
-    } else if (w->epoll_fd < 0 || w->wake_fd < 0 || !poll_set(w, EPOLL_CTL_ADD, w->wake_fd, EPOLLIN)) {
+    } else if (w->epoll_fd < 0 || w->wake_fd < 0 ||
+               !poll_set(w, EPOLL_CTL_ADD, w->wake_fd, EPOLLIN)) {
         kind = err_errno(err, errno, "cannot set up the server's epoll");
     } else {
         int failed = pthread_create(&w->thread, NULL, watch_main, w);
-        kind = failed == 0 ? OK : err_errno(err, failed, "cannot start the server's watcher thread");
+        kind = failed == 0 ? OK
+                           : err_errno(err, failed, "cannot start the server's watcher thread");
     }
     if (kind != OK) {
         watch_free(w);

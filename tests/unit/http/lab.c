@@ -81,8 +81,10 @@ static enum http_step sum_body(struct http_req *req, struct str bytes)
     }
     sum->bytes += bytes.len;
     sum->steps++;
-    if (http_query(req, "max", &limit) == OK && limit.ptr != NULL && str_to_u64(limit, &max) && sum->bytes > max) {
-        (void)err_set(&req->err, E_TOO_LARGE, "refused after %llu bytes", (unsigned long long)sum->bytes);
+    if (http_query(req, "max", &limit) == OK && limit.ptr != NULL && str_to_u64(limit, &max) &&
+        sum->bytes > max) {
+        (void)err_set(&req->err, E_TOO_LARGE, "refused after %llu bytes",
+                      (unsigned long long)sum->bytes);
         return http_fail(req, E_TOO_LARGE);
     }
     return HTTP_NEXT;
@@ -91,7 +93,8 @@ static enum http_step sum_body(struct http_req *req, struct str bytes)
 static enum http_step sum_end(struct http_req *req)
 {
     struct sum *sum = req->state;
-    struct str text = arena_printf(&req->arena, "%llu %llx", (unsigned long long)sum->bytes, (unsigned long long)sum->sum);
+    struct str text = arena_printf(&req->arena, "%llu %llx", (unsigned long long)sum->bytes,
+                                   (unsigned long long)sum->sum);
     lab_of(req)->ended++;
     return http_reply(req, 200, "text/plain", text);
 }
@@ -101,7 +104,8 @@ static enum http_step stream_end(struct http_req *req)
 {
     struct str text = STR_EMPTY;
     uint64_t length = 0;
-    bool given = http_query(req, "length", &text) == OK && text.ptr != NULL && str_to_u64(text, &length);
+    bool given = http_query(req, "length", &text) == OK && text.ptr != NULL &&
+                 str_to_u64(text, &length);
     return http_stream(req, 200, "text/plain", given ? (int64_t)length : -1);
 }
 
@@ -117,7 +121,8 @@ static uint64_t number(struct http_req *req, const char *name, uint64_t otherwis
 
 static enum http_step stream_pull(struct http_req *req)
 {
-    uint64_t *sent = req->state, bytes = number(req, "bytes", 0), cut = number(req, "cut", UINT64_MAX);
+    uint64_t *sent = req->state, bytes = number(req, "bytes", 0),
+             cut = number(req, "cut", UINT64_MAX);
     uint64_t left = bytes - *sent;
     if (*sent >= cut) {
         (void)err_set(&req->err, E_INTERNAL, "cut on purpose");
@@ -136,7 +141,8 @@ static enum http_step stream_pull(struct http_req *req)
     return HTTP_AGAIN;
 }
 
-/* /ticks: two lines, a wait for nothing but time between them, so that the first must leave before the second is there */
+/* /ticks: two lines, a wait for nothing but time between them, so that the first must leave before
+ * the second is there */
 static enum http_step ticks_end(struct http_req *req)
 {
     return http_stream(req, 200, "text/plain", -1);
@@ -146,10 +152,16 @@ static enum http_step ticks_pull(struct http_req *req)
 {
     int *state = req->state;
     switch ((*state)++) {
-    case 0: assert_int_equal(http_write(req, "one\n", 4), OK); return HTTP_AGAIN;
-    case 1: return http_wait(req, lab_of(req)->pipe[0], POLLIN, deadline_in(60 * 1000));
-    case 2: assert_int_equal(http_write(req, "two\n", 4), OK); return HTTP_AGAIN;
-    default: return HTTP_END;
+    case 0:
+        assert_int_equal(http_write(req, "one\n", 4), OK);
+        return HTTP_AGAIN;
+    case 1:
+        return http_wait(req, lab_of(req)->pipe[0], POLLIN, deadline_in(60 * 1000));
+    case 2:
+        assert_int_equal(http_write(req, "two\n", 4), OK);
+        return HTTP_AGAIN;
+    default:
+        return HTTP_END;
     }
 }
 
@@ -180,7 +192,8 @@ static enum http_step sleep_end(struct http_req *req)
         *until = deadline_in((int64_t)number(req, "ms", 0));
         lab_of(req)->waiting++;
     }
-    return deadline_passed(*until) ? http_reply(req, 200, "text/plain", STR("slept")) : http_wait(req, -1, 0, *until);
+    return deadline_passed(*until) ? http_reply(req, 200, "text/plain", STR("slept"))
+                                   : http_wait(req, -1, 0, *until);
 }
 
 /* /gate: holds its worker until the laboratory opens it (what no real handler may do) */
@@ -211,7 +224,8 @@ static enum http_step fail_end(struct http_req *req)
 
 static enum http_step params_end(struct http_req *req)
 {
-    struct str text = arena_printf(&req->arena, "%.*s|%.*s", STR_ARG(http_param(req, "table")), STR_ARG(http_param(req, "key")));
+    struct str text = arena_printf(&req->arena, "%.*s|%.*s", STR_ARG(http_param(req, "table")),
+                                   STR_ARG(http_param(req, "key")));
     http_log_field_str(req, "table", http_param(req, "table"));
     return http_reply(req, 200, "text/plain", text);
 }
@@ -225,11 +239,20 @@ static const struct http_handler hello = { .end = hello_end, .done = count_done 
 static const struct http_handler work = { .end = work_end, .done = count_done };
 static const struct http_handler echo = { .end = echo_end, .done = count_done };
 static const struct http_handler json = { .end = json_end };
-static const struct http_handler sum = { sum_begin, sum_body, sum_end, NULL, count_done, sizeof(struct sum) };
-static const struct http_handler stream = { .end = stream_end, .pull = stream_pull, .done = count_done, .state_bytes = sizeof(uint64_t) };
-static const struct http_handler ticks = { .end = ticks_end, .pull = ticks_pull, .done = count_done, .state_bytes = sizeof(int) };
-static const struct http_handler waits = { .end = wait_end, .done = count_done, .state_bytes = sizeof(deadline_ms) };
-static const struct http_handler sleeps = { .end = sleep_end, .done = count_done, .state_bytes = sizeof(deadline_ms) };
+static const struct http_handler sum = { sum_begin, sum_body,   sum_end,
+                                         NULL,      count_done, sizeof(struct sum) };
+static const struct http_handler stream = {
+    .end = stream_end, .pull = stream_pull, .done = count_done, .state_bytes = sizeof(uint64_t)
+};
+static const struct http_handler ticks = {
+    .end = ticks_end, .pull = ticks_pull, .done = count_done, .state_bytes = sizeof(int)
+};
+static const struct http_handler waits = { .end = wait_end,
+                                           .done = count_done,
+                                           .state_bytes = sizeof(deadline_ms) };
+static const struct http_handler sleeps = { .end = sleep_end,
+                                            .done = count_done,
+                                            .state_bytes = sizeof(deadline_ms) };
 static const struct http_handler gate = { .end = gate_end, .done = count_done };
 static const struct http_handler file = { .end = file_end, .done = count_done };
 static const struct http_handler fails = { .end = fail_end };
@@ -258,7 +281,8 @@ static const struct http_route routes[] = {
 
 void lab_start(struct lab *lab, const struct http_server_opts *given)
 {
-    struct http_server_opts opts = given != NULL ? *given : (struct http_server_opts){ .workers = 4 };
+    struct http_server_opts opts = given != NULL ? *given
+                                                 : (struct http_server_opts){ .workers = 4 };
     struct err err = { .kind = OK };
     memset(lab, 0, sizeof(*lab));
     assert_int_equal(pipe(lab->pipe), 0);

@@ -1,5 +1,6 @@
 /*
- * A server with one route for each thing that a handler can do, and eyes on what the server did with it.
+ * A server with one route for each thing that a handler can do, and eyes on what the server did
+ * with it.
  */
 #ifndef TEST_HTTP_LAB_H
 #define TEST_HTTP_LAB_H

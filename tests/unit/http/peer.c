@@ -1,4 +1,5 @@
-/* The scripted client. Blocking sockets with a time limit of 5 s on each read, so that a hanging server fails a test. */
+/* The scripted client. Blocking sockets with a time limit of 5 s on each read, so that a hanging
+ * server fails a test. */
 #include "peer.h"
 
 #include "base/mem.h"
@@ -22,7 +23,8 @@ enum { WAIT_MS = 5000 };
 struct peer peer_open(const char *address)
 {
     struct peer peer = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1)) };
+    struct sockaddr_in to = { .sin_family = AF_INET,
+                              .sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1)) };
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_true(peer.fd >= 0);
     assert_int_equal(connect(peer.fd, (struct sockaddr *)&to, sizeof(to)), 0);
@@ -96,7 +98,8 @@ static size_t find_mark(struct peer *peer, size_t from, const char *mark)
 
 static void body_add(struct peer_answer *out, const char *ptr, size_t len)
 {
-    size_t room = sizeof(out->body) - 1 - (out->body_len < sizeof(out->body) ? out->body_len : sizeof(out->body) - 1);
+    size_t room = sizeof(out->body) - 1 -
+                  (out->body_len < sizeof(out->body) ? out->body_len : sizeof(out->body) - 1);
     size_t take = len < room ? len : room;
     if (take > 0) {
         memcpy(out->body + out->body_len, ptr, take);
@@ -141,7 +144,8 @@ const char *peer_header(const struct peer_answer *answer, const char *name)
 {
     static char value[4096];
     size_t len = strlen(name);
-    for (const char *line = strstr(answer->head, "\r\n"); line != NULL && line[2] != '\0'; line = strstr(line + 2, "\r\n")) {
+    for (const char *line = strstr(answer->head, "\r\n"); line != NULL && line[2] != '\0';
+         line = strstr(line + 2, "\r\n")) {
         if (strncasecmp(line + 2, name, len) == 0 && line[2 + len] == ':') {
             const char *from = line + 2 + len + 1 + strspn(line + 2 + len + 1, " ");
             (void)snprintf(value, sizeof(value), "%.*s", (int)strcspn(from, "\r"), from);
@@ -187,7 +191,8 @@ bool peer_ended(struct peer *peer)
 {
     char byte;
     struct pollfd p = { .fd = peer->fd, .events = POLLIN };
-    return peer->in.len == 0 && poll(&p, 1, WAIT_MS + 3000) > 0 && recv(peer->fd, &byte, 1, MSG_PEEK) <= 0;
+    return peer->in.len == 0 && poll(&p, 1, WAIT_MS + 3000) > 0 &&
+           recv(peer->fd, &byte, 1, MSG_PEEK) <= 0;
 }
 
 bool peer_silent(struct peer *peer, int ms)

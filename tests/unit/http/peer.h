@@ -1,5 +1,6 @@
 /*
- * A scripted client on a raw socket: sends exactly the bytes it is told to, and reads one answer or everything.
+ * A scripted client on a raw socket: sends exactly the bytes it is told to, and reads one answer or
+ * everything.
  */
 #ifndef TEST_HTTP_PEER_H
 #define TEST_HTTP_PEER_H
@@ -30,7 +31,8 @@ void peer_send(struct peer *peer, const char *text);
 void peer_send_bytes(struct peer *peer, const void *ptr, size_t len);
 /** False when the peer reset the connection meanwhile. */
 bool peer_try_send(struct peer *peer, const void *ptr, size_t len);
-/** One answer; 5 s at most. `head_only` for answers to HEAD. False when the connection ended before a head. */
+/** One answer; 5 s at most. `head_only` for answers to HEAD. False when the connection ended before
+ * a head. */
 bool peer_read(struct peer *peer, bool head_only, struct peer_answer *out);
 /** True when the other side has ended the connection (waits 5 s at most). */
 bool peer_ended(struct peer *peer);

@@ -24,7 +24,10 @@ static int start(void **state)
     (void)state;
     lab_start(&lab, NULL);
     (void)snprintf(url, sizeof(url), "http://%s", lab.address);
-    return http_client_new(&(struct http_client_opts){ .base_url = url, .service = "lab" }, &client, NULL) == OK ? 0 : -1;
+    return http_client_new(&(struct http_client_opts){ .base_url = url, .service = "lab" }, &client,
+                           NULL) == OK
+               ? 0
+               : -1;
 }
 
 static int stop(void **state)
@@ -40,16 +43,27 @@ static void answers_and_errors_come_back(void **state)
     (void)state;
     struct http_answer answer;
     struct err err = { .kind = OK };
-    assert_int_equal(http_client_call(client, &(struct http_call){ .method = HTTP_GET, .target = STR("/hello"), .request_id = STR("id-1") }, &answer, &err), OK);
+    assert_int_equal(http_client_call(client,
+                                      &(struct http_call){ .method = HTTP_GET,
+                                                           .target = STR("/hello"),
+                                                           .request_id = STR("id-1") },
+                                      &answer, &err),
+                     OK);
     assert_int_equal(answer.status, 200);
     assert_true(str_eq(buf_str(&answer.body), STR("hello")));
     assert_true(str_eq(http_headers_get(&answer.headers, STR("content-type")), STR("text/plain")));
     http_answer_done(&answer);
-    assert_int_equal(http_client_call_ok(client, &(struct http_call){ .method = HTTP_GET, .target = STR("/fail") }, &answer, &err), E_UNAVAILABLE);
+    assert_int_equal(http_client_call_ok(
+                         client, &(struct http_call){ .method = HTTP_GET, .target = STR("/fail") },
+                         &answer, &err),
+                     E_UNAVAILABLE);
     assert_string_equal(err.msg, "not \"now\"");
     assert_int_equal(err.retry_after_s, 7);
     http_answer_done(&answer);
-    assert_int_equal(http_client_call(client, &(struct http_call){ .method = HTTP_HEAD, .target = STR("/work") }, &answer, &err), OK);
+    assert_int_equal(
+        http_client_call(client, &(struct http_call){ .method = HTTP_HEAD, .target = STR("/work") },
+                         &answer, &err),
+        OK);
     assert_true(str_eq(http_headers_get(&answer.headers, STR("content-length")), STR("6")));
     http_answer_done(&answer);
 }
@@ -78,21 +92,37 @@ static void bodies_stream_out_by_length_and_by_chunks(void **state)
     struct err err = { .kind = OK };
     for (int chunked = 0; chunked < 2; chunked++) {
         struct source source = { .left = 3000000 };
-        struct http_call call = { .method = HTTP_PUT, .target = STR("/sum"), .read_body = read_source, .ctx = &source, .body_length = chunked ? -1 : 3000000 };
+        struct http_call call = { .method = HTTP_PUT,
+                                  .target = STR("/sum"),
+                                  .read_body = read_source,
+                                  .ctx = &source,
+                                  .body_length = chunked ? -1 : 3000000 };
         assert_int_equal(http_client_call_ok(client, &call, &answer, &err), OK);
         assert_int_equal(answer.status, 200);
         assert_true(str_starts(buf_str(&answer.body), STR("3000000 ")));
         http_answer_done(&answer);
     }
     struct source broken = { .left = 3000000, .fail = true };
-    struct http_call call = { .method = HTTP_PUT, .target = STR("/sum"), .read_body = read_source, .ctx = &broken, .body_length = 3000000 };
+    struct http_call call = { .method = HTTP_PUT,
+                              .target = STR("/sum"),
+                              .read_body = read_source,
+                              .ctx = &broken,
+                              .body_length = 3000000 };
     assert_int_equal(http_client_call_ok(client, &call, &answer, &err), E_DISK_FULL);
     assert_string_equal(err.msg, "the source broke");
     http_answer_done(&answer);
-    assert_int_equal(http_client_call_ok(client, &(struct http_call){ .method = HTTP_POST, .target = STR("/echo"), .body = STR("abc") }, &answer, &err), OK);
+    assert_int_equal(
+        http_client_call_ok(
+            client,
+            &(struct http_call){ .method = HTTP_POST, .target = STR("/echo"), .body = STR("abc") },
+            &answer, &err),
+        OK);
     assert_true(str_eq(buf_str(&answer.body), STR("abc")));
     http_answer_done(&answer);
-    assert_int_equal(http_client_call_ok(client, &(struct http_call){ .method = HTTP_POST, .target = STR("/echo") }, &answer, &err), OK);
+    assert_int_equal(http_client_call_ok(
+                         client, &(struct http_call){ .method = HTTP_POST, .target = STR("/echo") },
+                         &answer, &err),
+                     OK);
     assert_int_equal(answer.body.len, 0);
     http_answer_done(&answer);
 }
@@ -110,7 +140,10 @@ static void answers_stream_in_and_a_cut_is_an_error(void **state)
     struct http_answer answer;
     struct err err = { .kind = OK };
     size_t count = 0;
-    struct http_call call = { .method = HTTP_GET, .target = STR("/stream?bytes=3000000"), .write_body = count_bytes, .ctx = &count };
+    struct http_call call = { .method = HTTP_GET,
+                              .target = STR("/stream?bytes=3000000"),
+                              .write_body = count_bytes,
+                              .ctx = &count };
     assert_int_equal(http_client_call_ok(client, &call, &answer, &err), OK);
     assert_int_equal(count, 3000000);
     http_answer_done(&answer);
@@ -123,7 +156,9 @@ static void answers_stream_in_and_a_cut_is_an_error(void **state)
     count = 0;
     assert_int_equal(http_client_call_ok(client, &call, &answer, &err), E_CANCELED);
     http_answer_done(&answer);
-    call = (struct http_call){ .method = HTTP_GET, .target = STR("/stream?bytes=3000000"), .body_bytes_max = 1000 };
+    call = (struct http_call){ .method = HTTP_GET,
+                               .target = STR("/stream?bytes=3000000"),
+                               .body_bytes_max = 1000 };
     assert_int_equal(http_client_call_ok(client, &call, &answer, &err), E_TOO_LARGE);
     http_answer_done(&answer);
     assert_true(lab_wait(&lab.done, 4));
@@ -137,10 +172,18 @@ static void refusals_of_big_bodies_are_seen(void **state)
     static const struct {
         struct str target;
         int64_t length;
-    } cases[] = { { STR_INIT("/capped"), 20000000 }, { STR_INIT("/capped"), -1 }, { STR_INIT("/sum?refuse=1"), -1 }, { STR_INIT("/sum?max=300000"), 20000000 }, { STR_INIT("/sum?max=300000"), -1 } };
+    } cases[] = { { STR_INIT("/capped"), 20000000 },
+                  { STR_INIT("/capped"), -1 },
+                  { STR_INIT("/sum?refuse=1"), -1 },
+                  { STR_INIT("/sum?max=300000"), 20000000 },
+                  { STR_INIT("/sum?max=300000"), -1 } };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct source source = { .left = 20000000 };
-        struct http_call call = { .method = HTTP_PUT, .target = cases[i].target, .read_body = read_source, .ctx = &source, .body_length = cases[i].length };
+        struct http_call call = { .method = HTTP_PUT,
+                                  .target = cases[i].target,
+                                  .read_body = read_source,
+                                  .ctx = &source,
+                                  .body_length = cases[i].length };
         enum status kind = http_client_call_ok(client, &call, &answer, &err);
         if (kind != E_TOO_LARGE) {
             fail_msg("case %zu: %s: %s", i, status_name(kind), err.msg);
@@ -155,17 +198,32 @@ static void deadlines_and_unreachable_services_are_told_apart(void **state)
     struct http_answer answer;
     struct err err = { .kind = OK };
     struct http_client *lost = NULL;
-    assert_int_equal(http_client_call(client, &(struct http_call){ .method = HTTP_GET, .target = STR("/wait"), .deadline = deadline_in(50) }, &answer, &err), E_TIMEOUT);
+    assert_int_equal(http_client_call(client,
+                                      &(struct http_call){ .method = HTTP_GET,
+                                                           .target = STR("/wait"),
+                                                           .deadline = deadline_in(50) },
+                                      &answer, &err),
+                     E_TIMEOUT);
     http_answer_done(&answer);
-    assert_int_equal(http_client_new(&(struct http_client_opts){ .base_url = "http://127.0.0.1:1/", .service = "nobody" }, &lost, &err), OK);
-    assert_int_equal(http_client_call(lost, &(struct http_call){ .method = HTTP_GET, .target = STR("/") }, &answer, &err), E_UPSTREAM);
+    assert_int_equal(http_client_new(&(struct http_client_opts){ .base_url = "http://127.0.0.1:1/",
+                                                                 .service = "nobody" },
+                                     &lost, &err),
+                     OK);
+    assert_int_equal(http_client_call(lost,
+                                      &(struct http_call){ .method = HTTP_GET, .target = STR("/") },
+                                      &answer, &err),
+                     E_UPSTREAM);
     assert_non_null(strstr(err.msg, "nobody cannot be reached at http://127.0.0.1:1"));
     http_answer_done(&answer);
     http_client_free(lost);
-    assert_int_equal(http_client_new(&(struct http_client_opts){ .base_url = "127.0.0.1:1", .service = "nobody" }, &lost, &err), E_INVALID);
+    assert_int_equal(http_client_new(&(struct http_client_opts){ .base_url = "127.0.0.1:1",
+                                                                 .service = "nobody" },
+                                     &lost, &err),
+                     E_INVALID);
 }
 
-/* A server that answers the first request of each connection and closes before the second's answer; counts requests. */
+/* A server that answers the first request of each connection and closes before the second's answer;
+ * counts requests. */
 struct rude {
     int fd;
     pthread_t thread;
@@ -243,12 +301,24 @@ static void what_is_not_safe_to_repeat_is_sent_once(void **state)
     assert_int_equal(getsockname(rude.fd, (struct sockaddr *)&at, &len), 0);
     (void)snprintf(rude.url, sizeof(rude.url), "http://127.0.0.1:%d", ntohs(at.sin_port));
     assert_int_equal(pthread_create(&rude.thread, NULL, rude_main, &rude), 0);
-    assert_int_equal(http_client_new(&(struct http_client_opts){ .base_url = rude.url, .service = "rude" }, &to_rude, &err), OK);
-    /* a GET leaves a kept connection; the POST must not use it, else it would be lost or sent twice */
-    assert_int_equal(http_client_call_ok(to_rude, &(struct http_call){ .method = HTTP_GET, .target = STR("/") }, &answer, &err), OK);
+    assert_int_equal(
+        http_client_new(&(struct http_client_opts){ .base_url = rude.url, .service = "rude" },
+                        &to_rude, &err),
+        OK);
+    /* a GET leaves a kept connection; the POST must not use it, else it would be lost or sent
+     * twice */
+    assert_int_equal(
+        http_client_call_ok(to_rude, &(struct http_call){ .method = HTTP_GET, .target = STR("/") },
+                            &answer, &err),
+        OK);
     http_answer_done(&answer);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(http_client_call_ok(to_rude, &(struct http_call){ .method = HTTP_POST, .target = STR("/"), .body = STR_EMPTY }, &answer, &err), OK);
+        assert_int_equal(
+            http_client_call_ok(
+                to_rude,
+                &(struct http_call){ .method = HTTP_POST, .target = STR("/"), .body = STR_EMPTY },
+                &answer, &err),
+            OK);
         http_answer_done(&answer);
     }
     assert_int_equal(rude.requests, 4);

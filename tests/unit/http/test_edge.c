@@ -1,5 +1,6 @@
 /*
- * The edge by raw sockets: what is refused and how, answers that come before the body was read, slow and leaving clients,
+ * The edge by raw sockets: what is refused and how, answers that come before the body was read,
+ * slow and leaving clients,
  * full queues, and stopping in the middle of all of it.
  */
 #include "lab.h"
@@ -27,8 +28,13 @@ static const char *const origins[] = { "https://app.example", NULL };
 static int start(void **state)
 {
     (void)state;
-    lab_start(&lab, &(struct http_server_opts){ .workers = 2, .queue_max = 4, .hosts = hosts, .origins = origins, .trust_request_id = true,
-                                                .cluster_secret = STR("s3cret"), .drain_ms = 300 });
+    lab_start(&lab, &(struct http_server_opts){ .workers = 2,
+                                                .queue_max = 4,
+                                                .hosts = hosts,
+                                                .origins = origins,
+                                                .trust_request_id = true,
+                                                .cluster_secret = STR("s3cret"),
+                                                .drain_ms = 300 });
     return 0;
 }
 
@@ -72,8 +78,10 @@ static void heads_that_mean_two_things_are_400(void **state)
         "POST /echo HTTP/1.1\r\n" HOST "Content-Length: +3\r\n\r\nabc",
         "POST /echo HTTP/1.1\r\n" HOST "Content-Length: -3\r\n\r\nabc",
         "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3x\r\n\r\nabc",
-        "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /echo HTTP/1.1\r\n" HOST
+        "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /echo HTTP/1.1\r\n" HOST
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
         "POST /echo HTTP/1.1\r\n" HOST "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
         "POST /echo HTTP/1.0\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -118,7 +126,9 @@ static void framing_errors_close_the_connection(void **state)
     (void)state;
     struct peer peer = peer_open(lab.address);
     struct peer_answer answer;
-    peer_send(&peer, "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 0\r\nContent-Length: 40\r\n\r\nGET /work HTTP/1.1\r\n" HOST "\r\n");
+    peer_send(&peer,
+              "POST /echo HTTP/1.1\r\n" HOST
+              "Content-Length: 0\r\nContent-Length: 40\r\n\r\nGET /work HTTP/1.1\r\n" HOST "\r\n");
     assert_true(peer_read(&peer, false, &answer));
     assert_int_equal(answer.status, 400);
     assert_string_equal(peer_header(&answer, "Connection"), "close");
@@ -158,10 +168,13 @@ static void foreign_hosts_are_421_and_foreign_origins_403(void **state)
             fail_msg("%s -> %d, expected %d", cases[i].headers, status, cases[i].status);
         }
     }
-    struct peer_answer answer = peer_ask(lab.address, "OPTIONS /echo HTTP/1.1\r\n" HOST "Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n\r\n");
+    struct peer_answer answer = peer_ask(
+        lab.address, "OPTIONS /echo HTTP/1.1\r\n" HOST
+                     "Origin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n\r\n");
     assert_int_equal(answer.status, 204);
     assert_string_equal(peer_header(&answer, "Access-Control-Allow-Origin"), "https://app.example");
-    answer = peer_ask(lab.address, "GET /nope HTTP/1.1\r\n" HOST "Origin: https://app.example\r\n\r\n");
+    answer = peer_ask(lab.address,
+                      "GET /nope HTTP/1.1\r\n" HOST "Origin: https://app.example\r\n\r\n");
     assert_string_equal(peer_header(&answer, "Access-Control-Allow-Origin"), "https://app.example");
 }
 
@@ -169,15 +182,19 @@ static void internal_routes_need_the_secret(void **state)
 {
     (void)state;
     assert_int_equal(ask("GET /internal/work HTTP/1.1\r\n" HOST "\r\n"), 403);
-    assert_int_equal(ask("GET /internal/work HTTP/1.1\r\n" HOST "Authorization: Lakehouse s3creT\r\n\r\n"), 403);
-    assert_int_equal(ask("GET /internal/work HTTP/1.1\r\n" HOST "Authorization: Lakehouse s3cre\r\n\r\n"), 403);
-    assert_int_equal(ask("GET /internal/work HTTP/1.1\r\n" HOST "Authorization: Lakehouse s3cret\r\n\r\n"), 200);
+    assert_int_equal(
+        ask("GET /internal/work HTTP/1.1\r\n" HOST "Authorization: Lakehouse s3creT\r\n\r\n"), 403);
+    assert_int_equal(
+        ask("GET /internal/work HTTP/1.1\r\n" HOST "Authorization: Lakehouse s3cre\r\n\r\n"), 403);
+    assert_int_equal(
+        ask("GET /internal/work HTTP/1.1\r\n" HOST "Authorization: Lakehouse s3cret\r\n\r\n"), 200);
 }
 
 static void sane_request_ids_are_kept(void **state)
 {
     (void)state;
-    struct peer_answer answer = peer_ask(lab.address, "GET /hello HTTP/1.1\r\n" HOST "X-Request-Id: abc-1.2_Z\r\n\r\n");
+    struct peer_answer answer = peer_ask(lab.address, "GET /hello HTTP/1.1\r\n" HOST
+                                                      "X-Request-Id: abc-1.2_Z\r\n\r\n");
     assert_string_equal(peer_header(&answer, "X-Request-Id"), "abc-1.2_Z");
     answer = peer_ask(lab.address, "GET /hello HTTP/1.1\r\n" HOST "X-Request-Id: a\"b\r\n\r\n");
     assert_string_not_equal(peer_header(&answer, "X-Request-Id"), "a\"b");
@@ -200,11 +217,16 @@ static void heads_beyond_the_limit_are_431(void **state)
 static void expect_gets_its_refusal_without_100(void **state)
 {
     (void)state;
-    struct peer_answer answer = peer_ask(lab.address, "PUT /capped HTTP/1.1\r\n" HOST "Content-Length: 100000\r\nExpect: 100-continue\r\n\r\n");
+    struct peer_answer answer = peer_ask(lab.address,
+                                         "PUT /capped HTTP/1.1\r\n" HOST
+                                         "Content-Length: 100000\r\nExpect: 100-continue\r\n\r\n");
     assert_int_equal(answer.status, 413);
-    answer = peer_ask(lab.address, "PUT /sum?refuse=1 HTTP/1.1\r\n" HOST "Content-Length: 10\r\nExpect: 100-continue\r\n\r\n");
+    answer = peer_ask(lab.address, "PUT /sum?refuse=1 HTTP/1.1\r\n" HOST
+                                   "Content-Length: 10\r\nExpect: 100-continue\r\n\r\n");
     assert_int_equal(answer.status, 413);
-    assert_int_equal(ask("POST /nope HTTP/1.1\r\n" HOST "Content-Length: 10\r\nExpect: 100-continue\r\n\r\n"), 404);
+    assert_int_equal(
+        ask("POST /nope HTTP/1.1\r\n" HOST "Content-Length: 10\r\nExpect: 100-continue\r\n\r\n"),
+        404);
 }
 
 static void expect_gets_100_after_begin_agreed(void **state)
@@ -212,7 +234,8 @@ static void expect_gets_100_after_begin_agreed(void **state)
     (void)state;
     struct peer peer = peer_open(lab.address);
     struct peer_answer answer;
-    peer_send(&peer, "PUT /sum HTTP/1.1\r\n" HOST "Content-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+    peer_send(&peer,
+              "PUT /sum HTTP/1.1\r\n" HOST "Content-Length: 3\r\nExpect: 100-continue\r\n\r\n");
     assert_true(peer_read(&peer, false, &answer));
     assert_int_equal(answer.status, 100);
     assert_int_equal(lab.begun, 1);
@@ -247,11 +270,17 @@ static void refusals_are_seen_by_clients_that_send_everything_first(void **state
 {
     (void)state;
     for (int i = 0; i < 5; i++) {
-        send_all_then_read("PUT /capped HTTP/1.1\r\n" HOST "Content-Length: 50000000\r\n\r\n", 50000000, 413);
-        send_all_then_read("PUT /sum?refuse=1 HTTP/1.1\r\n" HOST "Content-Length: 20000000\r\n\r\n", 20000000, 413);
-        send_all_then_read("PUT /sum?max=1000000 HTTP/1.1\r\n" HOST "Content-Length: 30000000\r\n\r\n", 30000000, 413);
-        send_all_then_read("POST /nope HTTP/1.1\r\n" HOST "Content-Length: 10000000\r\n\r\n", 10000000, 404);
-        send_all_then_read("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 10000000\r\n\r\n", 10000000, 413);
+        send_all_then_read("PUT /capped HTTP/1.1\r\n" HOST "Content-Length: 50000000\r\n\r\n",
+                           50000000, 413);
+        send_all_then_read("PUT /sum?refuse=1 HTTP/1.1\r\n" HOST "Content-Length: 20000000\r\n\r\n",
+                           20000000, 413);
+        send_all_then_read("PUT /sum?max=1000000 HTTP/1.1\r\n" HOST
+                           "Content-Length: 30000000\r\n\r\n",
+                           30000000, 413);
+        send_all_then_read("POST /nope HTTP/1.1\r\n" HOST "Content-Length: 10000000\r\n\r\n",
+                           10000000, 404);
+        send_all_then_read("POST /echo HTTP/1.1\r\n" HOST "Content-Length: 10000000\r\n\r\n",
+                           10000000, 413);
     }
     assert_true(lab_wait(&lab.done, lab.begun));
     assert_int_equal(lab.failed, 0);
@@ -334,7 +363,8 @@ static void clients_that_leave_while_waiting_end_their_request_once(void **state
     struct peer peers[MANY];
     for (int i = 0; i < MANY; i++) {
         peers[i] = peer_open(lab.address);
-        peer_send(&peers[i], i % 2 ? "GET /wait HTTP/1.1\r\n" HOST "\r\n" : "GET /sleep?ms=60000 HTTP/1.1\r\n" HOST "\r\n");
+        peer_send(&peers[i], i % 2 ? "GET /wait HTTP/1.1\r\n" HOST "\r\n"
+                                   : "GET /sleep?ms=60000 HTTP/1.1\r\n" HOST "\r\n");
         assert_true(lab_wait(&lab.waiting, i + 1));
         if (i % 3 == 0) { /* bytes that are sent ahead are not a goodbye */
             peer_send(&peers[i], "GET /hello HTTP/1.1\r\n" HOST "\r\n");
@@ -503,7 +533,9 @@ static void *noise_main(void *arg)
         "GET /he",
     };
     for (;; n++) {
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+        struct sockaddr_in to = { .sin_family = AF_INET,
+                                  .sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1)),
+                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
         int fd = socket(AF_INET, SOCK_STREAM, 0);
         const char *request = requests[n % ARRAY_LEN(requests)];
         if (connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0) {
@@ -527,7 +559,8 @@ static void stopping_under_load_ends_every_request_once(void **state)
         struct lab busy;
         pthread_t threads[THREADS];
         char address[64];
-        lab_start(&busy, &(struct http_server_opts){ .workers = 4, .queue_max = 8, .drain_ms = 100 });
+        lab_start(&busy,
+                  &(struct http_server_opts){ .workers = 4, .queue_max = 8, .drain_ms = 100 });
         (void)snprintf(address, sizeof(address), "%s", busy.address);
         for (int i = 0; i < THREADS; i++) {
             assert_int_equal(pthread_create(&threads[i], NULL, noise_main, address), 0);
@@ -539,7 +572,8 @@ static void stopping_under_load_ends_every_request_once(void **state)
         int64_t began_us = clock_now_us();
         http_server_stop(busy.server);
         assert_true(clock_now_us() - began_us < 5 * 1000 * 1000);
-        struct peer_answer answer; /* cut, or refused because the queue was full or the server stopping */
+        /* cut, or refused because the queue was full or the server stopping */
+        struct peer_answer answer;
         assert_true(!peer_read(&parked, false, &answer) || answer.status == 503);
         peer_close(&parked);
         for (int i = 0; i < THREADS; i++) {

@@ -1,4 +1,5 @@
-/* The server with handlers that do each thing once: answers, bodies, streams, waits, HEAD, errors. */
+/* The server with handlers that do each thing once: answers, bodies, streams, waits, HEAD,
+ * errors. */
 #include "lab.h"
 #include "peer.h"
 
@@ -49,7 +50,8 @@ static void connection_is_kept_and_pipelined_requests_answer_in_order(void **sta
     struct peer peer = peer_open(lab.address);
     struct peer_answer answer;
     peer_send(&peer, "GET /work HTTP/1.1\r\n" HOST "\r\nGET /hello HTTP/1.1\r\n" HOST "\r\n"
-                     "POST /echo HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabcGET /nope HTTP/1.1\r\n" HOST "\r\n"
+                     "POST /echo HTTP/1.1\r\n" HOST
+                     "Content-Length: 3\r\n\r\nabcGET /nope HTTP/1.1\r\n" HOST "\r\n"
                      "GET /work HTTP/1.1\r\n" HOST "\r\n");
     const char *const bodies[] = { "worked", "hello", "abc", NULL, "worked" };
     for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
@@ -67,7 +69,8 @@ static void head_has_the_length_of_get_and_no_body(void **state)
     (void)state;
     struct peer peer = peer_open(lab.address);
     struct peer_answer answer;
-    static const char *const paths[] = { "/work", "/file", "/stream?bytes=10&length=10", "/stream?bytes=10", "/health" };
+    static const char *const paths[] = { "/work", "/file", "/stream?bytes=10&length=10",
+                                         "/stream?bytes=10", "/health" };
     static const char *const lengths[] = { "6", "3", "10", NULL, NULL };
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         char text[256];
@@ -98,7 +101,8 @@ static void errors_are_json_with_the_request_id(void **state)
     yyjson_val *error = yyjson_obj_get(yyjson_doc_get_root(doc), "error");
     assert_string_equal(yyjson_get_str(yyjson_obj_get(error, "code")), "unavailable");
     assert_string_equal(yyjson_get_str(yyjson_obj_get(error, "message")), "not \"now\"");
-    assert_string_equal(yyjson_get_str(yyjson_obj_get(error, "request_id")), peer_header(&answer, "X-Request-Id"));
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(error, "request_id")),
+                        peer_header(&answer, "X-Request-Id"));
 }
 
 static void unknown_route_is_404_and_other_method_405_with_allow(void **state)
@@ -116,7 +120,8 @@ static void unknown_route_is_404_and_other_method_405_with_allow(void **state)
 static void parameters_are_decoded_and_tails_keep_slashes(void **state)
 {
     (void)state;
-    struct peer_answer answer = peer_ask(lab.address, "GET /t/a%2Fb/x/y%2Fz%20 HTTP/1.1\r\n" HOST "\r\n");
+    struct peer_answer answer = peer_ask(lab.address,
+                                         "GET /t/a%2Fb/x/y%2Fz%20 HTTP/1.1\r\n" HOST "\r\n");
     assert_int_equal(answer.status, 200);
     assert_string_equal(answer.body, "a/b|x/y/z ");
     answer = peer_ask(lab.address, "GET /raw/a%2Fb/%2e%2e/%zz HTTP/1.1\r\n" HOST "\r\n");
@@ -157,7 +162,8 @@ static void streamed_bodies_arrive_whole_by_length_and_by_chunks(void **state)
     }
     struct peer peer = peer_open(lab.address);
     char head[200];
-    (void)snprintf(head, sizeof(head), "PUT /sum HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n", LEN);
+    (void)snprintf(head, sizeof(head), "PUT /sum HTTP/1.1\r\n" HOST "Content-Length: %d\r\n\r\n",
+                   LEN);
     peer_send(&peer, head);
     peer_send_bytes(&peer, data, LEN);
     expect_sum(&peer, data, LEN);
@@ -175,7 +181,8 @@ static void streamed_bodies_arrive_whole_by_length_and_by_chunks(void **state)
     peer_send(&peer, "0\r\n\r\n");
     expect_sum(&peer, data, LEN);
     /* many tiny chunks in one packet, and an empty body */
-    peer_send(&peer, "PUT /sum HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n2\r\ncd\r\n0\r\n\r\n"
+    peer_send(&peer, "PUT /sum HTTP/1.1\r\n" HOST
+                     "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n2\r\ncd\r\n0\r\n\r\n"
                      "PUT /sum HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n"
                      "PUT /sum HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
     expect_sum(&peer, "abcd", 4);
@@ -206,7 +213,8 @@ static void streams_are_chunked_or_of_their_length_and_cut_when_they_fail(void *
     assert_false(answer.whole);
     assert_true(peer_ended(&peer));
     peer_close(&peer);
-    answer = peer_ask(lab.address, "GET /stream?bytes=300000&length=400000 HTTP/1.1\r\n" HOST "\r\n");
+    answer = peer_ask(lab.address,
+                      "GET /stream?bytes=300000&length=400000 HTTP/1.1\r\n" HOST "\r\n");
     assert_false(answer.whole); /* shorter than promised */
     answer = peer_ask(lab.address, "GET /stream?bytes=9&cut=0 HTTP/1.1\r\n" HOST "\r\n");
     assert_int_equal(answer.status, 500); /* nothing had left: an error with its status */
@@ -221,7 +229,8 @@ static void first_bytes_of_a_stream_leave_before_the_next_are_there(void **state
     struct peer_answer answer;
     char first[1024] = "";
     peer_send(&peer, "GET /ticks HTTP/1.1\r\n" HOST "\r\n");
-    while (strstr(first, "one\n") == NULL) { /* SO_RCVTIMEO is not needed: the runner bounds a test that hangs */
+    /* SO_RCVTIMEO is not needed: the runner bounds a test that hangs */
+    while (strstr(first, "one\n") == NULL) {
         ssize_t got = read(peer.fd, first + strlen(first), sizeof(first) - 1 - strlen(first));
         assert_true(got > 0);
     }
@@ -266,12 +275,17 @@ static void files_are_sent_by_range(void **state)
 static void json_bodies_are_parsed_and_bad_ones_are_400(void **state)
 {
     (void)state;
-    struct peer_answer answer = peer_ask(lab.address, "POST /json HTTP/1.1\r\n" HOST "Content-Type: application/json; charset=utf-8\r\nContent-Length: 7\r\n\r\n{\"a\":1}");
+    struct peer_answer answer = peer_ask(
+        lab.address,
+        "POST /json HTTP/1.1\r\n" HOST
+        "Content-Type: application/json; charset=utf-8\r\nContent-Length: 7\r\n\r\n{\"a\":1}");
     assert_int_equal(answer.status, 200);
     assert_string_equal(answer.body, "object");
-    answer = peer_ask(lab.address, "POST /json HTTP/1.1\r\n" HOST "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{]");
+    answer = peer_ask(lab.address, "POST /json HTTP/1.1\r\n" HOST
+                                   "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{]");
     assert_int_equal(answer.status, 400);
-    answer = peer_ask(lab.address, "POST /json HTTP/1.1\r\n" HOST "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
+    answer = peer_ask(lab.address, "POST /json HTTP/1.1\r\n" HOST
+                                   "Content-Type: text/plain\r\nContent-Length: 2\r\n\r\n{}");
     assert_int_equal(answer.status, 415);
     answer = peer_ask(lab.address, "POST /json HTTP/1.1\r\n" HOST "Content-Length: 2\r\n\r\n{}");
     assert_int_equal(answer.status, 415);
@@ -290,7 +304,9 @@ static void health_ready_and_metrics_answer(void **state)
     assert_true(lab_wait(&lab.done, 1));
     answer = peer_ask(lab.address, "GET /metrics HTTP/1.1\r\n" HOST "\r\n");
     assert_int_equal(answer.status, 200);
-    assert_non_null(strstr(answer.body, "lakehouse_http_requests_total{route=\"/work\",method=\"GET\",status=\"200\"} 1"));
+    assert_non_null(
+        strstr(answer.body,
+               "lakehouse_http_requests_total{route=\"/work\",method=\"GET\",status=\"200\"} 1"));
     assert_non_null(strstr(answer.body, "lakehouse_http_request_seconds_bucket{route=\"/work\""));
 }
 
