@@ -50,13 +50,23 @@ static enum status side_store(struct fs_store *fs, int fd, struct str key, const
     return fs_sync(fs, fs->sums_fd, "fsync_dir", key, false, err);
 }
 
+/** A side file has the key too, for the sweep. */
+static enum status side_record_store(struct fs_store *fs, int fd, struct str key,
+                                     const struct fs_record *record, struct err *err)
+{
+    uint8_t bytes[FS_RECORD_BYTES_MAX];
+    struct fs_record with_key = *record;
+    fs_record_key_set(&with_key, key);
+    return side_store(fs, fd, key, bytes, fs_record_encode(&with_key, bytes), err);
+}
+
 enum status fs_record_store(struct fs_store *fs, int fd, struct str key,
                             const struct fs_record *record, struct err *err)
 {
-    uint8_t bytes[FS_RECORD_BYTES_MAX];
-    size_t len = fs_record_encode(record, bytes);
     TRY(fs_fault(fs, "record", key, err));
     if (!atomic_load_explicit(&fs->no_xattr, memory_order_relaxed)) {
+        uint8_t bytes[FS_RECORD_BYTES_MAX];
+        size_t len = fs_record_encode(record, bytes);
         if (fsetxattr(fd, XATTR_NAME, bytes, len, 0) == 0) {
             return OK;
         }
@@ -73,7 +83,7 @@ enum status fs_record_store(struct fs_store *fs, int fd, struct str key,
             return err_errno(err, errno, "xattr %s", XATTR_NAME);
         }
     }
-    return side_store(fs, fd, key, bytes, len, err);
+    return side_record_store(fs, fd, key, record, err);
 }
 
 /* --- load --- */
@@ -208,7 +218,8 @@ static bool side_wanted(struct fs_store *fs, const char *name)
     struct fs_record record;
     size_t len = 0;
     if (io_pread(side, bytes, sizeof bytes, 0, &len, NULL) != OK ||
-        !fs_record_decode(bytes, len, &record)) {
+        !fs_record_decode(bytes, len, &record) ||
+        store_key_check(fs_record_key(&record), NULL) != OK) {
         return false;
     }
     struct fs_current current;

@@ -641,6 +641,32 @@ static void any_failure_leaves_the_old_or_the_new_object(void **state)
 
 /* --- the rest --- */
 
+static void side_files_of_nothing_are_swept_when_they_are_old(void **state)
+{
+    struct store *store = open_plain();
+    struct err err = { 0 };
+    char command[200];
+    ((struct fs_store *)store)->no_xattr = true;
+    put_text(store, "stays", "1");
+    put_text(store, "odd/", "2");
+    put_text(store, "goes", "3");
+    put_text(store, "young", "4");
+    assert_int_equal(file_count("_lake/sums"), 4);
+    assert_int_equal(unlink(path_of("goes")), 0);
+    store_close(store);
+    store_close(open_plain());
+    assert_int_equal(file_count("_lake/sums"), 4);
+    snprintf(command, sizeof command, "touch -d '2 hours ago' %s/_lake/sums/*", dir);
+    assert_int_equal(system(command), 0);
+    store = open_plain();
+    assert_int_equal(file_count("_lake/sums"), 3);
+    struct store_info info;
+    MUST(store_stat(store, STR("stays"), &info, &err));
+    assert_false(info.etag_weak);
+    expect_text(store, "odd/", "2");
+    store_close(store);
+}
+
 static void a_read_only_store_reads_and_changes_nothing(void **state)
 {
     struct store *store = open_plain(), *reader = NULL;
@@ -724,6 +750,7 @@ int main(void)
         T(a_failed_fsync_after_the_rename_is_unknown),
         T(a_full_disk_says_so_and_writing_goes_on_later),
         T(any_failure_leaves_the_old_or_the_new_object),
+        T(side_files_of_nothing_are_swept_when_they_are_old),
         T(a_read_only_store_reads_and_changes_nothing),
         T(a_big_folder_is_listed_in_pages),
         T(empty_folders_go_with_their_last_object),
