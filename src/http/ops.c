@@ -8,10 +8,6 @@
 
 #include "base/mem.h"
 
-#ifndef LAKE_VERSION
-#define LAKE_VERSION "0.0.0"
-#endif
-
 struct ops {
     struct http_server *server;
     enum status (*ready)(void *ctx, struct err *err);
@@ -31,7 +27,8 @@ static enum http_step answer_state(struct http_req *req, const char *state)
     jw_obj_begin(&w);
     jw_kv_cstr(&w, "status", state);
     jw_kv_cstr(&w, "service", ops->server->opts.service);
-    jw_kv_cstr(&w, "version", LAKE_VERSION);
+    const char *version = ops->server->opts.version;
+    jw_kv_cstr(&w, "version", version != NULL ? version : "unknown");
     jw_obj_end(&w);
     if (json_writer_end(&w) != OK) {
         buf_done(&json);

@@ -115,6 +115,7 @@ struct http_route {
 
 struct http_server_opts {
     const char *service;       /* "gateway" */
+    const char *version;       /* of the program, for /health; NULL: "unknown" */
     const char *bind;          /* "127.0.0.1:3110"; port 0: any free one */
     bool allow_remote;         /* else an address that is not loopback is E_INVALID */
     struct metrics *metrics;   /* shared with the routes; required */

@@ -288,6 +288,7 @@ void lab_start(struct lab *lab, const struct http_server_opts *given)
     assert_int_equal(pipe(lab->pipe), 0);
     lab->metrics = metrics_new();
     opts.service = "lab";
+    opts.version = "9.9.9";
     opts.bind = opts.bind != NULL ? opts.bind : "127.0.0.1:0";
     opts.metrics = lab->metrics;
     assert_int_equal(http_server_new(&opts, &lab->server, &err), OK);

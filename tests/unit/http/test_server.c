@@ -298,6 +298,7 @@ static void health_ready_and_metrics_answer(void **state)
     assert_int_equal(answer.status, 200);
     assert_non_null(strstr(answer.body, "\"status\":\"ok\""));
     assert_non_null(strstr(answer.body, "\"service\":\"lab\""));
+    assert_non_null(strstr(answer.body, "\"version\":\"9.9.9\""));
     answer = peer_ask(lab.address, "GET /ready HTTP/1.1\r\n" HOST "\r\n");
     assert_int_equal(answer.status, 200);
     (void)peer_ask(lab.address, "GET /work HTTP/1.1\r\n" HOST "\r\n");
