@@ -127,7 +127,7 @@ public:
     LakeSchema &Schema(duckdb::Catalog &catalog, const string &ns);
     /** NULL when the lake has none of that name. */
     duckdb::optional_ptr<LakeTable> Table(duckdb::ClientContext &asker, LakeSchema &schema, const string &name,
-                                          duckdb::optional_ptr<duckdb::BoundAtClause> at);
+                                          bool want_files, duckdb::optional_ptr<duckdb::BoundAtClause> at);
 
 private:
     using Key = std::tuple<string, string, int, string>;
@@ -165,6 +165,11 @@ public:
     void Alter(duckdb::CatalogTransaction, duckdb::AlterInfo &) override;
 };
 
+/**
+ * Names in `main` that DuckDB's own views have. Its SHOW and its information_schema ask for them without saying where, and would find a table of the
+ * lake before them.
+ */
+bool is_reserved_table(const string &ns, const string &table);
 /** What the lake answers to every attempt to write through its catalogue. */
 [[noreturn]] void refuse_write(const char *what);
 /** All names of the lake, in `arena`. */
@@ -187,7 +192,7 @@ public:
               duckdb::shared_ptr<SessionState> session, const struct duck_table *table, AtKey at);
 
     static duckdb::shared_ptr<LakeTable> Make(duckdb::ClientContext &context, LakeSchema &schema,
-                                              const struct duck_table *table, AtKey at);
+                                              const struct duck_table *table, bool has_files, AtKey at);
 
     using duckdb::TableCatalogEntry::GetScanFunction;
     duckdb::unique_ptr<duckdb::BaseStatistics> GetStatistics(duckdb::ClientContext &, duckdb::column_t) override;
@@ -197,7 +202,7 @@ public:
     duckdb::virtual_column_map_t GetVirtualColumns() const override;
     duckdb::vector<duckdb::column_t> GetRowIdColumns() const override;
 
-    /** The same table with its files; asked for once, when the statement scans it. */
+    /** The same table with its files. */
     const struct duck_table &WithFiles();
     /** The columns with their field ids, for the mapping of files. */
     const duckdb::vector<duckdb::MultiFileColumnDefinition> &Fields() const

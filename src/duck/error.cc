@@ -11,6 +11,7 @@
 #include "duckdb/common/string_util.hpp"
 
 #include <cerrno>
+#include <cstring>
 
 using namespace duckdb;
 
@@ -64,30 +65,40 @@ enum status kind_of(const ErrorData &error)
     return kind_of_type(error.Type());
 }
 
+void drop_trailing(string &text)
+{
+    while (!text.empty() && strchr(" .!", text.back())) {
+        text.pop_back();
+    }
+}
+
+/** "Table with" -> "table with", but "INSERT is" and `"a" is` stay. */
+void lower_first(string &text, idx_t at)
+{
+    if (at + 1 < text.size() && isupper((unsigned char)text[at]) && islower((unsigned char)text[at + 1])) {
+        text[at] = (char)tolower((unsigned char)text[at]);
+    }
+}
+
 /** One line, without DuckDB's pointers into the statement and its stack traces. */
 string plain_message(const string &raw)
 {
     string text = raw.substr(0, std::min(raw.find("\n\nLINE "), raw.find("\n\nStack Trace")));
     string out;
-    for (idx_t i = 0; i < text.size(); i++) {
-        if (text[i] != '\n' && text[i] != '\r') {
-            out += text[i];
+    for (auto &line : StringUtil::Split(text, '\n')) {
+        StringUtil::Trim(line);
+        if (line.empty()) {
             continue;
         }
-        while (i + 1 < text.size() && (text[i + 1] == '\n' || text[i + 1] == '\r' || text[i + 1] == ' ')) {
-            i++;
+        if (!out.empty()) {
+            drop_trailing(out);
+            out += out.back() == ':' ? " " : "; ";
         }
-        if (i + 1 < text.size()) {
-            out += out.empty() || out.back() == ':' ? " " : "; ";
-        }
+        idx_t start = out.size();
+        out += line;
+        lower_first(out, start);
     }
-    while (!out.empty() && (out.back() == '.' || out.back() == ' ' || out.back() == '!')) {
-        out.pop_back();
-    }
-    /* "Table with name" -> "table with name", but "INSERT is" and `"a" is` stay. */
-    if (out.size() > 1 && isupper((unsigned char)out[0]) && islower((unsigned char)out[1])) {
-        out[0] = (char)tolower((unsigned char)out[0]);
-    }
+    drop_trailing(out);
     return out;
 }
 

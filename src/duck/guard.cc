@@ -282,11 +282,8 @@ void Guard::BaseTable(BaseTableRef &ref)
         throw_refusal(ref.query_location, "\"pg_catalog." + ref.table_name +
                                               "\" is not allowed here: use information_schema");
     }
-    if (StringUtil::StartsWith(StringUtil::Lower(ref.table_name), "duckdb_") && ref.schema_name.empty()) {
-        /* a table of that name is possible, but what is meant is nearly always DuckDB's view */
-        if (!is_allowed_table_function(StringUtil::Lower(ref.table_name))) {
-            throw_refusal(ref.query_location, "\"" + ref.table_name + "\" is not allowed here: use information_schema");
-        }
+    if (is_reserved_table(ref.schema_name.empty() ? DEFAULT_NAMESPACE : StringUtil::Lower(ref.schema_name), ref.table_name)) {
+        throw_refusal(ref.query_location, "\"" + ref.table_name + "\" is not allowed here: use information_schema");
     }
     ref.catalog_name = CATALOG_NAME;
     if (ref.schema_name.empty()) {

@@ -69,6 +69,8 @@ void set_behaviour(Connection &connection)
     run(connection, "SET enable_external_file_cache=false");
     run(connection, "SET parquet_metadata_cache=false");
     run(connection, "SET TimeZone='UTC'");
+    /* Errors then keep their position until error.cc turns it into line and column. */
+    run(connection, "SET GLOBAL errors_as_json=true");
 }
 
 void build_wall(Connection &connection)

@@ -66,7 +66,7 @@ LakeSchema &LakeTransaction::Schema(Catalog &catalog, const string &ns)
 }
 
 optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema &schema, const string &name,
-                                               optional_ptr<BoundAtClause> clause)
+                                               bool want_files, optional_ptr<BoundAtClause> clause)
 {
     AtKey at = AtKey::From(clause);
     std::lock_guard<std::mutex> guard(lock);
@@ -81,13 +81,13 @@ optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema 
     enum status status = E_NOT_FOUND;
     if (session && session->tables) {
         struct duck_at when = at.Get();
-        status = session->tables->resolve(session->tables->ctx, to_str(schema.name), to_str(name), &when, false,
-                                          &found, &err);
+        status = session->tables->resolve(session->tables->ctx, to_str(schema.name), to_str(name), &when,
+                                          want_files, &found, &err);
     }
     if (status != OK && (status != E_NOT_FOUND || at.kind != DUCK_AT_CURRENT)) {
         throw_err(err);
     }
-    auto table = status == OK ? LakeTable::Make(asker, schema, found, std::move(at)) : nullptr;
+    auto table = status == OK ? LakeTable::Make(asker, schema, found, want_files, std::move(at)) : nullptr;
     return tables.emplace(std::move(key), std::move(table)).first->second.get();
 }
 

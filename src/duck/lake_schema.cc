@@ -30,16 +30,23 @@ vector<string> table_names(ClientContext &context, const string &ns)
 
 } // namespace
 
+bool is_reserved_table(const string &ns, const string &table)
+{
+    auto lower = StringUtil::Lower(table);
+    return ns == DEFAULT_NAMESPACE && (StringUtil::StartsWith(lower, "duckdb_") || StringUtil::StartsWith(lower, "sqlite_") ||
+                                       StringUtil::StartsWith(lower, "pragma_"));
+}
+
 optional_ptr<CatalogEntry> LakeSchema::LookupEntry(CatalogTransaction transaction, const EntryLookupInfo &lookup)
 {
     if (lookup.GetCatalogType() != CatalogType::TABLE_ENTRY && lookup.GetCatalogType() != CatalogType::VIEW_ENTRY) {
         return nullptr;
     }
-    if (!transaction.HasContext()) {
+    if (!transaction.HasContext() || is_reserved_table(name, lookup.GetEntryName())) {
         return nullptr;
     }
     auto &ours = transaction.transaction->Cast<LakeTransaction>();
-    return ours.Table(transaction.GetContext(), *this, lookup.GetEntryName(), lookup.GetAtClause()).get();
+    return ours.Table(transaction.GetContext(), *this, lookup.GetEntryName(), true, lookup.GetAtClause()).get();
 }
 
 void LakeSchema::Scan(ClientContext &context, CatalogType wanted, const ScanCallback &callback)
@@ -50,7 +57,7 @@ void LakeSchema::Scan(ClientContext &context, CatalogType wanted, const ScanCall
     auto &transaction = Transaction::Get(context, catalog).Cast<LakeTransaction>();
     for (auto &table : table_names(context, name)) {
         /* A table that was dropped since it was listed is not there any more, that is all. */
-        auto entry = transaction.Table(context, *this, table, nullptr);
+        auto entry = transaction.Table(context, *this, table, false, nullptr);
         if (entry) {
             callback(*entry);
         }

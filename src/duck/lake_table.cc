@@ -1,7 +1,7 @@
 /*
  * A table of the lake: its columns as DuckDB's, with their field ids beside them, and its files once a statement scans it.
  *
- * Listing many tables (SHOW TABLES) must stay cheap, so the files are asked for in GetScanFunction and not before.
+ * Listing many tables (SHOW TABLES) must stay cheap, so a listed table has no files; one that is named in a statement gets them with its columns.
  */
 #include "duck/duck_priv.hpp"
 
@@ -45,7 +45,7 @@ AtKey AtKey::From(optional_ptr<BoundAtClause> clause)
                                           "\" as a time such as '2026-01-31 12:00:00+00'");
     }
     key.kind = DUCK_AT_TIMESTAMP;
-    key.text = std::to_string(Timestamp::GetEpochMs(timestamp_t(instant.GetValue<timestamp_t>())));
+    key.text = std::to_string(Timestamp::GetEpochMs(timestamp_t(instant.GetValueUnsafe<int64_t>())));
     return key;
 }
 
@@ -141,7 +141,7 @@ LakeTable::LakeTable(Catalog &catalog_p, SchemaCatalogEntry &schema_p, CreateTab
 }
 
 shared_ptr<LakeTable> LakeTable::Make(ClientContext &context, LakeSchema &schema, const struct duck_table *table,
-                                      AtKey at)
+                                      bool has_files, AtKey at)
 {
     CreateTableInfo info(schema, lake::to_string(table->name));
     /* Other engines may have written columns that differ only by case: the second is seen as name_1. */
@@ -153,8 +153,10 @@ shared_ptr<LakeTable> LakeTable::Make(ClientContext &context, LakeSchema &schema
             info.constraints.push_back(make_uniq<NotNullConstraint>(LogicalIndex(i)));
         }
     }
-    return make_shared_ptr<LakeTable>(schema.ParentCatalog(), schema, info, SessionState::Of(context), table,
-                                      std::move(at));
+    auto made = make_shared_ptr<LakeTable>(schema.ParentCatalog(), schema, info, SessionState::Of(context), table,
+                                           std::move(at));
+    made->with_files = has_files ? table : nullptr;
+    return made;
 }
 
 const struct duck_table &LakeTable::WithFiles()

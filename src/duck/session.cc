@@ -123,6 +123,8 @@ void open_session(struct duck_session &session, const struct duck_session_opts &
     context.config.enable_progress_bar = true;
     context.config.print_progress_bar = false;
     context.config.wait_time = 0;
+    /* FROM 'x.csv' would look for a file. */
+    context.config.use_replacement_scans = false;
 }
 
 } // namespace
