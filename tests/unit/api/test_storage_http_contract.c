@@ -5,8 +5,11 @@
  */
 #include "../store/contract.h"
 
+#include <arpa/inet.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 #include "api/api_storage.h"
 #include "base/io.h"
@@ -110,6 +113,53 @@ static void a_store_that_is_down_is_an_upstream_error(void **state)
     store_close(store);
 }
 
+/** Takes requests and hangs up without an answer; counts them. */
+static void *hang_up(void *arg)
+{
+    int *sockets = arg; /* the listener; then the count */
+    for (;;) {
+        char bytes[4096];
+        AUTO(fd_done) int fd = accept(sockets[0], NULL, NULL);
+        if (fd < 0) {
+            return NULL;
+        }
+        if (recv(fd, bytes, sizeof bytes, 0) > 0) {
+            sockets[1]++;
+        }
+    }
+}
+
+static void a_lost_answer_is_unknown_and_nothing_is_sent_twice(void **state)
+{
+    struct err err = { 0 };
+    struct store *store = NULL;
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t len = sizeof address;
+    int sockets[2] = { socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), 0 };
+    pthread_t thread;
+    char url[64];
+    assert_int_equal(bind(sockets[0], (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(sockets[0], 8), 0);
+    assert_int_equal(getsockname(sockets[0], (struct sockaddr *)&address, &len), 0);
+    assert_int_equal(pthread_create(&thread, NULL, hang_up, sockets), 0);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", ntohs(address.sin_port));
+    MUST(store_http_open(&(struct store_http_opts){ .url = url, .cluster_secret = STR("s") },
+                         &store, &err));
+    assert_int_equal(store_put(store, STR("p"), STR("1"),
+                               &(struct store_cond){ .if_match = STR("e") }, NULL, &err),
+                     E_UPSTREAM);
+    assert_int_equal(
+        store_put(store, STR("p"), STR("1"), &(struct store_cond){ .if_absent = true }, NULL, &err),
+        E_UPSTREAM);
+    assert_int_equal(store_copy(store, STR("p"), STR("q"), NULL, &err), E_UPSTREAM);
+    store_close(store);
+    shutdown(sockets[0], SHUT_RDWR);
+    pthread_join(thread, NULL);
+    assert_int_equal(sockets[1], 3);
+    fd_done(&sockets[0]);
+}
+
 int main(void)
 {
     struct contract_driver driver = {
@@ -122,6 +172,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_service_without_the_secret_is_refused),
         cmocka_unit_test(a_store_that_is_down_is_an_upstream_error),
+        cmocka_unit_test(a_lost_answer_is_unknown_and_nothing_is_sent_twice),
     };
     return failed + cmocka_run_group_tests_name("store http own", tests, NULL, NULL);
 }
