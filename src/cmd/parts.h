@@ -16,24 +16,23 @@
 #include "http/server.h"
 #include "ingest/ingest.h"
 #include "query/query.h"
+#include "store/secret.h"
 #include "store/store.h"
-
-enum { SECRET_MAX = 256 };
 
 struct parts {
     const struct settings *settings;
+    struct arena arena;           /* small things that live as long as the parts */
     struct metrics *metrics;
     const char *service;          /* "serve" or the service's name */
-    char secret[SECRET_MAX + 1];  /* the services' token; empty until known */
+    char secret[STORE_SECRET_MAX + 1];  /* the services' token; empty until known */
     struct store *store;
     struct catalog *catalog;
     struct engine_pool *query_engines, *ingest_engines;
     struct query_service *query;
     struct ingest *ingest;
-    struct api_storage *api_storage;
+    struct api_storage api_storage;
     struct api_catalog *api_catalog;
     struct api_sql *api_sql;
-    struct api_ingest *api_ingest;
     struct gateway *gateway;
     struct http_server *server;
 };

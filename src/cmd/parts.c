@@ -1,0 +1,334 @@
+/*
+ * Building services. Each `open_*` makes one part and what it stands on, once; `parts_open` calls those that a service needs and mounts its
+ * routes.
+ *
+ *   serve      everything over the local drivers, under /v1
+ *   storaged   store (fs)                     /storage, /internal/store
+ *   catalogd   store (http), catalog (local)  /catalog, /internal/catalog
+ *   ingestd    store, catalog (http)          /ingest
+ *   queryd     store, catalog (http)          /sql
+ *   gateway    nothing but upstreams          /v1/...
+ */
+#include "cmd/parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/secret.h"
+
+static bool is(const struct parts *parts, const char *service)
+{
+    return strcmp(parts->service, service) == 0;
+}
+
+/** Inside `serve` everything is local. */
+static bool alone(const struct parts *parts)
+{
+    return !is(parts, "serve");
+}
+
+static const char *text(const struct parts *parts, const char *section, const char *name)
+{
+    return settings_str(parts->settings, section, name);
+}
+
+/* --- store and secret --- */
+
+static enum status check_url(const struct parts *parts, const char *section, const char *name, struct err *err)
+{
+    struct http_url url;
+    struct err why = { 0 };
+    if (http_url_parse(str_of(text(parts, section, name)), &url, &why) == OK) {
+        return OK;
+    }
+    return err_set(err, E_INVALID, "%s.%s = \"%s\": %s", section, name, text(parts, section, name), why.msg);
+}
+
+/**
+ * The services' token: the setting, else the one that lies in the data folder. A service on another machine has no such folder and must be told.
+ */
+static enum status open_secret(struct parts *parts, struct err *err)
+{
+    const char *given = text(parts, "cluster", "secret"), *dir = text(parts, "storaged", "dir");
+    size_t len = strlen(given);
+    if (len == 0) {
+        struct stat info;
+        bool local = !alone(parts) || is(parts, "storaged") || stat(dir, &info) == 0;
+        if (!local) {
+            return err_set(err, E_INVALID, "cluster.secret is empty and there is no data folder \"%s\" to take it from: set it to what storaged has", dir);
+        }
+        return store_secret_load(dir, parts->secret, err);
+    }
+    if (len < STORE_SECRET_MIN || len > STORE_SECRET_MAX) {
+        return err_set(err, E_INVALID, "cluster.secret has %zu characters: it takes %d to %d", len, STORE_SECRET_MIN, STORE_SECRET_MAX);
+    }
+    memcpy(parts->secret, given, len + 1);
+    return OK;
+}
+
+static enum status open_store(struct parts *parts, struct err *err)
+{
+    const char *backend = text(parts, "storaged", "backend");
+    if (strcmp(backend, "fs") != 0) {
+        return err_set(err, E_INVALID, "storaged.backend = \"%s\": it is \"fs\"", backend);
+    }
+    if (!alone(parts) || is(parts, "storaged")) {
+        TRY(store_fs_open(&(struct store_fs_opts){ .dir = text(parts, "storaged", "dir") }, &parts->store, err));
+        return open_secret(parts, err);
+    }
+    TRY(check_url(parts, parts->service, "storaged_url", err));
+    TRY(open_secret(parts, err));
+    return store_http_open(&(struct store_http_opts){ .url = text(parts, parts->service, "storaged_url"), .cluster_secret = str_of(parts->secret) },
+                           &parts->store, err);
+}
+
+/* --- catalogue --- */
+
+static enum status open_catalog(struct parts *parts, struct err *err)
+{
+    if (!alone(parts) || is(parts, "catalogd")) {
+        struct catalog_local_opts opts = {
+            .store = parts->store,
+            .metrics = parts->metrics,
+            .cache_bytes = settings_bytes(parts->settings, "catalogd", "cache_bytes"),
+            .grace_ms = settings_int(parts->settings, "catalogd", "grace_seconds") * 1000,
+        };
+        return catalog_local_open(&opts, &parts->catalog, err);
+    }
+    TRY(check_url(parts, parts->service, "catalogd_url", err));
+    struct catalog_http_opts opts = {
+        .url = text(parts, parts->service, "catalogd_url"), .cluster_secret = str_of(parts->secret), .store = parts->store,
+        .cache_bytes = settings_bytes(parts->settings, "catalogd", "cache_bytes"),
+    };
+    return catalog_http_open(&opts, &parts->catalog, err);
+}
+
+/* --- engines --- */
+
+/** A private folder below the system's temporary one, unless the setting names another. */
+static enum status temp_dir(const struct parts *parts, const char *section, char *out, size_t size, struct err *err)
+{
+    const char *given = text(parts, section, "temp_dir"), *base = getenv("TMPDIR");
+    struct stat info;
+    if (given[0] != '\0') {
+        snprintf(out, size, "%s", given);
+        return OK;
+    }
+    snprintf(out, size, "%s/lakehouse-%u", base != NULL && base[0] == '/' ? base : "/tmp", (unsigned)getuid());
+    if (mkdir(out, 0700) != 0 && errno != EEXIST) {
+        return err_errno(err, errno, "%s.temp_dir: cannot make \"%s\"", section, out);
+    }
+    if (lstat(out, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != getuid()) {
+        return err_set(err, E_INVALID, "%s.temp_dir: \"%s\" is not a folder of yours", section, out);
+    }
+    return OK;
+}
+
+static enum status open_engines(struct parts *parts, const char *section, size_t queue_max, struct engine_pool **out, struct err *err)
+{
+    const struct settings *settings = parts->settings;
+    char spill[4096];
+    TRY(temp_dir(parts, section, spill, sizeof(spill), err));
+    struct engine_pool_opts opts = {
+        .name = section,
+        .engines_max = (unsigned)settings_int(settings, section, "engines"),
+        .queue_max = queue_max,
+        .threads = (unsigned)settings_int(settings, section, "threads"),
+        .memory_limit_bytes = settings_bytes(settings, section, "memory_limit"),
+        .temp_dir = spill,
+        .temp_bytes_max = settings_bytes(settings, section, "temp_bytes_max"),
+        .metrics = parts->metrics,
+    };
+    return engine_pool_open(&opts, out, err);
+}
+
+static enum status open_query(struct parts *parts, struct err *err)
+{
+    size_t queue_max = (size_t)settings_int(parts->settings, "queryd", "queue");
+    TRY(open_engines(parts, "queryd", queue_max, &parts->query_engines, err));
+    struct query_service_opts opts = { .catalog = parts->catalog, .store = parts->store, .engines = parts->query_engines };
+    TRY(query_service_open(&opts, &parts->query, err));
+    struct api_sql_opts api = { .service = parts->query, .metrics = parts->metrics,
+                                .timeout_ms = settings_int(parts->settings, "queryd", "timeout_seconds") * 1000 };
+    return api_sql_new(&api, &parts->api_sql, err);
+}
+
+static enum status open_ingest(struct parts *parts, struct err *err)
+{
+    const struct settings *settings = parts->settings;
+    TRY(open_engines(parts, "ingestd", 0, &parts->ingest_engines, err));
+    struct ingest_service_opts opts = {
+        .engines = parts->ingest_engines,
+        .catalog = parts->catalog,
+        .store = parts->store,
+        .metrics = parts->metrics,
+        .columns_max = (size_t)settings_int(settings, "ingestd", "max_columns"),
+        .line_bytes_max = (size_t)settings_bytes(settings, "ingestd", "max_line_bytes"),
+        .timeout_ms = settings_int(settings, "ingestd", "timeout_seconds") * 1000,
+    };
+    return ingest_open(&opts, &parts->ingest, err);
+}
+
+/* --- the server --- */
+
+static enum status list_of(const struct settings *settings, const char *section, const char *name, const char ***out, struct arena *arena,
+                           struct err *err)
+{
+    size_t count = 0;
+    while (settings_list(settings, section, name, count) != NULL) {
+        count++;
+    }
+    *out = arena_array(arena, count + 1, sizeof(**out));
+    if (*out == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        (*out)[i] = settings_list(settings, section, name, i);
+    }
+    return OK;
+}
+
+static enum status open_server(struct parts *parts, struct err *err)
+{
+    const struct settings *settings = parts->settings;
+    const char **hosts, **origins;
+    TRY(list_of(settings, "gateway", "hosts", &hosts, &parts->arena, err));
+    TRY(list_of(settings, "gateway", "origins", &origins, &parts->arena, err));
+    struct http_server_opts opts = {
+        .service = alone(parts) ? parts->service : "gateway",
+        .bind = text(parts, alone(parts) ? parts->service : "gateway", "bind"),
+        .allow_remote = settings_bool(settings, "http", "allow_remote"),
+        .metrics = parts->metrics,
+        .cluster_secret = str_of(parts->secret),
+        .workers = (unsigned)settings_int(settings, "http", "workers"),
+        .queue_max = (size_t)settings_int(settings, "http", "queue"),
+        .connections_max = (unsigned)settings_int(settings, "http", "connections_max"),
+        .header_bytes_max = (size_t)settings_bytes(settings, "http", "header_bytes_max"),
+        .body_bytes_max = settings_bytes(settings, "http", "body_bytes_max"),
+        .idle_timeout_ms = settings_int(settings, "http", "idle_timeout_seconds") * 1000,
+        .drain_ms = settings_int(settings, "http", "drain_seconds") * 1000,
+        .hosts = hosts,
+        .origins = origins,
+        .trust_request_id = true,
+    };
+    TRY(http_server_new(&opts, &parts->server, err));
+    return http_server_mount_ops(parts->server, "", parts_ready, parts, err);
+}
+
+/* --- routes --- */
+
+static enum status mount_storage(struct parts *parts, const char *prefix, struct err *err)
+{
+    parts->api_storage.store = parts->store;
+    parts->api_storage.object_bytes_max = settings_bytes(parts->settings, "storaged", "max_object_bytes");
+    parts->api_storage.put_slots = (unsigned)settings_int(parts->settings, "storaged", "put_slots");
+    size_t count;
+    const struct http_route *routes = api_storage_routes(&count);
+    TRY(http_server_mount(parts->server, prefix, routes, count, &parts->api_storage, err));
+    if (!alone(parts)) {
+        return OK; /* nobody calls in: the other services are in this process */
+    }
+    routes = api_storage_internal_routes(&count);
+    return http_server_mount(parts->server, "", routes, count, &parts->api_storage, err);
+}
+
+static enum status open_gateway(struct parts *parts, struct err *err)
+{
+    static const char *const areas[][3] = {
+        { "storage", "storaged", "storaged_url" },
+        { "catalog", "catalogd", "catalogd_url" },
+        { "ingest", "ingestd", "ingestd_url" },
+        { "sql", "queryd", "queryd_url" },
+    };
+    struct gateway_upstream upstreams[ARRAY_LEN(areas)];
+    char settings_names[ARRAY_LEN(areas)][64];
+    for (size_t i = 0; i < ARRAY_LEN(areas); i++) {
+        snprintf(settings_names[i], sizeof(settings_names[i]), "gateway.%s", areas[i][2]);
+        upstreams[i] = (struct gateway_upstream){ .area = areas[i][0], .service = areas[i][1], .setting = settings_names[i],
+                                                  .url = text(parts, "gateway", areas[i][2]) };
+    }
+    struct gateway_opts opts = { .upstreams = upstreams, .upstream_count = ARRAY_LEN(areas),
+                                 .head_timeout_ms = settings_int(parts->settings, "gateway", "head_timeout_seconds") * 1000 };
+    TRY(gateway_new(&opts, &parts->gateway, err));
+    TRY(open_server(parts, err));
+    return gateway_mount(parts->gateway, parts->server, err);
+}
+
+static enum status open_services(struct parts *parts, struct err *err)
+{
+    bool all = is(parts, "serve");
+    const char *prefix = all ? "/v1" : "";
+    TRY(open_store(parts, err));
+    if (!is(parts, "storaged")) {
+        TRY(open_catalog(parts, err));
+    }
+    if (all || is(parts, "queryd")) {
+        TRY(open_query(parts, err));
+    }
+    if (all || is(parts, "ingestd") || is(parts, "catalogd")) {
+        TRY(open_ingest(parts, err));
+    }
+    TRY(open_server(parts, err));
+    if (all || is(parts, "storaged")) {
+        TRY(mount_storage(parts, prefix, err));
+    }
+    if (all || is(parts, "catalogd")) {
+        TRY(mount_catalog(parts, prefix, err));
+    }
+    if (all || is(parts, "ingestd")) {
+        TRY(api_ingest_mount(parts->server, prefix, parts->ingest, err));
+    }
+    if (all || is(parts, "queryd")) {
+        TRY(api_sql_mount(parts->api_sql, parts->server, prefix, err));
+    }
+    return OK;
+}
+
+enum status parts_open(struct parts *parts, const char *service, const struct settings *settings, struct err *err)
+{
+    parts->service = service;
+    parts->settings = settings;
+    arena_init(&parts->arena, 0);
+    parts->metrics = metrics_new();
+    if (parts->metrics == NULL) {
+        return err_no_memory(err);
+    }
+    return is(parts, "gateway") ? open_gateway(parts, err) : open_services(parts, err);
+}
+
+void parts_close(struct parts *parts)
+{
+    if (parts->server != NULL) {
+        http_server_stop(parts->server);
+        http_server_free(parts->server);
+    }
+    gateway_free(parts->gateway);
+    api_sql_free(parts->api_sql);
+    query_service_close(parts->query);
+    ingest_close(parts->ingest);
+    engine_pool_close(parts->query_engines);
+    engine_pool_close(parts->ingest_engines);
+    catalog_close(parts->catalog);
+    store_close(parts->store);
+    metrics_free(parts->metrics);
+    arena_done(&parts->arena);
+    *parts = (struct parts){ 0 };
+}
+
+enum status parts_ready(void *ctx, struct err *err)
+{
+    struct parts *parts = ctx;
+    if (parts->store != NULL) {
+        TRY(store_ready(parts->store, err));
+    }
+    if (parts->catalog != NULL) {
+        TRY(catalog_ready(parts->catalog, err));
+    }
+    if (parts->query != NULL) {
+        TRY(query_service_ready(parts->query, err));
+    }
+    return parts->ingest_engines != NULL ? engine_pool_ready(parts->ingest_engines, err) : OK;
+}
