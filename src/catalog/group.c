@@ -25,6 +25,7 @@ struct waiter {
 struct group { /* of one table; lives while anybody is in it */
     struct waiter *first, *last; /* waiting, oldest first */
     bool busy;                   /* somebody leads */
+    size_t users;                /* threads that hold a pointer to it */
 };
 
 struct groups {
@@ -65,13 +66,17 @@ static struct group *group_get(struct groups *groups, struct str name)
             group = NULL;
         }
     }
+    if (group != NULL) {
+        group->users++;
+    }
     return group;
 }
 
 /** Guarded by lock. */
 static void group_put(struct groups *groups, struct group *group, struct str name)
 {
-    if (!group->busy && group->first == NULL) {
+    if (--group->users == 0) {
+        assert(!group->busy && group->first == NULL);
         (void)map_remove(&groups->by_name, name);
         mem_free(group);
     }

@@ -1,0 +1,208 @@
+/*
+ * catalogd's routes for the other services, which src/catalog/http.c speaks: the catalogue's own operations, one to one, with the
+ * cluster's token. All are POST with a JSON body (src/catalog/wire.h).
+ *
+ *      /internal/catalog/list     {"namespace","after","limit"}        -> {"tables":[summary],"next"}
+ *      /internal/catalog/find     {name,"nocase"}                      -> summary
+ *      /internal/catalog/place    {name}                               -> place
+ *      /internal/catalog/batch    {name,"batch_id"}                    -> {"found", appended}
+ *      /internal/catalog/append   append                               -> appended
+ *      /internal/catalog/drop     {name}                               -> {}
+ */
+#include "api/api_catalog.h"
+#include "catalog/wire.h"
+
+enum { APPEND_BODY_MAX = 256 * 1024 * 1024, APPEND_TIMEOUT_MS = 24 * 3600 * 1000 };
+
+static struct catalog *catalog_of(const struct http_req *req)
+{
+    return ((struct api_catalog *)req->ctx)->catalog;
+}
+
+/** An answer being written: `{` ... `}`. */
+struct answer {
+    struct buf json;
+    struct json_writer w;
+};
+
+static void answer_begin(struct answer *answer)
+{
+    buf_init(&answer->json, APPEND_BODY_MAX);
+    json_writer_init(&answer->w, &answer->json);
+    jw_obj_begin(&answer->w);
+}
+
+static enum http_step answer_end(struct http_req *req, struct answer *answer)
+{
+    jw_obj_end(&answer->w);
+    enum http_step step;
+    if (json_writer_end(&answer->w) != OK) {
+        step = http_fail(req, err_no_memory(&req->err));
+    } else {
+        step = http_reply_json(req, 200, &answer->json);
+    }
+    buf_done(&answer->json);
+    return step;
+}
+
+/** The body, and the table name in it. */
+static enum status read_name(struct http_req *req, yyjson_val **root_out, struct table_name *name_out)
+{
+    TRY(http_body_json(req, root_out));
+    return wire_read_name(&req->arena, *root_out, name_out, &req->err);
+}
+
+static enum status list(struct http_req *req, struct catalog_list *out)
+{
+    yyjson_val *root = NULL;
+    struct catalog_list_opts opts = { .ns = STR_EMPTY, .after = STR_EMPTY };
+    uint64_t limit = 0;
+    TRY(http_body_json(req, &root));
+    TRY(json_get_str(root, "namespace", JSON_OPTIONAL, &opts.ns, &req->err));
+    TRY(json_get_str(root, "after", JSON_OPTIONAL, &opts.after, &req->err));
+    TRY(json_get_u64(root, "limit", JSON_OPTIONAL, &limit, &req->err));
+    opts.limit = (size_t)limit;
+    return catalog_list(catalog_of(req), &opts, &req->arena, out, &req->err);
+}
+
+static enum http_step list_end(struct http_req *req)
+{
+    struct catalog_list out;
+    enum status status = list(req, &out);
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct answer answer;
+    answer_begin(&answer);
+    jw_kv_arr(&answer.w, "tables");
+    for (size_t i = 0; i < out.count; i++) {
+        jw_obj_begin(&answer.w);
+        wire_summary(&answer.w, &out.tables[i]);
+        jw_obj_end(&answer.w);
+    }
+    jw_arr_end(&answer.w);
+    jw_kv_str(&answer.w, "next", out.next);
+    return answer_end(req, &answer);
+}
+
+static enum http_step find_end(struct http_req *req)
+{
+    yyjson_val *root = NULL;
+    struct table_name name;
+    struct table_summary table;
+    bool nocase = false;
+    enum status status = read_name(req, &root, &name);
+    status = status == OK ? json_get_bool(root, "nocase", JSON_OPTIONAL, &nocase, &req->err) : status;
+    status = status == OK ? catalog_find(catalog_of(req), &name, nocase, &req->arena, &table, &req->err) : status;
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct answer answer;
+    answer_begin(&answer);
+    wire_summary(&answer.w, &table);
+    return answer_end(req, &answer);
+}
+
+static enum http_step place_end(struct http_req *req)
+{
+    yyjson_val *root = NULL;
+    struct table_name name;
+    struct catalog_place place;
+    enum status status = read_name(req, &root, &name);
+    status = status == OK ? catalog_place(catalog_of(req), &name, &req->arena, &place, &req->err) : status;
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct answer answer;
+    answer_begin(&answer);
+    wire_place(&answer.w, &place);
+    return answer_end(req, &answer);
+}
+
+static enum http_step batch_end(struct http_req *req)
+{
+    yyjson_val *root = NULL;
+    struct table_name name;
+    struct str batch_id = STR_EMPTY;
+    struct catalog_appended appended;
+    bool found = false;
+    enum status status = read_name(req, &root, &name);
+    status = status == OK ? json_get_str(root, "batch_id", JSON_REQUIRED, &batch_id, &req->err) : status;
+    status = status == OK
+                 ? catalog_batch(catalog_of(req), &name, batch_id, &req->arena, &found, &appended, &req->err)
+                 : status;
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct answer answer;
+    answer_begin(&answer);
+    jw_kv_bool(&answer.w, "found", found);
+    if (found) {
+        wire_appended(&answer.w, &appended);
+    }
+    return answer_end(req, &answer);
+}
+
+static enum status append(struct http_req *req, struct arena *arena, struct catalog_appended *out)
+{
+    yyjson_val *root = NULL;
+    struct catalog_append in;
+    TRY(http_body_json(req, &root));
+    TRY(wire_read_append(arena, root, &in, &req->err));
+    return catalog_append(catalog_of(req), &in, &req->arena, out, &req->err);
+}
+
+static enum http_step append_end(struct http_req *req)
+{
+    struct catalog_appended appended;
+    struct arena arena; /* an append may be larger than a request's arena */
+    arena_init(&arena, (size_t)APPEND_BODY_MAX * 4);
+    enum status status = append(req, &arena, &appended);
+    arena_done(&arena);
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct answer answer;
+    answer_begin(&answer);
+    wire_appended(&answer.w, &appended);
+    return answer_end(req, &answer);
+}
+
+static enum http_step drop_end(struct http_req *req)
+{
+    yyjson_val *root = NULL;
+    struct table_name name;
+    enum status status = read_name(req, &root, &name);
+    status = status == OK ? catalog_drop(catalog_of(req), &name, &req->err) : status;
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct answer answer;
+    answer_begin(&answer);
+    return answer_end(req, &answer);
+}
+
+static const struct http_handler list_handler = { .end = list_end };
+static const struct http_handler find_handler = { .end = find_end };
+static const struct http_handler place_handler = { .end = place_end };
+static const struct http_handler batch_handler = { .end = batch_end };
+static const struct http_handler append_handler = { .end = append_end };
+static const struct http_handler drop_handler = { .end = drop_end };
+
+#define INTERNAL(name)                                                                             \
+    .method = HTTP_POST, .pattern = "/internal/catalog/" #name, .handler = &name##_handler,        \
+    .flags = HTTP_JSON_BODY | HTTP_INTERNAL
+
+const struct http_route *api_catalog_internal_routes(size_t *count_out)
+{
+    static const struct http_route routes[] = {
+        { INTERNAL(list) },
+        { INTERNAL(find) },
+        { INTERNAL(place) },
+        { INTERNAL(batch) },
+        { INTERNAL(append), .body_bytes_max = APPEND_BODY_MAX, .timeout_ms = APPEND_TIMEOUT_MS },
+        { INTERNAL(drop) },
+    };
+    *count_out = ARRAY_LEN(routes);
+    return routes;
+}
