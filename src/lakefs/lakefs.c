@@ -1,0 +1,445 @@
+/*
+ * The files of one job: what duck_files may open, and how their bytes come.
+ *
+ *      lake://<token>/<n>.parquet    pinned?  -> host.open ->  a descriptor: read here, checked against its checksums
+ *                                                              none: ranges through host.read and the block cache
+ *      spool://<name>                a descriptor that came with the job
+ *
+ * A path is opened only when its token is the running job's and its number is pinned, whatever the statement says. An object that was opened stays
+ * open for the rest of the job, up to IDLE_MAX of them, because DuckDB opens a file again for each scan of a self-join or a late materialisation,
+ * and each opening is a call to the parent.
+ */
+#include "lakefs/lakefs.h"
+
+#include "base/io.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "lakefs/blocks.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+enum { TOKEN_MAX = 64, SPOOL_NAME_MAX = 64, IDLE_MAX = 64 };
+
+static const uint64_t CACHE_BYTES = UINT64_C(64) << 20;
+
+/* A pinned file. */
+struct pin {
+    struct store_object *object; /* NULL: not open, or remote */
+    uint64_t size;
+    bool is_remote;
+    bool is_open;
+    unsigned users;
+};
+
+struct spool {
+    int fd;
+    uint64_t size;
+    bool is_output;
+};
+
+struct lakefs {
+    struct lakefs_host host;
+    struct duck_files files;
+    struct blocks *blocks;
+    pthread_mutex_t lock;
+    char token[TOKEN_MAX + 1]; /* guarded by lock, as all below; empty: no job */
+    struct map pins;           /* number as text -> struct pin */
+    struct map spools;         /* name -> struct spool */
+    unsigned idle_count;       /* pins that are open without users */
+};
+
+/* What duck_files.open gives: a pinned file or a spool. */
+struct lakefs_file {
+    struct lakefs *fs;
+    struct pin *pin; /* NULL: a spool */
+    uint32_t number;
+    int fd;
+    uint64_t size;
+};
+
+struct lakefs_sink {
+    int fd;
+    uint64_t offset;
+};
+
+/* --- paths --- */
+
+static struct str number_key(uint32_t number, char text[16])
+{
+    return str_from(text, (size_t)snprintf(text, 16, "%u", number));
+}
+
+static enum status denied(struct str path, struct err *err)
+{
+    return err_set(err, E_DENIED, "\"%.*s\" is not one of this statement's files", STR_ARG(path));
+}
+
+/** "lake://<token>/<n>.parquet" of this job; the lock is held. */
+static bool parse_lake_path(const struct lakefs *fs, struct str path, uint32_t *number_out)
+{
+    uint64_t number = 0;
+    struct str scheme = STR("lake://");
+    struct str suffix = STR(".parquet");
+    if (fs->token[0] == '\0' || !str_starts(path, scheme) || !str_ends(path, suffix)) {
+        return false;
+    }
+    struct str rest = str_skip(path, scheme.len);
+    struct str token = str_split(&rest, '/');
+    if (rest.len < suffix.len || !str_eq(token, str_of(fs->token)) ||
+        !str_to_u64(str_take(rest, rest.len - suffix.len), &number) || number > UINT32_MAX) {
+        return false;
+    }
+    *number_out = (uint32_t)number;
+    return true;
+}
+
+/* --- pinned files --- */
+
+/** Ask the host, without the lock: it is a call to another process. */
+static enum status pin_open(struct lakefs *fs, uint32_t number, struct pin *out, struct err *err)
+{
+    int fd = -1;
+    uint64_t size = 0;
+    TRY(fs->host.open(fs->host.ctx, number, &fd, &size, err));
+    out->size = size;
+    out->is_remote = fd < 0;
+    if (fd >= 0) {
+        TRY(store_fd_object(fd, &out->object, err));
+        if (store_object_info(out->object)->size < size) {
+            store_object_close(out->object);
+            out->object = NULL;
+            return err_set(err, E_CORRUPT, "data file %u is shorter than its table says", number);
+        }
+    }
+    return OK;
+}
+
+static void pin_close(struct pin *pin)
+{
+    if (pin->object) {
+        store_object_close(pin->object);
+    }
+    pin->object = NULL;
+    pin->is_open = false;
+}
+
+/** The pin, open, with a user more. Two threads may open it at once; the second one's descriptor is closed again. */
+static enum status pin_acquire(struct lakefs *fs, struct pin *pin, uint32_t number, struct err *err)
+{
+    pthread_mutex_lock(&fs->lock);
+    if (pin->is_open) {
+        fs->idle_count -= pin->users == 0;
+        pin->users++;
+        pthread_mutex_unlock(&fs->lock);
+        return OK;
+    }
+    pthread_mutex_unlock(&fs->lock);
+
+    struct pin opened = { 0 };
+    TRY(pin_open(fs, number, &opened, err));
+    pthread_mutex_lock(&fs->lock);
+    if (pin->is_open) {
+        fs->idle_count -= pin->users == 0;
+        pin_close(&opened);
+    } else {
+        pin->object = opened.object;
+        pin->size = opened.size;
+        pin->is_remote = opened.is_remote;
+        pin->is_open = true;
+    }
+    pin->users++;
+    pthread_mutex_unlock(&fs->lock);
+    return OK;
+}
+
+static void pin_release(struct lakefs *fs, struct pin *pin)
+{
+    pthread_mutex_lock(&fs->lock);
+    if (--pin->users == 0) {
+        if (fs->idle_count < IDLE_MAX) {
+            fs->idle_count++;
+        } else {
+            pin_close(pin);
+        }
+    }
+    pthread_mutex_unlock(&fs->lock);
+}
+
+/* --- duck_files --- */
+
+static enum status open_pinned(struct lakefs *fs, struct str path, struct lakefs_file *file, struct err *err)
+{
+    char text[16];
+    uint32_t number = 0;
+    pthread_mutex_lock(&fs->lock);
+    struct pin *pin = parse_lake_path(fs, path, &number) ? map_get(&fs->pins, number_key(number, text)) : NULL;
+    pthread_mutex_unlock(&fs->lock);
+    if (!pin) {
+        return denied(path, err);
+    }
+    TRY(pin_acquire(fs, pin, number, err));
+    file->pin = pin;
+    file->number = number;
+    file->size = pin->size;
+    return OK;
+}
+
+static struct spool *find_spool(struct lakefs *fs, struct str path)
+{
+    struct str scheme = STR("spool://");
+    if (!str_starts(path, scheme)) {
+        return NULL;
+    }
+    return map_get(&fs->spools, str_skip(path, scheme.len));
+}
+
+static enum status open_spool(struct lakefs *fs, struct str path, struct lakefs_file *file, struct err *err)
+{
+    pthread_mutex_lock(&fs->lock);
+    struct spool *spool = find_spool(fs, path);
+    bool found = spool && !spool->is_output;
+    if (found) {
+        file->fd = spool->fd;
+        file->size = spool->size;
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return found ? OK : denied(path, err);
+}
+
+static enum status files_open(void *ctx, struct str path, void **file_out, uint64_t *size_out, struct err *err)
+{
+    struct lakefs *fs = ctx;
+    struct lakefs_file *file = mem_zalloc(sizeof *file);
+    if (!file) {
+        return err_no_memory(err);
+    }
+    file->fs = fs;
+    file->fd = -1;
+    enum status status = str_starts(path, STR("spool://")) ? open_spool(fs, path, file, err)
+                                                           : open_pinned(fs, path, file, err);
+    if (status != OK) {
+        mem_free(file);
+        return status;
+    }
+    *size_out = file->size;
+    *file_out = file;
+    return OK;
+}
+
+static enum status files_read_at(void *opaque, uint64_t offset, void *ptr, size_t len, size_t *got_out, struct err *err)
+{
+    struct lakefs_file *file = opaque;
+    if (offset >= file->size) {
+        *got_out = 0;
+        return OK;
+    }
+    if (len > file->size - offset) {
+        len = (size_t)(file->size - offset);
+    }
+    if (!file->pin) {
+        return io_pread(file->fd, ptr, len, offset, got_out, err);
+    }
+    if (file->pin->is_remote) {
+        return blocks_read(file->fs->blocks, file->number, file->size, offset, ptr, len, got_out, err);
+    }
+    return store_object_read(file->pin->object, offset, ptr, len, got_out, err);
+}
+
+static void files_close(void *opaque)
+{
+    struct lakefs_file *file = opaque;
+    if (file->pin) {
+        pin_release(file->fs, file->pin);
+    }
+    mem_free(file);
+}
+
+static enum status files_create(void *ctx, struct str path, void **sink_out, struct err *err)
+{
+    struct lakefs *fs = ctx;
+    pthread_mutex_lock(&fs->lock);
+    struct spool *spool = find_spool(fs, path);
+    int fd = spool && spool->is_output ? spool->fd : -1;
+    pthread_mutex_unlock(&fs->lock);
+    if (fd < 0) {
+        return denied(path, err);
+    }
+    struct lakefs_sink *sink = mem_zalloc(sizeof *sink);
+    if (!sink) {
+        return err_no_memory(err);
+    }
+    sink->fd = fd;
+    *sink_out = sink;
+    return OK;
+}
+
+static enum status files_write(void *opaque, struct str bytes, struct err *err)
+{
+    struct lakefs_sink *sink = opaque;
+    TRY(io_pwrite_full(sink->fd, bytes.ptr, bytes.len, sink->offset, err));
+    sink->offset += bytes.len;
+    return OK;
+}
+
+static enum status files_finish(void *opaque, struct err *err)
+{
+    mem_free(opaque);
+    return OK;
+}
+
+/* --- the job --- */
+
+/** Closes and forgets everything of the last job; nothing of it may be open any more. */
+static void forget(struct lakefs *fs)
+{
+    struct map_entry *entry;
+    size_t at = 0;
+    while ((entry = map_next(&fs->pins, &at)) != NULL) {
+        struct pin *pin = entry->value;
+        assert(pin->users == 0);
+        pin_close(pin);
+        mem_free(pin);
+    }
+    at = 0;
+    while ((entry = map_next(&fs->spools, &at)) != NULL) {
+        struct spool *spool = entry->value;
+        fd_done(&spool->fd);
+        mem_free(spool);
+    }
+    map_done(&fs->pins);
+    map_init(&fs->pins);
+    map_done(&fs->spools);
+    map_init(&fs->spools);
+    fs->idle_count = 0;
+    fs->token[0] = '\0';
+    blocks_clear(fs->blocks);
+}
+
+enum status lakefs_begin(struct lakefs *fs, struct str token, struct err *err)
+{
+    if (token.len == 0 || token.len > TOKEN_MAX || str_find_char(token, '/') != SIZE_MAX ||
+        str_find_char(token, '\0') != SIZE_MAX) {
+        return err_set(err, E_INTERNAL, "a job's token is 1 to %d characters without a slash", TOKEN_MAX);
+    }
+    pthread_mutex_lock(&fs->lock);
+    forget(fs);
+    memcpy(fs->token, token.ptr, token.len);
+    fs->token[token.len] = '\0';
+    pthread_mutex_unlock(&fs->lock);
+    return OK;
+}
+
+enum status lakefs_path(struct lakefs *fs, uint32_t file, struct arena *arena, struct str *out, struct err *err)
+{
+    pthread_mutex_lock(&fs->lock);
+    struct str path = arena_printf(arena, "lake://%s/%u.parquet", fs->token, file);
+    pthread_mutex_unlock(&fs->lock);
+    if (!path.ptr) {
+        return err_no_memory(err);
+    }
+    *out = path;
+    return OK;
+}
+
+enum status lakefs_pin(struct lakefs *fs, uint32_t file, struct err *err)
+{
+    char text[16];
+    struct str key = number_key(file, text);
+    struct pin *pin = mem_zalloc(sizeof *pin);
+    if (!pin) {
+        return err_no_memory(err);
+    }
+    pthread_mutex_lock(&fs->lock);
+    bool known = map_get(&fs->pins, key) != NULL;
+    enum status status = known ? OK : map_put(&fs->pins, key, pin, NULL);
+    pthread_mutex_unlock(&fs->lock);
+    if (known || status != OK) {
+        mem_free(pin);
+    }
+    return status == OK ? OK : err_no_memory(err);
+}
+
+static enum status add_spool(struct lakefs *fs, struct str name, struct spool added, struct err *err)
+{
+    struct spool *old = NULL;
+    struct spool *spool = mem_alloc(sizeof *spool);
+    enum status status = OK;
+    if (added.fd < 0 || name.len == 0 || name.len > SPOOL_NAME_MAX || str_find_char(name, '/') != SIZE_MAX) {
+        status = err_set(err, E_INTERNAL, "\"%.*s\" is no spool with a descriptor", STR_ARG(name));
+    } else if (!spool) {
+        status = err_no_memory(err);
+    }
+    if (status == OK) {
+        *spool = added;
+        pthread_mutex_lock(&fs->lock);
+        status = map_put(&fs->spools, name, spool, (void **)&old);
+        pthread_mutex_unlock(&fs->lock);
+        if (status != OK) {
+            err_no_memory(err);
+        }
+    }
+    if (status != OK) {
+        fd_done(&added.fd);
+        mem_free(spool);
+        return status;
+    }
+    if (old) {
+        fd_done(&old->fd);
+        mem_free(old);
+    }
+    return OK;
+}
+
+enum status lakefs_add_input(struct lakefs *fs, struct str name, int fd, uint64_t size, struct err *err)
+{
+    return add_spool(fs, name, (struct spool){ .fd = fd, .size = size }, err);
+}
+
+enum status lakefs_add_output(struct lakefs *fs, struct str name, int fd, struct err *err)
+{
+    return add_spool(fs, name, (struct spool){ .fd = fd, .is_output = true }, err);
+}
+
+const struct duck_files *lakefs_files(struct lakefs *fs)
+{
+    return &fs->files;
+}
+
+enum status lakefs_new(const struct lakefs_opts *opts, struct lakefs **out, struct err *err)
+{
+    struct lakefs *fs = mem_zalloc(sizeof *fs);
+    if (!fs) {
+        return err_no_memory(err);
+    }
+    fs->host = opts->host;
+    fs->files = (struct duck_files){ .open = files_open,
+                                     .read_at = files_read_at,
+                                     .close = files_close,
+                                     .create = files_create,
+                                     .write = files_write,
+                                     .finish = files_finish,
+                                     .ctx = fs };
+    map_init(&fs->pins);
+    map_init(&fs->spools);
+    enum status status = blocks_new(opts->cache_bytes ? opts->cache_bytes : CACHE_BYTES, opts->host.read, opts->host.ctx,
+                                    &fs->blocks, err);
+    if (status != OK) {
+        mem_free(fs);
+        return status;
+    }
+    pthread_mutex_init(&fs->lock, NULL);
+    *out = fs;
+    return OK;
+}
+
+void lakefs_free(struct lakefs *fs)
+{
+    if (!fs) {
+        return;
+    }
+    forget(fs);
+    blocks_free(fs->blocks);
+    pthread_mutex_destroy(&fs->lock);
+    mem_free(fs);
+}
