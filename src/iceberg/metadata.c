@@ -50,7 +50,7 @@ static enum status parse_schemas(struct ice_metadata *m, yyjson_val *root, struc
     size_t i = 0;
     size_t max = 0;
     yyjson_val *schema = NULL;
-    yyjson_arr_foreach(schemas, i, max, schema) {
+    ARR_EACH(schemas, i, max, schema) {
         TRY(ice_schema_parse(&m->arena, schema, &m->schemas[m->schema_count], err));
         m->schema_count++;
     }
@@ -82,13 +82,13 @@ static enum status write_fields(struct ice_metadata *m, yyjson_val *fields, stru
     buf_init(&text, 0);
     json_writer_init(&w, &text);
     jw_arr_begin(&w);
-    yyjson_arr_foreach(fields, i, max, field) {
+    ARR_EACH(fields, i, max, field) {
         size_t j = 0;
         size_t members = 0;
         yyjson_val *key = NULL;
         yyjson_val *val = NULL;
         jw_obj_begin(&w);
-        yyjson_obj_foreach(field, j, members, key, val) {
+        OBJ_EACH(field, j, members, key, val) {
             jw_key(&w, val_str(key));
             jw_val(&w, val);
         }
@@ -115,7 +115,7 @@ static enum status parse_specs(struct ice_metadata *m, yyjson_val *root, struct 
     size_t i = 0;
     size_t max = 0;
     yyjson_val *spec = NULL;
-    yyjson_arr_foreach(specs, i, max, spec) {
+    ARR_EACH(specs, i, max, spec) {
         struct ice_spec *out = &m->specs[m->spec_count];
         TRY(get_i32(spec, "spec-id", JSON_REQUIRED, &out->id, err));
         TRY(json_get_arr(spec, "fields", JSON_REQUIRED, &fields, err));
@@ -163,7 +163,7 @@ static enum status parse_snapshots(struct ice_metadata *m, yyjson_val *root, str
     size_t i = 0;
     size_t max = 0;
     yyjson_val *snapshot = NULL;
-    yyjson_arr_foreach(snapshots, i, max, snapshot) {
+    ARR_EACH(snapshots, i, max, snapshot) {
         TRY(parse_snapshot(snapshot, &m->snapshots[i], err));
         m->by_id[i] = (struct ice_snapshot_slot){ .id = m->snapshots[i].id, .index = i };
     }
@@ -192,7 +192,7 @@ static enum status parse_log(struct ice_metadata *m, yyjson_val *root, struct er
     size_t i = 0;
     size_t max = 0;
     yyjson_val *entry = NULL;
-    yyjson_arr_foreach(log, i, max, entry) {
+    ARR_EACH(log, i, max, entry) {
         struct ice_log_entry *out = &m->snapshot_log[m->log_count];
         TRY(json_get_i64(entry, "timestamp-ms", JSON_REQUIRED, &out->timestamp_ms, err));
         TRY(json_get_i64(entry, "snapshot-id", JSON_REQUIRED, &out->snapshot_id, err));
@@ -214,7 +214,7 @@ static enum status parse_refs(struct ice_metadata *m, yyjson_val *root, struct e
     size_t max = 0;
     yyjson_val *key = NULL;
     yyjson_val *ref = NULL;
-    yyjson_obj_foreach(refs, i, max, key, ref) {
+    OBJ_EACH(refs, i, max, key, ref) {
         struct ice_ref *out = &m->branches[m->ref_count];
         struct str type = STR("branch");
         out->name = val_str(key);

@@ -140,7 +140,7 @@ static int64_t plan_time(const struct edit *edit)
     size_t i = 0;
     size_t max = 0;
     yyjson_val *entry = NULL;
-    yyjson_arr_foreach(log, i, max, entry) {
+    ARR_EACH(log, i, max, entry) {
         now = max_i64(now, yyjson_get_sint(yyjson_obj_get(entry, "timestamp-ms")));
     }
     return now;
@@ -392,7 +392,7 @@ static void write_schemas(struct edit *edit, yyjson_val *old, struct json_writer
     size_t max = 0;
     yyjson_val *schema = NULL;
     jw_arr_begin(w);
-    yyjson_arr_foreach(old, i, max, schema) {
+    ARR_EACH(old, i, max, schema) {
         jw_val(w, schema);
     }
     if (edit->add_schema) {
@@ -425,7 +425,7 @@ static void write_properties(struct edit *edit, yyjson_val *old, struct json_wri
     yyjson_val *key = NULL;
     yyjson_val *val = NULL;
     jw_obj_begin(w);
-    yyjson_obj_foreach(old, i, max, key, val) {
+    OBJ_EACH(old, i, max, key, val) {
         if (!is_changed(edit->in, val_str(key))) {
             jw_key(w, val_str(key));
             jw_val(w, val);
@@ -465,7 +465,7 @@ static void write_snapshots(struct edit *edit, yyjson_val *old, struct json_writ
     size_t max = 0;
     yyjson_val *snapshot = NULL;
     jw_arr_begin(w);
-    yyjson_arr_foreach(old, i, max, snapshot) {
+    ARR_EACH(old, i, max, snapshot) {
         if (!edit->expired[i]) {
             jw_val(w, snapshot);
         }
@@ -489,7 +489,7 @@ static void write_snapshot_log(struct edit *edit, yyjson_val *old, struct json_w
         }
     }
     jw_arr_begin(w);
-    yyjson_arr_foreach(old, i, max, entry) {
+    ARR_EACH(old, i, max, entry) {
         if (i >= from) {
             jw_val(w, entry);
         }
@@ -509,7 +509,7 @@ static void write_metadata_log(struct edit *edit, yyjson_val *old, struct json_w
     size_t max = 0;
     yyjson_val *entry = NULL;
     jw_arr_begin(w);
-    yyjson_arr_foreach(old, i, max, entry) {
+    ARR_EACH(old, i, max, entry) {
         if (i >= edit->log_from) {
             jw_val(w, entry);
         }
@@ -533,7 +533,7 @@ static void write_main_ref(struct edit *edit, yyjson_val *old, struct json_write
     jw_obj_begin(w);
     jw_kv_i64(w, "snapshot-id", edit->in->snapshot->id);
     jw_kv_cstr(w, "type", "branch");
-    yyjson_obj_foreach(old, i, max, key, val) {
+    OBJ_EACH(old, i, max, key, val) {
         if (!yyjson_equals_str(key, "snapshot-id") && !yyjson_equals_str(key, "type")) {
             jw_key(w, val_str(key)); /* how long its snapshots are kept */
             jw_val(w, val);
@@ -549,7 +549,7 @@ static void write_refs(struct edit *edit, yyjson_val *old, struct json_writer *w
     yyjson_val *key = NULL;
     yyjson_val *val = NULL;
     jw_obj_begin(w);
-    yyjson_obj_foreach(old, i, max, key, val) {
+    OBJ_EACH(old, i, max, key, val) {
         if (edit->in->snapshot == NULL || !yyjson_equals_str(key, "main")) {
             jw_key(w, val_str(key));
             jw_val(w, val);
@@ -568,7 +568,7 @@ static void write_statistics(struct edit *edit, yyjson_val *old, struct json_wri
     size_t max = 0;
     yyjson_val *entry = NULL;
     jw_arr_begin(w);
-    yyjson_arr_foreach(old, i, max, entry) {
+    ARR_EACH(old, i, max, entry) {
         if (!is_expired(edit, yyjson_get_sint(yyjson_obj_get(entry, "snapshot-id")))) {
             jw_val(w, entry);
         }
@@ -672,7 +672,7 @@ static void write_root(struct edit *edit, struct json_writer *w)
     yyjson_val *key = NULL;
     yyjson_val *val = NULL;
     jw_obj_begin(w);
-    yyjson_obj_foreach(edit->root, i, max, key, val) {
+    OBJ_EACH(edit->root, i, max, key, val) {
         const struct member *member = member_of(edit, val_str(key));
         jw_key(w, val_str(key));
         if (member != NULL) {

@@ -6,6 +6,14 @@
 
 #include "iceberg/metadata.h"
 
+/* yyjson's loops step from the container's address, which must not be done with NULL. */
+#define ARR_EACH(arr, i, max, val)                                                                 \
+    if ((arr) != NULL)                                                                             \
+    yyjson_arr_foreach(arr, i, max, val)
+#define OBJ_EACH(obj, i, max, key, val)                                                            \
+    if ((obj) != NULL)                                                                             \
+    yyjson_obj_foreach(obj, i, max, key, val)
+
 /** One snapshot id and where its snapshot stands, sorted by id. */
 struct ice_snapshot_slot {
     int64_t id;
