@@ -39,7 +39,7 @@ unit: $(TESTS) $(REPLAYS) programs
 
 .PHONY: $(LAYERS:%=unit-%)
 define unit_layer_rule
-unit-$(1): $(filter $(BUILD)/tests/$(1)/%,$(TESTS) $(REPLAYS)) $(if $(filter engine,$(1)),$(filter %engine,$(PROGRAMS)))
+unit-$(1): $(filter $(BUILD)/tests/$(1)/%,$(TESTS) $(REPLAYS)) $(if $(filter engine query,$(1)),$(filter %engine,$(PROGRAMS)))
 	@tests/run --build $(BUILD) --unit $(filter $(BUILD)/tests/$(1)/%,$(TESTS) $(REPLAYS))
 endef
 $(foreach layer,$(LAYERS),$(eval $(call unit_layer_rule,$(layer))))
