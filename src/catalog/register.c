@@ -298,10 +298,11 @@ static enum status add(struct work *work, struct catalog_registered *out, bool *
     }
     enum status status = append_new(work, &place, &appended, err);
     if (status == E_CONFLICT) {
-        struct catalog_place now; /* somebody made or changed the table meanwhile: plan again */
-        TRY(catalog_place(work->catalog, &work->request->name, work->arena, &now, err));
-        *again_out = now.exists != place.exists || now.schema_id != place.schema_id || (now.exists && !str_eq(now.uuid, place.uuid));
-        return *again_out ? status : err_set(err, E_CONFLICT, "the objects do not fit table \"%.*s\"", STR_ARG(work->request->name.name));
+        struct catalog_place now; /* did somebody make or change the table meanwhile? then plan again */
+        TRY(catalog_place(work->catalog, &work->request->name, work->arena, &now, NULL));
+        *again_out = now.exists != place.exists || now.schema_id != place.schema_id ||
+                     (now.exists && !str_eq(now.uuid, place.uuid));
+        return status;
     }
     TRY(status);
     if (appended.files_added < new_count(work)) {

@@ -196,7 +196,7 @@ void chaos_init(struct chaos *chaos, uint64_t seed, int writers)
         abort();
     }
     /* Some schedules are calm, some are storms. */
-    static const uint64_t rates[] = { 0, 0, 200, 60, 20, 8 };
+    static const uint64_t rates[] = { 0, 0, 200, 60, 20, 8, 2 };
     chaos->crash_in = rates[rng_below(&chaos->rng, 4)];
     chaos->lose_in = rates[rng_below(&chaos->rng, ARRAY_LEN(rates))];
     chaos->delay_in = rates[rng_below(&chaos->rng, ARRAY_LEN(rates))];
