@@ -38,7 +38,7 @@ static void find_program(char *out, size_t cap)
     assert_true((size_t)snprintf(out, cap, "%s/libexec/lakehouse-engine", self) < cap);
 }
 
-void lake_open(struct lake *lake, const struct engine_pool_opts *engine)
+void lake_open(struct lake *lake, bool in_memory, const struct engine_pool_opts *engine)
 {
     char program[600];
     char temp[80];
@@ -51,7 +51,8 @@ void lake_open(struct lake *lake, const struct engine_pool_opts *engine)
     char data[80];
     snprintf(data, sizeof(data), "%s/data", lake->dir);
     const struct store_fs_opts store_opts = { .dir = data };
-    CHECK(store_fs_open(&store_opts, &lake->store, err));
+    const struct store_mem_opts mem_opts = { .clock = NULL };
+    CHECK(in_memory ? store_mem_open(&mem_opts, &lake->store, err) : store_fs_open(&store_opts, &lake->store, err));
     const struct catalog_local_opts catalog_opts = { .store = lake->store };
     CHECK(catalog_local_open(&catalog_opts, &lake->catalog, err));
     struct engine_pool_opts engine_opts = *engine;

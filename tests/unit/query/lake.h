@@ -15,8 +15,8 @@ struct lake {
     struct metrics *metrics;
 };
 
-/** Fails the test when it cannot be made. Zeroed members of `engine` have the pool's defaults. */
-void lake_open(struct lake *lake, const struct engine_pool_opts *engine);
+/** Fails the test when it cannot be made. Zeroed members of `engine` have the pool's defaults. `in_memory`: a store that has no descriptors to give. */
+void lake_open(struct lake *lake, bool in_memory, const struct engine_pool_opts *engine);
 void lake_close(struct lake *lake);
 /** Append rows to a table, making it first if it is missing; its snapshot id. */
 int64_t lake_append(struct lake *lake, const char *table, struct str csv);

@@ -20,7 +20,7 @@ static struct lake lake;
 
 static int set_up(void **state)
 {
-    lake_open(&lake, &(struct engine_pool_opts){ .engines_max = 4, .spare = 2, .threads = 2, .memory_limit_bytes = 256 << 20 });
+    lake_open(&lake, false, &(struct engine_pool_opts){ .engines_max = 4, .spare = 2, .threads = 2, .memory_limit_bytes = 256 << 20 });
     lake_append(&lake, "birds", STR("id,name,weight\n1,wren,9.5\n2,owl,1200\n3,swift,44.5\n"));
     return 0;
 }
@@ -146,6 +146,7 @@ static void query_that_hogs_memory_ends_alone(void **state)
         kind = query_read_wait(hog, &frame, &err);
     } while (kind == OK && frame.type != ENGINE_DONE);
     assert_true(kind == E_NO_MEMORY || kind == E_TIMEOUT);
+    print_message("%s: %s\n", status_name(kind), err.msg);
     query_free(hog);
 }
 
@@ -250,10 +251,33 @@ static void query_of_a_small_table_is_quick_and_leaves_nothing_open(void **state
     assert_true(open_fds() <= before + 4); /* two children more may have come up */
 }
 
+static void query_reads_a_store_that_gives_no_descriptors(void **state)
+{
+    struct lake mem;
+    AUTO(buf_done) struct buf csv;
+    AUTO(buf_done) struct buf out;
+    struct err err = { 0 };
+    buf_init(&csv, 0);
+    buf_init(&out, 0);
+    assert_int_equal(buf_append(&csv, STR("id,text\n")), OK);
+    for (int i = 0; i < 100000; i++) {
+        assert_int_equal(buf_printf(&csv, "%d,text of row %d\n", i, i * 7), OK);
+    }
+    lake_open(&mem, true, &(struct engine_pool_opts){ .engines_max = 1, .threads = 2, .memory_limit_bytes = 256 << 20 });
+    lake_append(&mem, "t", buf_str(&csv));
+    lake_append(&mem, "t", buf_str(&csv));
+    if (lake_sql(&mem, "SELECT count(*), sum(id), max(text) FROM t", &out, &err) != OK) {
+        fail_msg("%s", err.msg);
+    }
+    assert_non_null(strstr(buf_cstr(&out), "[[200000,9999900000,\"text of row 99995\"]]"));
+    lake_close(&mem);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(query_reads_a_table),
+        cmocka_unit_test(query_reads_a_store_that_gives_no_descriptors),
         cmocka_unit_test(query_sees_what_was_acknowledged_before_it),
         cmocka_unit_test(query_travels_in_time),
         cmocka_unit_test(query_finds_names_as_they_are_meant),
