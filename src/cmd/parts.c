@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cmd/version.h"
 #include "store/secret.h"
 
 static bool is(const struct parts *parts, const char *service)
@@ -199,6 +200,7 @@ static enum status open_server(struct parts *parts, struct err *err)
     TRY(list_of(settings, "gateway", "origins", &origins, &parts->arena, err));
     struct http_server_opts opts = {
         .service = alone(parts) ? parts->service : "gateway",
+        .version = LAKEHOUSE_VERSION,
         .bind = text(parts, alone(parts) ? parts->service : "gateway", "bind"),
         .allow_remote = settings_bool(settings, "http", "allow_remote"),
         .metrics = parts->metrics,
@@ -233,6 +235,21 @@ static enum status mount_storage(struct parts *parts, const char *prefix, struct
     }
     routes = api_storage_internal_routes(&count);
     return http_server_mount(parts->server, "", routes, count, &parts->api_storage, err);
+}
+
+static enum status mount_catalog(struct parts *parts, const char *prefix, struct err *err)
+{
+    parts->api_catalog.catalog = parts->catalog;
+    parts->api_catalog.store = parts->store;
+    parts->api_catalog.inspector = ingest_inspector(parts->ingest);
+    size_t count;
+    const struct http_route *routes = api_catalog_routes(&count);
+    TRY(http_server_mount(parts->server, prefix, routes, count, &parts->api_catalog, err));
+    if (!alone(parts)) {
+        return OK;
+    }
+    routes = api_catalog_internal_routes(&count);
+    return http_server_mount(parts->server, "", routes, count, &parts->api_catalog, err);
 }
 
 static enum status open_gateway(struct parts *parts, struct err *err)

@@ -31,7 +31,7 @@ struct parts {
     struct query_service *query;
     struct ingest *ingest;
     struct api_storage api_storage;
-    struct api_catalog *api_catalog;
+    struct api_catalog api_catalog;
     struct api_sql *api_sql;
     struct gateway *gateway;
     struct http_server *server;
