@@ -1,0 +1,165 @@
+/* Appends that share a commit, and what old commits leave behind. */
+#include "fixture.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+enum { APPENDS = 6 };
+
+struct appender {
+    struct catalog *catalog;
+    const char *batch, *extra;
+    enum status status;
+    struct catalog_appended out;
+    struct arena arena;
+    struct err err;
+};
+
+static void *run(void *arg)
+{
+    struct appender *a = arg;
+    struct fixture_append in = { .table = "t", .batch = a->batch,
+                                 .schema = a->extra != NULL ? fixture_schema(&a->arena, a->extra) : NULL };
+    a->status = fixture_append(a->catalog, &in, &a->arena, &a->out, &a->err);
+    return NULL;
+}
+
+static struct catalog *gathering(struct store *store)
+{
+    struct catalog *catalog = NULL;
+    assert_ok(catalog_local_open(&(struct catalog_local_opts){ .store = store, .group_wait_ms = 300 }, &catalog, ERR));
+    return catalog;
+}
+
+static void run_all(struct appender *appenders, size_t count, struct catalog *catalog)
+{
+    pthread_t threads[APPENDS];
+    for (size_t i = 0; i < count; i++) {
+        appenders[i].catalog = catalog;
+        arena_init(&appenders[i].arena, 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, run, &appenders[i]), 0);
+    }
+    for (size_t i = 0; i < count; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
+static void done_all(struct appender *appenders, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        arena_done(&appenders[i].arena);
+    }
+}
+
+static void appends_that_arrive_together_share_one_snapshot(void **state)
+{
+    struct store *store = fixture_mem();
+    struct catalog *catalog = gathering(store);
+    struct appender a[APPENDS] = { { .batch = "1" }, { .batch = "2" }, { .batch = "3" }, { .batch = "4" }, { .batch = "4" }, { .batch = "" } };
+    run_all(a, APPENDS, catalog);
+    int created = 0, deduplicated = 0;
+    for (int i = 0; i < APPENDS; i++) {
+        assert_int_equal(a[i].status, OK);
+        assert_int_equal(a[i].out.snapshot_id, a[0].out.snapshot_id);
+        assert_int_equal(a[i].out.row_count, 1);
+        created += a[i].out.created;
+        deduplicated += a[i].out.deduplicated;
+    }
+    assert_int_equal(created, 1);
+    assert_int_equal(deduplicated, 1);
+    assert_int_equal(fixture_rows(catalog, "t"), APPENDS - 1);
+    assert_int_equal(fixture_objects(store, "_lake/ingest/"), 4);
+    done_all(a, APPENDS);
+    catalog_close(catalog);
+    store_close(store);
+}
+
+static void one_that_does_not_fit_leaves_the_others_alone(void **state)
+{
+    struct store *store = fixture_mem();
+    struct catalog *catalog = gathering(store);
+    struct arena arena;
+    arena_init(&arena, 0);
+    fixture_add(catalog, "t", "", &arena);
+    struct appender a[3] = { { .batch = "1" }, { .batch = "2", .extra = "not_in_it" }, { .batch = "3" } };
+    run_all(a, 3, catalog);
+    assert_int_equal(a[0].status, OK);
+    assert_int_equal(a[1].status, E_CONFLICT);
+    assert_int_equal(a[2].status, OK);
+    assert_int_equal(a[0].out.snapshot_id, a[2].out.snapshot_id);
+    assert_int_equal(fixture_rows(catalog, "t"), 3);
+    done_all(a, 3);
+    arena_done(&arena);
+    catalog_close(catalog);
+    store_close(store);
+}
+
+/* --- time --- */
+
+static int64_t now_ms;
+
+static int64_t test_wall(void *ctx)
+{
+    return now_ms;
+}
+
+static const struct lake_clock test_clock = { .wall_ms = test_wall, .mono_ms = test_wall };
+
+static void old_snapshots_expire_and_their_lists_go_to_the_trash(void **state)
+{
+    struct store *store = fixture_mem();
+    struct catalog *catalog = NULL;
+    struct arena arena;
+    arena_init(&arena, 0);
+    now_ms = 1750000000000;
+    assert_ok(catalog_local_open(&(struct catalog_local_opts){ .store = store, .clock = &test_clock }, &catalog, ERR));
+    int64_t first = fixture_add(catalog, "t", "first", &arena).snapshot_id;
+    for (int i = 0; i < 9; i++) {
+        now_ms += 24LL * 3600 * 1000;
+        fixture_add(catalog, "t", "", &arena);
+    }
+    struct catalog_pin *pin = NULL;
+    struct table_name name = fixture_name("t");
+    assert_ok(catalog_pin(catalog, &name, false, NULL, &pin, ERR));
+    assert_true(pin->metadata->snapshot_count >= 5 && pin->metadata->snapshot_count <= 7);
+    assert_null(ice_metadata_snapshot(pin->metadata, first));
+    catalog_unpin(pin);
+    assert_int_equal(fixture_rows(catalog, "t"), 10);
+    assert_true(fixture_objects(store, "_lake/trash/") > 0);
+    /* Its batch is still known. */
+    assert_true(fixture_add(catalog, "t", "first", &arena).deduplicated);
+    catalog_close(catalog);
+    arena_done(&arena);
+    store_close(store);
+}
+
+static void times_never_run_backwards(void **state)
+{
+    struct store *store = fixture_mem();
+    struct catalog *catalog = NULL;
+    struct arena arena;
+    arena_init(&arena, 0);
+    now_ms = 1750000000000;
+    assert_ok(catalog_local_open(&(struct catalog_local_opts){ .store = store, .clock = &test_clock }, &catalog, ERR));
+    int64_t last = 0;
+    for (int i = 0; i < 5; i++) {
+        now_ms += i % 2 == 0 ? 1000 : -5000;
+        int64_t at = fixture_add(catalog, "t", "", &arena).committed_ms;
+        assert_true(at >= last);
+        last = at;
+    }
+    catalog_close(catalog);
+    arena_done(&arena);
+    store_close(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(appends_that_arrive_together_share_one_snapshot),
+        cmocka_unit_test(one_that_does_not_fit_leaves_the_others_alone),
+        cmocka_unit_test(old_snapshots_expire_and_their_lists_go_to_the_trash),
+        cmocka_unit_test(times_never_run_backwards),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
