@@ -20,7 +20,7 @@
 #include "engine/wire.h"
 
 enum {
-    ENGINES_MAX = 64,
+    ENGINES_MAX = 256,
     CALLS_PER_JOB_MAX = 8,      /* being answered at once for one job; more wait in its control socket */
     CANCEL_GRACE_MS = 1000,     /* DESIGN 2: an engine that ignores a cancel for one second is killed */
     MEMORY_CHECK_MS = 50,       /* at 2 GB/s of page faults a child grows 100 MB between two looks */

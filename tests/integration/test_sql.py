@@ -1,0 +1,273 @@
+"""POST /v1/sql from outside: formats, errors before and after the head, limits, clients that leave, engines that die."""
+
+import csv
+import http.client
+import io
+import json
+import os
+import pathlib
+import signal
+import socket
+import threading
+import time
+import urllib.parse
+
+import pytest
+import requests
+
+EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples" / "data"
+HOG = "SELECT len(range(200000000))"
+ENDLESS = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b"
+
+
+def ingest(server, table, body):
+    answer = requests.post(f"{server.url}/v1/ingest", params={"name": table}, data=body, headers={"Content-Type": "text/csv"}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def sql(server, text, timeout=60, headers=None, **more):
+    return requests.post(f"{server.url}/v1/sql", json={"sql": text, **more}, headers=headers, timeout=timeout)
+
+
+def rows(server, text, **more):
+    answer = sql(server, text, **more)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["rows"]
+
+
+def error(answer):
+    body = answer.json()["error"]
+    assert body["request_id"] == answer.headers["X-Request-Id"]
+    return answer.status_code, body["code"], body["message"]
+
+
+def engines(server):
+    """Pids of the server's engine processes."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                name = (entry / "cmdline").read_text().split("\0")
+            except (OSError, IndexError):
+                continue
+            if int(fields[1]) == server.process.pid and "--engine=queryd" in name:
+                found.append(int(entry.name))
+    return found
+
+
+def metric(server, name, labels=""):
+    for line in requests.get(f"{server.url}/metrics", timeout=10).text.splitlines():
+        if line.startswith(name) and labels in line:
+            return float(line.split()[-1])
+    return 0.0
+
+
+@pytest.fixture
+def lake(serve):
+    server = serve("--queryd.engines", 3, "--queryd.memory_limit", "256MiB", "--queryd.timeout_seconds", 20)
+    ingest(server, "birds", "id,name,weight\n1,wren,9.5\n2,owl,1200\n3,swift,44.5\n")
+    return server
+
+
+def test_rows_come_back_as_they_went_in(lake):
+    answer = sql(lake, "SELECT id, name, weight FROM birds ORDER BY id")
+    assert answer.headers["Content-Type"] == "application/json"
+    body = answer.json()
+    assert body["columns"] == [{"name": "id", "type": "BIGINT"}, {"name": "name", "type": "VARCHAR"}, {"name": "weight", "type": "DOUBLE"}]
+    assert body["rows"][1] == {"id": 2, "name": "owl", "weight": 1200.0}
+    assert body["row_count"] == 3
+
+
+def test_formats_by_field_and_by_accept(lake):
+    text = "SELECT id, name FROM birds ORDER BY id"
+    by_field = sql(lake, text, format="ndjson")
+    by_accept = sql(lake, text, headers={"Accept": "text/html;q=0.1, application/x-ndjson;q=0.9, application/json;q=0.5"})
+    assert by_field.text == by_accept.text
+    assert [json.loads(line) for line in by_field.text.splitlines()][2] == {"id": 3, "name": "swift"}
+    table = list(csv.reader(io.StringIO(sql(lake, text, headers={"Accept": "text/csv"}).text)))
+    assert table == [["id", "name"], ["1", "wren"], ["2", "owl"], ["3", "swift"]]
+    assert rows(lake, text, row_format="arrays")[0] == [1, "wren"]
+    assert error(sql(lake, text, format="xml"))[:2] == (400, "invalid")
+    assert error(sql(lake, text, row_format="columns"))[:2] == (400, "invalid")
+
+
+def test_params(lake):
+    assert rows(lake, "SELECT name FROM birds WHERE id = ? AND weight > ?", params=[2, 100.5]) == [{"name": "owl"}]
+    assert rows(lake, "SELECT name FROM birds WHERE id = $id", params={"id": 3}) == [{"name": "swift"}]
+    assert error(sql(lake, "SELECT ?", params="x"))[:2] == (400, "invalid")
+
+
+def test_bad_requests(lake):
+    assert error(sql(lake, ""))[:2] == (400, "invalid")
+    assert error(sql(lake, "SELECT 1 --" + "x" * (1024 * 1024)))[:2] == (413, "too_large")
+    assert error(requests.post(f"{lake.url}/v1/sql", data="SELECT 1", headers={"Content-Type": "text/plain"}, timeout=10))[0] == 415
+    assert error(requests.post(f"{lake.url}/v1/sql", json=["SELECT 1"], timeout=10))[0] == 400
+    assert error(requests.post(f"{lake.url}/v1/sql", data="{", headers={"Content-Type": "application/json"}, timeout=10))[0] == 400
+    status, code, message = error(sql(lake, "SELECT *\nFROM birds\nWHERE nope = 1"))
+    assert (status, code) == (400, "invalid") and "line 3" in message and "nope" in message
+    status, code, message = error(sql(lake, "SELECT * FROM bird"))
+    assert (status, code) == (404, "not_found") and "birds" in message
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO birds VALUES (1, 'x', 2)", "CREATE TABLE t AS SELECT 1", "DROP TABLE birds", "DELETE FROM birds", "UPDATE birds SET id = 1"])
+def test_statements_that_write_are_refused(lake, statement):
+    status, code, _ = error(sql(lake, statement))
+    assert (status, code) == (400, "invalid")
+    assert rows(lake, "SELECT count(*) AS n FROM birds") == [{"n": 3}]
+
+
+def test_what_is_acknowledged_is_seen(lake):
+    for i in range(1, 6):
+        ingest(lake, "seen", f"a\n{i}\n")
+        assert rows(lake, "SELECT count(*) AS n, max(a) AS m FROM seen") == [{"n": i, "m": i}]
+
+
+def test_time_travel(lake):
+    first = ingest(lake, "past", "a\n1\n")["snapshot_id"]
+    ingest(lake, "past", "a\n2\n")
+    assert rows(lake, f"SELECT a FROM past AT (VERSION => {first})") == [{"a": 1}]
+    assert rows(lake, "SELECT count(*) AS n FROM past") == [{"n": 2}]
+
+
+def test_show_describe_information_schema_explain(lake):
+    assert {"name": "birds"} in rows(lake, "SHOW TABLES")
+    assert [row["column_name"] for row in rows(lake, "DESCRIBE birds")] == ["id", "name", "weight"]
+    assert rows(lake, "SELECT table_name FROM information_schema.tables WHERE table_name = 'birds'") == [{"table_name": "birds"}]
+    assert rows(lake, "EXPLAIN SELECT * FROM birds")
+
+
+def test_error_after_the_first_rows_is_told_and_cut(lake):
+    late = "SELECT CASE WHEN range = 5000000 THEN error('too late') ELSE range END AS v FROM range(10000000)"
+    host = urllib.parse.urlsplit(lake.url).netloc
+    for form, ending in (("ndjson", '"code":"invalid"'), ("json", '],"error":{'), ("csv", "")):
+        connection = http.client.HTTPConnection(host, timeout=60)
+        connection.request("POST", "/v1/sql", json.dumps({"sql": late, "format": form}), {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        assert response.status == 200
+        with pytest.raises(http.client.IncompleteRead) as cut:
+            response.read()
+        text = cut.value.partial.decode()
+        assert ending in text[-400:] and '"row_count"' not in text
+        if form == "ndjson":
+            assert "too late" in json.loads(text.splitlines()[-1])["error"]["message"]
+        if form == "json":
+            body = json.loads(text)
+            assert "too late" in body["error"]["message"] and body["rows"][0] == {"v": 0}
+        connection.close()
+
+
+def test_first_rows_leave_before_the_last_are_computed(lake):
+    begin = time.monotonic()
+    with requests.post(f"{lake.url}/v1/sql", json={"sql": "SELECT range FROM range(100000000000)", "format": "ndjson"}, stream=True, timeout=10) as answer:
+        lines = answer.iter_lines()
+        assert json.loads(next(lines)) == {"range": 0}
+    assert time.monotonic() - begin < 5
+
+
+def test_hostile_statements_harm_nobody_else(lake):
+    answers = []
+    hogs = [threading.Thread(target=lambda: answers.append(sql(lake, HOG))) for _ in range(2)]
+    for hog in hogs:
+        hog.start()
+    while any(hog.is_alive() for hog in hogs):
+        assert rows(lake, "SELECT count(*) AS n FROM birds") == [{"n": 3}]
+    assert {answer.status_code for answer in answers} <= {507, 504}
+    assert requests.get(f"{lake.url}/v1/catalog/list", timeout=10).json()["tables"][0]["name"] == "birds"
+
+
+def test_time_limit(serve):
+    server = serve("--queryd.timeout_seconds", 1)
+    begin = time.monotonic()
+    assert error(sql(server, ENDLESS))[:2] == (504, "timeout")
+    assert time.monotonic() - begin < 4
+
+
+def test_client_that_leaves_ends_its_statement(lake):
+    host = urllib.parse.urlsplit(lake.url)
+    body = json.dumps({"sql": ENDLESS})
+    for _ in range(6):  # twice as many as there are engines
+        with socket.create_connection((host.hostname, host.port), timeout=10) as client:
+            client.sendall(f"POST /v1/sql HTTP/1.1\r\nHost: {host.netloc}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            time.sleep(0.2)
+    begin = time.monotonic()
+    assert rows(lake, "SELECT count(*) AS n FROM birds") == [{"n": 3}]
+    assert time.monotonic() - begin < 5
+
+
+def test_killed_engine_costs_at_most_its_own_statement(lake):
+    stop = threading.Event()
+    wrong = []
+
+    def read():
+        while not stop.is_set():
+            answer = sql(lake, "SELECT sum(id) AS s FROM birds")
+            if answer.status_code != 200 or answer.json()["rows"] != [{"s": 6}]:
+                wrong.append(answer.text)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    killed = 0
+    for _ in range(8):
+        time.sleep(0.25)
+        for pid in engines(lake)[:1]:
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert killed >= 4
+    assert len(wrong) <= killed and all('"internal"' in text for text in wrong)
+    assert rows(lake, "SELECT count(*) AS n FROM birds") == [{"n": 3}]
+
+
+def test_full_queue_is_503_with_retry_after(serve):
+    server = serve("--queryd.engines", 1, "--queryd.queue", 1, "--queryd.timeout_seconds", 5)
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(sql(server, ENDLESS))) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert refused and all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+
+
+def test_slow_reader_holds_no_engine(serve):
+    server = serve("--queryd.engines", 1)
+    with requests.post(f"{server.url}/v1/sql", json={"sql": "SELECT range, md5(range::VARCHAR) AS h FROM range(500000)", "format": "csv"}, stream=True, timeout=60) as slow:
+        assert slow.raw.read(10)
+        begin = time.monotonic()
+        assert rows(server, "SELECT 1 AS one") == [{"one": 1}]
+        assert time.monotonic() - begin < 5
+        assert slow.raw.read().count(b"\n") == 500000
+
+
+def test_metrics(lake):
+    rows(lake, "SELECT 1")
+    sql(lake, "SELECT nope")
+    assert metric(lake, "lakehouse_queries_total") >= 2
+    assert metric(lake, "lakehouse_query_errors_total", 'code="invalid"') >= 1
+    assert metric(lake, "lakehouse_engines_up", "queryd") >= 1
+
+
+def test_engines_end_with_the_server(serve):
+    server = serve()
+    rows(server, "SELECT 1")
+    pids = engines(server)
+    assert pids
+    server.kill()
+    end = time.monotonic() + 5
+    while any(pathlib.Path(f"/proc/{pid}/statm").exists() and pathlib.Path(f"/proc/{pid}/statm").read_text().split()[0] != "0" for pid in pids):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_examples(lake):
+    for name in ("birdstrikes", "airports"):
+        ingest(lake, name, (EXAMPLES / f"{name}.csv").read_bytes())
+    joined = rows(lake, "SELECT count(*) AS n FROM birdstrikes b JOIN airports a ON a.name = b.\"Airport Name\"")
+    assert joined[0]["n"] >= 0
+    assert rows(lake, "SELECT count(*) AS n FROM airports")[0]["n"] > 3000
