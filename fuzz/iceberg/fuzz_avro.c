@@ -1,5 +1,6 @@
 /*
- * Any bytes as a manifest and as a manifest list. What can be read is written again and must come back the same.
+ * Any bytes as a manifest and as a manifest list. What can be read is written again and must come
+ * back the same.
  */
 #include "iceberg/manifest.h"
 

@@ -1,5 +1,6 @@
 /*
- * Any bytes as table metadata. What can be read is edited, and the new document must be readable with what was added.
+ * Any bytes as table metadata. What can be read is edited, and the new document must be readable
+ * with what was added.
  */
 #include "iceberg/metadata.h"
 
@@ -29,9 +30,10 @@ static void ask(const struct ice_metadata *m)
 static void edit(struct arena *arena, const struct ice_metadata *m)
 {
     struct ice_property property = { STR("operation"), STR("append") };
-    struct ice_new_snapshot snapshot = {
-        .id = ice_snapshot_id(m), .manifest_list = STR("s3://l"), .summary = &property, .summary_count = 1
-    };
+    struct ice_new_snapshot snapshot = { .id = ice_snapshot_id(m),
+                                         .manifest_list = STR("s3://l"),
+                                         .summary = &property,
+                                         .summary_count = 1 };
     struct ice_edit_result result = { 0 };
     struct ice_metadata *again = NULL;
     struct err err = { 0 };
@@ -39,10 +41,13 @@ static void edit(struct arena *arena, const struct ice_metadata *m)
     if (__builtin_add_overflow(m->last_sequence_number, 1, &snapshot.sequence_number)) {
         return;
     }
-    struct ice_edit what = {
-        .snapshot = m->format_version == 2 ? &snapshot : NULL, .set_properties = &property, .set_count = 1,
-        .previous_metadata_location = STR("f"), .now_ms = 1, .snapshots_max = 2, .metadata_log_max = 2
-    };
+    struct ice_edit what = { .snapshot = m->format_version == 2 ? &snapshot : NULL,
+                             .set_properties = &property,
+                             .set_count = 1,
+                             .previous_metadata_location = STR("f"),
+                             .now_ms = 1,
+                             .snapshots_max = 2,
+                             .metadata_log_max = 2 };
     buf_init(&out, 0);
     if (ice_metadata_edit(m, &what, arena, &out, &result, &err) == OK) {
         check(ice_metadata_parse(buf_str(&out), &again, &err) == OK);

@@ -1,8 +1,10 @@
 /*
  * Reading Avro container files.
  *
- * Values are read through a cursor over one decompressed block, guided by the schema that the file was written with. Each
- * value that is looked at costs one unit of a budget: an array of a billion nulls takes no bytes and would otherwise never end.
+ * Values are read through a cursor over one decompressed block, guided by the schema that the file
+ * was written with. Each
+ * value that is looked at costs one unit of a budget: an array of a billion nulls takes no bytes
+ * and would otherwise never end.
  */
 #include "iceberg/avro_priv.h"
 
@@ -94,7 +96,8 @@ static enum status read_header(struct avro_file *file, struct avro_cursor *c, st
             } else if (str_eq(pair.key, STR("avro.codec"))) {
                 *codec = pair.value;
             } else if (file->pair_count == PAIRS_MAX) {
-                return err_set(err, E_TOO_LARGE, "the Avro header has more than %d keys", PAIRS_MAX);
+                return err_set(err, E_TOO_LARGE, "the Avro header has more than %d keys",
+                               PAIRS_MAX);
             } else {
                 file->pairs[file->pair_count++] = pair;
             }
@@ -126,9 +129,9 @@ static enum status open_file(struct avro_file *file, struct str bytes, struct er
     if (!str_starts(bytes, STR("Obj\x01"))) {
         return err_set(err, E_CORRUPT, "it is no Avro file: it does not start with \"Obj\"");
     }
-    struct avro_cursor c = {
-        .ptr = bytes.ptr + 4, .end = bytes.ptr + bytes.len, .budget = BUDGET_BASE
-    };
+    struct avro_cursor c = { .ptr = bytes.ptr + 4,
+                             .end = bytes.ptr + bytes.len,
+                             .budget = BUDGET_BASE };
     TRY(read_header(file, &c, &schema, &codec, err));
     TRY(get_raw(&c, AVRO_SYNC_BYTES, &sync, err));
     memcpy(file->sync, sync.ptr, AVRO_SYNC_BYTES);

@@ -1,7 +1,8 @@
 /*
  * The codecs of Avro blocks: raw deflate both ways, zstandard for reading.
  *
- * Decompression grows its buffer in steps and stops at the buffer's limit, so a small file cannot ask for much memory.
+ * Decompression grows its buffer in steps and stops at the buffer's limit, so a small file cannot
+ * ask for much memory.
  */
 #include "iceberg/avro_priv.h"
 
@@ -13,9 +14,8 @@ enum { STEP_BYTES = 64 * 1024 };
 enum status avro_deflate(struct str plain, struct buf *out, struct err *err)
 {
     z_stream z = { 0 };
-    if (plain.len > UINT32_MAX / 2 ||
-        deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) !=
-            Z_OK) {
+    if (plain.len > UINT32_MAX / 2 || deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED,
+                                                   -MAX_WBITS, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
         return err_no_memory(err);
     }
     size_t room = deflateBound(&z, plain.len);
@@ -41,7 +41,8 @@ static size_t room_left(const struct buf *out)
 
 static enum status bomb(const struct buf *out, struct err *err)
 {
-    return err_set(err, E_TOO_LARGE, "a block is larger than %zu bytes when decompressed", out->max);
+    return err_set(err, E_TOO_LARGE, "a block is larger than %zu bytes when decompressed",
+                   out->max);
 }
 
 static enum status inflate_all(z_stream *z, struct buf *out, struct err *err)

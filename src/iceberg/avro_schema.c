@@ -1,7 +1,8 @@
 /*
  * Avro schemas: JSON to a tree of types.
  *
- * A name may stand for a record, enum or fixed that was defined before it, also for the record that is being defined, so
+ * A name may stand for a record, enum or fixed that was defined before it, also for the record that
+ * is being defined, so
  * the tree may have cycles. Whoever follows values of it limits the depth (avro_skip does).
  */
 #include "iceberg/avro_priv.h"
@@ -99,7 +100,8 @@ static enum status parse_fields(struct names *names, yyjson_val *json, unsigned 
     if (out->fields == NULL) {
         return err_no_memory(err);
     }
-    yyjson_arr_foreach(fields, i, max, field) {
+    yyjson_arr_foreach(fields, i, max, field)
+    {
         yyjson_val *name = yyjson_obj_get(field, "name");
         out->fields[i].name = str_from(yyjson_get_str(name), yyjson_get_len(name));
         TRY(parse_id(field, "field-id", &out->fields[i].id));
@@ -120,7 +122,8 @@ static enum status parse_union(struct names *names, yyjson_val *json, unsigned d
     if (out->fields == NULL) {
         return err_no_memory(err);
     }
-    yyjson_arr_foreach(json, i, max, branch) {
+    yyjson_arr_foreach(json, i, max, branch)
+    {
         out->fields[i].id = -1;
         TRY(parse(names, branch, depth + 1, &out->fields[i].type, err));
     }

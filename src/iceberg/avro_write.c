@@ -1,11 +1,13 @@
 /*
- * Writing Avro container files: magic, header map, sync marker, then blocks of (records, bytes, data, marker).
+ * Writing Avro container files: magic, header map, sync marker, then blocks of (records, bytes,
+ * data, marker).
  */
 #include "iceberg/avro_priv.h"
 
 #include "base/mem.h"
 
-/* A block is closed behind the record that passes this size: chosen, not measured. Readers hold one block in memory. */
+/* A block is closed behind the record that passes this size: chosen, not measured. Readers hold one
+ * block in memory. */
 enum { BLOCK_BYTES = 64 * 1024 };
 
 enum status avro_put_long(struct buf *out, int64_t value)

@@ -1,5 +1,6 @@
 /*
- * Dates and times as SQL engines print them: `2024-01-02`, `2024-01-02 03:04:05.000006+00`, `0044-03-15 (BC)`.
+ * Dates and times as SQL engines print them: `2024-01-02`, `2024-01-02 03:04:05.000006+00`,
+ * `0044-03-15 (BC)`.
  */
 #ifndef ICEBERG_CALENDAR_H
 #define ICEBERG_CALENDAR_H
@@ -8,7 +9,8 @@
 
 /** Days since 1970-01-01; false when it is no date. */
 bool calendar_parse_date(struct str text, int64_t *days) MUST_USE;
-/** Microseconds since midnight, up to 24:00:00; more than 6 decimals are refused unless they are zeros. */
+/** Microseconds since midnight, up to 24:00:00; more than 6 decimals are refused unless they are
+ * zeros. */
 bool calendar_parse_time(struct str text, int64_t *us) MUST_USE;
 /** Microseconds since 1970; an offset (`Z`, `+00`, `-05:30`) only `with_zone`. */
 bool calendar_parse_timestamp(struct str text, bool with_zone, int64_t *us) MUST_USE;

@@ -1,5 +1,6 @@
 /*
- * Data files, manifests and manifest lists, over our own Avro codec (avro.h). Pure: bytes in, structs out, and back.
+ * Data files, manifests and manifest lists, over our own Avro codec (avro.h). Pure: bytes in,
+ * structs out, and back.
  */
 #ifndef ICEBERG_MANIFEST_H
 #define ICEBERG_MANIFEST_H
@@ -17,8 +18,8 @@ enum ice_entry_status { ICE_EXISTING = 0, ICE_ADDED = 1, ICE_DELETED = 2 };
 
 struct ice_data_file {
     enum ice_content content;
-    struct str path;        /* a URI with scheme, as stored */
-    struct str format;      /* "PARQUET"; upper case as read */
+    struct str path;   /* a URI with scheme, as stored */
+    struct str format; /* "PARQUET"; upper case as read */
     int64_t record_count, size_bytes;
     struct ice_column_stats *columns; /* as read: sorted by field id */
     size_t column_count;
@@ -26,14 +27,17 @@ struct ice_data_file {
     size_t split_count;
     int32_t *equality_ids;
     size_t equality_count;
-    int32_t sort_order_id;          /* -1: none */
+    int32_t sort_order_id;           /* -1: none */
     struct str referenced_data_file; /* .ptr NULL: none */
-    struct str key_metadata;         /* of an encrypted file, which we cannot open; .ptr NULL: none */
-    int64_t content_offset, content_size_bytes; /* of a deletion vector (version 3), which we cannot write; 0: none */
-    struct str partition_avro;       /* the partition record as it stands in the manifest, opaque; empty for unpartitioned */
+    /* of an encrypted file, which we cannot open; .ptr NULL: none */
+    struct str key_metadata;
+    /* of a deletion vector (version 3), which we cannot write; 0: none */
+    int64_t content_offset, content_size_bytes;
+    /* the partition record as it stands in the manifest, opaque; empty for unpartitioned */
+    struct str partition_avro;
     /* The entry around it: */
     enum ice_entry_status status;
-    int64_t snapshot_id;            /* -1: inherited */
+    int64_t snapshot_id;                           /* -1: inherited */
     int64_t sequence_number, file_sequence_number; /* -1: inherited */
 };
 
@@ -58,35 +62,48 @@ struct ice_manifest_opts {
     const struct ice_schema *schema;
     struct str partition_spec; /* JSON array of fields, "[]" for none */
     int32_t partition_spec_id;
-    struct str avro_partition_schema; /* of the files' partition_avro, as ice_manifest_read gave it; empty for none */
-    int32_t content;           /* 0 data, 1 deletes */
+    /* of the files' partition_avro, as ice_manifest_read gave it; empty for none */
+    struct str avro_partition_schema;
+    int32_t content; /* 0 data, 1 deletes */
     bool deflate;
-    uint8_t sync[16];          /* the Avro marker, passed in so that tests repeat */
+    uint8_t sync[16]; /* the Avro marker, passed in so that tests repeat */
 };
 /**
  * Write version 2. Unpartitioned files, or opaque partition records of one spec.
  *
- * Errors   E_INVALID for no files, for existing or deleted entries without ids and sequence numbers, for content of the other kind, for partition
+ * Errors   E_INVALID for no files, for existing or deleted entries without ids and sequence
+ *          numbers, for content of the other kind, for partition
  *          records that are not of avro_partition_schema; E_UNSUPPORTED for a deletion vector
  */
-enum status ice_manifest_write(const struct ice_manifest_opts *opts, const struct ice_data_file *files, size_t count, struct buf *out, struct err *err) MUST_USE;
+enum status ice_manifest_write(const struct ice_manifest_opts *opts,
+                               const struct ice_data_file *files, size_t count, struct buf *out,
+                               struct err *err) MUST_USE;
 
 struct ice_manifest {
     struct ice_data_file *files;
     size_t file_count;
-    struct str partition_spec; /* from the header, may be empty */
+    struct str partition_spec;        /* from the header, may be empty */
     struct str avro_partition_schema; /* for carrying partition records over */
 };
-/** Every entry, deleted ones too, copied into `arena`. Inherits snapshot id and sequence numbers from `row` (may be NULL) where the entries say null. v1 and v2; null, deflate, zstandard, snappy is E_UNSUPPORTED. */
-enum status ice_manifest_read(struct arena *arena, struct str bytes, const struct ice_manifest_file *row, struct ice_manifest *out, struct err *err) MUST_USE;
+/** Every entry, deleted ones too, copied into `arena`. Inherits snapshot id and sequence numbers
+ * from `row` (may be NULL) where the entries say null. v1 and v2; null, deflate, zstandard, snappy
+ * is E_UNSUPPORTED. */
+enum status ice_manifest_read(struct arena *arena, struct str bytes,
+                              const struct ice_manifest_file *row, struct ice_manifest *out,
+                              struct err *err) MUST_USE;
 
 struct ice_manifest_list_opts {
     int64_t snapshot_id, parent_snapshot_id /* -1 none */, sequence_number;
     bool deflate;
     uint8_t sync[16];
 };
-/** Row fields of -1 mean: sequence_number, min_sequence_number, added_snapshot_id are those of `opts`. Unknown counts are E_UNSUPPORTED: version 2 needs them. */
-enum status ice_manifest_list_write(const struct ice_manifest_list_opts *opts, const struct ice_manifest_file *rows, size_t count, struct buf *out, struct err *err) MUST_USE;
-enum status ice_manifest_list_read(struct arena *arena, struct str bytes, struct ice_manifest_file **rows_out, size_t *count_out, struct err *err) MUST_USE;
+/** Row fields of -1 mean: sequence_number, min_sequence_number, added_snapshot_id are those of
+ * `opts`. Unknown counts are E_UNSUPPORTED: version 2 needs them. */
+enum status ice_manifest_list_write(const struct ice_manifest_list_opts *opts,
+                                    const struct ice_manifest_file *rows, size_t count,
+                                    struct buf *out, struct err *err) MUST_USE;
+enum status ice_manifest_list_read(struct arena *arena, struct str bytes,
+                                   struct ice_manifest_file **rows_out, size_t *count_out,
+                                   struct err *err) MUST_USE;
 
 #endif

@@ -1,8 +1,10 @@
 /*
  * Reading manifests and manifest lists of versions 1 to 3, written by anybody.
  *
- * A record is read along the schema in its file: each field is found by its field id (by name where a writer forgot ids), and
- * what we do not know is skipped. Everything is copied into the caller's arena, so that results outlive the file's bytes.
+ * A record is read along the schema in its file: each field is found by its field id (by name where
+ * a writer forgot ids), and
+ * what we do not know is skipped. Everything is copied into the caller's arena, so that results
+ * outlive the file's bytes.
  */
 #include "iceberg/avro.h"
 #include "iceberg/manifest.h"
@@ -81,7 +83,8 @@ static enum status get_i32(struct avro_cursor *c, const struct avro_type *type, 
     int64_t value = *out;
     TRY(avro_get_i64(c, type, &value, err));
     if (value < INT32_MIN || value > INT32_MAX) {
-        return err_set(err, E_CORRUPT, "a manifest has %lld where 32 bits must do", (long long)value);
+        return err_set(err, E_CORRUPT, "a manifest has %lld where 32 bits must do",
+                       (long long)value);
     }
     *out = (int32_t)value;
     return OK;
@@ -241,8 +244,11 @@ static enum status store_cells(struct arena *arena, struct vec *vec, struct ice_
     for (size_t i = 0; i < vec->count; i++) {
         if (i == 0 || cells[i].field_id != cells[i - 1].field_id) {
             out->columns[out->column_count++] = (struct ice_column_stats){
-                .field_id = cells[i].field_id, .size_bytes = -1, .value_count = -1,
-                .null_count = -1, .nan_count = -1
+                .field_id = cells[i].field_id,
+                .size_bytes = -1,
+                .value_count = -1,
+                .null_count = -1,
+                .nan_count = -1
             };
         }
         store_cell(&cells[i], &out->columns[out->column_count - 1]);
@@ -307,7 +313,8 @@ static enum status read_equality_ids(struct arena *arena, struct avro_cursor *c,
     return OK;
 }
 
-/** The partition record is kept as its bytes: nobody here needs its values, and a rewritten manifest carries it over. */
+/** The partition record is kept as its bytes: nobody here needs its values, and a rewritten
+ * manifest carries it over. */
 static enum status read_partition(struct arena *arena, struct avro_cursor *c,
                                   const struct avro_type *type, struct ice_data_file *out,
                                   struct err *err)
@@ -445,7 +452,8 @@ static enum status read_entry_fields(struct arena *arena, struct avro_cursor *c,
     return OK;
 }
 
-/** New entries take what is null from the manifest list; manifests of version 1 have sequence number 0 throughout. */
+/** New entries take what is null from the manifest list; manifests of version 1 have sequence
+ * number 0 throughout. */
 static void inherit(const struct ice_manifest_file *row, struct ice_data_file *file)
 {
     if (row == NULL) {
@@ -664,17 +672,21 @@ static enum status read_row(struct arena *arena, struct avro_cursor *c,
                             const struct avro_type *type, struct ice_manifest_file *out,
                             struct err *err)
 {
-    struct ice_manifest_file row = {
-        .added_snapshot_id = -1, .added_files = -1, .existing_files = -1, .deleted_files = -1,
-        .added_rows = -1,        .existing_rows = -1, .deleted_rows = -1
-    };
+    struct ice_manifest_file row = { .added_snapshot_id = -1,
+                                     .added_files = -1,
+                                     .existing_files = -1,
+                                     .deleted_files = -1,
+                                     .added_rows = -1,
+                                     .existing_rows = -1,
+                                     .deleted_rows = -1 };
     TRY(as_record(c, &type, err));
     for (size_t i = 0; i < type->field_count; i++) {
         TRY(read_row_field(arena, c, &type->fields[i], &row, err));
     }
     if (row.path.len == 0 || row.length < 0 || row.content < 0 || row.content > 1 ||
         row.sequence_number < 0) {
-        return err_set(err, E_CORRUPT, "a manifest list has a row without path, or with numbers that cannot be");
+        return err_set(err, E_CORRUPT,
+                       "a manifest list has a row without path, or with numbers that cannot be");
     }
     *out = row;
     return OK;

@@ -1,7 +1,9 @@
 /*
  * Writing manifests and manifest lists of format version 2.
  *
- * The Avro schemas are constant text but for the partition record. Values are appended in the schema's order by put_*
+ * The Avro schemas are printed from tables of columns; only the partition record varies. Values are
+ * appended in the
+ * schema's order by put_*
  * functions; the two must be read side by side. docs/formats/iceberg.md has the tables.
  */
 #include "iceberg/avro_priv.h"
@@ -9,71 +11,166 @@
 
 #include <stdio.h>
 
-#define REQUIRED(name, id, type) "{\"name\":\"" name "\",\"type\":" type ",\"field-id\":" #id "}"
-#define OPTIONAL(name, id, type)                                                                   \
-    "{\"name\":\"" name "\",\"type\":[\"null\"," type "],\"default\":null,\"field-id\":" #id "}"
-#define INT_MAP(name, id, key_id, value_id, type)                                                  \
-    OPTIONAL(name, id,                                                                             \
-             "{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"k" #key_id             \
-             "_v" #value_id "\",\"fields\":[" REQUIRED("key", key_id, "\"int\"") ","               \
-             REQUIRED("value", value_id, type) "]},\"logicalType\":\"map\"}")
-#define LIST(name, id, item_id, type)                                                              \
-    OPTIONAL(name, id, "{\"type\":\"array\",\"items\":" type ",\"element-id\":" #item_id "}")
+/* ---- the Avro schemas, one line a field ---- */
 
-static const char *const entry_schema_head =
-    "{\"type\":\"record\",\"name\":\"manifest_entry\",\"fields\":["
-    REQUIRED("status", 0, "\"int\"") ","
-    OPTIONAL("snapshot_id", 1, "\"long\"") ","
-    OPTIONAL("sequence_number", 3, "\"long\"") ","
-    OPTIONAL("file_sequence_number", 4, "\"long\"") ","
-    "{\"name\":\"data_file\",\"type\":{\"type\":\"record\",\"name\":\"r2\",\"fields\":["
-    REQUIRED("content", 134, "\"int\"") ","
-    REQUIRED("file_path", 100, "\"string\"") ","
-    REQUIRED("file_format", 101, "\"string\"") ","
-    "{\"name\":\"partition\",\"type\":";
+enum shape {
+    REQUIRED,
+    OPTIONAL, /* a union with null, null by default */
+    /* optional; from field id to a value: an array of records, for Avro's maps have text keys */
+    INT_MAP,
+    LIST, /* optional */
+};
 
-static const char *const no_partition = "{\"type\":\"record\",\"name\":\"r102\",\"fields\":[]}";
+struct column {
+    int id;
+    const char *name;
+    enum shape shape;
+    const char *type;     /* of the value or the item; NULL: a record that write_record_of knows */
+    int key_id, value_id; /* of INT_MAP; LIST has its element id in value_id */
+};
 
-static const char *const entry_schema_tail =
-    ",\"field-id\":102},"
-    REQUIRED("record_count", 103, "\"long\"") ","
-    REQUIRED("file_size_in_bytes", 104, "\"long\"") ","
-    INT_MAP("column_sizes", 108, 117, 118, "\"long\"") ","
-    INT_MAP("value_counts", 109, 119, 120, "\"long\"") ","
-    INT_MAP("null_value_counts", 110, 121, 122, "\"long\"") ","
-    INT_MAP("nan_value_counts", 137, 138, 139, "\"long\"") ","
-    INT_MAP("lower_bounds", 125, 126, 127, "\"bytes\"") ","
-    INT_MAP("upper_bounds", 128, 129, 130, "\"bytes\"") ","
-    OPTIONAL("key_metadata", 131, "\"bytes\"") ","
-    LIST("split_offsets", 132, 133, "\"long\"") ","
-    LIST("equality_ids", 135, 136, "\"int\"") ","
-    OPTIONAL("sort_order_id", 140, "\"int\"") ","
-    OPTIONAL("referenced_data_file", 143, "\"string\"")
-    "]},\"field-id\":2}]}";
+static const struct column entry_columns[] = {
+    { 0, "status", REQUIRED, "int", 0, 0 },
+    { 1, "snapshot_id", OPTIONAL, "long", 0, 0 },
+    { 3, "sequence_number", OPTIONAL, "long", 0, 0 },
+    { 4, "file_sequence_number", OPTIONAL, "long", 0, 0 },
+    { 2, "data_file", REQUIRED, NULL, 0, 0 },
+};
 
-static const char *const list_schema =
-    "{\"type\":\"record\",\"name\":\"manifest_file\",\"fields\":["
-    REQUIRED("manifest_path", 500, "\"string\"") ","
-    REQUIRED("manifest_length", 501, "\"long\"") ","
-    REQUIRED("partition_spec_id", 502, "\"int\"") ","
-    REQUIRED("content", 517, "\"int\"") ","
-    REQUIRED("sequence_number", 515, "\"long\"") ","
-    REQUIRED("min_sequence_number", 516, "\"long\"") ","
-    REQUIRED("added_snapshot_id", 503, "\"long\"") ","
-    REQUIRED("added_files_count", 504, "\"int\"") ","
-    REQUIRED("existing_files_count", 505, "\"int\"") ","
-    REQUIRED("deleted_files_count", 506, "\"int\"") ","
-    REQUIRED("added_rows_count", 512, "\"long\"") ","
-    REQUIRED("existing_rows_count", 513, "\"long\"") ","
-    REQUIRED("deleted_rows_count", 514, "\"long\"") ","
-    LIST("partitions", 507, 508,
-         "{\"type\":\"record\",\"name\":\"r508\",\"fields\":["
-         REQUIRED("contains_null", 509, "\"boolean\"") ","
-         OPTIONAL("contains_nan", 518, "\"boolean\"") ","
-         OPTIONAL("lower_bound", 510, "\"bytes\"") ","
-         OPTIONAL("upper_bound", 511, "\"bytes\"") "]}") ","
-    OPTIONAL("key_metadata", 519, "\"bytes\"")
-    "]}";
+static const struct column file_columns[] = {
+    { 134, "content", REQUIRED, "int", 0, 0 },
+    { 100, "file_path", REQUIRED, "string", 0, 0 },
+    { 101, "file_format", REQUIRED, "string", 0, 0 },
+    { 102, "partition", REQUIRED, NULL, 0, 0 },
+    { 103, "record_count", REQUIRED, "long", 0, 0 },
+    { 104, "file_size_in_bytes", REQUIRED, "long", 0, 0 },
+    { 108, "column_sizes", INT_MAP, "long", 117, 118 },
+    { 109, "value_counts", INT_MAP, "long", 119, 120 },
+    { 110, "null_value_counts", INT_MAP, "long", 121, 122 },
+    { 137, "nan_value_counts", INT_MAP, "long", 138, 139 },
+    { 125, "lower_bounds", INT_MAP, "bytes", 126, 127 },
+    { 128, "upper_bounds", INT_MAP, "bytes", 129, 130 },
+    { 131, "key_metadata", OPTIONAL, "bytes", 0, 0 },
+    { 132, "split_offsets", LIST, "long", 0, 133 },
+    { 135, "equality_ids", LIST, "int", 0, 136 },
+    { 140, "sort_order_id", OPTIONAL, "int", 0, 0 },
+    { 143, "referenced_data_file", OPTIONAL, "string", 0, 0 },
+};
+
+static const struct column list_columns[] = {
+    { 500, "manifest_path", REQUIRED, "string", 0, 0 },
+    { 501, "manifest_length", REQUIRED, "long", 0, 0 },
+    { 502, "partition_spec_id", REQUIRED, "int", 0, 0 },
+    { 517, "content", REQUIRED, "int", 0, 0 },
+    { 515, "sequence_number", REQUIRED, "long", 0, 0 },
+    { 516, "min_sequence_number", REQUIRED, "long", 0, 0 },
+    { 503, "added_snapshot_id", REQUIRED, "long", 0, 0 },
+    { 504, "added_files_count", REQUIRED, "int", 0, 0 },
+    { 505, "existing_files_count", REQUIRED, "int", 0, 0 },
+    { 506, "deleted_files_count", REQUIRED, "int", 0, 0 },
+    { 512, "added_rows_count", REQUIRED, "long", 0, 0 },
+    { 513, "existing_rows_count", REQUIRED, "long", 0, 0 },
+    { 514, "deleted_rows_count", REQUIRED, "long", 0, 0 },
+    { 507, "partitions", LIST, NULL, 0, 508 },
+    { 519, "key_metadata", OPTIONAL, "bytes", 0, 0 },
+};
+
+static const struct column summary_columns[] = {
+    { 509, "contains_null", REQUIRED, "boolean", 0, 0 },
+    { 518, "contains_nan", OPTIONAL, "boolean", 0, 0 },
+    { 510, "lower_bound", OPTIONAL, "bytes", 0, 0 },
+    { 511, "upper_bound", OPTIONAL, "bytes", 0, 0 },
+};
+
+static void write_record(struct json_writer *w, const char *name, const struct column *columns,
+                         size_t count, struct str partition);
+
+/** The type of a column without a type's name. `partition` is the JSON of its record. */
+static void write_record_of(struct json_writer *w, const struct column *column,
+                            struct str partition)
+{
+    if (column->id == 2) {
+        write_record(w, "r2", file_columns, ARRAY_LEN(file_columns), partition);
+    } else if (column->id == 507) {
+        write_record(w, "r508", summary_columns, ARRAY_LEN(summary_columns), partition);
+    } else if (partition.len > 0) {
+        jw_raw(w, partition);
+    } else {
+        write_record(w, "r102", NULL, 0, partition);
+    }
+}
+
+static void write_int_map(struct json_writer *w, const struct column *column)
+{
+    char name[40];
+    const struct column pair[] = {
+        { column->key_id, "key", REQUIRED, "int", 0, 0 },
+        { column->value_id, "value", REQUIRED, column->type, 0, 0 },
+    };
+    (void)snprintf(name, sizeof(name), "k%d_v%d", column->key_id, column->value_id);
+    jw_obj_begin(w);
+    jw_kv_cstr(w, "type", "array");
+    jw_key(w, STR("items"));
+    write_record(w, name, pair, ARRAY_LEN(pair), STR_EMPTY);
+    jw_kv_cstr(w, "logicalType", "map");
+    jw_obj_end(w);
+}
+
+static void write_value_type(struct json_writer *w, const struct column *column,
+                             struct str partition)
+{
+    if (column->shape == LIST) {
+        jw_obj_begin(w);
+        jw_kv_cstr(w, "type", "array");
+        jw_key(w, STR("items"));
+    }
+    if (column->type != NULL) {
+        jw_str(w, str_of(column->type));
+    } else {
+        write_record_of(w, column, partition);
+    }
+    if (column->shape == LIST) {
+        jw_kv_i64(w, "element-id", column->value_id);
+        jw_obj_end(w);
+    }
+}
+
+static void write_column(struct json_writer *w, const struct column *column, struct str partition)
+{
+    jw_obj_begin(w);
+    jw_kv_cstr(w, "name", column->name);
+    jw_key(w, STR("type"));
+    if (column->shape != REQUIRED) {
+        jw_arr_begin(w);
+        jw_str(w, STR("null"));
+    }
+    if (column->shape == INT_MAP) {
+        write_int_map(w, column);
+    } else {
+        write_value_type(w, column, partition);
+    }
+    if (column->shape != REQUIRED) {
+        jw_arr_end(w);
+        jw_key(w, STR("default"));
+        jw_null(w);
+    }
+    jw_kv_i64(w, "field-id", column->id);
+    jw_obj_end(w);
+}
+
+static void write_record(struct json_writer *w, const char *name, const struct column *columns,
+                         size_t count, struct str partition)
+{
+    jw_obj_begin(w);
+    jw_kv_cstr(w, "type", "record");
+    jw_kv_cstr(w, "name", name);
+    jw_kv_arr(w, "fields");
+    for (size_t i = 0; i < count; i++) {
+        write_column(w, &columns[i], partition);
+    }
+    jw_arr_end(w);
+    jw_obj_end(w);
+}
 
 /* ---- optional values: a union of null and one type ---- */
 
@@ -212,7 +309,8 @@ static enum status put_entry(struct buf *out, const struct ice_data_file *file)
     return put_optional_bytes(out, file->referenced_data_file);
 }
 
-/** The partition record's schema, to check the opaque records against; *out NULL for unpartitioned. */
+/** The partition record's schema, to check the opaque records against; *out NULL for
+ * unpartitioned. */
 static enum status parse_partition(struct arena *arena, const struct ice_manifest_opts *opts,
                                    yyjson_doc **doc, const struct avro_type **out, struct err *err)
 {
@@ -256,8 +354,8 @@ static enum status check_file(const struct ice_manifest_opts *opts,
         return err_set(err, E_UNSUPPORTED, "\"%.*s\" is a deletion vector, which version 2 lacks",
                        STR_ARG(file->path));
     }
-    if (file->status != ICE_ADDED && (file->snapshot_id < 0 || file->sequence_number < 0 ||
-                                      file->file_sequence_number < 0)) {
+    if (file->status != ICE_ADDED &&
+        (file->snapshot_id < 0 || file->sequence_number < 0 || file->file_sequence_number < 0)) {
         return err_set(err, E_INVALID,
                        "\"%.*s\" is not new and has no snapshot id or sequence number",
                        STR_ARG(file->path));
@@ -284,11 +382,11 @@ static enum status write_entries(struct avro_writer *w, const struct ice_manifes
 static enum status print_texts(const struct ice_manifest_opts *opts, struct buf *avro_schema,
                                struct buf *table_schema)
 {
-    struct str partition = opts->avro_partition_schema;
     struct json_writer w;
-    TRY(buf_append(avro_schema, str_of(entry_schema_head)));
-    TRY(buf_append(avro_schema, partition.len > 0 ? partition : str_of(no_partition)));
-    TRY(buf_append(avro_schema, str_of(entry_schema_tail)));
+    json_writer_init(&w, avro_schema);
+    write_record(&w, "manifest_entry", entry_columns, ARRAY_LEN(entry_columns),
+                 opts->avro_partition_schema);
+    TRY(json_writer_end(&w));
     json_writer_init(&w, table_schema);
     ice_schema_write(&w, opts->schema);
     return json_writer_end(&w);
@@ -378,13 +476,22 @@ static enum status put_row(struct buf *out, const struct ice_manifest_list_opts 
                            const struct ice_manifest_file *row)
 {
     int64_t sequence = row->sequence_number < 0 ? opts->sequence_number : row->sequence_number;
-    int64_t lowest =
-        row->min_sequence_number < 0 ? opts->sequence_number : row->min_sequence_number;
+    int64_t lowest = row->min_sequence_number < 0 ? opts->sequence_number
+                                                  : row->min_sequence_number;
     int64_t added_by = row->added_snapshot_id < 0 ? opts->snapshot_id : row->added_snapshot_id;
     const int64_t numbers[] = {
-        row->length,          row->partition_spec_id, row->content,       sequence,
-        lowest,               added_by,               row->added_files,   row->existing_files,
-        row->deleted_files,   row->added_rows,        row->existing_rows, row->deleted_rows,
+        row->length,
+        row->partition_spec_id,
+        row->content,
+        sequence,
+        lowest,
+        added_by,
+        row->added_files,
+        row->existing_files,
+        row->deleted_files,
+        row->added_rows,
+        row->existing_rows,
+        row->deleted_rows,
     };
     TRY(avro_put_bytes(out, row->path));
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
@@ -413,14 +520,21 @@ static enum status write_rows(struct avro_writer *w, const struct ice_manifest_l
     return OK;
 }
 
-enum status ice_manifest_list_write(const struct ice_manifest_list_opts *opts,
-                                    const struct ice_manifest_file *rows, size_t count,
-                                    struct buf *out, struct err *err)
+static enum status open_list(struct avro_writer *w, const struct ice_manifest_list_opts *opts,
+                             struct buf *out, struct err *err)
 {
     char snapshot[24];
     char parent[24] = "null";
     char sequence[24];
-    struct avro_writer w;
+    AUTO(buf_done) struct buf schema;
+    struct json_writer json;
+    buf_init(&schema, 0);
+    json_writer_init(&json, &schema);
+    write_record(&json, "manifest_file", list_columns, ARRAY_LEN(list_columns), STR_EMPTY);
+    enum status status = json_writer_end(&json);
+    if (status != OK) {
+        return err_set(err, status, "a manifest list's header cannot be written");
+    }
     (void)snprintf(snapshot, sizeof(snapshot), "%lld", (long long)opts->snapshot_id);
     (void)snprintf(sequence, sizeof(sequence), "%lld", (long long)opts->sequence_number);
     if (opts->parent_snapshot_id >= 0) {
@@ -432,8 +546,16 @@ enum status ice_manifest_list_write(const struct ice_manifest_list_opts *opts,
         { STR("sequence-number"), str_of(sequence) },
         { STR("format-version"), STR("2") },
     };
-    TRY(avro_writer_open(&w, out, str_of(list_schema), pairs, ARRAY_LEN(pairs),
-                         opts->deflate ? AVRO_CODEC_DEFLATE : AVRO_CODEC_NULL, opts->sync, err));
+    return avro_writer_open(w, out, buf_str(&schema), pairs, ARRAY_LEN(pairs),
+                            opts->deflate ? AVRO_CODEC_DEFLATE : AVRO_CODEC_NULL, opts->sync, err);
+}
+
+enum status ice_manifest_list_write(const struct ice_manifest_list_opts *opts,
+                                    const struct ice_manifest_file *rows, size_t count,
+                                    struct buf *out, struct err *err)
+{
+    struct avro_writer w;
+    TRY(open_list(&w, opts, out, err));
     enum status status = write_rows(&w, opts, rows, count, err);
     if (status != OK) {
         avro_writer_cancel(&w);

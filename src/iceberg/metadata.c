@@ -1,9 +1,12 @@
 /*
  * Reading table metadata: one JSON document becomes one parsed view that many threads share.
  *
- * The view borrows its strings from the document, and both go with the last reference. Version 1 is read leniently: what
- * it lacks gets the value that version 2 gives to tables that were upgraded (sequence number 0, spec 0, branch main).
- * Everything that lookups rely on is checked here once, so that they need no error path: ids are unique, the current schema
+ * The view borrows its strings from the document, and both go with the last reference. Version 1 is
+ * read leniently: what
+ * it lacks gets the value that version 2 gives to tables that were upgraded (sequence number 0,
+ * spec 0, branch main).
+ * Everything that lookups rely on is checked here once, so that they need no error path: ids are
+ * unique, the current schema
  * and the current snapshot exist.
  */
 #include "iceberg/metadata_priv.h"
@@ -50,7 +53,8 @@ static enum status parse_schemas(struct ice_metadata *m, yyjson_val *root, struc
     size_t i = 0;
     size_t max = 0;
     yyjson_val *schema = NULL;
-    ARR_EACH(schemas, i, max, schema) {
+    ARR_EACH(schemas, i, max, schema)
+    {
         TRY(ice_schema_parse(&m->arena, schema, &m->schemas[m->schema_count], err));
         m->schema_count++;
     }
@@ -82,13 +86,15 @@ static enum status write_fields(struct ice_metadata *m, yyjson_val *fields, stru
     buf_init(&text, 0);
     json_writer_init(&w, &text);
     jw_arr_begin(&w);
-    ARR_EACH(fields, i, max, field) {
+    ARR_EACH(fields, i, max, field)
+    {
         size_t j = 0;
         size_t members = 0;
         yyjson_val *key = NULL;
         yyjson_val *val = NULL;
         jw_obj_begin(&w);
-        OBJ_EACH(field, j, members, key, val) {
+        OBJ_EACH(field, j, members, key, val)
+        {
             jw_key(&w, val_str(key));
             jw_val(&w, val);
         }
@@ -115,7 +121,8 @@ static enum status parse_specs(struct ice_metadata *m, yyjson_val *root, struct 
     size_t i = 0;
     size_t max = 0;
     yyjson_val *spec = NULL;
-    ARR_EACH(specs, i, max, spec) {
+    ARR_EACH(specs, i, max, spec)
+    {
         struct ice_spec *out = &m->specs[m->spec_count];
         TRY(get_i32(spec, "spec-id", JSON_REQUIRED, &out->id, err));
         TRY(json_get_arr(spec, "fields", JSON_REQUIRED, &fields, err));
@@ -163,7 +170,8 @@ static enum status parse_snapshots(struct ice_metadata *m, yyjson_val *root, str
     size_t i = 0;
     size_t max = 0;
     yyjson_val *snapshot = NULL;
-    ARR_EACH(snapshots, i, max, snapshot) {
+    ARR_EACH(snapshots, i, max, snapshot)
+    {
         TRY(parse_snapshot(snapshot, &m->snapshots[i], err));
         m->by_id[i] = (struct ice_snapshot_slot){ .id = m->snapshots[i].id, .index = i };
     }
@@ -171,7 +179,8 @@ static enum status parse_snapshots(struct ice_metadata *m, yyjson_val *root, str
     qsort(m->by_id, max, sizeof(*m->by_id), compare_slots);
     for (i = 1; i < max; i++) {
         if (m->by_id[i].id == m->by_id[i - 1].id) {
-            return err_set(err, E_CORRUPT, "snapshot %lld is there twice", (long long)m->by_id[i].id);
+            return err_set(err, E_CORRUPT, "snapshot %lld is there twice",
+                           (long long)m->by_id[i].id);
         }
     }
     int64_t current = -1;
@@ -192,7 +201,8 @@ static enum status parse_log(struct ice_metadata *m, yyjson_val *root, struct er
     size_t i = 0;
     size_t max = 0;
     yyjson_val *entry = NULL;
-    ARR_EACH(log, i, max, entry) {
+    ARR_EACH(log, i, max, entry)
+    {
         struct ice_log_entry *out = &m->snapshot_log[m->log_count];
         TRY(json_get_i64(entry, "timestamp-ms", JSON_REQUIRED, &out->timestamp_ms, err));
         TRY(json_get_i64(entry, "snapshot-id", JSON_REQUIRED, &out->snapshot_id, err));
@@ -214,7 +224,8 @@ static enum status parse_refs(struct ice_metadata *m, yyjson_val *root, struct e
     size_t max = 0;
     yyjson_val *key = NULL;
     yyjson_val *ref = NULL;
-    OBJ_EACH(refs, i, max, key, ref) {
+    OBJ_EACH(refs, i, max, key, ref)
+    {
         struct ice_ref *out = &m->branches[m->ref_count];
         struct str type = STR("branch");
         out->name = val_str(key);
@@ -225,8 +236,8 @@ static enum status parse_refs(struct ice_metadata *m, yyjson_val *root, struct e
         m->ref_count++;
     }
     if (!has_main && m->current != NULL) { /* version 1 has no refs: main is what is current */
-        m->branches[m->ref_count++] =
-            (struct ice_ref){ .name = STR("main"), .snapshot_id = m->current->id };
+        m->branches[m->ref_count++] = (struct ice_ref){ .name = STR("main"),
+                                                        .snapshot_id = m->current->id };
     }
     return OK;
 }

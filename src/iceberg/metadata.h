@@ -1,8 +1,11 @@
 /*
- * Table metadata: one immutable JSON document per version, parsed once and shared by reference count.
+ * Table metadata: one immutable JSON document per version, parsed once and shared by reference
+ * count.
  *
- * The document itself is kept beside the parsed view, so that properties, statistics, branches, sort orders and members that
- * we do not know are carried through our own commits unharmed. An edit makes a new document from an old one.
+ * The document itself is kept beside the parsed view, so that properties, statistics, branches,
+ * sort orders and members that
+ * we do not know are carried through our own commits unharmed. An edit makes a new document from an
+ * old one.
  */
 #ifndef ICEBERG_METADATA_H
 #define ICEBERG_METADATA_H
@@ -12,8 +15,9 @@
 
 struct ice_snapshot {
     int64_t id, parent_id /* -1 none */, sequence_number, timestamp_ms;
-    struct str manifest_list; /* .ptr NULL: a snapshot of version 1 that lists its manifests inline, which is not supported */
-    int32_t schema_id; /* -1 unknown */
+    /* .ptr NULL: a snapshot of version 1 that lists its manifests inline, which is not supported */
+    struct str manifest_list;
+    int32_t schema_id;   /* -1 unknown */
     yyjson_val *summary; /* object of strings, or NULL */
 };
 struct ice_log_entry {
@@ -46,7 +50,7 @@ struct ice_metadata {
     size_t spec_count;
     struct ice_snapshot *snapshots;
     size_t snapshot_count;
-    struct ice_snapshot_slot *by_id; /* sorted by snapshot id, for the lookups below */
+    struct ice_snapshot_slot *by_id;    /* sorted by snapshot id, for the lookups below */
     const struct ice_snapshot *current; /* NULL: empty table */
     struct ice_log_entry *snapshot_log;
     size_t log_count;
@@ -55,18 +59,22 @@ struct ice_metadata {
 };
 
 /** A broken document is E_CORRUPT, a version above 3 E_UNSUPPORTED. */
-enum status ice_metadata_parse(struct str json, struct ice_metadata **out, struct err *err) MUST_USE;
+enum status ice_metadata_parse(struct str json, struct ice_metadata **out,
+                               struct err *err) MUST_USE;
 struct ice_metadata *ice_metadata_ref(const struct ice_metadata *metadata);
 void ice_metadata_unref(const struct ice_metadata *metadata);
 
-const struct ice_schema *ice_metadata_schema(const struct ice_metadata *metadata, int32_t schema_id); /* NULL */
-const struct ice_snapshot *ice_metadata_snapshot(const struct ice_metadata *metadata, int64_t snapshot_id); /* NULL */
+const struct ice_schema *ice_metadata_schema(const struct ice_metadata *metadata,
+                                             int32_t schema_id); /* NULL */
+const struct ice_snapshot *ice_metadata_snapshot(const struct ice_metadata *metadata,
+                                                 int64_t snapshot_id); /* NULL */
 const struct ice_snapshot *ice_metadata_by_ref(const struct ice_metadata *metadata, struct str ref);
 /** The snapshot that was current at `wall_ms` by the snapshot log; NULL before the first. */
 const struct ice_snapshot *ice_metadata_as_of(const struct ice_metadata *metadata, int64_t wall_ms);
 /** A text property; .ptr NULL when absent. */
 struct str ice_metadata_property(const struct ice_metadata *metadata, struct str name);
-bool ice_metadata_is_ancestor(const struct ice_metadata *metadata, int64_t ancestor_id, int64_t of_id); /* a chain cut by expiry: true */
+bool ice_metadata_is_ancestor(const struct ice_metadata *metadata, int64_t ancestor_id,
+                              int64_t of_id); /* a chain cut by expiry: true */
 
 struct ice_property {
     struct str name, value;
@@ -80,27 +88,32 @@ struct ice_new_table {
     int64_t now_ms;
 };
 /** The JSON of a v2 table without snapshots. */
-enum status ice_metadata_new(const struct ice_new_table *in, struct buf *out, struct err *err) MUST_USE;
+enum status ice_metadata_new(const struct ice_new_table *in, struct buf *out,
+                             struct err *err) MUST_USE;
 
 /** One commit of ours on `base`. All parts optional. */
 struct ice_edit {
-    const struct ice_schema *schema;  /* becomes current under the next free id (or the id of an identical one) */
-    int32_t last_column_id;           /* with schema */
+    /* becomes current under the next free id (or the id of an identical one) */
+    const struct ice_schema *schema;
+    int32_t last_column_id; /* with schema */
     struct ice_new_snapshot {
         int64_t id, sequence_number;
         struct str manifest_list;
-        const struct ice_property *summary; /* with "operation" first; running totals are the caller's (ice_append_summary) */
+        const struct ice_property *
+            summary; /* with "operation" first; running totals are the caller's (ice_append_summary) */
         size_t summary_count;
     } *snapshot;
     const struct ice_property *set_properties;
     size_t set_count;
     const struct str *remove_properties;
     size_t remove_count;
-    struct str previous_metadata_location; /* appended to metadata-log with base's last-updated-ms */
-    int64_t now_ms;                        /* used as max(now, every time the base knows) */
-    size_t snapshots_max;                  /* 0: no expiry. Ours only: oldest snapshots that no ref but main's history names go first */
-    int64_t snapshot_age_max_ms;           /* 0: no limit */
-    size_t metadata_log_max;               /* 0: 100 */
+    /* appended to metadata-log with base's last-updated-ms */
+    struct str previous_metadata_location;
+    int64_t now_ms; /* used as max(now, every time the base knows) */
+    /* 0: no expiry. Ours only: oldest snapshots that no ref but main's history names go first */
+    size_t snapshots_max;
+    int64_t snapshot_age_max_ms; /* 0: no limit */
+    size_t metadata_log_max;     /* 0: 100 */
 };
 struct ice_edit_result {
     int32_t schema_id;
@@ -110,16 +123,23 @@ struct ice_edit_result {
     struct ice_snapshot *expired; /* in `arena` */
     size_t expired_count;
 };
-enum status ice_metadata_edit(const struct ice_metadata *base, const struct ice_edit *edit, struct arena *arena, struct buf *out, struct ice_edit_result *result, struct err *err) MUST_USE;
+enum status ice_metadata_edit(const struct ice_metadata *base, const struct ice_edit *edit,
+                              struct arena *arena, struct buf *out, struct ice_edit_result *result,
+                              struct err *err) MUST_USE;
 
-/** The summary of an append, with the totals every reader expects; strings in `arena`. `parent` may be NULL. */
-enum status ice_append_summary(struct arena *arena, const struct ice_snapshot *parent, const struct ice_data_file *files, size_t count,
-                               const struct ice_property *extra, size_t extra_count, struct ice_property **out, size_t *count_out, struct err *err) MUST_USE;
+/** The summary of an append, with the totals every reader expects; strings in `arena`. `parent` may
+ * be NULL. */
+enum status ice_append_summary(struct arena *arena, const struct ice_snapshot *parent,
+                               const struct ice_data_file *files, size_t count,
+                               const struct ice_property *extra, size_t extra_count,
+                               struct ice_property **out, size_t *count_out,
+                               struct err *err) MUST_USE;
 
 /** A positive random id below 2^53 that `metadata` (may be NULL) does not have. */
 int64_t ice_snapshot_id(const struct ice_metadata *metadata);
 /** "00003-<uuid>.metadata.json" */
-enum status ice_metadata_name(struct arena *arena, int64_t version, struct str uuid, struct str *out) MUST_USE;
+enum status ice_metadata_name(struct arena *arena, int64_t version, struct str uuid,
+                              struct str *out) MUST_USE;
 /** A slug `[a-z0-9_-]{1,40}` of any name, for locations. */
 void ice_slug(struct str name, char out[41]);
 

@@ -1,9 +1,12 @@
 /*
  * Making table metadata: a first document, and a new document from an old one.
  *
- * An edit streams the members of the old document into the new one in their order. Members that the edit changes are
- * written by a function of their own; all others, known or not, are copied as they are. So nothing is lost that another
- * program put there: sort orders, statistics, branches, encryption keys, members of a later version.
+ * An edit streams the members of the old document into the new one in their order. Members that the
+ * edit changes are
+ * written by a function of their own; all others, known or not, are copied as they are. So nothing
+ * is lost that another
+ * program put there: sort orders, statistics, branches, encryption keys, members of a later
+ * version.
  */
 #include "iceberg/metadata_priv.h"
 
@@ -22,10 +25,10 @@ struct edit {
     struct arena *arena;
     yyjson_val *root;
     int64_t now_ms;
-    int32_t schema_id;  /* of the schema that is current afterwards */
-    bool add_schema;    /* it is not among the base's */
-    bool *expired;      /* [base->snapshot_count] */
-    size_t log_from;    /* the first entry of the base's metadata log that stays */
+    int32_t schema_id; /* of the schema that is current afterwards */
+    bool add_schema;   /* it is not among the base's */
+    bool *expired;     /* [base->snapshot_count] */
+    size_t log_from;   /* the first entry of the base's metadata log that stays */
     struct ice_edit_result result;
 };
 
@@ -140,7 +143,8 @@ static int64_t plan_time(const struct edit *edit)
     size_t i = 0;
     size_t max = 0;
     yyjson_val *entry = NULL;
-    ARR_EACH(log, i, max, entry) {
+    ARR_EACH(log, i, max, entry)
+    {
         now = max_i64(now, yyjson_get_sint(yyjson_obj_get(entry, "timestamp-ms")));
     }
     return now;
@@ -209,8 +213,8 @@ static enum status plan_metadata_log(struct edit *edit, struct err *err)
     size_t count = yyjson_arr_size(log);
     size_t max = edit->in->metadata_log_max;
     if (max == 0) {
-        int64_t set = metadata_property_i64(
-            edit->base, STR("write.metadata.previous-versions-max"), METADATA_LOG_DEFAULT);
+        int64_t set = metadata_property_i64(edit->base, STR("write.metadata.previous-versions-max"),
+                                            METADATA_LOG_DEFAULT);
         max = set < 1 ? 1 : (size_t)set;
     }
     size_t added = edit->in->previous_metadata_location.len > 0 ? 1 : 0;
@@ -267,7 +271,8 @@ static void keep_history(const struct ice_metadata *base, int64_t id, size_t ste
     }
 }
 
-/** Mark a branch's whole history. While only whole histories are marked, a marked snapshot ends the walk. */
+/** Mark a branch's whole history. While only whole histories are marked, a marked snapshot ends the
+ * walk. */
 static void keep_branch(const struct ice_metadata *base, int64_t id, bool *keep)
 {
     size_t index = metadata_find(base, id);
@@ -282,8 +287,8 @@ static int64_t main_min_count(const struct edit *edit)
 {
     yyjson_val *main_ref = yyjson_obj_get(yyjson_obj_get(edit->root, "refs"), "main");
     yyjson_val *min = yyjson_obj_get(main_ref, "min-snapshots-to-keep");
-    int64_t count = metadata_property_i64(
-        edit->base, STR("history.expire.min-snapshots-to-keep"), 1);
+    int64_t count = metadata_property_i64(edit->base, STR("history.expire.min-snapshots-to-keep"),
+                                          1);
     return max_i64(1, yyjson_is_int(min) ? max_i64(count, yyjson_get_sint(min)) : count);
 }
 
@@ -359,8 +364,9 @@ static enum status plan_expiry(struct edit *edit, struct err *err)
     size_t candidate_count = 0;
     for (size_t i = 0; i < count; i++) {
         if (!keep[i]) {
-            candidates[candidate_count++] =
-                (struct candidate){ .timestamp_ms = base->snapshots[i].timestamp_ms, .index = i };
+            candidates[candidate_count++] = (struct candidate){
+                .timestamp_ms = base->snapshots[i].timestamp_ms, .index = i
+            };
         }
     }
     qsort(candidates, candidate_count, sizeof(*candidates), compare_candidates);
@@ -392,7 +398,8 @@ static void write_schemas(struct edit *edit, yyjson_val *old, struct json_writer
     size_t max = 0;
     yyjson_val *schema = NULL;
     jw_arr_begin(w);
-    ARR_EACH(old, i, max, schema) {
+    ARR_EACH(old, i, max, schema)
+    {
         jw_val(w, schema);
     }
     if (edit->add_schema) {
@@ -425,7 +432,8 @@ static void write_properties(struct edit *edit, yyjson_val *old, struct json_wri
     yyjson_val *key = NULL;
     yyjson_val *val = NULL;
     jw_obj_begin(w);
-    OBJ_EACH(old, i, max, key, val) {
+    OBJ_EACH(old, i, max, key, val)
+    {
         if (!is_changed(edit->in, val_str(key))) {
             jw_key(w, val_str(key));
             jw_val(w, val);
@@ -465,7 +473,8 @@ static void write_snapshots(struct edit *edit, yyjson_val *old, struct json_writ
     size_t max = 0;
     yyjson_val *snapshot = NULL;
     jw_arr_begin(w);
-    ARR_EACH(old, i, max, snapshot) {
+    ARR_EACH(old, i, max, snapshot)
+    {
         if (!edit->expired[i]) {
             jw_val(w, snapshot);
         }
@@ -476,7 +485,8 @@ static void write_snapshots(struct edit *edit, yyjson_val *old, struct json_writ
     jw_arr_end(w);
 }
 
-/** A log with a gap would name the wrong snapshot for a time in it: it is cut behind the last expired entry. */
+/** A log with a gap would name the wrong snapshot for a time in it: it is cut behind the last
+ * expired entry. */
 static void write_snapshot_log(struct edit *edit, yyjson_val *old, struct json_writer *w)
 {
     size_t from = 0;
@@ -489,7 +499,8 @@ static void write_snapshot_log(struct edit *edit, yyjson_val *old, struct json_w
         }
     }
     jw_arr_begin(w);
-    ARR_EACH(old, i, max, entry) {
+    ARR_EACH(old, i, max, entry)
+    {
         if (i >= from) {
             jw_val(w, entry);
         }
@@ -509,7 +520,8 @@ static void write_metadata_log(struct edit *edit, yyjson_val *old, struct json_w
     size_t max = 0;
     yyjson_val *entry = NULL;
     jw_arr_begin(w);
-    ARR_EACH(old, i, max, entry) {
+    ARR_EACH(old, i, max, entry)
+    {
         if (i >= edit->log_from) {
             jw_val(w, entry);
         }
@@ -533,7 +545,8 @@ static void write_main_ref(struct edit *edit, yyjson_val *old, struct json_write
     jw_obj_begin(w);
     jw_kv_i64(w, "snapshot-id", edit->in->snapshot->id);
     jw_kv_cstr(w, "type", "branch");
-    OBJ_EACH(old, i, max, key, val) {
+    OBJ_EACH(old, i, max, key, val)
+    {
         if (!yyjson_equals_str(key, "snapshot-id") && !yyjson_equals_str(key, "type")) {
             jw_key(w, val_str(key)); /* how long its snapshots are kept */
             jw_val(w, val);
@@ -549,7 +562,8 @@ static void write_refs(struct edit *edit, yyjson_val *old, struct json_writer *w
     yyjson_val *key = NULL;
     yyjson_val *val = NULL;
     jw_obj_begin(w);
-    OBJ_EACH(old, i, max, key, val) {
+    OBJ_EACH(old, i, max, key, val)
+    {
         if (edit->in->snapshot == NULL || !yyjson_equals_str(key, "main")) {
             jw_key(w, val_str(key));
             jw_val(w, val);
@@ -568,7 +582,8 @@ static void write_statistics(struct edit *edit, yyjson_val *old, struct json_wri
     size_t max = 0;
     yyjson_val *entry = NULL;
     jw_arr_begin(w);
-    ARR_EACH(old, i, max, entry) {
+    ARR_EACH(old, i, max, entry)
+    {
         if (!is_expired(edit, yyjson_get_sint(yyjson_obj_get(entry, "snapshot-id")))) {
             jw_val(w, entry);
         }
@@ -672,7 +687,8 @@ static void write_root(struct edit *edit, struct json_writer *w)
     yyjson_val *key = NULL;
     yyjson_val *val = NULL;
     jw_obj_begin(w);
-    OBJ_EACH(edit->root, i, max, key, val) {
+    OBJ_EACH(edit->root, i, max, key, val)
+    {
         const struct member *member = member_of(edit, val_str(key));
         jw_key(w, val_str(key));
         if (member != NULL) {

@@ -23,6 +23,7 @@ struct ice_snapshot_slot {
 /** The index of a snapshot in metadata->snapshots, SIZE_MAX when it is not there. */
 size_t metadata_find(const struct ice_metadata *metadata, int64_t snapshot_id);
 /** A whole number in a text property or ref member; `otherwise` when it is absent or no number. */
-int64_t metadata_property_i64(const struct ice_metadata *metadata, struct str name, int64_t otherwise);
+int64_t metadata_property_i64(const struct ice_metadata *metadata, struct str name,
+                              int64_t otherwise);
 
 #endif

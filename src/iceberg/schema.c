@@ -1,7 +1,8 @@
 /*
  * Schemas: from JSON, to JSON, lookup by name and id, fresh ids, fingerprint, name mapping.
  *
- * A schema is a struct type with an id. Nothing here changes a schema; what would change one makes another.
+ * A schema is a struct type with an id. Nothing here changes a schema; what would change one makes
+ * another.
  */
 #include "iceberg/schema_priv.h"
 
@@ -24,10 +25,12 @@ static enum status parse_identifiers(struct arena *arena, yyjson_val *json, stru
     size_t i = 0;
     size_t max = 0;
     yyjson_val *id = NULL;
-    yyjson_arr_foreach(ids, i, max, id) {
+    yyjson_arr_foreach(ids, i, max, id)
+    {
         int64_t number = yyjson_get_sint(id);
         if (!yyjson_is_int(id) || number < INT32_MIN || number > INT32_MAX) {
-            return err_set(err, E_INVALID, "\"identifier-field-ids\" holds something else than field ids");
+            return err_set(err, E_INVALID,
+                           "\"identifier-field-ids\" holds something else than field ids");
         }
         out->identifier_ids[out->identifier_count++] = (int32_t)number;
     }
@@ -138,9 +141,8 @@ static bool type_same(const struct ice_type *a, const struct ice_type *b)
 bool ice_schema_same(const struct ice_schema *a, const struct ice_schema *b)
 {
     return a->identifier_count == b->identifier_count &&
-           (a->identifier_count == 0 ||
-            memcmp(a->identifier_ids, b->identifier_ids,
-                   a->identifier_count * sizeof(int32_t)) == 0) &&
+           (a->identifier_count == 0 || memcmp(a->identifier_ids, b->identifier_ids,
+                                               a->identifier_count * sizeof(int32_t)) == 0) &&
            type_same(&a->root, &b->root);
 }
 
@@ -227,8 +229,8 @@ enum status ice_schema_assign_ids(struct arena *arena, const struct ice_schema *
         }
     }
     for (size_t i = 0; i < schema->identifier_count; i++) {
-        result.identifier_ids[i] =
-            new_id_of(&schema->root, &result.root, schema->identifier_ids[i]);
+        result.identifier_ids[i] = new_id_of(&schema->root, &result.root,
+                                             schema->identifier_ids[i]);
         if (result.identifier_ids[i] == 0) {
             return err_set(err, E_INVALID, "identifier field %d is not in the schema",
                            schema->identifier_ids[i]);

@@ -50,9 +50,9 @@ static enum status put_totals(struct summary *summary, const struct ice_snapshot
         const char *name;
         int64_t added;
     } totals[] = {
-        { "total-data-files", files },     { "total-records", records },
-        { "total-files-size", bytes },     { "total-delete-files", 0 },
-        { "total-position-deletes", 0 },   { "total-equality-deletes", 0 },
+        { "total-data-files", files },   { "total-records", records },
+        { "total-files-size", bytes },   { "total-delete-files", 0 },
+        { "total-position-deletes", 0 }, { "total-equality-deletes", 0 },
     };
     for (size_t i = 0; i < ARRAY_LEN(totals); i++) {
         bool known = false;
@@ -77,7 +77,8 @@ enum status ice_append_summary(struct arena *arena, const struct ice_snapshot *p
         if (files[i].content != ICE_DATA || files[i].record_count < 0 || files[i].size_bytes < 0 ||
             __builtin_add_overflow(records, files[i].record_count, &records) ||
             __builtin_add_overflow(bytes, files[i].size_bytes, &bytes)) {
-            return err_set(err, E_INVALID, "\"%.*s\" is no data file with counts that can be added up",
+            return err_set(err, E_INVALID,
+                           "\"%.*s\" is no data file with counts that can be added up",
                            STR_ARG(files[i].path));
         }
     }
@@ -88,8 +89,8 @@ enum status ice_append_summary(struct arena *arena, const struct ice_snapshot *p
     if (summary.items == NULL) {
         return err_no_memory(err);
     }
-    summary.items[summary.count++] =
-        (struct ice_property){ .name = STR("operation"), .value = STR("append") };
+    summary.items[summary.count++] = (struct ice_property){ .name = STR("operation"),
+                                                            .value = STR("append") };
     if (put(&summary, "added-data-files", (int64_t)count) != OK ||
         put(&summary, "added-records", records) != OK ||
         put(&summary, "added-files-size", bytes) != OK ||
@@ -107,7 +108,8 @@ enum status ice_append_summary(struct arena *arena, const struct ice_snapshot *p
 
 int64_t ice_snapshot_id(const struct ice_metadata *metadata)
 {
-    /* Below 2^53: clients in JavaScript read JSON numbers as doubles, and two bigger ids can become one. */
+    /* Below 2^53: clients in JavaScript read JSON numbers as doubles, and two bigger ids can become
+     * one. */
     for (;;) {
         int64_t id = (int64_t)(random_u64() & (((uint64_t)1 << 53) - 1));
         if (id != 0 && (metadata == NULL || ice_metadata_snapshot(metadata, id) == NULL)) {

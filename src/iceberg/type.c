@@ -1,7 +1,8 @@
 /*
  * Iceberg types: from JSON, to JSON and to text.
  *
- * A type is a small tree. Lists and maps keep their children as fields with fixed names, so that every walk over a
+ * A type is a small tree. Lists and maps keep their children as fields with fixed names, so that
+ * every walk over a
  * type (ids, lookup, comparison) is one loop over `fields`.
  */
 #include "iceberg/schema_priv.h"
@@ -67,9 +68,9 @@ static bool parse_decimal(struct str args, struct ice_type *out)
     if (precision == 0 || precision > 38 || scale > precision) {
         return false; /* 38 digits: the specification's limit, and what 16 bytes hold */
     }
-    *out = (struct ice_type){
-        .kind = ICE_DECIMAL, .precision = (int32_t)precision, .scale = (int32_t)scale
-    };
+    *out = (struct ice_type){ .kind = ICE_DECIMAL,
+                              .precision = (int32_t)precision,
+                              .scale = (int32_t)scale };
     return true;
 }
 
@@ -86,7 +87,10 @@ static enum status parse_primitive(struct arena *arena, struct str text, struct 
     uint64_t length = 0;
     if (parse_args(text, STR("decimal"), '(', ')', &args)) {
         if (!parse_decimal(args, out)) {
-            return err_set(err, E_INVALID, "\"%.*s\" is no decimal type (decimal(P, S) with P 1 to 38 and S 0 to P)", STR_ARG(text));
+            return err_set(
+                err, E_INVALID,
+                "\"%.*s\" is no decimal type (decimal(P, S) with P 1 to 38 and S 0 to P)",
+                STR_ARG(text));
         }
         return OK;
     }
@@ -98,7 +102,8 @@ static enum status parse_primitive(struct arena *arena, struct str text, struct 
         return OK;
     }
     if (text.len == 0 || text.len > 200 || str_has_control(text)) {
-        return err_set(err, E_INVALID, "a type's name has %zu bytes or control characters", text.len);
+        return err_set(err, E_INVALID, "a type's name has %zu bytes or control characters",
+                       text.len);
     }
     *out = (struct ice_type){ .kind = ICE_OTHER, .name = arena_str(arena, text) };
     return out->name.ptr == NULL ? err_no_memory(err) : OK;
@@ -141,6 +146,17 @@ static bool is_known_member(struct str name)
            str_eq(name, STR("type")) || str_eq(name, STR("doc"));
 }
 
+static enum status append_member(struct buf *text, yyjson_val *key, yyjson_val *val)
+{
+    struct json_writer w;
+    TRY(buf_append_char(text, ','));
+    TRY(json_append_string(text, val_str(key)));
+    TRY(buf_append_char(text, ':'));
+    json_writer_init(&w, text);
+    jw_val(&w, val);
+    return json_writer_end(&w);
+}
+
 /** Keep members that we do not know as text, so that they are written again as they were. */
 static enum status keep_extra(struct arena *arena, yyjson_val *json, struct ice_field *out,
                               struct err *err)
@@ -151,18 +167,10 @@ static enum status keep_extra(struct arena *arena, yyjson_val *json, struct ice_
     size_t max = 0;
     yyjson_val *key = NULL;
     yyjson_val *val = NULL;
-    yyjson_obj_foreach(json, i, max, key, val) {
-        if (is_known_member(val_str(key))) {
-            continue;
-        }
-        struct json_writer w;
-        TRY(buf_append_char(&text, ','));
-        TRY(json_append_string(&text, val_str(key)));
-        TRY(buf_append_char(&text, ':'));
-        json_writer_init(&w, &text);
-        jw_val(&w, val);
-        if (json_writer_end(&w) != OK) {
-            return err_set(err, E_NO_MEMORY, "a member of a field could not be kept");
+    yyjson_obj_foreach(json, i, max, key, val)
+    {
+        if (!is_known_member(val_str(key)) && append_member(&text, key, val) != OK) {
+            return err_no_memory(err);
         }
     }
     if (text.len > 0) {
@@ -213,7 +221,8 @@ static enum status parse_struct(struct arena *arena, yyjson_val *json, unsigned 
     size_t i = 0;
     size_t max = 0;
     yyjson_val *field = NULL;
-    yyjson_arr_foreach(fields, i, max, field) {
+    yyjson_arr_foreach(fields, i, max, field)
+    {
         TRY(parse_field(arena, field, depth, &out->fields[i], err));
     }
     return OK;

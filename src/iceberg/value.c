@@ -1,9 +1,12 @@
 /*
  * Single values: bounds from text, compared, and back to text.
  *
- * A bound is a promise to readers that skip files: a lower bound must not be above any value, an upper bound not below. Where
- * that cannot be promised (NaN, no code point to increment, text of another form), there is no bound, which is always right.
- * Source: Iceberg table specification, appendix D "Binary single-value serialization"; Java's default of 16 for cut bounds.
+ * A bound is a promise to readers that skip files: a lower bound must not be above any value, an
+ * upper bound not below. Where
+ * that cannot be promised (NaN, no code point to increment, text of another form), there is no
+ * bound, which is always right.
+ * Source: Iceberg table specification, appendix D "Binary single-value serialization"; Java's
+ * default of 16 for cut bounds.
  */
 #include "iceberg/value.h"
 
@@ -194,9 +197,8 @@ static enum status bound_decimal(struct arena *arena, const struct ice_type *typ
         bytes[DECIMAL_BYTES - 1 - i] = (uint8_t)(value >> (8 * i));
     }
     size_t start = 0; /* a leading byte that only repeats the sign of the next is left out */
-    while (start < DECIMAL_BYTES - 1 &&
-           ((bytes[start] == 0x00 && bytes[start + 1] < 0x80) ||
-            (bytes[start] == 0xff && bytes[start + 1] >= 0x80))) {
+    while (start < DECIMAL_BYTES - 1 && ((bytes[start] == 0x00 && bytes[start + 1] < 0x80) ||
+                                         (bytes[start] == 0xff && bytes[start + 1] >= 0x80))) {
         start++;
     }
     return keep(arena, bytes + start, DECIMAL_BYTES - start, out, err);
@@ -238,7 +240,8 @@ static size_t encode(uint32_t point, char out[4])
     return len;
 }
 
-/** Increment the last code point that can be: the smallest text above all that begin with `prefix`. 0: there is none. */
+/** Increment the last code point that can be: the smallest text above all that begin with `prefix`.
+ * 0: there is none. */
 static size_t increment(char *prefix, size_t len)
 {
     while (len > 0) {
@@ -411,10 +414,12 @@ enum status ice_bound_from_text(struct arena *arena, const struct ice_type *type
 
 static enum status wrong_length(struct str bound, struct err *err)
 {
-    return err_set(err, E_CORRUPT, "a bound has %zu bytes, which its type does not allow", bound.len);
+    return err_set(err, E_CORRUPT, "a bound has %zu bytes, which its type does not allow",
+                   bound.len);
 }
 
-/** A whole number of 4 or 8 bytes; the shorter form stands in files from before a column was widened. */
+/** A whole number of 4 or 8 bytes; the shorter form stands in files from before a column was
+ * widened. */
 static enum status get_whole(const struct ice_type *type, struct str bound, int64_t *out,
                              struct err *err)
 {
@@ -546,7 +551,8 @@ static enum status print_real(bool narrow, double value, struct buf *out)
     if (isinf(value)) {
         return buf_append(out, value < 0 ? STR("-inf") : STR("inf"));
     }
-    return buf_printf(out, "%.*g", narrow ? 9 : 17, value); /* enough digits to come back the same */
+    /* enough digits to come back the same */
+    return buf_printf(out, "%.*g", narrow ? 9 : 17, value);
 }
 
 static enum status print_decimal(wide value, int32_t scale, struct buf *out)

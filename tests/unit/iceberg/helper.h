@@ -1,5 +1,6 @@
 /*
- * What the tests of the iceberg layer share: the includes of cmocka, JSON by hand, schemas from text.
+ * What the tests of the iceberg layer share: the includes of cmocka, JSON by hand, schemas from
+ * text.
  */
 #ifndef TEST_ICEBERG_HELPER_H
 #define TEST_ICEBERG_HELPER_H

@@ -1,13 +1,16 @@
 /*
- * Whole files, for other programs to read, and files of other programs, for us to read. Without arguments it tests itself; the
+ * Whole files, for other programs to read, and files of other programs, for us to read. Without
+ * arguments it tests itself; the
  * integration tests (tests/integration/test_iceberg_files.py) call it with
  *
- *     write[-deflate] FOLDER DATA_PATH ROWS BYTES COLUMN TYPE LOWER UPPER ...   metadata.json, list.avro, manifest.avro of a table of one file
+ *     write[-deflate] FOLDER DATA_PATH ROWS BYTES COLUMN TYPE LOWER UPPER ...   metadata.json,
+ *     list.avro, manifest.avro of a table of one file
  *     manifest FILE                        the entries of a manifest as JSON
  *     list FILE                            the rows of a manifest list as JSON
  *     metadata FILE                        what we see in table metadata, as JSON
  *     touch FILE OUT                       an edit that sets one property
- *     carry FILE OUT SPEC                  the entries of a manifest as existing ones in a manifest of our own
+ *     carry FILE OUT SPEC                  the entries of a manifest as existing ones in a manifest
+ *     of our own
  */
 #include "helper.h"
 
@@ -91,13 +94,21 @@ struct sample {
 };
 
 /** Columns come as (name, type, lower, upper); an empty bound is none. */
-static struct sample make_sample(const char *const *columns, size_t count, const char *path, const char *rows, const char *bytes)
+static struct sample make_sample(const char *const *columns, size_t count, const char *path,
+                                 const char *rows, const char *bytes)
 {
     struct sample s = { .schema.root = { .kind = ICE_STRUCT, .field_count = count } };
     s.schema.root.fields = arena_array(&arena, count, sizeof(*s.schema.root.fields));
-    s.file = (struct ice_data_file){ .path = str_of(path), .format = STR("PARQUET"), .record_count = atoll(rows), .size_bytes = atoll(bytes),
-                                     .column_count = count, .sort_order_id = 0, .status = ICE_ADDED, .snapshot_id = -1,
-                                     .sequence_number = -1, .file_sequence_number = -1 };
+    s.file = (struct ice_data_file){ .path = str_of(path),
+                                     .format = STR("PARQUET"),
+                                     .record_count = atoll(rows),
+                                     .size_bytes = atoll(bytes),
+                                     .column_count = count,
+                                     .sort_order_id = 0,
+                                     .status = ICE_ADDED,
+                                     .snapshot_id = -1,
+                                     .sequence_number = -1,
+                                     .file_sequence_number = -1 };
     s.file.columns = arena_array(&arena, count, sizeof(*s.file.columns));
     for (size_t i = 0; i < count; i++) {
         struct ice_field *field = &s.schema.root.fields[i];
@@ -108,35 +119,53 @@ static struct sample make_sample(const char *const *columns, size_t count, const
         need(json_parse(str_of(columns[4 * i + 1]), &doc, &err), "type");
         need(ice_type_parse(&arena, yyjson_doc_get_root(doc), &field->type, &err), "type");
         yyjson_doc_free(doc);
-        *stats = (struct ice_column_stats){ .field_id = field->id, .size_bytes = 100 + (int64_t)i, .value_count = s.file.record_count, .null_count = 0,
-                                            .nan_count = field->type.kind == ICE_DOUBLE || field->type.kind == ICE_FLOAT ? 0 : -1 };
+        *stats = (struct ice_column_stats){
+            .field_id = field->id,
+            .size_bytes = 100 + (int64_t)i,
+            .value_count = s.file.record_count,
+            .null_count = 0,
+            .nan_count = field->type.kind == ICE_DOUBLE || field->type.kind == ICE_FLOAT ? 0 : -1
+        };
         for (int upper = 0; upper < 2; upper++) {
             bool none = true;
             struct str text = str_of(columns[4 * i + 2 + (size_t)upper]);
             struct str *bound = upper == 1 ? &stats->upper : &stats->lower;
             if (text.len > 0) {
-                need(ice_bound_from_text(&arena, &field->type, text, upper == 1, bound, &none, &err), "bound");
+                need(
+                    ice_bound_from_text(&arena, &field->type, text, upper == 1, bound, &none, &err),
+                    "bound");
             }
         }
     }
     return s;
 }
 
-static void write_metadata(struct sample *s, const char *folder, struct str list_path, int64_t snapshot_id, struct buf *out)
+static void write_metadata(struct sample *s, const char *folder, struct str list_path,
+                           int64_t snapshot_id, struct buf *out)
 {
     struct buf first;
     struct ice_metadata *base = NULL;
     struct ice_property *summary = NULL;
     struct ice_edit_result result;
-    struct ice_new_snapshot snapshot = { .id = snapshot_id, .sequence_number = 1, .manifest_list = list_path };
-    struct ice_new_table table = { .uuid = STR("9c12d441-03fe-4693-9a96-a0705ddf69c1"), .location = arena_printf(&arena, "file://%s", folder),
-                                   .schema = &s->schema, .last_column_id = ice_schema_max_id(&s->schema), .now_ms = 1700000000000 };
+    struct ice_new_snapshot snapshot = { .id = snapshot_id,
+                                         .sequence_number = 1,
+                                         .manifest_list = list_path };
+    struct ice_new_table table = { .uuid = STR("9c12d441-03fe-4693-9a96-a0705ddf69c1"),
+                                   .location = arena_printf(&arena, "file://%s", folder),
+                                   .schema = &s->schema,
+                                   .last_column_id = ice_schema_max_id(&s->schema),
+                                   .now_ms = 1700000000000 };
     buf_init(&first, 0);
     need(ice_metadata_new(&table, &first, &err), "new");
     need(ice_metadata_parse(buf_str(&first), &base, &err), "parse");
-    need(ice_append_summary(&arena, NULL, &s->file, 1, NULL, 0, &summary, &snapshot.summary_count, &err), "summary");
+    need(ice_append_summary(&arena, NULL, &s->file, 1, NULL, 0, &summary, &snapshot.summary_count,
+                            &err),
+         "summary");
     snapshot.summary = summary;
-    need(ice_metadata_edit(base, &(struct ice_edit){ .snapshot = &snapshot, .now_ms = 1700000001000 }, &arena, out, &result, &err), "edit");
+    need(ice_metadata_edit(base,
+                           &(struct ice_edit){ .snapshot = &snapshot, .now_ms = 1700000001000 },
+                           &arena, out, &result, &err),
+         "edit");
     ice_metadata_unref(base);
     buf_done(&first);
 }
@@ -145,10 +174,22 @@ static void write_table(const char *folder, struct sample *s, bool deflate)
 {
     struct buf out;
     int64_t snapshot_id = ice_snapshot_id(NULL);
-    struct ice_manifest_opts opts = { .schema = &s->schema, .partition_spec = STR("[]"), .deflate = deflate, .sync = "0123456789abcde" };
-    struct ice_manifest_list_opts list = { .snapshot_id = snapshot_id, .parent_snapshot_id = -1, .sequence_number = 1, .deflate = deflate, .sync = "fedcba987654321" };
-    struct ice_manifest_file row = { .path = arena_printf(&arena, "file://%s/manifest.avro", folder), .sequence_number = -1, .min_sequence_number = -1,
-                                     .added_snapshot_id = -1, .added_files = 1, .added_rows = s->file.record_count };
+    struct ice_manifest_opts opts = { .schema = &s->schema,
+                                      .partition_spec = STR("[]"),
+                                      .deflate = deflate,
+                                      .sync = "0123456789abcde" };
+    struct ice_manifest_list_opts list = { .snapshot_id = snapshot_id,
+                                           .parent_snapshot_id = -1,
+                                           .sequence_number = 1,
+                                           .deflate = deflate,
+                                           .sync = "fedcba987654321" };
+    struct ice_manifest_file row = { .path = arena_printf(&arena, "file://%s/manifest.avro",
+                                                          folder),
+                                     .sequence_number = -1,
+                                     .min_sequence_number = -1,
+                                     .added_snapshot_id = -1,
+                                     .added_files = 1,
+                                     .added_rows = s->file.record_count };
     buf_init(&out, 0);
     need(ice_manifest_write(&opts, &s->file, 1, &out, &err), "manifest");
     save(folder, "manifest.avro", buf_str(&out));
@@ -157,7 +198,8 @@ static void write_table(const char *folder, struct sample *s, bool deflate)
     need(ice_manifest_list_write(&list, &row, 1, &out, &err), "list");
     save(folder, "list.avro", buf_str(&out));
     buf_clear(&out);
-    write_metadata(s, folder, arena_printf(&arena, "file://%s/list.avro", folder), snapshot_id, &out);
+    write_metadata(s, folder, arena_printf(&arena, "file://%s/list.avro", folder), snapshot_id,
+                   &out);
     save(folder, "v1.metadata.json", buf_str(&out));
     buf_done(&out);
 }
@@ -202,7 +244,9 @@ static void put_file(struct json_writer *w, const struct ice_data_file *file)
 static void show_manifest(const char *path)
 {
     struct ice_manifest manifest;
-    struct ice_manifest_file row = { .path = STR("given"), .sequence_number = 41, .added_snapshot_id = 42 };
+    struct ice_manifest_file row = { .path = STR("given"),
+                                     .sequence_number = 41,
+                                     .added_snapshot_id = 42 };
     struct json_writer w;
     struct buf out;
     need(ice_manifest_read(&arena, load(path), &row, &manifest, &err), path);
@@ -223,10 +267,18 @@ static void put_row(struct json_writer *w, const struct ice_manifest_file *row)
         const char *name;
         int64_t value;
     } numbers[] = {
-        { "length", row->length }, { "spec", row->partition_spec_id }, { "content", row->content }, { "sequence_number", row->sequence_number },
-        { "min_sequence_number", row->min_sequence_number }, { "snapshot_id", row->added_snapshot_id }, { "added_files", row->added_files },
-        { "existing_files", row->existing_files }, { "deleted_files", row->deleted_files }, { "added_rows", row->added_rows },
-        { "existing_rows", row->existing_rows }, { "deleted_rows", row->deleted_rows },
+        { "length", row->length },
+        { "spec", row->partition_spec_id },
+        { "content", row->content },
+        { "sequence_number", row->sequence_number },
+        { "min_sequence_number", row->min_sequence_number },
+        { "snapshot_id", row->added_snapshot_id },
+        { "added_files", row->added_files },
+        { "existing_files", row->existing_files },
+        { "deleted_files", row->deleted_files },
+        { "added_rows", row->added_rows },
+        { "existing_rows", row->existing_rows },
+        { "deleted_rows", row->deleted_rows },
     };
     jw_obj_begin(w);
     jw_kv_str(w, "path", row->path);
@@ -294,7 +346,9 @@ static void touch(const char *path, const char *target)
     struct buf out;
     need(ice_metadata_parse(load(path), &m, &err), path);
     buf_init(&out, 0);
-    need(ice_metadata_edit(m, &(struct ice_edit){ .set_properties = &property, .set_count = 1 }, &arena, &out, &result, &err), "edit");
+    need(ice_metadata_edit(m, &(struct ice_edit){ .set_properties = &property, .set_count = 1 },
+                           &arena, &out, &result, &err),
+         "edit");
     save(target, "", buf_str(&out));
     buf_done(&out);
     ice_metadata_unref(m);
@@ -303,15 +357,20 @@ static void touch(const char *path, const char *target)
 static void carry(const char *path, const char *target, const char *spec_id)
 {
     struct ice_manifest manifest;
-    struct ice_manifest_file row = { .path = STR("given"), .sequence_number = 41, .added_snapshot_id = 42 };
+    struct ice_manifest_file row = { .path = STR("given"),
+                                     .sequence_number = 41,
+                                     .added_snapshot_id = 42 };
     struct ice_schema schema = { .root.kind = ICE_STRUCT };
     struct buf out;
     need(ice_manifest_read(&arena, load(path), &row, &manifest, &err), path);
     for (size_t i = 0; i < manifest.file_count; i++) {
         manifest.files[i].status = ICE_EXISTING;
     }
-    struct ice_manifest_opts opts = { .schema = &schema, .partition_spec = manifest.partition_spec, .partition_spec_id = atoi(spec_id),
-                                      .avro_partition_schema = manifest.avro_partition_schema, .sync = "0123456789abcde" };
+    struct ice_manifest_opts opts = { .schema = &schema,
+                                      .partition_spec = manifest.partition_spec,
+                                      .partition_spec_id = atoi(spec_id),
+                                      .avro_partition_schema = manifest.avro_partition_schema,
+                                      .sync = "0123456789abcde" };
     buf_init(&out, 0);
     need(ice_manifest_write(&opts, manifest.files, manifest.file_count, &out, &err), "write");
     save(target, "", buf_str(&out));
@@ -333,11 +392,14 @@ static void written_table_is_read_by_ourselves(void **state)
     struct ice_manifest_file *rows = NULL;
     struct ice_manifest manifest;
     size_t count = 0;
-    MUST(ice_metadata_parse(load(arena_printf(&arena, "%s/v1.metadata.json", folder).ptr), &m, &err));
-    MUST(ice_manifest_list_read(&arena, load(m->current->manifest_list.ptr + strlen("file://")), &rows, &count, &err));
+    MUST(ice_metadata_parse(load(arena_printf(&arena, "%s/v1.metadata.json", folder).ptr), &m,
+                            &err));
+    MUST(ice_manifest_list_read(&arena, load(m->current->manifest_list.ptr + strlen("file://")),
+                                &rows, &count, &err));
     assert_int_equal(count, 1);
     assert_int_equal(rows[0].added_snapshot_id, m->current->id);
-    MUST(ice_manifest_read(&arena, load(rows[0].path.ptr + strlen("file://")), rows, &manifest, &err));
+    MUST(ice_manifest_read(&arena, load(rows[0].path.ptr + strlen("file://")), rows, &manifest,
+                           &err));
     assert_int_equal(manifest.files[0].record_count, 7);
     assert_int_equal(manifest.files[0].snapshot_id, m->current->id);
     ice_metadata_unref(m);
@@ -354,7 +416,8 @@ static int run_command(int argc, char **argv)
     struct str command = str_of(argv[1]);
     arena_init(&arena, (size_t)1 << 30);
     if (str_starts(command, STR("write")) && argc >= 6) {
-        struct sample s = make_sample((const char *const *)argv + 6, (size_t)(argc - 6) / 4, argv[3], argv[4], argv[5]);
+        struct sample s = make_sample((const char *const *)argv + 6, (size_t)(argc - 6) / 4,
+                                      argv[3], argv[4], argv[5]);
         write_table(argv[2], &s, str_eq(command, STR("write-deflate")));
     } else if (str_eq(command, STR("manifest")) && argc == 3) {
         show_manifest(argv[2]);

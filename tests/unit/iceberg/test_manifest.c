@@ -27,29 +27,42 @@ static int teardown(void **state)
 
 static struct ice_schema small_schema(void)
 {
-    return schema_of(&arena, "{'type':'struct','schema-id':3,'fields':[{'id':1,'name':'a','required':false,'type':'int'},"
-                             "{'id':2,'name':'b','required':false,'type':'string'}]}");
+    return schema_of(
+        &arena,
+        "{'type':'struct','schema-id':3,'fields':[{'id':1,'name':'a','required':false,'type':'int'},"
+        "{'id':2,'name':'b','required':false,'type':'string'}]}");
 }
 
 static struct ice_data_file small_file(struct ice_column_stats columns[2])
 {
-    columns[0] = (struct ice_column_stats){
-        .field_id = 1, .size_bytes = 40, .value_count = 10, .null_count = 0, .nan_count = -1,
-        .lower = str_from("\x01\0\0\0", 4), .upper = str_from("\x09\0\0\0", 4)
-    };
+    columns[0] = (struct ice_column_stats){ .field_id = 1,
+                                            .size_bytes = 40,
+                                            .value_count = 10,
+                                            .null_count = 0,
+                                            .nan_count = -1,
+                                            .lower = str_from("\x01\0\0\0", 4),
+                                            .upper = str_from("\x09\0\0\0", 4) };
     columns[1] = (struct ice_column_stats){
         .field_id = 2, .size_bytes = 80, .value_count = 10, .null_count = 10, .nan_count = -1
     };
-    return (struct ice_data_file){
-        .path = STR("s3://lake/t/data/a.parquet"), .format = STR("PARQUET"), .record_count = 10,
-        .size_bytes = 1234, .columns = columns, .column_count = 2, .sort_order_id = -1,
-        .status = ICE_ADDED, .snapshot_id = -1, .sequence_number = -1, .file_sequence_number = -1
-    };
+    return (struct ice_data_file){ .path = STR("s3://lake/t/data/a.parquet"),
+                                   .format = STR("PARQUET"),
+                                   .record_count = 10,
+                                   .size_bytes = 1234,
+                                   .columns = columns,
+                                   .column_count = 2,
+                                   .sort_order_id = -1,
+                                   .status = ICE_ADDED,
+                                   .snapshot_id = -1,
+                                   .sequence_number = -1,
+                                   .file_sequence_number = -1 };
 }
 
 static struct ice_manifest_opts small_opts(const struct ice_schema *schema, bool deflate)
 {
-    struct ice_manifest_opts opts = { .schema = schema, .partition_spec = STR("[]"), .deflate = deflate };
+    struct ice_manifest_opts opts = { .schema = schema,
+                                      .partition_spec = STR("[]"),
+                                      .deflate = deflate };
     memcpy(opts.sync, sync_marker, sizeof(sync_marker));
     return opts;
 }
@@ -62,17 +75,48 @@ static void manifest_of_one_file_has_the_bytes_of_the_format_page(void **state)
     struct ice_data_file file = small_file(columns);
     struct ice_manifest_opts opts = small_opts(&schema, false);
     MUST(ice_manifest_write(&opts, &file, 1, &out, &err));
-    static const uint8_t entry[] =
-        "\x02" "\x00" "\x00" "\x00"                    /* status 1, three nulls */
-        "\x00" "\x34" "s3://lake/t/data/a.parquet"     /* content 0, path of 26 bytes */
-        "\x0e" "PARQUET" "\x14" "\xa4\x13"             /* 10 rows, 1234 bytes */
-        "\x02" "\x04" "\x02\x50" "\x04\xa0\x01" "\x00" /* column_sizes {1: 40, 2: 80} */
-        "\x02" "\x04" "\x02\x14" "\x04\x14" "\x00"     /* value_counts */
-        "\x02" "\x04" "\x02\x00" "\x04\x14" "\x00"     /* null_value_counts */
-        "\x00"                                         /* no nan_value_counts */
-        "\x02" "\x02" "\x02\x08" "\x01\x00\x00\x00" "\x00"
-        "\x02" "\x02" "\x02\x08" "\x09\x00\x00\x00" "\x00"
-        "\x00" "\x00" "\x00" "\x00" "\x00";
+    static const uint8_t entry[] = "\x02"
+                                   "\x00"
+                                   "\x00"
+                                   "\x00" /* status 1, three nulls */
+                                   "\x00"
+                                   "\x34"
+                                   "s3://lake/t/data/a.parquet" /* content 0, path of 26 bytes */
+                                   "\x0e"
+                                   "PARQUET"
+                                   "\x14"
+                                   "\xa4\x13" /* 10 rows, 1234 bytes */
+                                   "\x02"
+                                   "\x04"
+                                   "\x02\x50"
+                                   "\x04\xa0\x01"
+                                   "\x00" /* column_sizes {1: 40, 2: 80} */
+                                   "\x02"
+                                   "\x04"
+                                   "\x02\x14"
+                                   "\x04\x14"
+                                   "\x00" /* value_counts */
+                                   "\x02"
+                                   "\x04"
+                                   "\x02\x00"
+                                   "\x04\x14"
+                                   "\x00" /* null_value_counts */
+                                   "\x00" /* no nan_value_counts */
+                                   "\x02"
+                                   "\x02"
+                                   "\x02\x08"
+                                   "\x01\x00\x00\x00"
+                                   "\x00"
+                                   "\x02"
+                                   "\x02"
+                                   "\x02\x08"
+                                   "\x09\x00\x00\x00"
+                                   "\x00"
+                                   "\x00"
+                                   "\x00"
+                                   "\x00"
+                                   "\x00"
+                                   "\x00";
     size_t len = sizeof(entry) - 1;
     struct str tail = str_skip(buf_str(&out), out.len - 16 - len - 3);
     assert_int_equal(tail.ptr[0], 2); /* one record, zigzag */
@@ -99,7 +143,9 @@ static void manifest_comes_back_as_it_was_written(void **state)
         struct ice_manifest_opts opts = small_opts(&schema, deflate == 1);
         buf_clear(&out);
         MUST(ice_manifest_write(&opts, files, 2, &out, &err));
-        struct ice_manifest_file row = { .path = STR("m"), .sequence_number = 9, .added_snapshot_id = 99 };
+        struct ice_manifest_file row = { .path = STR("m"),
+                                         .sequence_number = 9,
+                                         .added_snapshot_id = 99 };
         struct ice_manifest m;
         MUST(ice_manifest_read(&arena, buf_str(&out), &row, &m, &err));
         assert_int_equal(m.file_count, 2);
@@ -174,8 +220,11 @@ static void partition_records_are_carried_over_unseen(void **state)
     struct ice_column_stats columns[2];
     struct ice_data_file file = small_file(columns);
     struct ice_manifest_opts opts = small_opts(&schema, false);
-    opts.partition_spec = json_text(&arena, "[{'source-id':2,'field-id':1000,'name':'b','transform':'identity'}]");
-    opts.avro_partition_schema = json_text(&arena, "{'type':'record','name':'r102','fields':[{'name':'b','type':['null','string'],'default':null,'field-id':1000}]}");
+    opts.partition_spec = json_text(
+        &arena, "[{'source-id':2,'field-id':1000,'name':'b','transform':'identity'}]");
+    opts.avro_partition_schema = json_text(
+        &arena,
+        "{'type':'record','name':'r102','fields':[{'name':'b','type':['null','string'],'default':null,'field-id':1000}]}");
     file.partition_avro = STR("\x02\x04xy");
     MUST(ice_manifest_write(&opts, &file, 1, &out, &err));
     struct ice_manifest m;
@@ -191,15 +240,32 @@ static void partition_records_are_carried_over_unseen(void **state)
 static void manifest_list_comes_back_as_it_was_written(void **state)
 {
     (void)state;
-    struct ice_partition_summary part = { .contains_null = true, .contains_nan = -1, .lower = STR("a"), .upper = STR("b") };
-    struct ice_manifest_file rows[2] = {
-        { .path = STR("s3://lake/m0.avro"), .length = 5000, .sequence_number = -1, .min_sequence_number = -1,
-          .added_snapshot_id = -1, .added_files = 1, .added_rows = 10 },
-        { .path = STR("s3://lake/m1.avro"), .length = 6000, .partition_spec_id = 2, .content = 1, .sequence_number = 3,
-          .min_sequence_number = 2, .added_snapshot_id = 12, .existing_files = 4, .deleted_rows = 7,
-          .partitions = &part, .partition_count = 1 },
+    struct ice_partition_summary part = {
+        .contains_null = true, .contains_nan = -1, .lower = STR("a"), .upper = STR("b")
     };
-    struct ice_manifest_list_opts opts = { .snapshot_id = 55, .parent_snapshot_id = -1, .sequence_number = 8 };
+    struct ice_manifest_file rows[2] = {
+        { .path = STR("s3://lake/m0.avro"),
+          .length = 5000,
+          .sequence_number = -1,
+          .min_sequence_number = -1,
+          .added_snapshot_id = -1,
+          .added_files = 1,
+          .added_rows = 10 },
+        { .path = STR("s3://lake/m1.avro"),
+          .length = 6000,
+          .partition_spec_id = 2,
+          .content = 1,
+          .sequence_number = 3,
+          .min_sequence_number = 2,
+          .added_snapshot_id = 12,
+          .existing_files = 4,
+          .deleted_rows = 7,
+          .partitions = &part,
+          .partition_count = 1 },
+    };
+    struct ice_manifest_list_opts opts = { .snapshot_id = 55,
+                                           .parent_snapshot_id = -1,
+                                           .sequence_number = 8 };
     MUST(ice_manifest_list_write(&opts, rows, 2, &out, &err));
     struct ice_manifest_file *back = NULL;
     size_t count = 0;
@@ -267,13 +333,17 @@ static void unknown_codec_is_unsupported(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(manifest_of_one_file_has_the_bytes_of_the_format_page, setup, teardown),
+        cmocka_unit_test_setup_teardown(manifest_of_one_file_has_the_bytes_of_the_format_page,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(manifest_comes_back_as_it_was_written, setup, teardown),
         cmocka_unit_test_setup_teardown(manifest_of_many_files_spans_blocks, setup, teardown),
-        cmocka_unit_test_setup_teardown(manifest_that_would_break_readers_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(manifest_that_would_break_readers_is_refused, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(partition_records_are_carried_over_unseen, setup, teardown),
-        cmocka_unit_test_setup_teardown(manifest_list_comes_back_as_it_was_written, setup, teardown),
-        cmocka_unit_test_setup_teardown(manifest_cut_anywhere_is_corrupt_and_never_crashes, setup, teardown),
+        cmocka_unit_test_setup_teardown(manifest_list_comes_back_as_it_was_written, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(manifest_cut_anywhere_is_corrupt_and_never_crashes, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(unknown_codec_is_unsupported, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
