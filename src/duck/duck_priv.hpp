@@ -65,8 +65,9 @@ struct ScopedArena {
 /* --- errors (error.cc) --- */
 
 /** Leaves by exception, with the kind riding along, so that error_out finds it again on the other side of DuckDB. */
-[[noreturn]] void throw_status(enum status kind, const string &message);
-[[noreturn]] void throw_err(const struct err &err);
+[[noreturn]] void throw_status(enum status kind, const string &message,
+                               duckdb::optional_idx position = duckdb::optional_idx());
+[[noreturn]] void throw_err(const struct err &err, duckdb::optional_idx position = duckdb::optional_idx());
 /** The guard's refusals: E_INVALID at a byte offset of the statement. */
 [[noreturn]] void throw_refusal(duckdb::optional_idx position, const string &message);
 /** The exception or result that DuckDB hands over, as our kind and message; `sql` gives the position its line and column. */
@@ -125,9 +126,11 @@ public:
     ~LakeTransaction() override;
 
     LakeSchema &Schema(duckdb::Catalog &catalog, const string &ns);
-    /** NULL when the lake has none of that name. */
+    /** NULL when the lake has none of that name. `position` in the statement is for errors. */
     duckdb::optional_ptr<LakeTable> Table(duckdb::ClientContext &asker, LakeSchema &schema, const string &name,
-                                          bool want_files, duckdb::optional_ptr<duckdb::BoundAtClause> at);
+                                          bool want_files,
+                                          duckdb::optional_ptr<duckdb::BoundAtClause> at = nullptr,
+                                          duckdb::optional_idx position = duckdb::optional_idx());
 
 private:
     using Key = std::tuple<string, string, int, string>;

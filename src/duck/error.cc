@@ -126,26 +126,34 @@ string position_text(const string &sql, const ErrorData &error)
 
 } // namespace
 
-void throw_status(enum status kind, const string &message)
+namespace {
+
+[[noreturn]] void throw_kind(enum status kind, ExceptionType type, const string &message, optional_idx position)
 {
     unordered_map<string, string> info;
     info[KIND_KEY] = status_name(kind);
-    throw Exception(info, kind == E_CANCELED ? ExceptionType::INTERRUPT : ExceptionType::IO, message);
+    if (position.IsValid()) {
+        info["position"] = std::to_string(position.GetIndex());
+    }
+    throw Exception(info, type, message);
 }
 
-void throw_err(const struct err &err)
+} // namespace
+
+void throw_status(enum status kind, const string &message, optional_idx position)
 {
-    throw_status(err.kind == OK ? E_INTERNAL : err.kind, err.kind == OK ? "unknown error" : err.msg);
+    throw_kind(kind, kind == E_CANCELED ? ExceptionType::INTERRUPT : ExceptionType::IO, message, position);
+}
+
+void throw_err(const struct err &err, optional_idx position)
+{
+    bool written = err.kind != OK;
+    throw_status(written ? err.kind : E_INTERNAL, written ? err.msg : "unknown error", position);
 }
 
 void throw_refusal(optional_idx position, const string &message)
 {
-    unordered_map<string, string> info;
-    info[KIND_KEY] = status_name(E_INVALID);
-    if (position.IsValid()) {
-        info["position"] = std::to_string(position.GetIndex());
-    }
-    throw Exception(info, ExceptionType::PERMISSION, message);
+    throw_kind(E_INVALID, ExceptionType::PERMISSION, message, position);
 }
 
 enum status error_out(const ErrorData &error, const string &sql, struct err *err)

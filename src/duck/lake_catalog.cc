@@ -66,7 +66,8 @@ LakeSchema &LakeTransaction::Schema(Catalog &catalog, const string &ns)
 }
 
 optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema &schema, const string &name,
-                                               bool want_files, optional_ptr<BoundAtClause> clause)
+                                               bool want_files, optional_ptr<BoundAtClause> clause,
+                                               optional_idx position)
 {
     AtKey at = AtKey::From(clause);
     std::lock_guard<std::mutex> guard(lock);
@@ -85,7 +86,7 @@ optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema 
                                           want_files, &found, &err);
     }
     if (status != OK && (status != E_NOT_FOUND || at.kind != DUCK_AT_CURRENT)) {
-        throw_err(err);
+        throw_err(err, position);
     }
     auto table = status == OK ? LakeTable::Make(asker, schema, found, want_files, std::move(at)) : nullptr;
     return tables.emplace(std::move(key), std::move(table)).first->second.get();

@@ -6,26 +6,55 @@
 #include "duckdb/catalog/catalog_transaction.hpp"
 #include "duckdb/common/string_util.hpp"
 
+#include <algorithm>
+
 using namespace duckdb;
 
 namespace lake {
 
 namespace {
 
-/** The names of this namespace's tables. */
-vector<string> table_names(ClientContext &context, const string &ns)
+/** Every table of the lake: namespace and name. */
+std::vector<std::pair<string, string>> all_tables(ClientContext &context)
 {
     ScopedArena scratch;
     struct duck_table *tables;
     size_t count;
     list_tables(context, scratch.arena, tables, count);
-    vector<string> names;
+    std::vector<std::pair<string, string>> names;
     for (size_t i = 0; i < count; i++) {
-        if (tables[i].name.len > 0 && str_eq(tables[i].ns, to_str(ns))) {
-            names.push_back(to_string(tables[i].name));
+        if (tables[i].name.len > 0) {
+            names.emplace_back(lake::to_string(tables[i].ns), lake::to_string(tables[i].name));
         }
     }
     return names;
+}
+
+string spelled(const string &ns, const string &table)
+{
+    return ns == DEFAULT_NAMESPACE ? table : ns + "." + table;
+}
+
+/** The names most like the wanted one, best first, three at most. */
+string near_misses(ClientContext &context, const string &ns, const string &table)
+{
+    constexpr double LIKE_ENOUGH = 0.6; /* chosen, not measured */
+    std::vector<std::pair<double, string>> found;
+    for (auto &known : all_tables(context)) {
+        auto name = spelled(known.first, known.second);
+        double score = known.first == ns || ns == DEFAULT_NAMESPACE
+                           ? StringUtil::SimilarityRating(known.second, table)
+                           : StringUtil::SimilarityRating(name, spelled(ns, table));
+        if (score >= LIKE_ENOUGH) {
+            found.emplace_back(-score, name);
+        }
+    }
+    std::sort(found.begin(), found.end());
+    string text;
+    for (idx_t i = 0; i < found.size() && i < 3; i++) {
+        text += (i == 0 ? "; did you mean \"" : i + 1 == std::min<idx_t>(found.size(), 3) ? " or \"" : ", \"") + found[i].second + "\"";
+    }
+    return text.empty() ? "; SHOW TABLES lists those that do" : text + "?";
 }
 
 } // namespace
@@ -45,8 +74,16 @@ optional_ptr<CatalogEntry> LakeSchema::LookupEntry(CatalogTransaction transactio
     if (!transaction.HasContext() || is_reserved_table(name, lookup.GetEntryName())) {
         return nullptr;
     }
+    auto &context = transaction.GetContext();
     auto &ours = transaction.transaction->Cast<LakeTransaction>();
-    return ours.Table(transaction.GetContext(), *this, lookup.GetEntryName(), true, lookup.GetAtClause()).get();
+    auto &table = lookup.GetEntryName();
+    auto position = lookup.GetErrorContext().query_location;
+    auto found = ours.Table(context, *this, table, true, lookup.GetAtClause(), position);
+    if (!found && !SessionState::Of(context)->trusted) {
+        /* The guard has qualified every name, so there is no other place where DuckDB would look, and its own advice names its own views. */
+        throw_status(E_NOT_FOUND, "table \"" + spelled(name, table) + "\" does not exist" + near_misses(context, name, table), position);
+    }
+    return found.get();
 }
 
 void LakeSchema::Scan(ClientContext &context, CatalogType wanted, const ScanCallback &callback)
@@ -55,9 +92,12 @@ void LakeSchema::Scan(ClientContext &context, CatalogType wanted, const ScanCall
         return;
     }
     auto &transaction = Transaction::Get(context, catalog).Cast<LakeTransaction>();
-    for (auto &table : table_names(context, name)) {
+    for (auto &table : all_tables(context)) {
+        if (table.first != name) {
+            continue;
+        }
         /* A table that was dropped since it was listed is not there any more, that is all. */
-        auto entry = transaction.Table(context, *this, table, false, nullptr);
+        auto entry = transaction.Table(context, *this, table.second, false);
         if (entry) {
             callback(*entry);
         }
@@ -69,22 +109,10 @@ void LakeSchema::Scan(CatalogType, const ScanCallback &)
     /* Without a connection there is no session to ask. */
 }
 
-/** "Did you mean": by names alone, no table is resolved for it. */
-SimilarCatalogEntry LakeSchema::GetSimilarEntry(CatalogTransaction transaction, const EntryLookupInfo &lookup)
+/** DuckDB asks for names like a missing one; ours are told where the miss is found. */
+SimilarCatalogEntry LakeSchema::GetSimilarEntry(CatalogTransaction, const EntryLookupInfo &)
 {
-    SimilarCatalogEntry best;
-    if (lookup.GetCatalogType() != CatalogType::TABLE_ENTRY || !transaction.HasContext()) {
-        return best;
-    }
-    for (auto &table : table_names(transaction.GetContext(), name)) {
-        double score = StringUtil::SimilarityRating(table, lookup.GetEntryName());
-        if (score > best.score) {
-            best.score = score;
-            best.name = table;
-            best.schema = this;
-        }
-    }
-    return best;
+    return SimilarCatalogEntry();
 }
 
 LakeSchema::Entry LakeSchema::CreateIndex(CatalogTransaction, CreateIndexInfo &, TableCatalogEntry &)
