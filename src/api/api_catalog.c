@@ -8,7 +8,11 @@
  */
 #include "api/api_catalog.h"
 
-enum { JSON_BYTES_MAX = 512 * 1024 * 1024, REGISTER_BODY_MAX = 16 * 1024 * 1024, REGISTER_TIMEOUT_MS = 10 * 60 * 1000 };
+enum {
+    JSON_BYTES_MAX = 512 * 1024 * 1024,
+    REGISTER_BODY_MAX = 16 * 1024 * 1024,
+    REGISTER_TIMEOUT_MS = 10 * 60 * 1000
+};
 
 static struct catalog *catalog_of(const struct http_req *req)
 {
@@ -51,7 +55,8 @@ static void write_table_name(struct json_writer *w, const struct table_name *nam
 static enum http_step finish(struct http_req *req, struct json_writer *w, struct buf *json)
 {
     if (json_writer_end(w) != OK) {
-        return http_fail(req, err_set(&req->err, E_TOO_LARGE, "the answer would be larger than %d bytes", JSON_BYTES_MAX));
+        return http_fail(req, err_set(&req->err, E_TOO_LARGE,
+                                      "the answer would be larger than %d bytes", JSON_BYTES_MAX));
     }
     return http_reply_json(req, 200, json);
 }
@@ -66,7 +71,8 @@ static enum status list_opts(struct http_req *req, struct catalog_list_opts *out
     TRY(http_query(req, "after", &out->after));
     TRY(http_query(req, "limit", &limit));
     if (limit.ptr != NULL && (!str_to_u64(limit, &number) || number == 0 || number > 10000)) {
-        return err_set(&req->err, E_INVALID, "limit=%.*s: a number from 1 to 10000 is expected", STR_ARG(limit));
+        return err_set(&req->err, E_INVALID, "limit=%.*s: a number from 1 to 10000 is expected",
+                       STR_ARG(limit));
     }
     out->limit = (size_t)number;
     return OK;
@@ -91,7 +97,8 @@ static enum http_step list_end(struct http_req *req)
     struct catalog_list_opts opts = { 0 };
     struct catalog_list list;
     enum status status = list_opts(req, &opts);
-    status = status == OK ? catalog_list(catalog_of(req), &opts, &req->arena, &list, &req->err) : status;
+    status = status == OK ? catalog_list(catalog_of(req), &opts, &req->arena, &list, &req->err)
+                          : status;
     if (status != OK) {
         return http_fail(req, status);
     }
@@ -186,14 +193,16 @@ static enum http_step manifest_end(struct http_req *req)
     struct catalog_pin *pin = NULL;
     struct catalog_files files;
     enum status status = table_name_parse(http_param(req, "table"), &name, &req->err);
-    status = status == OK ? catalog_pin(catalog_of(req), &name, false, NULL, &pin, &req->err) : status;
+    status = status == OK ? catalog_pin(catalog_of(req), &name, false, NULL, &pin, &req->err)
+                          : status;
     if (status != OK) {
         return http_fail(req, status);
     }
     struct arena arena; /* a large table's files are more than a request's arena holds */
     arena_init(&arena, JSON_BYTES_MAX);
     status = catalog_files(catalog_of(req), pin, &arena, &files, &req->err);
-    status = status == OK ? catalog_sources(catalog_of(req), pin, &arena, &files, &req->err) : status;
+    status = status == OK ? catalog_sources(catalog_of(req), pin, &arena, &files, &req->err)
+                          : status;
     enum http_step step = status == OK ? manifest_reply(req, pin, &files) : http_fail(req, status);
     arena_done(&arena);
     catalog_unpin(pin);
@@ -215,7 +224,8 @@ static enum status register_request(struct http_req *req, struct catalog_registe
         return err_no_memory(&req->err);
     }
     size_t i, max;
-    yyjson_arr_foreach(arr, i, max, val) {
+    yyjson_arr_foreach(arr, i, max, val)
+    {
         if (!yyjson_is_str(val)) {
             return err_set(&req->err, E_INVALID, "\"objects\": entry %zu is no string", i);
         }
@@ -252,13 +262,16 @@ static enum http_step register_end(struct http_req *req)
     struct catalog_registered registered;
     enum status status = register_request(req, &request);
     if (status == OK && api->inspector.inspect == NULL) {
-        status = err_set(&req->err, E_UNAVAILABLE, "this catalogd has no engine to read Parquet files with");
+        status = err_set(&req->err, E_UNAVAILABLE,
+                         "this catalogd has no engine to read Parquet files with");
     }
     if (status == OK) {
         struct arena arena;
         arena_init(&arena, JSON_BYTES_MAX);
-        status = catalog_register(api->catalog, api->store, &api->inspector, &request, &arena, &registered, &req->err);
-        enum http_step step = status == OK ? register_reply(req, &request.name, &registered) : HTTP_END;
+        status = catalog_register(api->catalog, api->store, &api->inspector, &request, &arena,
+                                  &registered, &req->err);
+        enum http_step step = status == OK ? register_reply(req, &request.name, &registered)
+                                           : HTTP_END;
         arena_done(&arena);
         if (status == OK) {
             return step;
@@ -288,7 +301,9 @@ const struct http_route *api_catalog_routes(size_t *count_out)
 {
     static const struct http_route routes[] = {
         { .method = HTTP_GET, .pattern = "/catalog/list", .handler = &list_handler },
-        { .method = HTTP_GET, .pattern = "/catalog/manifest/{table}", .handler = &manifest_handler },
+        { .method = HTTP_GET,
+          .pattern = "/catalog/manifest/{table}",
+          .handler = &manifest_handler },
         { .method = HTTP_POST,
           .pattern = "/catalog/register",
           .handler = &register_handler,

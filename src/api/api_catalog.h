@@ -1,5 +1,6 @@
 /*
- * The routes of catalogd: those below /catalog for clients, and those below /internal/catalog for the other services, which the
+ * The routes of catalogd: those below /catalog for clients, and those below /internal/catalog for
+ * the other services, which the
  * http driver of src/catalog speaks.
  */
 #ifndef API_API_CATALOG_H
@@ -12,8 +13,9 @@
 /** What the routes need: the ctx to mount them with. Must outlive the server. */
 struct api_catalog {
     struct catalog *catalog;
-    struct store *store;                /* for registering */
-    struct catalog_inspector inspector; /* of Parquet footers, by an engine; without one register answers 503 */
+    struct store *store; /* for registering */
+    /* of Parquet footers, by an engine; without one register answers 503 */
+    struct catalog_inspector inspector;
 };
 
 /** The public ones go under "" (catalogd) or "/v1" (serve), the internal ones under "" only. */

@@ -1,8 +1,10 @@
 /*
- * catalogd's routes for the other services, which src/catalog/http.c speaks: the catalogue's own operations, one to one, with the
+ * catalogd's routes for the other services, which src/catalog/http.c speaks: the catalogue's own
+ * operations, one to one, with the
  * cluster's token. All are POST with a JSON body (src/catalog/wire.h).
  *
- *      /internal/catalog/list     {"namespace","after","limit"}        -> {"tables":[summary],"next"}
+ *      /internal/catalog/list     {"namespace","after","limit"}        ->
+ *      {"tables":[summary],"next"}
  *      /internal/catalog/find     {name,"nocase"}                      -> summary
  *      /internal/catalog/place    {name}                               -> place
  *      /internal/catalog/batch    {name,"batch_id"}                    -> {"found", appended}
@@ -46,7 +48,8 @@ static enum http_step answer_end(struct http_req *req, struct answer *answer)
 }
 
 /** The body, and the table name in it. */
-static enum status read_name(struct http_req *req, yyjson_val **root_out, struct table_name *name_out)
+static enum status read_name(struct http_req *req, yyjson_val **root_out,
+                             struct table_name *name_out)
 {
     TRY(http_body_json(req, root_out));
     return wire_read_name(&req->arena, *root_out, name_out, &req->err);
@@ -92,8 +95,11 @@ static enum http_step find_end(struct http_req *req)
     struct table_summary table;
     bool nocase = false;
     enum status status = read_name(req, &root, &name);
-    status = status == OK ? json_get_bool(root, "nocase", JSON_OPTIONAL, &nocase, &req->err) : status;
-    status = status == OK ? catalog_find(catalog_of(req), &name, nocase, &req->arena, &table, &req->err) : status;
+    status = status == OK ? json_get_bool(root, "nocase", JSON_OPTIONAL, &nocase, &req->err)
+                          : status;
+    status = status == OK
+                 ? catalog_find(catalog_of(req), &name, nocase, &req->arena, &table, &req->err)
+                 : status;
     if (status != OK) {
         return http_fail(req, status);
     }
@@ -109,7 +115,8 @@ static enum http_step place_end(struct http_req *req)
     struct table_name name;
     struct catalog_place place;
     enum status status = read_name(req, &root, &name);
-    status = status == OK ? catalog_place(catalog_of(req), &name, &req->arena, &place, &req->err) : status;
+    status = status == OK ? catalog_place(catalog_of(req), &name, &req->arena, &place, &req->err)
+                          : status;
     if (status != OK) {
         return http_fail(req, status);
     }
@@ -127,10 +134,11 @@ static enum http_step batch_end(struct http_req *req)
     struct catalog_appended appended;
     bool found = false;
     enum status status = read_name(req, &root, &name);
-    status = status == OK ? json_get_str(root, "batch_id", JSON_REQUIRED, &batch_id, &req->err) : status;
-    status = status == OK
-                 ? catalog_batch(catalog_of(req), &name, batch_id, &req->arena, &found, &appended, &req->err)
-                 : status;
+    status = status == OK ? json_get_str(root, "batch_id", JSON_REQUIRED, &batch_id, &req->err)
+                          : status;
+    status = status == OK ? catalog_batch(catalog_of(req), &name, batch_id, &req->arena, &found,
+                                          &appended, &req->err)
+                          : status;
     if (status != OK) {
         return http_fail(req, status);
     }

@@ -25,8 +25,8 @@ static bool is_plain(struct str id)
     return true;
 }
 
-static enum status hashed(struct arena *arena, const char *prefix, struct str text, const char *suffix,
-                          struct str *out, struct err *err)
+static enum status hashed(struct arena *arena, const char *prefix, struct str text,
+                          const char *suffix, struct str *out, struct err *err)
 {
     char hex[SHA256_HEX + 1];
     sha256_hex(text, hex);
@@ -43,12 +43,14 @@ enum status batch_id(struct arena *arena, struct str client_id, struct str *out,
     return out->ptr == NULL ? err_no_memory(err) : OK;
 }
 
-enum status batch_source_id(struct arena *arena, struct str source_key, struct str *out, struct err *err)
+enum status batch_source_id(struct arena *arena, struct str source_key, struct str *out,
+                            struct err *err)
 {
     return hashed(arena, "src-", source_key, "", out, err);
 }
 
-enum status batch_source_file(struct arena *arena, struct str source_key, struct str *out, struct err *err)
+enum status batch_source_file(struct arena *arena, struct str source_key, struct str *out,
+                              struct err *err)
 {
     char uuid[UUID_TEXT + 1], suffix[UUID_TEXT + 16];
     uuid4(uuid);
@@ -61,7 +63,8 @@ bool batch_source_of_file(struct str key, struct str *id_out)
     static _Thread_local char id[BATCH_SOURCE_ID_LEN];
     size_t slash = str_rfind_char(key, '/');
     struct str name = slash == SIZE_MAX ? key : str_skip(key, slash + 1);
-    if (!str_starts(name, STR("reg-")) || name.len != 4 + SHA256_HEX + 1 + UUID_TEXT + strlen(".parquet")) {
+    if (!str_starts(name, STR("reg-")) ||
+        name.len != 4 + SHA256_HEX + 1 + UUID_TEXT + strlen(".parquet")) {
         return false;
     }
     memcpy(id, "src-", 4);
@@ -117,8 +120,8 @@ enum status batch_write(struct store *store, struct str uuid, const struct point
     return status;
 }
 
-static enum status copy_str(struct arena *arena, yyjson_val *root, const char *name, struct str *out,
-                            struct err *err)
+static enum status copy_str(struct arena *arena, yyjson_val *root, const char *name,
+                            struct str *out, struct err *err)
 {
     struct str text = STR_EMPTY;
     TRY(json_get_str(root, name, JSON_OPTIONAL, &text, err));
@@ -186,7 +189,8 @@ static int64_t summary_number(const struct ice_snapshot *snapshot, const char *n
 /** True when nothing that stood before this snapshot stands after it. */
 static bool wipes(const struct ice_metadata *metadata, const struct ice_snapshot *snapshot)
 {
-    yyjson_val *op = snapshot->summary == NULL ? NULL : yyjson_obj_get(snapshot->summary, "operation");
+    yyjson_val *op = snapshot->summary == NULL ? NULL
+                                               : yyjson_obj_get(snapshot->summary, "operation");
     if (!yyjson_equals_str(op, "delete") && !yyjson_equals_str(op, "overwrite")) {
         return false;
     }
@@ -208,7 +212,8 @@ bool batch_counts(const struct ice_metadata *metadata, const struct pointer_batc
         return false;
     }
     const struct ice_snapshot *at = metadata->current;
-    for (size_t i = 0; at != NULL && at->id != batch->snapshot_id && i <= metadata->snapshot_count; i++) {
+    for (size_t i = 0; at != NULL && at->id != batch->snapshot_id && i <= metadata->snapshot_count;
+         i++) {
         if (wipes(metadata, at)) {
             return false;
         }

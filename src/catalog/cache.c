@@ -1,8 +1,10 @@
 /*
  * The cache of parsed metadata, manifest lists and manifests.
  *
- * A map from key to entry, and a ring of entries by use, newest first. An entry is shared by reference count: the cache
- * holds one, each user one. Eviction only drops the cache's, so a value never goes away under a reader.
+ * A map from key to entry, and a ring of entries by use, newest first. An entry is shared by
+ * reference count: the cache
+ * holds one, each user one. Eviction only drops the cache's, so a value never goes away under a
+ * reader.
  */
 #include "catalog/cache.h"
 
@@ -15,15 +17,15 @@
 struct entry {
     struct cache_item item; /* first: an item is its entry */
     atomic_int refs;
-    struct str key;           /* owned */
+    struct str key;            /* owned */
     struct entry *prev, *next; /* guarded by the cache's lock */
 };
 
 struct cache {
     pthread_mutex_t lock;
-    struct map map;     /* guarded by lock */
-    struct entry ring;  /* guarded by lock; ring.next is the newest */
-    uint64_t bytes;     /* guarded by lock */
+    struct map map;    /* guarded by lock */
+    struct entry ring; /* guarded by lock; ring.next is the newest */
+    uint64_t bytes;    /* guarded by lock */
     uint64_t bytes_max;
 };
 
@@ -99,7 +101,8 @@ struct cache_item *cache_get(struct cache *cache, struct str key)
     return entry == NULL ? NULL : &entry->item;
 }
 
-/** Takes entries off the cold end until `bytes` more fit; returns them chained by next, for freeing without the lock. */
+/** Takes entries off the cold end until `bytes` more fit; returns them chained by next, for freeing
+ * without the lock. */
 static struct entry *evict(struct cache *cache, size_t bytes)
 {
     struct entry *out = NULL;

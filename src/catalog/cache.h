@@ -1,5 +1,6 @@
 /*
- * A bounded cache of parsed immutable objects, least recently used out first. Thread safe; no lock is held while a value
+ * A bounded cache of parsed immutable objects, least recently used out first. Thread safe; no lock
+ * is held while a value
  * is made or freed.
  */
 #ifndef CATALOG_CACHE_H
@@ -9,7 +10,8 @@
 
 struct cache;
 
-/** One cached value. Whoever holds a reference may read `value`; it outlives its place in the cache. */
+/** One cached value. Whoever holds a reference may read `value`; it outlives its place in the
+ * cache. */
 struct cache_item {
     void *value;
     size_t bytes;
@@ -27,7 +29,8 @@ struct cache_item *cache_get(struct cache *cache, struct str key) MUST_USE;
  * Keep `value` under `key`; when another thread was first, its value stays and ours is freed.
  *
  * Owns     takes `value`, also on failure
- * Returns  a reference to what is cached now; a value larger than the whole cache is returned without being kept
+ * Returns  a reference to what is cached now; a value larger than the whole cache is returned
+ * without being kept
  */
 enum status cache_put(struct cache *cache, struct str key, void *value, size_t bytes,
                       void (*done)(void *value), struct cache_item **out, struct err *err) MUST_USE;

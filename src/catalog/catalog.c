@@ -1,5 +1,6 @@
 /*
- * The door of the catalogue: arguments are checked once, then the driver does the work. What reads immutable files only
+ * The door of the catalogue: arguments are checked once, then the driver does the work. What reads
+ * immutable files only
  * (catalog_files, catalog_sources) is the same for all drivers and lies in files.c.
  */
 #include "catalog/catalog_priv.h"
@@ -7,14 +8,20 @@
 #include "catalog/reader.h"
 #include "catalog/table_name.h"
 
-enum { LIST_LIMIT_DEFAULT = 1000, LIST_LIMIT_MAX = 10000, APPEND_TIMEOUT_MS = 60000, BATCH_ID_MAX = 1024 };
+enum {
+    LIST_LIMIT_DEFAULT = 1000,
+    LIST_LIMIT_MAX = 10000,
+    APPEND_TIMEOUT_MS = 60000,
+    BATCH_ID_MAX = 1024
+};
 
-enum status catalog_list(struct catalog *catalog, const struct catalog_list_opts *opts, struct arena *arena,
-                         struct catalog_list *out, struct err *err)
+enum status catalog_list(struct catalog *catalog, const struct catalog_list_opts *opts,
+                         struct arena *arena, struct catalog_list *out, struct err *err)
 {
     struct catalog_list_opts checked = opts == NULL ? (struct catalog_list_opts){ 0 } : *opts;
     if (checked.limit > LIST_LIMIT_MAX) {
-        return err_set(err, E_INVALID, "limit is %zu, at most %d may be asked for", checked.limit, LIST_LIMIT_MAX);
+        return err_set(err, E_INVALID, "limit is %zu, at most %d may be asked for", checked.limit,
+                       LIST_LIMIT_MAX);
     }
     checked.limit = checked.limit == 0 ? LIST_LIMIT_DEFAULT : checked.limit;
     return catalog->ops->list(catalog, &checked, arena, out, err);
@@ -48,22 +55,23 @@ static enum status check_append(const struct catalog_append *append, struct err 
         return err_set(err, E_INVALID, "an append needs the schema of its files");
     }
     if (append->batch_id.len > BATCH_ID_MAX) {
-        return err_set(err, E_INVALID, "the batch id has %zu bytes, at most %d are allowed", append->batch_id.len,
-                       BATCH_ID_MAX);
+        return err_set(err, E_INVALID, "the batch id has %zu bytes, at most %d are allowed",
+                       append->batch_id.len, BATCH_ID_MAX);
     }
     for (size_t i = 0; i < append->file_count; i++) {
         const struct ice_data_file *file = &append->files[i];
         TRY(store_key_check(file->path, err));
         if (file->content != ICE_DATA || file->record_count < 0 || file->size_bytes < 0 ||
             str_starts(file->path, STR("_lake/"))) {
-            return err_set(err, E_INVALID, "\"%.*s\" cannot be appended: it is no data file", STR_ARG(file->path));
+            return err_set(err, E_INVALID, "\"%.*s\" cannot be appended: it is no data file",
+                           STR_ARG(file->path));
         }
     }
     return OK;
 }
 
-enum status catalog_append(struct catalog *catalog, const struct catalog_append *append, struct arena *arena,
-                           struct catalog_appended *out, struct err *err)
+enum status catalog_append(struct catalog *catalog, const struct catalog_append *append,
+                           struct arena *arena, struct catalog_appended *out, struct err *err)
 {
     TRY(check_append(append, err));
     struct catalog_append checked = *append;
@@ -73,15 +81,16 @@ enum status catalog_append(struct catalog *catalog, const struct catalog_append 
     return catalog->ops->append(catalog, &checked, arena, out, err);
 }
 
-enum status catalog_place(struct catalog *catalog, const struct table_name *name, struct arena *arena,
-                          struct catalog_place *out, struct err *err)
+enum status catalog_place(struct catalog *catalog, const struct table_name *name,
+                          struct arena *arena, struct catalog_place *out, struct err *err)
 {
     TRY(table_name_check(name, err));
     return catalog->ops->place(catalog, name, arena, out, err);
 }
 
-enum status catalog_batch(struct catalog *catalog, const struct table_name *name, struct str batch_id,
-                          struct arena *arena, bool *found_out, struct catalog_appended *out, struct err *err)
+enum status catalog_batch(struct catalog *catalog, const struct table_name *name,
+                          struct str batch_id, struct arena *arena, bool *found_out,
+                          struct catalog_appended *out, struct err *err)
 {
     TRY(table_name_check(name, err));
     return catalog->ops->batch(catalog, name, batch_id, arena, found_out, out, err);

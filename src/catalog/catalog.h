@@ -1,8 +1,10 @@
 /*
- * What tables exist. State lies on the store itself: one pointer object per table, swapped by conditional PUT; everything else is immutable.
+ * What tables exist. State lies on the store itself: one pointer object per table, swapped by
+ * conditional PUT; everything else is immutable.
  * docs/formats/catalog.md has the objects, docs/decisions the protocol.
  *
- * Two drivers: `local` works on a store, `http` asks another process' catalogd. Both are thread safe; no lock is held across I/O.
+ * Two drivers: `local` works on a store, `http` asks another process' catalogd. Both are thread
+ * safe; no lock is held across I/O.
  */
 #ifndef CATALOG_CATALOG_H
 #define CATALOG_CATALOG_H
@@ -21,7 +23,8 @@ struct table_name {
     struct str name;
 };
 /**
- * Split and check the text form: "t", "ns.t". Parts are 1 to 80 characters of UTF-8 without control characters, '/', '.' or quotes; else E_INVALID.
+ * Split and check the text form: "t", "ns.t". Parts are 1 to 80 characters of UTF-8 without control
+ * characters, '/', '.' or quotes; else E_INVALID.
  * Slices borrow from `text`; "main" is static.
  */
 enum status table_name_parse(struct str text, struct table_name *out, struct err *err) MUST_USE;
@@ -31,9 +34,9 @@ enum status table_name_print(const struct table_name *name, struct buf *out) MUS
 /** What the pointer of a table says by itself; no metadata is read for it. */
 struct table_summary {
     struct table_name name;
-    struct str uuid;              /* dataset_id */
-    struct str fingerprint;       /* hex */
-    int64_t snapshot_id;          /* -1: empty table */
+    struct str uuid;        /* dataset_id */
+    struct str fingerprint; /* hex */
+    int64_t snapshot_id;    /* -1: empty table */
     int64_t row_count, file_count, size_bytes, updated_ms;
     struct str metadata_location; /* URI */
     int64_t version;
@@ -47,95 +50,130 @@ struct catalog_list_opts {
 struct catalog_list {
     struct table_summary *tables; /* in byte order of the printed name */
     size_t count;
-    struct str next;              /* empty: no more */
+    struct str next; /* empty: no more */
 };
-enum status catalog_list(struct catalog *catalog, const struct catalog_list_opts *opts, struct arena *arena, struct catalog_list *out, struct err *err) MUST_USE;
+enum status catalog_list(struct catalog *catalog, const struct catalog_list_opts *opts,
+                         struct arena *arena, struct catalog_list *out, struct err *err) MUST_USE;
 
-/** E_NOT_FOUND names near misses. The exact spelling first, else (`nocase`) the only match ignoring case, else E_INVALID. */
-enum status catalog_find(struct catalog *catalog, const struct table_name *name, bool nocase, struct arena *arena, struct table_summary *out, struct err *err) MUST_USE;
+/** E_NOT_FOUND names near misses. The exact spelling first, else (`nocase`) the only match ignoring
+ * case, else E_INVALID. */
+enum status catalog_find(struct catalog *catalog, const struct table_name *name, bool nocase,
+                         struct arena *arena, struct table_summary *out, struct err *err) MUST_USE;
 
 /* --- reading a snapshot --- */
 
 /** One table as of one moment. Nothing in it changes. */
 struct catalog_pin {
-    struct table_summary table;       /* in the pin's arena */
-    struct ice_metadata *metadata;    /* referenced */
+    struct table_summary table;          /* in the pin's arena */
+    struct ice_metadata *metadata;       /* referenced */
     const struct ice_snapshot *snapshot; /* NULL: no data */
-    const struct ice_schema *schema;  /* the table's current one, or for AT the snapshot's */
+    const struct ice_schema *schema;     /* the table's current one, or for AT the snapshot's */
     struct arena arena;
-    struct pin_holds *holds;          /* private: the cached manifests that catalog_files points into */
+    /* private: the cached manifests that catalog_files points into */
+    struct pin_holds *holds;
 };
-enum catalog_at_kind { CATALOG_AT_CURRENT, CATALOG_AT_VERSION /* snapshot id, or ref name when `ref` is set */, CATALOG_AT_TIMESTAMP };
+enum catalog_at_kind {
+    CATALOG_AT_CURRENT,
+    CATALOG_AT_VERSION /* snapshot id, or ref name when `ref` is set */,
+    CATALOG_AT_TIMESTAMP
+};
 struct catalog_at {
     enum catalog_at_kind kind;
     int64_t value; /* snapshot id, or ms since 1970 */
     struct str ref;
 };
-/** E_NOT_FOUND for a table; for a version or time that does not exist the message names those there are. */
-enum status catalog_pin(struct catalog *catalog, const struct table_name *name, bool nocase, const struct catalog_at *at, struct catalog_pin **out, struct err *err) MUST_USE;
+/** E_NOT_FOUND for a table; for a version or time that does not exist the message names those there
+ * are. */
+enum status catalog_pin(struct catalog *catalog, const struct table_name *name, bool nocase,
+                        const struct catalog_at *at, struct catalog_pin **out,
+                        struct err *err) MUST_USE;
 void catalog_unpin(struct catalog_pin *pin);
 
 /**
- * The live files of a pinned snapshot, from manifests in a bounded cache: data files, and apart from them the delete files that a
- * reader must apply. Keys are `store` keys (the URI mapped by the lake's roots); a path outside all roots is E_INVALID.
+ * The live files of a pinned snapshot, from manifests in a bounded cache: data files, and apart
+ * from them the delete files that a
+ * reader must apply. Keys are `store` keys (the URI mapped by the lake's roots); a path outside all
+ * roots is E_INVALID.
  *
  * Owns     the arrays and keys are in `arena`; `file` and what it points to live as long as the pin
  */
 struct catalog_file {
     struct str key;
-    struct str source;                /* the registered key it came from, or empty; filled by catalog_sources only */
+    /* the registered key it came from, or empty; filled by catalog_sources only */
+    struct str source;
     const struct ice_data_file *file; /* statistics with bounds */
 };
 struct catalog_files {
     struct catalog_file *files;
     size_t count;
-    struct catalog_file *deletes;     /* position and equality deletes */
+    struct catalog_file *deletes; /* position and equality deletes */
     size_t delete_count;
 };
-enum status catalog_files(struct catalog *catalog, const struct catalog_pin *pin, struct arena *arena, struct catalog_files *out, struct err *err) MUST_USE;
-/** Fill `source` of the files that came by registration: one small read each, the first time. For people; queries need it not. */
-enum status catalog_sources(struct catalog *catalog, const struct catalog_pin *pin, struct arena *arena, struct catalog_files *files, struct err *err) MUST_USE;
+enum status catalog_files(struct catalog *catalog, const struct catalog_pin *pin,
+                          struct arena *arena, struct catalog_files *out, struct err *err) MUST_USE;
+/** Fill `source` of the files that came by registration: one small read each, the first time. For
+ * people; queries need it not. */
+enum status catalog_sources(struct catalog *catalog, const struct catalog_pin *pin,
+                            struct arena *arena, struct catalog_files *files,
+                            struct err *err) MUST_USE;
 
 /* --- writing --- */
 
 /** Appends of one table that arrive together share one commit. */
 struct catalog_append {
     struct table_name name;
-    struct str batch_id;              /* exactly once; empty: no deduplication */
-    const struct ice_schema *schema;  /* of the files; ids as they stand in the files */
-    const struct ice_data_file *files; /* paths are store keys under the table's location (catalog_place); with statistics by field id */
+    struct str batch_id;             /* exactly once; empty: no deduplication */
+    const struct ice_schema *schema; /* of the files; ids as they stand in the files */
+    /* paths are store keys under the table's location (catalog_place); with statistics by field
+     * id */
+    const struct ice_data_file *files;
     size_t file_count;
-    bool create;                      /* make the table when it is missing (with the `place` below) */
+    /* make the table when it is missing (with the `place` below) */
+    bool create;
     const struct catalog_place *place;
-    int32_t expected_schema_id;       /* the files were written under it; the commit fails with E_CONFLICT when the ids do not hold any more. Ignored for a new table */
-    const struct ice_schema *evolved; /* with ids: becomes the table's schema in the same commit; NULL: no change */
+    /* the files were written under it; the commit fails with E_CONFLICT when the ids do not hold
+     * any more. Ignored for a new table */
+    int32_t expected_schema_id;
+    /* with ids: becomes the table's schema in the same commit; NULL: no change */
+    const struct ice_schema *evolved;
     int32_t evolved_last_column_id;
-    const struct ice_property *summary; /* extra snapshot summary entries, e.g. "lakehouse.rows-skipped" */
+    /* extra snapshot summary entries, e.g. "lakehouse.rows-skipped" */
+    const struct ice_property *summary;
     size_t summary_count;
-    const struct ice_property *sources; /* registered keys: name = key in the table (one of `files`), value = the user's key. A file whose
-                                           source the table has taken before is left out */
+    /* Registered keys: name = key in the table (one of `files`), value = the user's key. A file
+     * whose source the table has taken before is left out. */
+    const struct ice_property *sources;
     size_t source_count;
-    bool name_mapping;                /* the files carry no field ids: the table gets schema.name-mapping.default */
-    deadline_ms deadline;             /* 0: 60 s from now */
+    /* the files carry no field ids: the table gets schema.name-mapping.default */
+    bool name_mapping;
+    deadline_ms deadline; /* 0: 60 s from now */
 };
 struct catalog_appended {
-    struct str uuid, fingerprint, batch_id; /* in `arena` */
+    struct str uuid, fingerprint, batch_id;       /* in `arena` */
     int64_t snapshot_id, row_count, committed_ms; /* snapshot_id -1: the table has no data */
     size_t files_added;
-    bool created, deduplicated;             /* deduplicated: an earlier append of the same batch; snapshot_id is the one it landed in, and
-                                               the files of this one are not in the table. Never for a repeat with the same files */
+    bool created;
+    /* An earlier append of the same batch: snapshot_id is the one it landed in, and the files of
+     * this one are not in the table. Never for a repeat with the same files. */
+    bool deduplicated;
 };
 /**
- * After an unknown outcome the same append (same batch id, same files) may be sent again, or the same batch with fresh files; files of
+ * After an unknown outcome the same append (same batch id, same files) may be sent again, or the
+ * same batch with fresh files; files of
  * such an append must not be deleted or used in another batch.
  *
- * Errors   E_CONFLICT (schema moved on: read and try again), E_NOT_FOUND (no table and not `create`), E_EXISTS (name differs only by case),
- *          E_UNAVAILABLE / E_TIMEOUT: the outcome is unknown only if the message says so; the same batch id may be sent again
+ * Errors   E_CONFLICT (schema moved on: read and try again), E_NOT_FOUND (no table and not
+ *          `create`), E_EXISTS (name differs only by case),
+ *          E_UNAVAILABLE / E_TIMEOUT: the outcome is unknown only if the message says so; the same
+ *          batch id may be sent again
  */
-enum status catalog_append(struct catalog *catalog, const struct catalog_append *append, struct arena *arena, struct catalog_appended *out, struct err *err) MUST_USE;
+enum status catalog_append(struct catalog *catalog, const struct catalog_append *append,
+                           struct arena *arena, struct catalog_appended *out,
+                           struct err *err) MUST_USE;
 
 /**
- * Where the files of a table go, asked before they are written: for an existing table its location and schema, for a new one a
+ * Where the files of a table go, asked before they are written: for an existing table its location
+ * and schema, for a new one a
  * fresh uuid and location that only a later append with `create` makes real.
  */
 struct catalog_place {
@@ -145,12 +183,16 @@ struct catalog_place {
     const struct ice_schema *schema; /* NULL for a new table */
     struct str fingerprint;
 };
-enum status catalog_place(struct catalog *catalog, const struct table_name *name, struct arena *arena, struct catalog_place *out, struct err *err) MUST_USE;
+enum status catalog_place(struct catalog *catalog, const struct table_name *name,
+                          struct arena *arena, struct catalog_place *out, struct err *err) MUST_USE;
 /** Has this batch landed in that table? *found_out with the append's answer. */
-enum status catalog_batch(struct catalog *catalog, const struct table_name *name, struct str batch_id, struct arena *arena, bool *found_out, struct catalog_appended *out, struct err *err) MUST_USE;
+enum status catalog_batch(struct catalog *catalog, const struct table_name *name,
+                          struct str batch_id, struct arena *arena, bool *found_out,
+                          struct catalog_appended *out, struct err *err) MUST_USE;
 
 /** A swap to a tombstone; its files go to the trash with their grace. E_NOT_FOUND. */
-enum status catalog_drop(struct catalog *catalog, const struct table_name *name, struct err *err) MUST_USE;
+enum status catalog_drop(struct catalog *catalog, const struct table_name *name,
+                         struct err *err) MUST_USE;
 
 enum status catalog_ready(struct catalog *catalog, struct err *err) MUST_USE;
 void catalog_close(struct catalog *catalog);
@@ -158,25 +200,29 @@ void catalog_close(struct catalog *catalog);
 /* --- drivers --- */
 
 struct catalog_local_opts {
-    struct store *store;        /* borrowed */
-    const char *warehouse;      /* NULL: "main" */
+    struct store *store;   /* borrowed */
+    const char *warehouse; /* NULL: "main" */
     const struct lake_clock *clock;
-    struct metrics *metrics;    /* may be NULL */
-    uint64_t cache_bytes;       /* of parsed metadata and manifests; 0: 64 MiB */
-    int64_t grace_ms;           /* of trash; 0: one day */
-    uint64_t rng_seed;          /* 0: from the system; tests pass one */
-    int64_t group_wait_ms;      /* extra time to gather appends; default 0: only what arrives while a commit runs */
-    int64_t backoff_max_ms;     /* between lost races; 0: 50, -1: none */
+    struct metrics *metrics; /* may be NULL */
+    uint64_t cache_bytes;    /* of parsed metadata and manifests; 0: 64 MiB */
+    int64_t grace_ms;        /* of trash; 0: one day */
+    uint64_t rng_seed;       /* 0: from the system; tests pass one */
+    /* extra time to gather appends; default 0: only what arrives while a commit runs */
+    int64_t group_wait_ms;
+    int64_t backoff_max_ms; /* between lost races; 0: 50, -1: none */
 };
-enum status catalog_local_open(const struct catalog_local_opts *opts, struct catalog **out, struct err *err) MUST_USE;
+enum status catalog_local_open(const struct catalog_local_opts *opts, struct catalog **out,
+                               struct err *err) MUST_USE;
 
 struct catalog_http_opts {
-    const char *url;            /* catalogd */
+    const char *url; /* catalogd */
     struct str cluster_secret;
-    struct store *store;        /* borrowed: immutable metadata and manifests are read from here directly */
+    /* borrowed: immutable metadata and manifests are read from here directly */
+    struct store *store;
     const struct lake_clock *clock;
     uint64_t cache_bytes;
 };
-enum status catalog_http_open(const struct catalog_http_opts *opts, struct catalog **out, struct err *err) MUST_USE;
+enum status catalog_http_open(const struct catalog_http_opts *opts, struct catalog **out,
+                              struct err *err) MUST_USE;
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * What a driver of the catalogue implements. Arguments are already checked by catalog.c; the meanings are those of catalog.h.
+ * What a driver of the catalogue implements. Arguments are already checked by catalog.c; the
+ * meanings are those of catalog.h.
  */
 #ifndef CATALOG_CATALOG_PRIV_H
 #define CATALOG_CATALOG_PRIV_H
@@ -25,7 +26,8 @@ struct catalog_ops {
     enum status (*ready)(struct catalog *, struct err *);
 };
 
-/** First member of each driver's own struct. Immutable files are read by the same reader in every driver. */
+/** First member of each driver's own struct. Immutable files are read by the same reader in every
+ * driver. */
 struct catalog {
     const struct catalog_ops *ops;
     struct reader *reader;

@@ -1,14 +1,21 @@
 /*
  * One commit of a group of appends.
  *
- *      read the pointer and its metadata --> plan: which appends fit --> write manifest, list, metadata --> swap
- *            ^                                                                                              |
- *            '------- lost: delete what was written, look at the new base ----------------------------------+
- *                                                                                won: everybody gets an answer
- *                                                                                unknown: say so, touch nothing
+ *      read the pointer and its metadata --> plan: which appends fit --> write manifest, list,
+ *      metadata --> swap
+ *            ^
+ *            |
+ *            '------- lost: delete what was written, look at the new base
+ *            ----------------------------------+
+ *                                                                                won: everybody
+ *                                                                                gets an answer
+ *                                                                                unknown: say so,
+ *                                                                                touch nothing
  *
- * Invariants: an append is answered with success only after a swap that carries its batch was seen to land; with a failure only
- * when no body with it can land any more, or with "the outcome is unknown". What a swap may still point to is never deleted.
+ * Invariants: an append is answered with success only after a swap that carries its batch was seen
+ * to land; with a failure only
+ * when no body with it can land any more, or with "the outcome is unknown". What a swap may still
+ * point to is never deleted.
  */
 #include "catalog/commit.h"
 
@@ -20,7 +27,11 @@
 #include "catalog/swap.h"
 #include "catalog/table_name.h"
 
-enum { ATTEMPT_BYTES_MAX = 1024 * 1024 * 1024, POINTER_BYTES_MAX = 16 * 1024 * 1024, UNMARKED_MAX = 1000 };
+enum {
+    ATTEMPT_BYTES_MAX = 1024 * 1024 * 1024,
+    POINTER_BYTES_MAX = 16 * 1024 * 1024,
+    UNMARKED_MAX = 1000
+};
 
 /** The whole commit: what stays the same over its attempts. */
 struct commit {
@@ -84,7 +95,8 @@ static enum status prepare(struct commit *commit, struct err *err)
                        &commit->key, err);
 }
 
-void commit_run(struct local *local, struct commit_request **requests, size_t count, struct commit_rest *rest)
+void commit_run(struct local *local, struct commit_request **requests, size_t count,
+                struct commit_rest *rest)
 {
     struct commit commit = { .local = local, .requests = requests, .count = count, .rest = rest };
     struct err err = { 0 };
@@ -123,9 +135,11 @@ static enum status read_base(struct commit *commit, struct err *err)
     if (pointer->is_view) {
         return err_set(err, E_CONFLICT, "\"%.*s\" is a view", STR_ARG(pointer->table.name.name));
     }
-    TRY(reader_metadata(commit->local->base.reader, pointer->table.metadata_location, &commit->metadata, err));
+    TRY(reader_metadata(commit->local->base.reader, pointer->table.metadata_location,
+                        &commit->metadata, err));
     if (!str_eq_nocase(commit->metadata->table_uuid, pointer->table.uuid)) {
-        return err_set(err, E_CORRUPT, "the pointer of \"%.*s\" names the metadata of another table",
+        return err_set(err, E_CORRUPT,
+                       "the pointer of \"%.*s\" names the metadata of another table",
                        STR_ARG(pointer->table.name.name));
     }
     return OK;
@@ -136,7 +150,8 @@ static bool is_twin(struct commit *commit, size_t index)
 {
     struct commit_request *request = commit->requests[index];
     for (size_t i = 0; i < index && request->batch_id.len > 0; i++) {
-        if (commit->requests[i]->accepted && str_eq(commit->requests[i]->batch_id, request->batch_id)) {
+        if (commit->requests[i]->accepted &&
+            str_eq(commit->requests[i]->batch_id, request->batch_id)) {
             request->twin = commit->requests[i];
             return true;
         }
@@ -146,8 +161,8 @@ static bool is_twin(struct commit *commit, size_t index)
 
 static enum status plan_all(struct commit *commit, struct err *err)
 {
-    TRY(plan_init(&commit->plan, &commit->attempt, &commit->base, commit->metadata, commit->requests,
-                  commit->count, err));
+    TRY(plan_init(&commit->plan, &commit->attempt, &commit->base, commit->metadata,
+                  commit->requests, commit->count, err));
     for (size_t i = 0; i < commit->count; i++) {
         if (!commit->requests[i]->done && !is_twin(commit, i)) {
             plan_request(commit->local, &commit->plan, commit->requests[i]);
@@ -156,12 +171,14 @@ static enum status plan_all(struct commit *commit, struct err *err)
     return OK;
 }
 
-/** Entries of the old pointer that the new one must carry on, because no marker is known to stand for them. */
+/** Entries of the old pointer that the new one must carry on, because no marker is known to stand
+ * for them. */
 static enum status carry_batches(struct commit *commit, struct pointer *next, struct err *err)
 {
     const struct pointer *old = &commit->base.pointer;
     size_t old_count = commit->base.live ? old->batch_count : 0;
-    next->batches = arena_array(&commit->attempt, old_count + commit->plan.batch_count, sizeof(*next->batches));
+    next->batches = arena_array(&commit->attempt, old_count + commit->plan.batch_count,
+                                sizeof(*next->batches));
     if (next->batches == NULL) {
         return err_no_memory(err);
     }
@@ -169,7 +186,8 @@ static enum status carry_batches(struct commit *commit, struct pointer *next, st
         if (marks_has(commit->local->marks, old->table.uuid, &old->batches[i])) {
             continue;
         }
-        if (old_count > UNMARKED_MAX) { /* others fail to write theirs: the pointer must not grow for ever */
+        /* others fail to write theirs: the pointer must not grow for ever */
+        if (old_count > UNMARKED_MAX) {
             TRY(batch_write(commit->local->store, old->table.uuid, &old->batches[i], err));
             marks_add(commit->local->marks, old->table.uuid, &old->batches[i]);
             continue;
@@ -193,7 +211,8 @@ static int64_t total(const struct ice_metadata *metadata, const char *name, int6
     yyjson_val *value = metadata->current == NULL || metadata->current->summary == NULL
                             ? NULL
                             : yyjson_obj_get(metadata->current->summary, name);
-    if (yyjson_is_str(value) && !str_to_i64(str_from(yyjson_get_str(value), yyjson_get_len(value)), &number)) {
+    if (yyjson_is_str(value) &&
+        !str_to_i64(str_from(yyjson_get_str(value), yyjson_get_len(value)), &number)) {
         number = known;
     }
     return number;
@@ -243,8 +262,8 @@ static enum status make_pointer(struct commit *commit, struct err *err)
     TRY(carry_batches(commit, next, err));
     struct rng rng;
     local_rng(commit->local, &rng);
-    return pointer_add_commit(&commit->attempt, commit->base.found ? &commit->base.pointer : NULL, &rng,
-                              next, err);
+    return pointer_add_commit(&commit->attempt, commit->base.found ? &commit->base.pointer : NULL,
+                              &rng, next, err);
 }
 
 /* --- answers --- */
@@ -253,12 +272,14 @@ static enum status answer(struct commit *commit, struct commit_request *request,
 {
     const struct commit_request *first = request->twin != NULL ? request->twin : request;
     struct pointer_batch batch = {
-        .snapshot_id = commit->snapshot.id >= 0 ? commit->snapshot.id : commit->next.table.snapshot_id,
+        .snapshot_id = commit->snapshot.id >= 0 ? commit->snapshot.id
+                                                : commit->next.table.snapshot_id,
         .row_count = first->row_count,
         .committed_ms = commit->snapshot.timestamp_ms,
         .file = first->append->file_count > 0 ? first->append->files[0].path : STR_EMPTY,
     };
-    TRY(plan_answer(&commit->next.table, &batch, request->append, request->arena, &request->out, err));
+    TRY(plan_answer(&commit->next.table, &batch, request->append, request->arena, &request->out,
+                    err));
     if (request->twin == NULL) {
         request->out.deduplicated = false;
         request->out.created = request->creates;
@@ -278,7 +299,8 @@ static void answer_all(struct commit *commit)
     }
 }
 
-/** Remember for commit_finish; without memory the markers and the trash are left to the next commit and the sweep. */
+/** Remember for commit_finish; without memory the markers and the trash are left to the next commit
+ * and the sweep. */
 static void keep_rest(struct commit *commit)
 {
     struct commit_rest *rest = commit->rest;
@@ -286,9 +308,11 @@ static void keep_rest(struct commit *commit)
     rest->metadata = ice_metadata_ref(commit->snapshot.metadata);
     rest->uuid = arena_str(arena, commit->next.table.uuid);
     rest->batches = arena_array(arena, commit->next.batch_count, sizeof(*rest->batches));
-    rest->dropped = arena_array(arena, commit->snapshot.edit.dropped_metadata_count, sizeof(*rest->dropped));
+    rest->dropped = arena_array(arena, commit->snapshot.edit.dropped_metadata_count,
+                                sizeof(*rest->dropped));
     rest->expired = arena_array(arena, commit->snapshot.edit.expired_count, sizeof(*rest->expired));
-    if (rest->uuid.ptr == NULL || rest->batches == NULL || rest->dropped == NULL || rest->expired == NULL) {
+    if (rest->uuid.ptr == NULL || rest->batches == NULL || rest->dropped == NULL ||
+        rest->expired == NULL) {
         return;
     }
     for (size_t i = 0; i < commit->next.batch_count; i++) {
@@ -301,7 +325,8 @@ static void keep_rest(struct commit *commit)
         }
     }
     for (size_t i = 0; i < commit->snapshot.edit.dropped_metadata_count; i++) {
-        rest->dropped[rest->dropped_count++] = arena_str(arena, commit->snapshot.edit.dropped_metadata[i]);
+        rest->dropped[rest->dropped_count++] = arena_str(arena,
+                                                         commit->snapshot.edit.dropped_metadata[i]);
     }
     for (size_t i = 0; i < commit->snapshot.edit.expired_count; i++) {
         rest->expired[i] = commit->snapshot.edit.expired[i];
@@ -313,13 +338,15 @@ static void keep_rest(struct commit *commit)
 /* --- the swap --- */
 
 /**
- * The table was made in a namespace that is gone: nobody may find it there. A later creation of the namespace
+ * The table was made in a namespace that is gone: nobody may find it there. A later creation of the
+ * namespace
  * would tombstone it as well, so a lost answer here does no harm.
  */
 static void undo_create(struct commit *commit, const struct err *why)
 {
     struct err err;
-    if (local_drop(&commit->local->base, &commit->requests[0]->append->name, &err) == OK || err.kind == E_NOT_FOUND) {
+    if (local_drop(&commit->local->base, &commit->requests[0]->append->name, &err) == OK ||
+        err.kind == E_NOT_FOUND) {
         fail_all(commit, why->kind, why);
         return;
     }
@@ -331,8 +358,8 @@ static void undo_create(struct commit *commit, const struct err *why)
 static void won(struct commit *commit)
 {
     metric_add(commit->local->commits, 1);
-    reader_keep_metadata(commit->local->base.reader, commit->snapshot.metadata_uri, commit->snapshot.metadata,
-                         commit->snapshot.json_bytes);
+    reader_keep_metadata(commit->local->base.reader, commit->snapshot.metadata_uri,
+                         commit->snapshot.metadata, commit->snapshot.json_bytes);
     struct err err = { 0 };
     if (commit->metadata == NULL) {
         enum status status = namespace_check(commit->local, commit->requests[0]->append->name.ns,
@@ -354,7 +381,9 @@ static enum attempt_result swap(struct commit *commit, int round)
     enum swap_outcome outcome = SWAP_REFUSED;
     enum status status = make_pointer(commit, &err);
     if (status == OK && pointer_encode(&commit->next, &body) != OK) {
-        status = err_set(&err, E_TOO_LARGE, "the pointer of the table would be larger than %d bytes", POINTER_BYTES_MAX);
+        status = err_set(&err, E_TOO_LARGE,
+                         "the pointer of the table would be larger than %d bytes",
+                         POINTER_BYTES_MAX);
     }
     if (status == OK) {
         struct swap swap = {
@@ -383,8 +412,10 @@ static enum attempt_result swap(struct commit *commit, int round)
     metric_add(commit->local->conflicts, 1);
     snapshot_discard(commit->local, &commit->snapshot);
     if (deadline_passed(commit->deadline)) {
-        err_set(&err, E_UNAVAILABLE, "table \"%.*s\" is too busy: others won every race until the deadline; nothing was committed",
-                STR_ARG(commit->requests[0]->append->name.name));
+        err_set(
+            &err, E_UNAVAILABLE,
+            "table \"%.*s\" is too busy: others won every race until the deadline; nothing was committed",
+            STR_ARG(commit->requests[0]->append->name.name));
         err.retry_after_s = 1;
         fail_all(commit, E_UNAVAILABLE, &err);
         return ATTEMPT_DONE;
@@ -400,10 +431,12 @@ static enum attempt_result attempt(struct commit *commit, int round)
     status = status == OK ? plan_all(commit, &err) : status;
     if (status == OK && commit->plan.accepted > 0) {
         if (commit->metadata == NULL) {
-            status = namespace_ensure(commit->local, commit->requests[0]->append->name.ns, &commit->attempt,
-                                      &commit->ns_uuid, &err);
+            status = namespace_ensure(commit->local, commit->requests[0]->append->name.ns,
+                                      &commit->attempt, &commit->ns_uuid, &err);
         }
-        status = status == OK ? snapshot_write(commit->local, &commit->plan, &commit->snapshot, &err) : status;
+        status = status == OK
+                     ? snapshot_write(commit->local, &commit->plan, &commit->snapshot, &err)
+                     : status;
     }
     if (status != OK) {
         fail_all(commit, status, &err);

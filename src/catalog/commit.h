@@ -13,11 +13,11 @@ struct commit_request {
     struct catalog_appended out;
     enum status status;
     struct err err;
-    bool done;           /* status, err and out are final */
+    bool done; /* status, err and out are final */
     /* While a commit is planned: */
     struct str batch_id; /* stored form; empty: none */
     bool accepted, creates;
-    size_t file_count;   /* of its files, those that this commit brings */
+    size_t file_count; /* of its files, those that this commit brings */
     int64_t row_count;
     const struct commit_request *twin; /* the same batch, earlier in the same commit */
 };
@@ -28,16 +28,19 @@ struct commit_rest {
     struct str uuid;
     struct pointer_batch *batches; /* in the pointer, without a marker as far as we know */
     size_t batch_count;
-    const struct ice_metadata *metadata; /* after the commit; referenced; NULL: nothing was committed */
-    struct str *dropped;           /* URIs of metadata files that fell out of the log */
+    /* after the commit; referenced; NULL: nothing was committed */
+    const struct ice_metadata *metadata;
+    struct str *dropped; /* URIs of metadata files that fell out of the log */
     size_t dropped_count;
     struct ice_snapshot *expired;
     size_t expired_count;
 };
 
 /** Every request is done afterwards. `rest` is for commit_finish, always. */
-void commit_run(struct local *local, struct commit_request **requests, size_t count, struct commit_rest *rest);
-/** Markers, then trash. Failures are nobody's: the next commit writes the markers again, the sweep finds the rest. */
+void commit_run(struct local *local, struct commit_request **requests, size_t count,
+                struct commit_rest *rest);
+/** Markers, then trash. Failures are nobody's: the next commit writes the markers again, the sweep
+ * finds the rest. */
 void commit_finish(struct local *local, struct commit_rest *rest);
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * Dropping a table: its pointer becomes a tombstone, and what it owned is noted in the trash.
  *
- * The tombstone keeps the metadata location, so that a crash before the trash was written leaves something to find.
+ * The tombstone keeps the metadata location, so that a crash before the trash was written leaves
+ * something to find.
  */
 #include "catalog/local.h"
 #include "catalog/pin.h"
@@ -10,9 +11,9 @@
 
 enum { DROP_TIMEOUT_MS = 30000, POINTER_BYTES_MAX = 16 * 1024 * 1024 };
 
-static enum status swap_tombstone(struct local *local, struct str key, const struct local_base *base,
-                                  deadline_ms deadline, struct arena *arena, enum swap_outcome *outcome,
-                                  struct err *err)
+static enum status swap_tombstone(struct local *local, struct str key,
+                                  const struct local_base *base, deadline_ms deadline,
+                                  struct arena *arena, enum swap_outcome *outcome, struct err *err)
 {
     struct pointer next = {
         .state = POINTER_DROPPED,
@@ -40,9 +41,11 @@ static enum status swap_tombstone(struct local *local, struct str key, const str
     return swap_pointer(local, &swap, outcome, err);
 }
 
-/** Live files that lie outside the table's own folder (a first append that lost the race to create it). */
-static enum status outside_keys(struct local *local, const struct catalog_pin *pin, struct str prefix,
-                                struct arena *arena, struct str **keys_out, size_t *count_out, struct err *err)
+/** Live files that lie outside the table's own folder (a first append that lost the race to create
+ * it). */
+static enum status outside_keys(struct local *local, const struct catalog_pin *pin,
+                                struct str prefix, struct arena *arena, struct str **keys_out,
+                                size_t *count_out, struct err *err)
 {
     struct catalog_files files;
     TRY(catalog_files(&local->base, pin, arena, &files, err));
@@ -61,14 +64,15 @@ static enum status outside_keys(struct local *local, const struct catalog_pin *p
     return OK;
 }
 
-static enum status throw_away(struct local *local, const struct table_summary *table, struct arena *arena,
-                              struct err *err)
+static enum status throw_away(struct local *local, const struct table_summary *table,
+                              struct arena *arena, struct err *err)
 {
     struct catalog_pin *pin = NULL;
     TRY(reader_pin(local->base.reader, table, NULL, &pin, err));
     struct trash trash = { .uuid = table->uuid };
     struct str location, *keys = NULL;
-    enum status status = locate_key(local->base.reader->locate, pin->metadata->location, arena, &location, err);
+    enum status status = locate_key(local->base.reader->locate, pin->metadata->location, arena,
+                                    &location, err);
     if (status == OK) {
         trash.prefix = arena_printf(arena, "%.*s/", STR_ARG(location));
         status = trash.prefix.ptr == NULL ? err_no_memory(err) : OK;
@@ -93,9 +97,11 @@ enum status local_drop(struct catalog *catalog, const struct table_name *name, s
         enum swap_outcome outcome = SWAP_REFUSED;
         enum status status = pointer_key(&arena, local->warehouse, name, &key, err);
         status = status == OK ? local_require(local, name, &arena, &base, err) : status;
-        status = status == OK ? swap_tombstone(local, key, &base, deadline, &arena, &outcome, err) : status;
+        status = status == OK ? swap_tombstone(local, key, &base, deadline, &arena, &outcome, err)
+                              : status;
         if (status == OK && outcome == SWAP_WON) {
-            /* The table is gone whether or not its trash can be noted now: the tombstone says purge. */
+            /* The table is gone whether or not its trash can be noted now: the tombstone says
+             * purge. */
             enum status ignored = throw_away(local, &base.pointer.table, &arena, NULL);
             (void)ignored;
         }
@@ -104,7 +110,8 @@ enum status local_drop(struct catalog *catalog, const struct table_name *name, s
             return status;
         }
         if (deadline_passed(deadline)) {
-            return err_set(err, E_UNAVAILABLE, "table \"%.*s\" is too busy to be dropped; nothing was changed",
+            return err_set(err, E_UNAVAILABLE,
+                           "table \"%.*s\" is too busy to be dropped; nothing was changed",
                            STR_ARG(name->name));
         }
         local_backoff(local, round, deadline);

@@ -1,9 +1,10 @@
 /*
- * The live files of a snapshot: its manifest list, each manifest of it, the entries that are not deleted.
+ * The live files of a snapshot: its manifest list, each manifest of it, the entries that are not
+ * deleted.
  */
+#include "catalog/batch.h"
 #include "catalog/catalog_priv.h"
 #include "catalog/pin.h"
-#include "catalog/batch.h"
 
 /** The manifests of a snapshot, held by the pin. */
 struct manifests {
@@ -17,8 +18,10 @@ static enum status read_manifests(struct reader *reader, const struct catalog_pi
     struct cache_item *item = NULL;
     const struct reader_list *list = NULL;
     if (pin->snapshot->manifest_list.ptr == NULL) {
-        return err_set(err, E_UNSUPPORTED, "snapshot %lld of table \"%.*s\" lists its manifests inline (format version 1)",
-                       (long long)pin->snapshot->id, STR_ARG(pin->table.name.name));
+        return err_set(
+            err, E_UNSUPPORTED,
+            "snapshot %lld of table \"%.*s\" lists its manifests inline (format version 1)",
+            (long long)pin->snapshot->id, STR_ARG(pin->table.name.name));
     }
     TRY(reader_list(reader, pin->snapshot->manifest_list, &item, &list, err));
     TRY(pin_hold(pin, item, err));
@@ -46,8 +49,9 @@ static void count_files(const struct manifests *manifests, size_t *data_out, siz
     }
 }
 
-static enum status add_file(struct reader *reader, struct arena *arena, const struct ice_data_file *file,
-                            struct catalog_files *out, struct err *err)
+static enum status add_file(struct reader *reader, struct arena *arena,
+                            const struct ice_data_file *file, struct catalog_files *out,
+                            struct err *err)
 {
     struct catalog_file entry = { .source = STR_EMPTY, .file = file };
     TRY(locate_key(reader->locate, file->path, arena, &entry.key, err));
@@ -59,8 +63,8 @@ static enum status add_file(struct reader *reader, struct arena *arena, const st
     return OK;
 }
 
-enum status catalog_files(struct catalog *catalog, const struct catalog_pin *pin, struct arena *arena,
-                          struct catalog_files *out, struct err *err)
+enum status catalog_files(struct catalog *catalog, const struct catalog_pin *pin,
+                          struct arena *arena, struct catalog_files *out, struct err *err)
 {
     struct catalog_files files = { 0 };
     struct manifests manifests = { 0 };
@@ -86,8 +90,8 @@ enum status catalog_files(struct catalog *catalog, const struct catalog_pin *pin
     return OK;
 }
 
-enum status catalog_sources(struct catalog *catalog, const struct catalog_pin *pin, struct arena *arena,
-                            struct catalog_files *files, struct err *err)
+enum status catalog_sources(struct catalog *catalog, const struct catalog_pin *pin,
+                            struct arena *arena, struct catalog_files *files, struct err *err)
 {
     for (size_t i = 0; i < files->count; i++) {
         struct str id;

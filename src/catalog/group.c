@@ -1,9 +1,12 @@
 /*
  * Leader and followers.
  *
- * The first append to an idle table leads: it takes all that wait, commits them, and wakes them. Whoever came meanwhile waits;
- * when the leader is through, it names the longest waiting one leader of the next commit and does the rest of its own
- * (markers, trash) beside it. A follower that is not taken yet leaves at its deadline; one that is taken stays to the end, because
+ * The first append to an idle table leads: it takes all that wait, commits them, and wakes them.
+ * Whoever came meanwhile waits;
+ * when the leader is through, it names the longest waiting one leader of the next commit and does
+ * the rest of its own
+ * (markers, trash) beside it. A follower that is not taken yet leaves at its deadline; one that is
+ * taken stays to the end, because
  * the leader reads its append.
  */
 #include "catalog/group.h"
@@ -22,7 +25,7 @@ struct waiter {
     pthread_cond_t wake;
 };
 
-struct group { /* of one table; lives while anybody is in it */
+struct group {                   /* of one table; lives while anybody is in it */
     struct waiter *first, *last; /* waiting, oldest first */
     bool busy;                   /* somebody leads */
     size_t users;                /* threads that hold a pointer to it */
@@ -124,8 +127,9 @@ static void wait_turn(struct groups *groups, struct group *group, struct waiter 
         } else if (pthread_cond_timedwait(&waiter->wake, &groups->lock, &until) == ETIMEDOUT &&
                    !waiter->taken && !waiter->leads && !waiter->finished) {
             take_out(group, waiter);
-            waiter->request->status = err_set(&waiter->request->err, E_TIMEOUT,
-                                              "the append waited for others until its deadline; nothing was committed");
+            waiter->request->status = err_set(
+                &waiter->request->err, E_TIMEOUT,
+                "the append waited for others until its deadline; nothing was committed");
             waiter->request->done = true;
             return;
         }
@@ -142,8 +146,8 @@ static void gather(struct local *local, struct groups *groups, struct waiter *wa
 }
 
 /** Guarded by lock, which is released while the commit runs. We and all that wait. */
-static void lead(struct local *local, struct groups *groups, struct group *group, struct waiter *self,
-                 struct commit_rest *rest)
+static void lead(struct local *local, struct groups *groups, struct group *group,
+                 struct waiter *self, struct commit_rest *rest)
 {
     struct waiter *taken[GROUP_MAX];
     struct commit_request *requests[GROUP_MAX];

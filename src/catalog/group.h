@@ -1,5 +1,6 @@
 /*
- * Group commit: appends of one table that arrive while a commit of it runs wait, and go together in the next one.
+ * Group commit: appends of one table that arrive while a commit of it runs wait, and go together in
+ * the next one.
  */
 #ifndef CATALOG_GROUP_H
 #define CATALOG_GROUP_H

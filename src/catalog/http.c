@@ -1,8 +1,10 @@
 /*
- * The http driver: another process' catalogd decides what tables exist; what never changes (metadata, manifests) is read
+ * The http driver: another process' catalogd decides what tables exist; what never changes
+ * (metadata, manifests) is read
  * from the store directly, through the same reader and cache as in the local driver.
  *
- * An append whose answer was lost is sent again when it has a batch id, which makes it land once; without one the caller is
+ * An append whose answer was lost is sent again when it has a batch id, which makes it land once;
+ * without one the caller is
  * told that the outcome is unknown.
  */
 #include "http/client.h"
@@ -12,7 +14,12 @@
 #include "catalog/reader.h"
 #include "catalog/wire.h"
 
-enum { BODY_BYTES_MAX = 256 * 1024 * 1024, CALL_TIMEOUT_MS = 30000, RESENDS_MAX = 3, GRACE_MS = 5000 };
+enum {
+    BODY_BYTES_MAX = 256 * 1024 * 1024,
+    CALL_TIMEOUT_MS = 30000,
+    RESENDS_MAX = 3,
+    GRACE_MS = 5000
+};
 
 struct remote {
     struct catalog base;
@@ -50,8 +57,9 @@ static void call_done(struct call *call)
 }
 
 /** POST what was written since call_begin; the answer's object is in *root_out until call_done. */
-static enum status call_send(struct remote *remote, struct call *call, const char *target, bool repeatable,
-                             deadline_ms deadline, yyjson_val **root_out, struct err *err)
+static enum status call_send(struct remote *remote, struct call *call, const char *target,
+                             bool repeatable, deadline_ms deadline, yyjson_val **root_out,
+                             struct err *err)
 {
     if (call->w.depth > 0) {
         jw_obj_end(&call->w);
@@ -87,7 +95,8 @@ static deadline_ms soon(void)
 
 /* --- the operations --- */
 
-static enum status read_list(struct arena *arena, yyjson_val *root, struct catalog_list *out, struct err *err)
+static enum status read_list(struct arena *arena, yyjson_val *root, struct catalog_list *out,
+                             struct err *err)
 {
     struct catalog_list list = { 0 };
     yyjson_val *arr = NULL;
@@ -99,7 +108,8 @@ static enum status read_list(struct arena *arena, yyjson_val *root, struct catal
     }
     size_t i, max;
     yyjson_val *val;
-    yyjson_arr_foreach(arr, i, max, val) {
+    yyjson_arr_foreach(arr, i, max, val)
+    {
         TRY(wire_read_summary(arena, val, &list.tables[i], err));
     }
     list.count = yyjson_arr_size(arr);
@@ -132,8 +142,8 @@ static enum status remote_find(struct catalog *catalog, const struct table_name 
     return wire_read_summary(arena, root, out, err);
 }
 
-static enum status remote_place(struct catalog *catalog, const struct table_name *name, struct arena *arena,
-                                struct catalog_place *out, struct err *err)
+static enum status remote_place(struct catalog *catalog, const struct table_name *name,
+                                struct arena *arena, struct catalog_place *out, struct err *err)
 {
     AUTO(call_done) struct call call;
     yyjson_val *root = NULL;
@@ -143,9 +153,9 @@ static enum status remote_place(struct catalog *catalog, const struct table_name
     return wire_read_place(arena, root, out, err);
 }
 
-static enum status remote_batch(struct catalog *catalog, const struct table_name *name, struct str batch_id,
-                                struct arena *arena, bool *found_out, struct catalog_appended *out,
-                                struct err *err)
+static enum status remote_batch(struct catalog *catalog, const struct table_name *name,
+                                struct str batch_id, struct arena *arena, bool *found_out,
+                                struct catalog_appended *out, struct err *err)
 {
     AUTO(call_done) struct call call;
     yyjson_val *root = NULL;
@@ -170,10 +180,12 @@ static enum status remote_append(struct catalog *catalog, const struct catalog_a
     call_begin(&call);
     wire_append(&call.w, append);
     /* catalogd keeps the deadline itself; ours is a little later, so that its answer arrives. */
-    deadline_ms deadline = append->deadline == DEADLINE_NEVER ? DEADLINE_NEVER : append->deadline + GRACE_MS;
+    deadline_ms deadline = append->deadline == DEADLINE_NEVER ? DEADLINE_NEVER
+                                                              : append->deadline + GRACE_MS;
     enum status status = OK;
     for (int i = 0; i < RESENDS_MAX; i++) {
-        status = call_send(remote_of(catalog), &call, "/internal/catalog/append", false, deadline, &root, err);
+        status = call_send(remote_of(catalog), &call, "/internal/catalog/append", false, deadline,
+                           &root, err);
         bool lost = status == E_UPSTREAM || status == E_TIMEOUT;
         if (!lost || append->batch_id.len == 0 || deadline_passed(deadline)) {
             break;
@@ -181,25 +193,30 @@ static enum status remote_append(struct catalog *catalog, const struct catalog_a
     }
     if (status == E_UPSTREAM || status == E_TIMEOUT) {
         struct err why = err != NULL ? *err : (struct err){ 0 };
-        return err_set(err, E_UNAVAILABLE, "the outcome is unknown: %s; send the same batch again", why.msg);
+        return err_set(err, E_UNAVAILABLE, "the outcome is unknown: %s; send the same batch again",
+                       why.msg);
     }
     TRY(status);
     return wire_read_appended(arena, root, out, err);
 }
 
-static enum status remote_drop(struct catalog *catalog, const struct table_name *name, struct err *err)
+static enum status remote_drop(struct catalog *catalog, const struct table_name *name,
+                               struct err *err)
 {
     AUTO(call_done) struct call call;
     yyjson_val *root = NULL;
     call_begin(&call);
     wire_name(&call.w, name);
-    return call_send(remote_of(catalog), &call, "/internal/catalog/drop", false, soon(), &root, err);
+    return call_send(remote_of(catalog), &call, "/internal/catalog/drop", false, soon(), &root,
+                     err);
 }
 
 static enum status remote_ready(struct catalog *catalog, struct err *err)
 {
     struct http_answer answer = { 0 };
-    struct http_call http = { .method = HTTP_GET, .target = STR("/health"), .deadline = deadline_in(2000) };
+    struct http_call http = { .method = HTTP_GET,
+                              .target = STR("/health"),
+                              .deadline = deadline_in(2000) };
     enum status status = http_client_call_ok(remote_of(catalog)->client, &http, &answer, err);
     http_answer_done(&answer);
     return status == OK ? store_ready(remote_of(catalog)->store, err) : status;
@@ -227,7 +244,8 @@ static const struct catalog_ops remote_ops = {
     .ready = remote_ready,
 };
 
-static enum status make_client(const struct catalog_http_opts *opts, struct http_client **out, struct err *err)
+static enum status make_client(const struct catalog_http_opts *opts, struct http_client **out,
+                               struct err *err)
 {
     AUTO(buf_done) struct buf authorization;
     buf_init(&authorization, 4096);
@@ -241,7 +259,8 @@ static enum status make_client(const struct catalog_http_opts *opts, struct http
                            out, err);
 }
 
-enum status catalog_http_open(const struct catalog_http_opts *opts, struct catalog **out, struct err *err)
+enum status catalog_http_open(const struct catalog_http_opts *opts, struct catalog **out,
+                              struct err *err)
 {
     struct remote *remote = mem_zalloc(sizeof(*remote));
     if (remote == NULL) {
@@ -250,7 +269,8 @@ enum status catalog_http_open(const struct catalog_http_opts *opts, struct catal
     remote->base.ops = &remote_ops;
     remote->store = opts->store;
     enum status status = make_client(opts, &remote->client, err);
-    status = status == OK ? reader_new(opts->store, opts->cache_bytes, &remote->base.reader, err) : status;
+    status = status == OK ? reader_new(opts->store, opts->cache_bytes, &remote->base.reader, err)
+                          : status;
     if (status != OK) {
         remote_close(&remote->base);
         return status;

@@ -22,18 +22,20 @@ static size_t first_behind(const struct names *names, struct str after)
     return low;
 }
 
-enum status local_list(struct catalog *catalog, const struct catalog_list_opts *opts, struct arena *arena,
-                       struct catalog_list *out, struct err *err)
+enum status local_list(struct catalog *catalog, const struct catalog_list_opts *opts,
+                       struct arena *arena, struct catalog_list *out, struct err *err)
 {
     struct local *local = (struct local *)catalog;
     struct names names;
     struct catalog_list list = { .next = STR_EMPTY };
     TRY(names_list(local, opts->ns, arena, &names, err));
-    list.tables = arena_array(arena, opts->limit < names.count ? opts->limit : names.count, sizeof(*list.tables));
+    list.tables = arena_array(arena, opts->limit < names.count ? opts->limit : names.count,
+                              sizeof(*list.tables));
     if (list.tables == NULL) {
         return err_no_memory(err);
     }
-    for (size_t i = opts->after.len > 0 ? first_behind(&names, opts->after) : 0; i < names.count; i++) {
+    for (size_t i = opts->after.len > 0 ? first_behind(&names, opts->after) : 0; i < names.count;
+         i++) {
         bool live = false;
         struct table_summary table;
         TRY(names_summary(local, &names.entries[i], arena, &live, &table, err));
@@ -49,8 +51,9 @@ enum status local_list(struct catalog *catalog, const struct catalog_list_opts *
     return OK;
 }
 
-enum status local_case_twins(struct local *local, const struct table_name *name, struct arena *arena,
-                             size_t *count_out, struct table_name *out, struct err *err)
+enum status local_case_twins(struct local *local, const struct table_name *name,
+                             struct arena *arena, size_t *count_out, struct table_name *out,
+                             struct err *err)
 {
     struct names names;
     size_t matches = 0;
@@ -74,8 +77,8 @@ enum status local_case_twins(struct local *local, const struct table_name *name,
 }
 
 /** Up to three live tables whose names are close: ` (did you mean "a" or "b"?)`, or nothing. */
-static enum status near_misses(struct local *local, const struct table_name *name, struct arena *arena,
-                               struct buf *out)
+static enum status near_misses(struct local *local, const struct table_name *name,
+                               struct arena *arena, struct buf *out)
 {
     struct names names;
     size_t shown = 0;
@@ -90,7 +93,8 @@ static enum status near_misses(struct local *local, const struct table_name *nam
             TRY(names_summary(local, entry, arena, &live, &table, NULL));
         }
         if (live) {
-            TRY(buf_printf(out, "%s\"%.*s\"", shown == 0 ? " (did you mean " : " or ", STR_ARG(entry->text)));
+            TRY(buf_printf(out, "%s\"%.*s\"", shown == 0 ? " (did you mean " : " or ",
+                           STR_ARG(entry->text)));
             shown++;
         }
     }

@@ -1,8 +1,10 @@
 /*
  * The local driver: tables on a store, found by their pointers.
  *
- * Nothing is remembered that the store does not tell: every call reads the pointer fresh (one small object), and only what
- * never changes is cached. So several of these on one store, in any number of processes, see each other's commits at once.
+ * Nothing is remembered that the store does not tell: every call reads the pointer fresh (one small
+ * object), and only what
+ * never changes is cached. So several of these on one store, in any number of processes, see each
+ * other's commits at once.
  */
 #include "catalog/local.h"
 
@@ -104,8 +106,10 @@ enum status local_find(struct catalog *catalog, const struct table_name *name, b
         size_t twins = 0;
         TRY(local_case_twins(local, name, arena, &twins, &twin, err));
         if (twins > 1) {
-            return err_set(err, E_INVALID, "\"%.*s\" could be any of %zu tables that differ only by case; spell it exactly",
-                           STR_ARG(name->name), twins);
+            return err_set(
+                err, E_INVALID,
+                "\"%.*s\" could be any of %zu tables that differ only by case; spell it exactly",
+                STR_ARG(name->name), twins);
         }
         if (twins == 1) {
             TRY(local_require(local, &twin, arena, &base, err));
@@ -115,7 +119,8 @@ enum status local_find(struct catalog *catalog, const struct table_name *name, b
         return local_not_found(local, name, err);
     }
     if (base.pointer.is_view) {
-        return err_set(err, E_UNSUPPORTED, "\"%.*s\" is a view; views are not supported yet", STR_ARG(name->name));
+        return err_set(err, E_UNSUPPORTED, "\"%.*s\" is a view; views are not supported yet",
+                       STR_ARG(name->name));
     }
     *out = base.pointer.table;
     return OK;
@@ -123,8 +128,8 @@ enum status local_find(struct catalog *catalog, const struct table_name *name, b
 
 /* --- places and batches --- */
 
-static enum status place_new(struct local *local, const struct table_name *name, struct arena *arena,
-                             struct catalog_place *out, struct err *err)
+static enum status place_new(struct local *local, const struct table_name *name,
+                             struct arena *arena, struct catalog_place *out, struct err *err)
 {
     struct str folder;
     TRY(namespace_location(local, name->ns, arena, &folder, err));
@@ -175,14 +180,15 @@ static enum status place_existing(struct local *local, const struct local_base *
         .schema_id = metadata->current_schema_id,
         .last_column_id = metadata->last_column_id,
     };
-    TRY(locate_key(local->base.reader->locate, metadata->location, arena, &place.location_key, err));
+    TRY(locate_key(local->base.reader->locate, metadata->location, arena, &place.location_key,
+                   err));
     TRY(copy_schema(arena, metadata->schema, &place.schema, err));
     *out = place;
     return OK;
 }
 
-static enum status local_place(struct catalog *catalog, const struct table_name *name, struct arena *arena,
-                               struct catalog_place *out, struct err *err)
+static enum status local_place(struct catalog *catalog, const struct table_name *name,
+                               struct arena *arena, struct catalog_place *out, struct err *err)
 {
     struct local *local = local_of(catalog);
     struct local_base base;
@@ -202,9 +208,9 @@ static enum status local_place(struct catalog *catalog, const struct table_name 
     return status;
 }
 
-static enum status local_batch(struct catalog *catalog, const struct table_name *name, struct str client_id,
-                               struct arena *arena, bool *found_out, struct catalog_appended *out,
-                               struct err *err)
+static enum status local_batch(struct catalog *catalog, const struct table_name *name,
+                               struct str client_id, struct arena *arena, bool *found_out,
+                               struct catalog_appended *out, struct err *err)
 {
     struct local *local = local_of(catalog);
     struct local_base base;
@@ -233,8 +239,8 @@ static enum status local_batch(struct catalog *catalog, const struct table_name 
 
 /* --- writing --- */
 
-enum status local_append(struct catalog *catalog, const struct catalog_append *append, struct arena *arena,
-                         struct catalog_appended *out, struct err *err)
+enum status local_append(struct catalog *catalog, const struct catalog_append *append,
+                         struct arena *arena, struct catalog_appended *out, struct err *err)
 {
     struct local *local = local_of(catalog);
     struct commit_request request = { .append = append, .arena = arena };
@@ -292,7 +298,8 @@ static void local_metrics(struct local *local, struct metrics *metrics)
                                 "Commits whose outcome could not be found out");
 }
 
-enum status catalog_local_open(const struct catalog_local_opts *opts, struct catalog **out, struct err *err)
+enum status catalog_local_open(const struct catalog_local_opts *opts, struct catalog **out,
+                               struct err *err)
 {
     struct local *local = mem_zalloc(sizeof(*local));
     if (local == NULL) {
@@ -312,9 +319,11 @@ enum status catalog_local_open(const struct catalog_local_opts *opts, struct cat
     }
     local->warehouse = str_from(mem_strndup(warehouse, strlen(warehouse)), strlen(warehouse));
     local->marks = marks_new();
-    enum status status = local->warehouse.ptr == NULL || local->marks == NULL ? err_no_memory(err) : OK;
+    enum status status = local->warehouse.ptr == NULL || local->marks == NULL ? err_no_memory(err)
+                                                                              : OK;
     status = status == OK ? groups_new(&local->groups, err) : status;
-    status = status == OK ? reader_new(opts->store, opts->cache_bytes, &local->base.reader, err) : status;
+    status = status == OK ? reader_new(opts->store, opts->cache_bytes, &local->base.reader, err)
+                          : status;
     if (status != OK) {
         local_close(&local->base);
         return status;

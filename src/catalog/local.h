@@ -1,10 +1,12 @@
 /*
  * The local driver: the catalogue on a store. Private to this folder.
  *
- *   local.c       open, find, place, pin, batch, ready            list.c       names and pages of tables
+ *   local.c       open, find, place, pin, batch, ready            list.c       names and pages of
+ *   tables
  *   group.c       appends of one table that share a commit         drop.c       tombstones
  *   commit.c      read the base, plan, write, swap, again          namespace.c  _ns.json
- *   plan.c        which appends fit this base                      trash.c      what may be deleted after the grace
+ *   plan.c        which appends fit this base                      trash.c      what may be deleted
+ *   after the grace
  *   snapshot.c    manifests, manifest list, metadata file
  *   swap.c        the conditional write and its lost answers
  */
@@ -36,12 +38,13 @@ struct local {
 
 /** A pointer as it was read, with the ETag that a swap needs. */
 struct local_base {
-    bool found;             /* any pointer, a tombstone too */
+    bool found; /* any pointer, a tombstone too */
     bool live;
     struct pointer pointer; /* in the arena it was read into */
     char etag[STORE_ETAG_MAX + 1];
 };
-/** Read a pointer fresh from the store; a store that stumbles is asked again. A missing one is no error. */
+/** Read a pointer fresh from the store; a store that stumbles is asked again. A missing one is no
+ * error. */
 enum status local_read_pointer(struct local *local, struct str key, struct arena *arena,
                                struct local_base *out, struct err *err) MUST_USE;
 /** The pointer of a live table by its exact name; E_NOT_FOUND with near misses. */
@@ -52,15 +55,20 @@ void local_rng(struct local *local, struct rng *out); /* a generator of one's ow
 void local_backoff(struct local *local, int round, deadline_ms deadline);
 
 /** How many live tables equal `name` but for case, and one of them. */
-enum status local_case_twins(struct local *local, const struct table_name *name, struct arena *arena,
-                             size_t *count_out, struct table_name *out, struct err *err) MUST_USE;
+enum status local_case_twins(struct local *local, const struct table_name *name,
+                             struct arena *arena, size_t *count_out, struct table_name *out,
+                             struct err *err) MUST_USE;
 /** E_NOT_FOUND for `name`, with names that look like it. */
-enum status local_not_found(struct local *local, const struct table_name *name, struct err *err) MUST_USE;
+enum status local_not_found(struct local *local, const struct table_name *name,
+                            struct err *err) MUST_USE;
 
 /* The operations of the driver, one file each. */
-enum status local_list(struct catalog *, const struct catalog_list_opts *, struct arena *, struct catalog_list *, struct err *) MUST_USE;
-enum status local_find(struct catalog *, const struct table_name *, bool nocase, struct arena *, struct table_summary *, struct err *) MUST_USE;
-enum status local_append(struct catalog *, const struct catalog_append *, struct arena *, struct catalog_appended *, struct err *) MUST_USE;
+enum status local_list(struct catalog *, const struct catalog_list_opts *, struct arena *,
+                       struct catalog_list *, struct err *) MUST_USE;
+enum status local_find(struct catalog *, const struct table_name *, bool nocase, struct arena *,
+                       struct table_summary *, struct err *) MUST_USE;
+enum status local_append(struct catalog *, const struct catalog_append *, struct arena *,
+                         struct catalog_appended *, struct err *) MUST_USE;
 enum status local_drop(struct catalog *, const struct table_name *, struct err *) MUST_USE;
 
 #endif

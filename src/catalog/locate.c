@@ -1,8 +1,10 @@
 /*
  * URIs and keys.
  *
- * Table metadata names files by full URI, and a lake that was moved or copied still holds the old ones. So a URI is brought to one
- * canonical spelling and compared with every root the lake has had, the longest first. The list is read when it is first
+ * Table metadata names files by full URI, and a lake that was moved or copied still holds the old
+ * ones. So a URI is brought to one
+ * canonical spelling and compared with every root the lake has had, the longest first. The list is
+ * read when it is first
  * needed, and once more when a URI fits none: another process may have added a root since.
  */
 #include "catalog/locate.h"
@@ -20,8 +22,9 @@ struct locate {
     struct store *store;
     pthread_mutex_t lock;
     struct arena arena; /* guarded by lock */
-    struct str roots[ROOTS_MAX]; /* guarded by lock: canonical, without trailing slash; only ever added to */
-    size_t root_count;  /* guarded by lock */
+    /* guarded by lock: canonical, without trailing slash; only ever added to */
+    struct str roots[ROOTS_MAX];
+    size_t root_count; /* guarded by lock */
 };
 
 enum status locate_new(struct store *store, struct locate **out, struct err *err)
@@ -64,7 +67,8 @@ static enum status canonical(struct arena *arena, struct str uri, struct str *ou
     } else if (str_eq_nocase(scheme, STR("s3a")) || str_eq_nocase(scheme, STR("s3n"))) {
         spelled = "s3:";
     }
-    *out = spelled != NULL ? arena_printf(arena, "%s%.*s", spelled, STR_ARG(rest)) : arena_str(arena, uri);
+    *out = spelled != NULL ? arena_printf(arena, "%s%.*s", spelled, STR_ARG(rest))
+                           : arena_str(arena, uri);
     while (out->len > 0 && out->ptr[out->len - 1] == '/') {
         out->len--;
     }
@@ -97,7 +101,8 @@ static enum status add_roots_of(struct locate *locate, struct str json, struct e
     int64_t version = 0;
     TRY(json_get_i64(root, "version", JSON_REQUIRED, &version, err));
     if (version > FORMAT_VERSION) {
-        return err_set(err, E_UNSUPPORTED, "the lake has layout version %lld, this program knows %d",
+        return err_set(err, E_UNSUPPORTED,
+                       "the lake has layout version %lld, this program knows %d",
                        (long long)version, FORMAT_VERSION);
     }
     yyjson_val *roots = NULL;

@@ -1,5 +1,6 @@
 /*
- * Which batches have their marker, as far as this process knows. A pointer may forget a batch only then; one that another
+ * Which batches have their marker, as far as this process knows. A pointer may forget a batch only
+ * then; one that another
  * process left in the pointer simply gets its marker written again.
  */
 #include "catalog/marks.h"
@@ -15,7 +16,8 @@ struct marks {
     struct map map; /* guarded by lock; key "<uuid>/<id>/<snapshot>", value unused */
 };
 
-/* More than a pointer ever carries; past it all is forgotten, which costs some markers a second write. */
+/* More than a pointer ever carries; past it all is forgotten, which costs some markers a second
+ * write. */
 enum { MARKS_MAX = 100000, MARK_KEY_MAX = 320 };
 
 static int mark_here;

@@ -1,5 +1,6 @@
 /*
- * The batches whose markers this process has written, so that the next pointer may forget them. Thread safe.
+ * The batches whose markers this process has written, so that the next pointer may forget them.
+ * Thread safe.
  */
 #ifndef CATALOG_MARKS_H
 #define CATALOG_MARKS_H

@@ -1,6 +1,8 @@
 /*
- * Merging manifests: entries of many small manifests are carried into few larger ones as "existing", with the snapshot id
- * and sequence numbers that they had. Deleted entries have told their story and are left out. The old manifests stay where they
+ * Merging manifests: entries of many small manifests are carried into few larger ones as
+ * "existing", with the snapshot id
+ * and sequence numbers that they had. Deleted entries have told their story and are left out. The
+ * old manifests stay where they
  * are: older snapshots name them until they expire.
  */
 #include "catalog/merge.h"
@@ -23,13 +25,13 @@ static bool is_unpartitioned(const struct ice_metadata *metadata, int32_t spec_i
 
 static bool is_small(const struct ice_metadata *metadata, const struct ice_manifest_file *row)
 {
-    return row->content == 0 && row->length < MERGE_TARGET_BYTES / 2 && row->key_metadata.len == 0 &&
-           row->partition_spec_id == metadata->default_spec_id &&
+    return row->content == 0 && row->length < MERGE_TARGET_BYTES / 2 &&
+           row->key_metadata.len == 0 && row->partition_spec_id == metadata->default_spec_id &&
            is_unpartitioned(metadata, row->partition_spec_id);
 }
 
-static enum status bin_add(struct bin *bin, struct arena *arena, const struct ice_manifest *manifest,
-                           struct err *err)
+static enum status bin_add(struct bin *bin, struct arena *arena,
+                           const struct ice_manifest *manifest, struct err *err)
 {
     if (bin->count + manifest->file_count > bin->cap) {
         size_t cap = 2 * (bin->count + manifest->file_count);
@@ -59,7 +61,8 @@ static enum status bin_flush(struct bin *bin, const struct merge_writer *writer,
     if (bin->count == 0) {
         return OK; /* a manifest is never empty */
     }
-    struct ice_manifest_file row = { .partition_spec_id = spec_id, .added_snapshot_id = snapshot_id,
+    struct ice_manifest_file row = { .partition_spec_id = spec_id,
+                                     .added_snapshot_id = snapshot_id,
                                      .existing_files = (int32_t)bin->count,
                                      .min_sequence_number = INT64_MAX };
     for (size_t i = 0; i < bin->count; i++) {
@@ -105,8 +108,8 @@ static enum status merge_small(struct reader *reader, const struct ice_metadata 
 
 enum status merge_rows(struct reader *reader, const struct ice_metadata *metadata,
                        const struct reader_list *list, const struct merge_writer *writer,
-                       int64_t snapshot_id, struct arena *arena, struct ice_manifest_file **rows_out,
-                       size_t *count_out, struct err *err)
+                       int64_t snapshot_id, struct arena *arena,
+                       struct ice_manifest_file **rows_out, size_t *count_out, struct err *err)
 {
     size_t small = 0, count = 0;
     for (size_t i = 0; i < list->count; i++) {
@@ -123,8 +126,8 @@ enum status merge_rows(struct reader *reader, const struct ice_metadata *metadat
     } else {
         struct held held = { .items = arena_array(arena, small, sizeof(*held.items)) };
         status = held.items == NULL ? err_no_memory(err)
-                                    : merge_small(reader, metadata, list, writer, snapshot_id, arena,
-                                                  &held, rows, &count, err);
+                                    : merge_small(reader, metadata, list, writer, snapshot_id,
+                                                  arena, &held, rows, &count, err);
         for (size_t i = 0; i < held.count; i++) {
             cache_release(held.items[i]);
         }

@@ -6,21 +6,27 @@
 
 #include "catalog/snapshot.h"
 
-/** From so many small data manifests on they are merged, into manifests of about this size (Iceberg's defaults). */
+/** From so many small data manifests on they are merged, into manifests of about this size
+ * (Iceberg's defaults). */
 enum { MERGE_COUNT_MIN = 100, MERGE_TARGET_BYTES = 8 * 1024 * 1024 };
 
 /** Writes a manifest under a fresh name and fills its row's path and length. */
 struct merge_writer {
-    enum status (*write)(void *ctx, const struct ice_data_file *files, size_t count, struct ice_manifest_file *row, struct err *err);
+    enum status (*write)(void *ctx, const struct ice_data_file *files, size_t count,
+                         struct ice_manifest_file *row, struct err *err);
     void *ctx;
 };
 /**
- * The rows of the next manifest list from those of the last one. Only manifests of unpartitioned data are touched; with fewer than
+ * The rows of the next manifest list from those of the last one. Only manifests of unpartitioned
+ * data are touched; with fewer than
  * MERGE_COUNT_MIN small ones all rows are taken over.
  *
  * Returns  *rows_out has room for one more row at its end
  */
-enum status merge_rows(struct reader *reader, const struct ice_metadata *metadata, const struct reader_list *list, const struct merge_writer *writer,
-                       int64_t snapshot_id, struct arena *arena, struct ice_manifest_file **rows_out, size_t *count_out, struct err *err) MUST_USE;
+enum status merge_rows(struct reader *reader, const struct ice_metadata *metadata,
+                       const struct reader_list *list, const struct merge_writer *writer,
+                       int64_t snapshot_id, struct arena *arena,
+                       struct ice_manifest_file **rows_out, size_t *count_out,
+                       struct err *err) MUST_USE;
 
 #endif

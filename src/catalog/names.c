@@ -1,6 +1,8 @@
 /*
- * Listing pointers. Percent-encoding does not keep byte order (`%` sorts before letters), so all names of a namespace are
- * collected and sorted by their printed form; only the pointers of the page that is asked for are read, and those that have
+ * Listing pointers. Percent-encoding does not keep byte order (`%` sorts before letters), so all
+ * names of a namespace are
+ * collected and sorted by their printed form; only the pointers of the page that is asked for are
+ * read, and those that have
  * not changed since (by ETag) not even that.
  */
 #include "catalog/names.h"
@@ -97,7 +99,9 @@ static enum status read_summary(struct local *local, const struct name_entry *en
     enum status status = local_read_pointer(local, entry->key, &arena, &base, err);
     if (status == OK) {
         kept->live = base.live && !base.pointer.is_view;
-        status = kept->live ? table_summary_copy(&kept->arena, &base.pointer.table, &kept->summary, err) : OK;
+        status = kept->live
+                     ? table_summary_copy(&kept->arena, &base.pointer.table, &kept->summary, err)
+                     : OK;
     }
     arena_done(&arena);
     return status;
@@ -111,7 +115,8 @@ enum status names_summary(struct local *local, const struct name_entry *entry, s
     if (key.ptr == NULL) {
         return err_no_memory(err);
     }
-    /* A weak tag (a file that somebody else wrote) or none says too little to trust what is kept. */
+    /* A weak tag (a file that somebody else wrote) or none says too little to trust what is
+     * kept. */
     bool may_keep = entry->etag[0] != '\0' && !entry->etag_weak;
     struct cache_item *item = may_keep ? cache_get(cache, key) : NULL;
     struct kept_summary *kept = item == NULL ? mem_zalloc(sizeof(*kept)) : item->value;
@@ -130,8 +135,10 @@ enum status names_summary(struct local *local, const struct name_entry *entry, s
     if (item != NULL) {
         cache_release(item);
     } else if (status == OK && may_keep) {
-        /* It may be newer than the tag of the listing. Then it is kept under an old tag that no listing will show again. */
-        if (cache_put(cache, key, kept, kept->arena.used_bytes + sizeof(*kept), kept_done, &item, NULL) == OK) {
+        /* It may be newer than the tag of the listing. Then it is kept under an old tag that no
+         * listing will show again. */
+        if (cache_put(cache, key, kept, kept->arena.used_bytes + sizeof(*kept), kept_done, &item,
+                      NULL) == OK) {
             cache_release(item);
         }
     } else {

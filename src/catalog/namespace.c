@@ -1,6 +1,8 @@
 /*
- * Namespace objects. They come into being with their first table; like pointers they are never deleted, only swapped to a
- * state. "location" is among the properties because some engines need to see one before they create a table.
+ * Namespace objects. They come into being with their first table; like pointers they are never
+ * deleted, only swapped to a
+ * state. "location" is among the properties because some engines need to see one before they create
+ * a table.
  */
 #include "catalog/namespace.h"
 
@@ -8,8 +10,8 @@
 
 enum { NS_BYTES_MAX = 1024 * 1024, TRIES = 4 };
 
-enum status namespace_location(struct local *local, struct str ns, struct arena *arena, struct str *out,
-                               struct err *err)
+enum status namespace_location(struct local *local, struct str ns, struct arena *arena,
+                               struct str *out, struct err *err)
 {
     char slug[41];
     ice_slug(ns, slug);
@@ -49,8 +51,9 @@ static enum status encode(struct local *local, struct str ns, struct arena *aren
     return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
-static enum status read_live(struct local *local, struct str ns, struct str key, struct arena *arena,
-                             bool *found_out, struct str *uuid_out, struct err *err)
+static enum status read_live(struct local *local, struct str ns, struct str key,
+                             struct arena *arena, bool *found_out, struct str *uuid_out,
+                             struct err *err)
 {
     AUTO(buf_done) struct buf body;
     buf_init(&body, NS_BYTES_MAX);
@@ -78,8 +81,8 @@ static enum status read_live(struct local *local, struct str ns, struct str key,
     return uuid_out->ptr == NULL ? err_no_memory(err) : OK;
 }
 
-enum status namespace_ensure(struct local *local, struct str ns, struct arena *arena, struct str *uuid_out,
-                             struct err *err)
+enum status namespace_ensure(struct local *local, struct str ns, struct arena *arena,
+                             struct str *uuid_out, struct err *err)
 {
     struct str key;
     TRY(ns_key(local, ns, arena, &key, err));
@@ -95,12 +98,13 @@ enum status namespace_ensure(struct local *local, struct str ns, struct arena *a
         /* Whoever was first, the next round reads what is there. */
         enum status status = store_put(local->store, key, buf_str(&body),
                                        &(struct store_cond){ .if_absent = true }, NULL, err);
-        if (status != OK && status != E_PRECONDITION && status != E_UPSTREAM && status != E_TIMEOUT) {
+        if (status != OK && status != E_PRECONDITION && status != E_UPSTREAM &&
+            status != E_TIMEOUT) {
             return status;
         }
     }
-    return err_set(err, E_UNAVAILABLE, "namespace \"%.*s\" cannot be made: the store does not answer",
-                   STR_ARG(ns));
+    return err_set(err, E_UNAVAILABLE,
+                   "namespace \"%.*s\" cannot be made: the store does not answer", STR_ARG(ns));
 }
 
 enum status namespace_check(struct local *local, struct str ns, struct str uuid, struct err *err)

@@ -24,7 +24,8 @@ enum status table_summary_copy(struct arena *arena, const struct table_summary *
     copy.uuid = arena_str(arena, table->uuid);
     copy.fingerprint = arena_str(arena, table->fingerprint);
     copy.metadata_location = arena_str(arena, table->metadata_location);
-    if (copy.uuid.ptr == NULL || copy.fingerprint.ptr == NULL || copy.metadata_location.ptr == NULL) {
+    if (copy.uuid.ptr == NULL || copy.fingerprint.ptr == NULL ||
+        copy.metadata_location.ptr == NULL) {
         return err_no_memory(err);
     }
     *out = copy;
@@ -56,13 +57,15 @@ static enum status no_version(const struct ice_metadata *metadata, const struct 
     buf_init(&text, 4096);
     name_snapshots(metadata, &text);
     if (at->ref.len == 0) {
-        return err_set(err, E_NOT_FOUND, "table \"%.*s\" has no version %lld; its versions are %.*s",
+        return err_set(err, E_NOT_FOUND,
+                       "table \"%.*s\" has no version %lld; its versions are %.*s",
                        STR_ARG(name->name), (long long)at->value,
                        STR_ARG(text.len > 0 ? buf_str(&text) : STR("none")));
     }
     buf_clear(&text);
     for (size_t i = 0; i < metadata->ref_count && i < NAMED_MAX; i++) {
-        if (buf_printf(&text, "%s\"%.*s\"", i == 0 ? "" : ", ", STR_ARG(metadata->branches[i].name)) != OK) {
+        if (buf_printf(&text, "%s\"%.*s\"", i == 0 ? "" : ", ",
+                       STR_ARG(metadata->branches[i].name)) != OK) {
             break;
         }
     }
@@ -79,7 +82,8 @@ static enum status no_time(const struct ice_metadata *metadata, const struct tab
     enum status status = time_append_iso(&text, at->value);
     if (status == OK && metadata->log_count > 0) {
         status = buf_append(&text, STR("; its first version is of "));
-        status = status == OK ? time_append_iso(&text, metadata->snapshot_log[0].timestamp_ms) : status;
+        status = status == OK ? time_append_iso(&text, metadata->snapshot_log[0].timestamp_ms)
+                              : status;
     } else if (status == OK) {
         status = buf_append(&text, STR("; it has no data yet"));
     }
@@ -88,7 +92,8 @@ static enum status no_time(const struct ice_metadata *metadata, const struct tab
 }
 
 static enum status choose(const struct ice_metadata *metadata, const struct table_name *name,
-                          const struct catalog_at *at, const struct ice_snapshot **out, struct err *err)
+                          const struct catalog_at *at, const struct ice_snapshot **out,
+                          struct err *err)
 {
     switch (at == NULL ? CATALOG_AT_CURRENT : at->kind) {
     case CATALOG_AT_CURRENT:
@@ -105,16 +110,20 @@ static enum status choose(const struct ice_metadata *metadata, const struct tabl
     return err_set(err, E_INVALID, "an unknown kind of version");
 }
 
-static enum status fill(struct catalog_pin *pin, struct reader *reader, const struct table_summary *table,
-                        const struct catalog_at *at, struct err *err)
+static enum status fill(struct catalog_pin *pin, struct reader *reader,
+                        const struct table_summary *table, const struct catalog_at *at,
+                        struct err *err)
 {
     TRY(table_summary_copy(&pin->arena, table, &pin->table, err));
     const struct ice_metadata *metadata = NULL;
     TRY(reader_metadata(reader, table->metadata_location, &metadata, err));
-    pin->metadata = (struct ice_metadata *)metadata; /* the pin owns a reference; nobody changes it */
+    /* the pin owns a reference; nobody changes it */
+    pin->metadata = (struct ice_metadata *)metadata;
     if (!str_eq_nocase(metadata->table_uuid, table->uuid)) {
-        return err_set(err, E_CORRUPT, "the metadata of table \"%.*s\" is another table's: uuid %.*s, not %.*s",
-                       STR_ARG(table->name.name), STR_ARG(metadata->table_uuid), STR_ARG(table->uuid));
+        return err_set(err, E_CORRUPT,
+                       "the metadata of table \"%.*s\" is another table's: uuid %.*s, not %.*s",
+                       STR_ARG(table->name.name), STR_ARG(metadata->table_uuid),
+                       STR_ARG(table->uuid));
     }
     TRY(choose(metadata, &table->name, at, &pin->snapshot, err));
     pin->schema = metadata->schema;

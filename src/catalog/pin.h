@@ -10,6 +10,7 @@
 enum status table_summary_copy(struct arena *arena, const struct table_summary *table,
                                struct table_summary *out, struct err *err) MUST_USE;
 /** Keep `item` until the pin ends. Takes it, also on failure. */
-enum status pin_hold(const struct catalog_pin *pin, struct cache_item *item, struct err *err) MUST_USE;
+enum status pin_hold(const struct catalog_pin *pin, struct cache_item *item,
+                     struct err *err) MUST_USE;
 
 #endif

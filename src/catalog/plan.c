@@ -1,9 +1,12 @@
 /*
  * Which appends fit a base.
  *
- * Each waiting append is looked at on its own, in order: has its batch landed already (pointer, then markers), does the
- * table exist, do the field ids that its files were written with still mean the same columns. One that does not fit is
- * finished with its error and leaves the others alone. An append that evolves the schema changes it for those behind it.
+ * Each waiting append is looked at on its own, in order: has its batch landed already (pointer,
+ * then markers), does the
+ * table exist, do the field ids that its files were written with still mean the same columns. One
+ * that does not fit is
+ * finished with its error and leaves the others alone. An append that evolves the schema changes it
+ * for those behind it.
  */
 #include "catalog/plan.h"
 
@@ -13,8 +16,8 @@
 #include "catalog/table_name.h"
 
 enum status plan_init(struct plan *plan, struct arena *arena, const struct local_base *base,
-                      const struct ice_metadata *metadata, struct commit_request **requests, size_t count,
-                      struct err *err)
+                      const struct ice_metadata *metadata, struct commit_request **requests,
+                      size_t count, struct err *err)
 {
     size_t files = 0, sources = 0;
     for (size_t i = 0; i < count; i++) {
@@ -65,7 +68,8 @@ enum status plan_answer(const struct table_summary *table, const struct pointer_
                         const struct catalog_append *append, struct arena *arena,
                         struct catalog_appended *out, struct err *err)
 {
-    bool same = append != NULL && append->file_count > 0 && str_eq(append->files[0].path, batch->file);
+    bool same = append != NULL && append->file_count > 0 &&
+                str_eq(append->files[0].path, batch->file);
     struct catalog_appended answer = {
         .uuid = arena_str(arena, table->uuid),
         .fingerprint = arena_str(arena, table->fingerprint),
@@ -96,24 +100,30 @@ static const struct pointer_batch *planned_batch(const struct plan *plan, struct
 /* --- one request --- */
 
 /** The table is there: may this append go into it? */
-static enum status check_existing(struct plan *plan, const struct commit_request *request, struct err *err)
+static enum status check_existing(struct plan *plan, const struct commit_request *request,
+                                  struct err *err)
 {
     const struct catalog_append *append = request->append;
     const struct ice_metadata *metadata = plan->metadata;
     struct str name = append->name.name;
     if (append->place != NULL && append->place->exists &&
         !str_eq(append->place->uuid, plan->base->pointer.table.uuid)) {
-        return err_set(err, E_CONFLICT, "table \"%.*s\" was dropped and made again meanwhile; read it and try again",
+        return err_set(err, E_CONFLICT,
+                       "table \"%.*s\" was dropped and made again meanwhile; read it and try again",
                        STR_ARG(name));
     }
     if (metadata->format_version != 2) {
-        return err_set(err, E_UNSUPPORTED, "table \"%.*s\" has format version %d; only version 2 is written",
+        return err_set(err, E_UNSUPPORTED,
+                       "table \"%.*s\" has format version %d; only version 2 is written",
                        STR_ARG(name), metadata->format_version);
     }
     for (size_t i = 0; i < metadata->spec_count; i++) {
-        if (metadata->specs[i].id == metadata->default_spec_id && metadata->specs[i].field_count > 0) {
-            return err_set(err, E_UNSUPPORTED, "table \"%.*s\" is partitioned; appending to such tables is not supported yet",
-                           STR_ARG(name));
+        if (metadata->specs[i].id == metadata->default_spec_id &&
+            metadata->specs[i].field_count > 0) {
+            return err_set(
+                err, E_UNSUPPORTED,
+                "table \"%.*s\" is partitioned; appending to such tables is not supported yet",
+                STR_ARG(name));
         }
     }
     return OK;
@@ -132,7 +142,8 @@ static enum status next_schema(const struct plan *plan, const struct commit_requ
     bool as_planned = !plan->schema_changed && plan->metadata != NULL &&
                       append->expected_schema_id == plan->metadata->current_schema_id;
     if (!as_planned) {
-        return err_set(err, E_CONFLICT, "the schema of table \"%.*s\" has changed meanwhile; read it and try again",
+        return err_set(err, E_CONFLICT,
+                       "the schema of table \"%.*s\" has changed meanwhile; read it and try again",
                        STR_ARG(append->name.name));
     }
     TRY(fit_evolves(plan->schema, append->evolved, plan->last_column_id, err));
@@ -141,7 +152,8 @@ static enum status next_schema(const struct plan *plan, const struct commit_requ
     return OK;
 }
 
-static enum status check_place(struct local *local, const struct commit_request *request, struct err *err)
+static enum status check_place(struct local *local, const struct commit_request *request,
+                               struct err *err)
 {
     const struct catalog_append *append = request->append;
     const struct catalog_place *place = append->place;
@@ -152,30 +164,35 @@ static enum status check_place(struct local *local, const struct commit_request 
         return err_set(err, E_INVALID, "an append that creates a table needs a place");
     }
     if (place->exists) {
-        return err_set(err, E_CONFLICT, "table \"%.*s\" was dropped meanwhile; read it and try again",
+        return err_set(err, E_CONFLICT,
+                       "table \"%.*s\" was dropped meanwhile; read it and try again",
                        STR_ARG(append->name.name));
     }
     TRY(store_key_check(place->location_key, err));
     if (!str_starts(place->location_key, STR("wh/"))) {
-        return err_set(err, E_INVALID, "the location \"%.*s\" lies outside the warehouse", STR_ARG(place->location_key));
+        return err_set(err, E_INVALID, "the location \"%.*s\" lies outside the warehouse",
+                       STR_ARG(place->location_key));
     }
     if (append->schema->root.field_count == 0) {
-        return err_set(err, E_INVALID, "table \"%.*s\" would have no columns", STR_ARG(append->name.name));
+        return err_set(err, E_INVALID, "table \"%.*s\" would have no columns",
+                       STR_ARG(append->name.name));
     }
     return OK;
 }
 
 /** No table yet, and nobody before us in this commit makes it: this append does. */
-static enum status plan_create(struct local *local, struct plan *plan, struct commit_request *request,
-                               struct err *err)
+static enum status plan_create(struct local *local, struct plan *plan,
+                               struct commit_request *request, struct err *err)
 {
     TRY(check_place(local, request, err));
     struct table_name twin;
     size_t twins = 0;
     TRY(local_case_twins(local, &request->append->name, plan->arena, &twins, &twin, err));
     if (twins > 0) {
-        return err_set(err, E_EXISTS, "table \"%.*s\" exists already; a name that differs from it only by case is refused",
-                       STR_ARG(twin.name));
+        return err_set(
+            err, E_EXISTS,
+            "table \"%.*s\" exists already; a name that differs from it only by case is refused",
+            STR_ARG(twin.name));
     }
     TRY(fit_has_ids(request->append->schema, err));
     request->creates = true;
@@ -207,9 +224,11 @@ static enum status add_files(struct local *local, struct plan *plan, struct comm
     return OK;
 }
 
-/** Which of the registered files were taken before: into `skip`. The others get a batch entry of their own. */
-static enum status plan_sources(struct local *local, struct plan *plan, struct commit_request *request,
-                                struct map *skip, size_t *added, struct err *err)
+/** Which of the registered files were taken before: into `skip`. The others get a batch entry of
+ * their own. */
+static enum status plan_sources(struct local *local, struct plan *plan,
+                                struct commit_request *request, struct map *skip, size_t *added,
+                                struct err *err)
 {
     const struct catalog_append *append = request->append;
     for (size_t i = 0; i < append->source_count; i++) {
@@ -219,7 +238,8 @@ static enum status plan_sources(struct local *local, struct plan *plan, struct c
         bool found = planned_batch(plan, batch.id) != NULL;
         struct pointer_batch there;
         if (!found) {
-            TRY(plan_find_batch(local, plan->base, plan->metadata, batch.id, plan->arena, &found, &there, err));
+            TRY(plan_find_batch(local, plan->base, plan->metadata, batch.id, plan->arena, &found,
+                                &there, err));
         }
         if (found) {
             if (map_put(skip, source->name, (void *)source, NULL) != OK) {
@@ -233,8 +253,8 @@ static enum status plan_sources(struct local *local, struct plan *plan, struct c
 }
 
 /** What a request adds to the plan; on failure the plan is as it was. */
-static enum status add_request(struct local *local, struct plan *plan, struct commit_request *request,
-                               struct err *err)
+static enum status add_request(struct local *local, struct plan *plan,
+                               struct commit_request *request, struct err *err)
 {
     struct map skip;
     map_init(&skip);
@@ -258,10 +278,12 @@ static enum status add_request(struct local *local, struct plan *plan, struct co
 }
 
 /** Nothing to write for it: the table is there, no new files, no new schema. */
-static enum status answer_nothing(const struct plan *plan, struct commit_request *request, struct err *err)
+static enum status answer_nothing(const struct plan *plan, struct commit_request *request,
+                                  struct err *err)
 {
     const struct table_summary *table = &plan->base->pointer.table;
-    struct pointer_batch none = { .id = request->append->batch_id, .snapshot_id = table->snapshot_id,
+    struct pointer_batch none = { .id = request->append->batch_id,
+                                  .snapshot_id = table->snapshot_id,
                                   .committed_ms = table->updated_ms };
     TRY(plan_answer(table, &none, request->append, request->arena, &request->out, err));
     request->out.deduplicated = request->append->source_count > 0;
@@ -270,13 +292,14 @@ static enum status answer_nothing(const struct plan *plan, struct commit_request
     return OK;
 }
 
-static enum status add_summary(struct plan *plan, const struct catalog_append *append, struct err *err)
+static enum status add_summary(struct plan *plan, const struct catalog_append *append,
+                               struct err *err)
 {
     if (append->summary_count == 0) {
         return OK;
     }
-    struct ice_property *all =
-        arena_array(plan->arena, plan->summary_count + append->summary_count, sizeof(*all));
+    struct ice_property *all = arena_array(plan->arena, plan->summary_count + append->summary_count,
+                                           sizeof(*all));
     if (all == NULL) {
         return err_no_memory(err);
     }
@@ -305,7 +328,8 @@ static enum status add_summary(struct plan *plan, const struct catalog_append *a
     return OK;
 }
 
-/** The schema half of an append to a table that is there, or is being made by an append before it. */
+/** The schema half of an append to a table that is there, or is being made by an append before
+ * it. */
 static enum status plan_schema(struct plan *plan, struct commit_request *request, struct err *err)
 {
     const struct ice_schema *schema = NULL;
@@ -313,7 +337,8 @@ static enum status plan_schema(struct plan *plan, struct commit_request *request
     if (plan->metadata != NULL) {
         TRY(check_existing(plan, request, err));
     } else if (request->append->place != NULL && request->append->place->exists) {
-        return err_set(err, E_CONFLICT, "table \"%.*s\" was dropped meanwhile; read it and try again",
+        return err_set(err, E_CONFLICT,
+                       "table \"%.*s\" was dropped meanwhile; read it and try again",
                        STR_ARG(request->append->name.name));
     }
     TRY(next_schema(plan, request, &schema, &changed, err));
@@ -332,9 +357,11 @@ static enum status plan_one(struct local *local, struct plan *plan, struct commi
 {
     struct pointer_batch landed;
     bool found = false;
-    TRY(plan_find_batch(local, plan->base, plan->metadata, request->batch_id, plan->arena, &found, &landed, err));
+    TRY(plan_find_batch(local, plan->base, plan->metadata, request->batch_id, plan->arena, &found,
+                        &landed, err));
     if (found) {
-        TRY(plan_answer(&plan->base->pointer.table, &landed, request->append, request->arena, &request->out, err));
+        TRY(plan_answer(&plan->base->pointer.table, &landed, request->append, request->arena,
+                        &request->out, err));
         request->done = true;
         return OK;
     }

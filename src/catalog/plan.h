@@ -15,24 +15,28 @@ struct plan {
     const struct ice_schema *schema;     /* after what is accepted so far; NULL: no table yet */
     int32_t last_column_id;
     bool schema_changed, name_mapping;
-    struct ice_data_file *files;         /* paths are URIs */
+    struct ice_data_file *files; /* paths are URIs */
     size_t file_count;
-    struct pointer_batch *batches;       /* of this commit; snapshot, sequence number and time come later */
+    /* of this commit; snapshot, sequence number and time come later */
+    struct pointer_batch *batches;
     size_t batch_count;
-    const struct ice_property *summary;  /* extra entries of the accepted appends */
+    const struct ice_property *summary; /* extra entries of the accepted appends */
     size_t summary_count;
     size_t accepted;
 };
 
-enum status plan_init(struct plan *plan, struct arena *arena, const struct local_base *base, const struct ice_metadata *metadata,
-                      struct commit_request **requests, size_t count, struct err *err) MUST_USE;
+enum status plan_init(struct plan *plan, struct arena *arena, const struct local_base *base,
+                      const struct ice_metadata *metadata, struct commit_request **requests,
+                      size_t count, struct err *err) MUST_USE;
 /** Accept a request, or finish it with its answer or error. */
 void plan_request(struct local *local, struct plan *plan, struct commit_request *request);
 /** Look a batch up: the pointer first, the markers second. Only what still counts is found. */
-enum status plan_find_batch(struct local *local, const struct local_base *base, const struct ice_metadata *metadata, struct str id,
-                            struct arena *arena, bool *found_out, struct pointer_batch *out, struct err *err) MUST_USE;
+enum status plan_find_batch(struct local *local, const struct local_base *base,
+                            const struct ice_metadata *metadata, struct str id, struct arena *arena,
+                            bool *found_out, struct pointer_batch *out, struct err *err) MUST_USE;
 /** An append's answer from the batch in which it landed. */
-enum status plan_answer(const struct table_summary *table, const struct pointer_batch *batch, const struct catalog_append *append,
-                        struct arena *arena, struct catalog_appended *out, struct err *err) MUST_USE;
+enum status plan_answer(const struct table_summary *table, const struct pointer_batch *batch,
+                        const struct catalog_append *append, struct arena *arena,
+                        struct catalog_appended *out, struct err *err) MUST_USE;
 
 #endif

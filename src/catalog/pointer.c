@@ -1,18 +1,24 @@
 /*
  * Pointer objects: keys and JSON.
  *
- *   {"format":1, "kind":"table", "state":"live", "namespace":"main", "name":"t", "uuid":..., "namespace_uuid":...,
- *    "version":3, "metadata_location":"file:///...", "summary":{...}, "commit_ids":[...], "batches":[...]}
+ *   {"format":1, "kind":"table", "state":"live", "namespace":"main", "name":"t", "uuid":...,
+ *   "namespace_uuid":...,
+ *    "version":3, "metadata_location":"file:///...", "summary":{...}, "commit_ids":[...],
+ *    "batches":[...]}
  *
- * Invariants: a pointer is never deleted; every body ends its commit_ids with an id that no other body has, so that no two
- * bodies (and no two ETags) of one key are equal; `tx` is where a transaction over several tables will sit, and a
- * program that does not know such transactions stops when it meets one instead of reading around it.
+ * Invariants: a pointer is never deleted; every body ends its commit_ids with an id that no other
+ * body has, so that no two
+ * bodies (and no two ETags) of one key are equal; `tx` is where a transaction over several tables
+ * will sit, and a
+ * program that does not know such transactions stops when it meets one instead of reading around
+ * it.
  */
 #include "catalog/pointer.h"
 
 #include "base/encode.h"
 
-enum status pointer_prefix(struct arena *arena, struct str warehouse, struct str *out, struct err *err)
+enum status pointer_prefix(struct arena *arena, struct str warehouse, struct str *out,
+                           struct err *err)
 {
     *out = arena_printf(arena, "_lake/cat/%.*s/ns/", STR_ARG(warehouse));
     return out->ptr == NULL ? err_no_memory(err) : OK;
@@ -29,7 +35,8 @@ static enum status finish_key(struct arena *arena, struct buf *key, enum status 
                               struct str *out, struct err *err)
 {
     if (status == E_TOO_LARGE) {
-        status = err_set(err, E_INVALID, "the name is too long: its key would have more than %d bytes",
+        status = err_set(err, E_INVALID,
+                         "the name is too long: its key would have more than %d bytes",
                          STORE_KEY_MAX);
     } else if (status == OK) {
         struct str copy = arena_str(arena, buf_str(key));
@@ -150,8 +157,8 @@ static enum status get_str(struct arena *arena, yyjson_val *obj, const char *nam
     return out->ptr == NULL ? err_no_memory(err) : OK;
 }
 
-static enum status decode_summary(struct arena *arena, yyjson_val *root, struct table_summary *table,
-                                  struct err *err)
+static enum status decode_summary(struct arena *arena, yyjson_val *root,
+                                  struct table_summary *table, struct err *err)
 {
     yyjson_val *obj = NULL;
     TRY(json_get_obj(root, "summary", JSON_REQUIRED, &obj, err));
@@ -228,7 +235,8 @@ static enum status decode_head(struct arena *arena, yyjson_val *root, struct poi
     struct str kind = STR_EMPTY, state = STR_EMPTY;
     TRY(json_get_i64(root, "format", JSON_REQUIRED, &format, err));
     if (format > POINTER_FORMAT) {
-        return err_set(err, E_UNSUPPORTED, "a pointer of format %lld was written by a newer version",
+        return err_set(err, E_UNSUPPORTED,
+                       "a pointer of format %lld was written by a newer version",
                        (long long)format);
     }
     TRY(json_get_str(root, "kind", JSON_REQUIRED, &kind, err));
@@ -238,30 +246,38 @@ static enum status decode_head(struct arena *arena, yyjson_val *root, struct poi
     TRY(get_str(arena, root, "uuid", JSON_REQUIRED, &out->table.uuid, err));
     TRY(get_str(arena, root, "namespace_uuid", JSON_OPTIONAL, &out->namespace_uuid, err));
     TRY(json_get_i64(root, "version", JSON_REQUIRED, &out->table.version, err));
-    TRY(get_str(arena, root, "metadata_location", JSON_REQUIRED, &out->table.metadata_location, err));
+    TRY(get_str(arena, root, "metadata_location", JSON_REQUIRED, &out->table.metadata_location,
+                err));
     TRY(json_get_bool(root, "purge", JSON_OPTIONAL, &out->purge, err));
     out->is_view = str_eq(kind, STR("view"));
     out->state = str_eq(state, STR("dropped")) ? POINTER_DROPPED : POINTER_LIVE;
     bool known = (out->is_view || str_eq(kind, STR("table"))) &&
                  (out->state == POINTER_DROPPED || str_eq(state, STR("live")));
-    return known ? OK
-                 : err_set(err, E_UNSUPPORTED, "a pointer of kind \"%.*s\" in state \"%.*s\" was written by a newer version",
-                           STR_ARG(kind), STR_ARG(state));
+    return known
+               ? OK
+               : err_set(
+                     err, E_UNSUPPORTED,
+                     "a pointer of kind \"%.*s\" in state \"%.*s\" was written by a newer version",
+                     STR_ARG(kind), STR_ARG(state));
 }
 
-static enum status decode_root(struct arena *arena, yyjson_val *root, struct pointer *out, struct err *err)
+static enum status decode_root(struct arena *arena, yyjson_val *root, struct pointer *out,
+                               struct err *err)
 {
     TRY(decode_head(arena, root, out, err));
     if (!yyjson_is_null(yyjson_obj_get(root, "tx")) && yyjson_obj_get(root, "tx") != NULL) {
-        return err_set(err, E_UNSUPPORTED, "table \"%.*s\" is held by a transaction over several tables, which this version does not know",
-                       STR_ARG(out->table.name.name));
+        return err_set(
+            err, E_UNSUPPORTED,
+            "table \"%.*s\" is held by a transaction over several tables, which this version does not know",
+            STR_ARG(out->table.name.name));
     }
     TRY(decode_summary(arena, root, &out->table, err));
     TRY(decode_commit_ids(arena, root, out, err));
     return decode_batches(arena, root, out, err);
 }
 
-enum status pointer_decode(struct arena *arena, struct str json, struct pointer *out, struct err *err)
+enum status pointer_decode(struct arena *arena, struct str json, struct pointer *out,
+                           struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     struct pointer pointer = { 0 };

@@ -1,7 +1,8 @@
 /*
  * The reader: bytes of immutable objects -> parsed, shared values.
  *
- * A cache key is a letter for the kind and the URI. What is parsed may point into the bytes it came from, so both live and
+ * A cache key is a letter for the kind and the URI. What is parsed may point into the bytes it came
+ * from, so both live and
  * die in one value.
  */
 #include "catalog/reader.h"
@@ -9,9 +10,14 @@
 #include "base/mem.h"
 #include "catalog/pin.h"
 
-enum { OBJECT_BYTES_MAX = 512 * 1024 * 1024, PARSED_BYTES_MAX = 1024 * 1024 * 1024, READ_TRIES = 3 };
+enum {
+    OBJECT_BYTES_MAX = 512 * 1024 * 1024,
+    PARSED_BYTES_MAX = 1024 * 1024 * 1024,
+    READ_TRIES = 3
+};
 
-enum status reader_new(struct store *store, uint64_t cache_bytes, struct reader **out, struct err *err)
+enum status reader_new(struct store *store, uint64_t cache_bytes, struct reader **out,
+                       struct err *err)
 {
     struct reader *reader = mem_zalloc(sizeof(*reader));
     if (reader == NULL) {
@@ -39,7 +45,8 @@ void reader_free(struct reader *reader)
     }
 }
 
-/** The whole object behind `uri`. A store that stumbles is asked again: nothing can have changed. */
+/** The whole object behind `uri`. A store that stumbles is asked again: nothing can have
+ * changed. */
 static enum status fetch(struct reader *reader, struct str uri, struct buf *out, struct err *err)
 {
     struct arena arena;
@@ -47,21 +54,24 @@ static enum status fetch(struct reader *reader, struct str uri, struct buf *out,
     struct str key;
     enum status status = locate_key(reader->locate, uri, &arena, &key, err);
     for (int i = 0; status == OK; i++) {
-        status = store_read(reader->store, key, &(struct store_read_opts){ .bytes_max = OBJECT_BYTES_MAX },
-                            out, NULL, err);
+        status = store_read(reader->store, key,
+                            &(struct store_read_opts){ .bytes_max = OBJECT_BYTES_MAX }, out, NULL,
+                            err);
         if ((status != E_UPSTREAM && status != E_TIMEOUT) || i + 1 == READ_TRIES) {
             break;
         }
         status = OK;
     }
     if (status == E_NOT_FOUND) {
-        status = err_set(err, E_CORRUPT, "\"%.*s\" is named by a table but is missing", STR_ARG(key));
+        status = err_set(err, E_CORRUPT, "\"%.*s\" is named by a table but is missing",
+                         STR_ARG(key));
     }
     arena_done(&arena);
     return status;
 }
 
-static enum status cache_key(struct arena *arena, char kind, struct str uri, struct str *out, struct err *err)
+static enum status cache_key(struct arena *arena, char kind, struct str uri, struct str *out,
+                             struct err *err)
 {
     *out = arena_printf(arena, "%c%.*s", kind, STR_ARG(uri));
     return out->ptr == NULL ? err_no_memory(err) : OK;
@@ -112,8 +122,8 @@ enum status reader_metadata(struct reader *reader, struct str uri, const struct 
     return status;
 }
 
-void reader_keep_metadata(struct reader *reader, struct str uri, const struct ice_metadata *metadata,
-                          size_t json_bytes)
+void reader_keep_metadata(struct reader *reader, struct str uri,
+                          const struct ice_metadata *metadata, size_t json_bytes)
 {
     struct arena arena;
     arena_init(&arena, 64 * 1024);
@@ -158,7 +168,8 @@ static enum status list_read(struct reader *reader, struct str uri, struct str k
         list_done(list);
         return status;
     }
-    return cache_put(reader->cache, key, list, list->arena.used_bytes + list->bytes.cap, list_done, out, err);
+    return cache_put(reader->cache, key, list, list->arena.used_bytes + list->bytes.cap, list_done,
+                     out, err);
 }
 
 enum status reader_list(struct reader *reader, struct str uri, struct cache_item **item_out,
@@ -219,7 +230,8 @@ enum status reader_manifest(struct reader *reader, const struct ice_manifest_fil
 {
     struct arena arena;
     arena_init(&arena, 64 * 1024);
-    /* The same manifest can be named by rows with different numbers only when a commit was retried; those are
+    /* The same manifest can be named by rows with different numbers only when a commit was retried;
+     * those are
      * inherited into the entries, so they are part of the key. */
     struct str key = arena_printf(&arena, "f%lld:%lld:%.*s", (long long)row->sequence_number,
                                   (long long)row->added_snapshot_id, STR_ARG(row->path));

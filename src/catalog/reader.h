@@ -1,5 +1,6 @@
 /*
- * Reading what never changes: table metadata, manifest lists and manifests, through one bounded cache. Both drivers of the
+ * Reading what never changes: table metadata, manifest lists and manifests, through one bounded
+ * cache. Both drivers of the
  * catalogue stand on it. Thread safe.
  */
 #ifndef CATALOG_READER_H
@@ -27,23 +28,31 @@ struct reader_manifest {
     struct ice_manifest manifest;
 };
 
-enum status reader_new(struct store *store, uint64_t cache_bytes, struct reader **out, struct err *err) MUST_USE;
+enum status reader_new(struct store *store, uint64_t cache_bytes, struct reader **out,
+                       struct err *err) MUST_USE;
 void reader_free(struct reader *reader);
 
 /**
- * What a URI names, from the cache or the store; a missing object is E_CORRUPT, because somebody's metadata names it.
+ * What a URI names, from the cache or the store; a missing object is E_CORRUPT, because somebody's
+ * metadata names it.
  *
- * Owns     metadata is a reference (ice_metadata_unref); `item` of the others is released by the caller
+ * Owns     metadata is a reference (ice_metadata_unref); `item` of the others is released by the
+ *          caller
  */
-enum status reader_metadata(struct reader *reader, struct str uri, const struct ice_metadata **out, struct err *err) MUST_USE;
-enum status reader_list(struct reader *reader, struct str uri, struct cache_item **item_out, const struct reader_list **out, struct err *err) MUST_USE;
-enum status reader_manifest(struct reader *reader, const struct ice_manifest_file *row, struct cache_item **item_out,
-                            const struct reader_manifest **out, struct err *err) MUST_USE;
+enum status reader_metadata(struct reader *reader, struct str uri, const struct ice_metadata **out,
+                            struct err *err) MUST_USE;
+enum status reader_list(struct reader *reader, struct str uri, struct cache_item **item_out,
+                        const struct reader_list **out, struct err *err) MUST_USE;
+enum status reader_manifest(struct reader *reader, const struct ice_manifest_file *row,
+                            struct cache_item **item_out, const struct reader_manifest **out,
+                            struct err *err) MUST_USE;
 /** Keep metadata that we have just written. */
-void reader_keep_metadata(struct reader *reader, struct str uri, const struct ice_metadata *metadata, size_t json_bytes);
+void reader_keep_metadata(struct reader *reader, struct str uri,
+                          const struct ice_metadata *metadata, size_t json_bytes);
 
 /** catalog_pin for a table whose pointer has been read. */
-enum status reader_pin(struct reader *reader, const struct table_summary *table, const struct catalog_at *at,
-                       struct catalog_pin **out, struct err *err) MUST_USE;
+enum status reader_pin(struct reader *reader, const struct table_summary *table,
+                       const struct catalog_at *at, struct catalog_pin **out,
+                       struct err *err) MUST_USE;
 
 #endif

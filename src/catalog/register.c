@@ -1,10 +1,13 @@
 /*
  * Registering objects:
  *
- *      open and inspect all --> compare schemas --> leave out what the table has taken --> copy --> one append
+ *      open and inspect all --> compare schemas --> leave out what the table has taken --> copy -->
+ *      one append
  *
- * Nothing is written before every object was found and fits. The append itself decides once more which objects are new (the
- * commit looks their keys up on the base it swaps), so two registrations at once add each object once; a copy that turns out to
+ * Nothing is written before every object was found and fits. The append itself decides once more
+ * which objects are new (the
+ * commit looks their keys up on the base it swaps), so two registrations at once add each object
+ * once; a copy that turns out to
  * be one too many is deleted.
  */
 #include "catalog/register.h"
@@ -35,8 +38,10 @@ struct work {
     bool name_mapping;
 };
 
-static enum status inspect_all(struct work *work, const struct catalog_inspector *inspector, struct err *err);
-static enum status add(struct work *work, struct catalog_registered *out, bool *again_out, struct err *err);
+static enum status inspect_all(struct work *work, const struct catalog_inspector *inspector,
+                               struct err *err);
+static enum status add(struct work *work, struct catalog_registered *out, bool *again_out,
+                       struct err *err);
 
 /** Delete the copies; after an unknown outcome they may be in the table and stay. */
 static void delete_copies(struct work *work)
@@ -55,8 +60,8 @@ enum status catalog_register(struct catalog *catalog, struct store *store,
                              struct catalog_registered *out, struct err *err)
 {
     if (request->key_count == 0 || request->key_count > REGISTER_OBJECTS_MAX) {
-        return err_set(err, E_INVALID, "objects: 1 to %d keys are expected, not %zu", REGISTER_OBJECTS_MAX,
-                       request->key_count);
+        return err_set(err, E_INVALID, "objects: 1 to %d keys are expected, not %zu",
+                       REGISTER_OBJECTS_MAX, request->key_count);
     }
     struct work work = { .catalog = catalog, .store = store, .request = request, .arena = arena };
     TRY(inspect_all(&work, inspector, err));
@@ -84,8 +89,8 @@ static enum status check_key(struct str key, struct err *err)
     return OK;
 }
 
-static enum status inspect(struct work *work, const struct catalog_inspector *inspector, struct object *object,
-                           struct err *err)
+static enum status inspect(struct work *work, const struct catalog_inspector *inspector,
+                           struct object *object, struct err *err)
 {
     struct store_object *opened = NULL;
     enum status status = store_open(work->store, object->key, &opened, err);
@@ -94,7 +99,8 @@ static enum status inspect(struct work *work, const struct catalog_inspector *in
     }
     TRY(status);
     object->info = *store_object_info(opened);
-    status = inspector->inspect(inspector->ctx, object->key, opened, work->arena, &object->found, err);
+    status = inspector->inspect(inspector->ctx, object->key, opened, work->arena, &object->found,
+                                err);
     store_object_close(opened);
     return status;
 }
@@ -109,13 +115,14 @@ static enum status compare(struct work *work, const struct object *object, struc
         return OK;
     }
     if (strcmp(fingerprint, work->fingerprint) != 0) {
-        return err_set(err, E_CONFLICT, "\"%.*s\" and \"%.*s\" have different schemas", STR_ARG(work->objects[0].key),
-                       STR_ARG(object->key));
+        return err_set(err, E_CONFLICT, "\"%.*s\" and \"%.*s\" have different schemas",
+                       STR_ARG(work->objects[0].key), STR_ARG(object->key));
     }
     return OK;
 }
 
-static enum status inspect_all(struct work *work, const struct catalog_inspector *inspector, struct err *err)
+static enum status inspect_all(struct work *work, const struct catalog_inspector *inspector,
+                               struct err *err)
 {
     struct map seen;
     map_init(&seen);
@@ -154,14 +161,16 @@ static enum status find_taken(struct work *work, struct str uuid, struct err *er
         bool found = false;
         struct pointer_batch batch;
         status = batch_source_id(work->arena, work->objects[i].key, &id, err);
-        status = status == OK ? batch_read(work->store, uuid, id, work->arena, &found, &batch, err) : status;
+        status = status == OK ? batch_read(work->store, uuid, id, work->arena, &found, &batch, err)
+                              : status;
         work->objects[i].taken = status == OK && found && batch_counts(pin->metadata, &batch);
     }
     catalog_unpin(pin);
     return status;
 }
 
-static enum status copy(struct work *work, struct str location, struct object *object, struct err *err)
+static enum status copy(struct work *work, struct str location, struct object *object,
+                        struct err *err)
 {
     struct str name;
     struct store_info info;
@@ -175,21 +184,24 @@ static enum status copy(struct work *work, struct str location, struct object *o
     }
     enum status status = store_copy(work->store, object->key, to, &info, err);
     if (status == E_NOT_FOUND) {
-        return err_set(err, E_NOT_FOUND, "object \"%.*s\" does not exist any more", STR_ARG(object->key));
+        return err_set(err, E_NOT_FOUND, "object \"%.*s\" does not exist any more",
+                       STR_ARG(object->key));
     }
     TRY(status);
     object->copy = to;
     bool tagged = !info.etag_weak && !object->info.etag_weak;
     if (info.size != object->info.size || (tagged && strcmp(info.etag, object->info.etag) != 0)) {
-        return err_set(err, E_CONFLICT, "object \"%.*s\" was changed while it was registered", STR_ARG(object->key));
+        return err_set(err, E_CONFLICT, "object \"%.*s\" was changed while it was registered",
+                       STR_ARG(object->key));
     }
     return OK;
 }
 
 /* --- the append --- */
 
-static enum status make_file(struct work *work, const struct ice_schema *schema, const struct object *object,
-                             struct ice_data_file *out, struct err *err)
+static enum status make_file(struct work *work, const struct ice_schema *schema,
+                             const struct object *object, struct ice_data_file *out,
+                             struct err *err)
 {
     *out = object->found.file;
     out->content = ICE_DATA;
@@ -199,11 +211,12 @@ static enum status make_file(struct work *work, const struct ice_schema *schema,
     out->status = ICE_ADDED;
     out->snapshot_id = out->sequence_number = out->file_sequence_number = -1;
     out->partition_avro = STR_EMPTY;
-    return remap_stats(work->arena, object->found.schema, schema, object->found.has_ids, object->key, out, err);
+    return remap_stats(work->arena, object->found.schema, schema, object->found.has_ids,
+                       object->key, out, err);
 }
 
-static enum status append_new(struct work *work, const struct catalog_place *place, struct catalog_appended *out,
-                              struct err *err)
+static enum status append_new(struct work *work, const struct catalog_place *place,
+                              struct catalog_appended *out, struct err *err)
 {
     const struct ice_schema *schema = place->exists ? place->schema : work->objects[0].found.schema;
     struct ice_data_file *files = arena_array(work->arena, work->count, sizeof(*files));
@@ -273,12 +286,15 @@ static enum status answer_existing(struct work *work, const struct catalog_place
 {
     struct table_summary table;
     TRY(catalog_find(work->catalog, &work->request->name, false, work->arena, &table, err));
-    *out = (struct catalog_registered){ .uuid = place->uuid, .fingerprint = place->fingerprint,
-                                        .snapshot_id = table.snapshot_id, .existing = true };
+    *out = (struct catalog_registered){ .uuid = place->uuid,
+                                        .fingerprint = place->fingerprint,
+                                        .snapshot_id = table.snapshot_id,
+                                        .existing = true };
     return OK;
 }
 
-static enum status add(struct work *work, struct catalog_registered *out, bool *again_out, struct err *err)
+static enum status add(struct work *work, struct catalog_registered *out, bool *again_out,
+                       struct err *err)
 {
     struct catalog_place place;
     struct catalog_appended appended;
@@ -298,7 +314,8 @@ static enum status add(struct work *work, struct catalog_registered *out, bool *
     }
     enum status status = append_new(work, &place, &appended, err);
     if (status == E_CONFLICT) {
-        struct catalog_place now; /* did somebody make or change the table meanwhile? then plan again */
+        /* did somebody make or change the table meanwhile? then plan again */
+        struct catalog_place now;
         TRY(catalog_place(work->catalog, &work->request->name, work->arena, &now, NULL));
         *again_out = now.exists != place.exists || now.schema_id != place.schema_id ||
                      (now.exists && !str_eq(now.uuid, place.uuid));
@@ -309,8 +326,10 @@ static enum status add(struct work *work, struct catalog_registered *out, bool *
         enum status ignored = delete_surplus(work, NULL);
         (void)ignored; /* a file too many is swept */
     }
-    *out = (struct catalog_registered){ .uuid = appended.uuid, .fingerprint = appended.fingerprint,
-                                        .snapshot_id = appended.snapshot_id, .existing = !appended.created,
+    *out = (struct catalog_registered){ .uuid = appended.uuid,
+                                        .fingerprint = appended.fingerprint,
+                                        .snapshot_id = appended.snapshot_id,
+                                        .existing = !appended.created,
                                         .added = appended.files_added };
     return OK;
 }

@@ -1,8 +1,10 @@
 /*
  * Registering: Parquet objects that lie in the store already become a table, or join one.
  *
- * The objects are copied (by link where the store can) to fresh names in the table, so their keys stay their owner's to change. Which
- * key a file came from is kept in `_lake/ingest/<table-uuid>/src-<sha256 of the key>.json`; it also makes a key count once per table.
+ * The objects are copied (by link where the store can) to fresh names in the table, so their keys
+ * stay their owner's to change. Which
+ * key a file came from is kept in `_lake/ingest/<table-uuid>/src-<sha256 of the key>.json`; it also
+ * makes a key count once per table.
  */
 #ifndef CATALOG_REGISTER_H
 #define CATALOG_REGISTER_H
@@ -11,16 +13,22 @@
 
 /** What an engine finds in a Parquet object's footer. */
 struct catalog_inspected {
-    const struct ice_schema *schema; /* every field with an id: the file's own, or (has_ids false) given by ice_schema_assign_ids from 1 on */
-    bool has_ids;                    /* every column carries a field id in the file */
-    struct ice_data_file file;       /* record_count, size_bytes, statistics by the ids of `schema`, split offsets; path and format are not looked at */
+    /* every field with an id: the file's own, or (has_ids false) given by ice_schema_assign_ids
+     * from 1 on */
+    const struct ice_schema *schema;
+    bool has_ids; /* every column carries a field id in the file */
+    /* record_count, size_bytes, statistics by the ids of `schema`, split offsets; path and format
+     * are not looked at */
+    struct ice_data_file file;
 };
 /**
- * Read the footer of `object`, which lies under `key`. Everything returned is in `arena`. What is no Parquet file is E_INVALID. Only this needs an
+ * Read the footer of `object`, which lies under `key`. Everything returned is in `arena`. What is
+ * no Parquet file is E_INVALID. Only this needs an
  * engine, so it is handed in.
  */
 struct catalog_inspector {
-    enum status (*inspect)(void *ctx, struct str key, struct store_object *object, struct arena *arena, struct catalog_inspected *out, struct err *err);
+    enum status (*inspect)(void *ctx, struct str key, struct store_object *object,
+                           struct arena *arena, struct catalog_inspected *out, struct err *err);
     void *ctx;
 };
 
@@ -39,9 +47,12 @@ struct catalog_registered {
     size_t added;  /* objects that had not been taken before */
 };
 /**
- * Errors   E_NOT_FOUND names the first missing object; E_CONFLICT: the objects differ among themselves or from the table. Then nothing was added
+ * Errors   E_NOT_FOUND names the first missing object; E_CONFLICT: the objects differ among
+ *          themselves or from the table. Then nothing was added
  */
-enum status catalog_register(struct catalog *catalog, struct store *store, const struct catalog_inspector *inspector, const struct catalog_register *request,
-                             struct arena *arena, struct catalog_registered *out, struct err *err) MUST_USE;
+enum status catalog_register(struct catalog *catalog, struct store *store,
+                             const struct catalog_inspector *inspector,
+                             const struct catalog_register *request, struct arena *arena,
+                             struct catalog_registered *out, struct err *err) MUST_USE;
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * Two schemas of one fingerprint are walked side by side; the n-th id of one stands for the n-th of the other.
+ * Two schemas of one fingerprint are walked side by side; the n-th id of one stands for the n-th of
+ * the other.
  */
 #include "catalog/remap.h"
 
@@ -19,7 +20,8 @@ static size_t count_fields(const struct ice_type *type, int depth)
     return count;
 }
 
-static bool pair_up(const struct ice_type *from, const struct ice_type *to, struct pairs *pairs, int depth)
+static bool pair_up(const struct ice_type *from, const struct ice_type *to, struct pairs *pairs,
+                    int depth)
 {
     if (from->field_count != to->field_count || depth > DEPTH_MAX) {
         return false;
@@ -47,8 +49,9 @@ static int32_t mapped(const struct pairs *pairs, int32_t id)
     return 0;
 }
 
-enum status remap_stats(struct arena *arena, const struct ice_schema *from, const struct ice_schema *to,
-                        bool has_ids, struct str key, struct ice_data_file *out, struct err *err)
+enum status remap_stats(struct arena *arena, const struct ice_schema *from,
+                        const struct ice_schema *to, bool has_ids, struct str key,
+                        struct ice_data_file *out, struct err *err)
 {
     struct pairs pairs = { .cap = count_fields(&from->root, 0) };
     pairs.from = arena_array(arena, pairs.cap, sizeof(*pairs.from));
@@ -62,8 +65,8 @@ enum status remap_stats(struct arena *arena, const struct ice_schema *from, cons
     }
     for (size_t i = 0; has_ids && i < pairs.count; i++) {
         if (pairs.from[i] != pairs.to[i]) {
-            return err_set(err, E_CONFLICT, "\"%.*s\" carries field id %d where the table has %d", STR_ARG(key),
-                           pairs.from[i], pairs.to[i]);
+            return err_set(err, E_CONFLICT, "\"%.*s\" carries field id %d where the table has %d",
+                           STR_ARG(key), pairs.from[i], pairs.to[i]);
         }
     }
     size_t count = 0;

@@ -1,6 +1,8 @@
 /*
- * After a commit, when its callers have their answers: marker objects for the batches in the pointer, and a trash object for
- * what the commit has made unreferenced: metadata files that fell out of the log, manifest lists of expired snapshots, and
+ * After a commit, when its callers have their answers: marker objects for the batches in the
+ * pointer, and a trash object for
+ * what the commit has made unreferenced: metadata files that fell out of the log, manifest lists of
+ * expired snapshots, and
  * manifests that only those named (merged ones).
  *
  * Data files are not looked for here: appends and merges never make one unreferenced.
@@ -44,7 +46,8 @@ static const struct ice_snapshot *oldest_kept(const struct ice_metadata *metadat
     return at;
 }
 
-static enum status mark_rows(struct reader *reader, struct str uri, struct map *paths, struct err *err)
+static enum status mark_rows(struct reader *reader, struct str uri, struct map *paths,
+                             struct err *err)
 {
     struct cache_item *item = NULL;
     const struct reader_list *list = NULL;
@@ -57,7 +60,8 @@ static enum status mark_rows(struct reader *reader, struct str uri, struct map *
     return status;
 }
 
-static enum status add_unmarked(struct heap_of_keys *heap, struct str uri, struct map *paths, struct err *err)
+static enum status add_unmarked(struct heap_of_keys *heap, struct str uri, struct map *paths,
+                                struct err *err)
 {
     struct cache_item *item = NULL;
     const struct reader_list *list = NULL;
@@ -74,10 +78,13 @@ static enum status add_unmarked(struct heap_of_keys *heap, struct str uri, struc
 }
 
 /**
- * In one line of history a manifest that has left the list never comes back, so what the oldest kept snapshot does not name,
- * nobody does. With further branches or tags that is not so, and the manifests are left to the sweep.
+ * In one line of history a manifest that has left the list never comes back, so what the oldest
+ * kept snapshot does not name,
+ * nobody does. With further branches or tags that is not so, and the manifests are left to the
+ * sweep.
  */
-static enum status add_expired(struct heap_of_keys *heap, const struct commit_rest *rest, struct err *err)
+static enum status add_expired(struct heap_of_keys *heap, const struct commit_rest *rest,
+                               struct err *err)
 {
     const struct ice_metadata *metadata = rest->metadata;
     const struct ice_snapshot *oldest = oldest_kept(metadata);

@@ -1,10 +1,13 @@
 /*
  * The files of one commit, in the order in which they name each other:
  *
- *      data files (the callers', already there) <- manifest <- manifest list <- metadata file <- (the pointer, swapped later)
+ *      data files (the callers', already there) <- manifest <- manifest list <- metadata file <-
+ *      (the pointer, swapped later)
  *
- * A manifest names its files with inherited numbers; the list carries the rows of the snapshot before, merged when they
- * have become many; the metadata file is the last one edited. None of it is visible before the swap.
+ * A manifest names its files with inherited numbers; the list carries the rows of the snapshot
+ * before, merged when they
+ * have become many; the metadata file is the last one edited. None of it is visible before the
+ * swap.
  */
 #include "catalog/snapshot.h"
 
@@ -35,11 +38,13 @@ struct writer {
     struct cache_item *base_list; /* the list before, which rows of the new one point into */
 };
 
-/** A body under a fresh name. The name is remembered before it is written: a lost answer may have written it too. */
+/** A body under a fresh name. The name is remembered before it is written: a lost answer may have
+ * written it too. */
 static enum status put_fresh(struct writer *w, struct str key, struct str body, struct err *err)
 {
     if (w->out->key_count == SNAPSHOT_KEYS_MAX) {
-        return err_set(err, E_TOO_LARGE, "a commit may write at most %d metadata objects", SNAPSHOT_KEYS_MAX);
+        return err_set(err, E_TOO_LARGE, "a commit may write at most %d metadata objects",
+                       SNAPSHOT_KEYS_MAX);
     }
     w->out->keys[w->out->key_count++] = key;
     enum status status = OK;
@@ -52,8 +57,8 @@ static enum status put_fresh(struct writer *w, struct str key, struct str body, 
     return status;
 }
 
-static enum status fresh_key(struct writer *w, const char *name, struct str *key_out, struct str *uri_out,
-                             struct err *err)
+static enum status fresh_key(struct writer *w, const char *name, struct str *key_out,
+                             struct str *uri_out, struct err *err)
 {
     *key_out = arena_printf(w->plan->arena, "%.*s%s", STR_ARG(w->folder), name);
     if (key_out->ptr == NULL) {
@@ -108,7 +113,8 @@ static enum status added_row(struct writer *w, struct ice_manifest_file *row, st
     return write_manifest(w, plan->files, plan->file_count, row, err);
 }
 
-static enum status old_rows(struct writer *w, struct ice_manifest_file **rows, size_t *count, struct err *err)
+static enum status old_rows(struct writer *w, struct ice_manifest_file **rows, size_t *count,
+                            struct err *err)
 {
     const struct ice_metadata *metadata = w->plan->metadata;
     if (metadata == NULL || metadata->current == NULL) {
@@ -117,13 +123,15 @@ static enum status old_rows(struct writer *w, struct ice_manifest_file **rows, s
         return *rows == NULL ? err_no_memory(err) : OK;
     }
     if (metadata->current->manifest_list.ptr == NULL) {
-        return err_set(err, E_UNSUPPORTED, "the table lists its manifests inline (format version 1)");
+        return err_set(err, E_UNSUPPORTED,
+                       "the table lists its manifests inline (format version 1)");
     }
     const struct reader_list *list = NULL;
-    TRY(reader_list(w->local->base.reader, metadata->current->manifest_list, &w->base_list, &list, err));
+    TRY(reader_list(w->local->base.reader, metadata->current->manifest_list, &w->base_list, &list,
+                    err));
     struct merge_writer writer = { .write = write_manifest, .ctx = w };
-    return merge_rows(w->local->base.reader, metadata, list, &writer, w->out->id, w->plan->arena, rows,
-                      count, err);
+    return merge_rows(w->local->base.reader, metadata, list, &writer, w->out->id, w->plan->arena,
+                      rows, count, err);
 }
 
 static enum status write_list(struct writer *w, struct str *uri_out, struct err *err)
@@ -138,7 +146,8 @@ static enum status write_list(struct writer *w, struct str *uri_out, struct err 
     const struct ice_metadata *metadata = w->plan->metadata;
     struct ice_manifest_list_opts opts = {
         .snapshot_id = w->out->id,
-        .parent_snapshot_id = metadata == NULL || metadata->current == NULL ? -1 : metadata->current->id,
+        .parent_snapshot_id = metadata == NULL || metadata->current == NULL ? -1
+                                                                            : metadata->current->id,
         .sequence_number = w->out->sequence_number,
         .deflate = true,
     };
@@ -155,8 +164,10 @@ static enum status write_list(struct writer *w, struct str *uri_out, struct err 
 
 /* --- metadata --- */
 
-/** The metadata that the edit starts from: the table's, or that of a new table without snapshots. */
-static enum status edit_base(struct writer *w, int64_t now, const struct ice_metadata **out, struct err *err)
+/** The metadata that the edit starts from: the table's, or that of a new table without
+ * snapshots. */
+static enum status edit_base(struct writer *w, int64_t now, const struct ice_metadata **out,
+                             struct err *err)
 {
     const struct plan *plan = w->plan;
     if (plan->metadata != NULL) {
@@ -164,7 +175,8 @@ static enum status edit_base(struct writer *w, int64_t now, const struct ice_met
         return OK;
     }
     struct ice_property properties[] = {
-        { STR("commit.retry.num-retries"), STR("20") }, /* other writers must not starve behind our group commits */
+        /* other writers must not starve behind our group commits */
+        { STR("commit.retry.num-retries"), STR("20") },
         { EXPIRE_PROPERTY, STR("true") },
     };
     struct ice_new_table table = {
@@ -186,8 +198,8 @@ static enum status edit_base(struct writer *w, int64_t now, const struct ice_met
 }
 
 /** A table whose files came without field ids keeps a name mapping that follows its schema. */
-static enum status name_mapping(struct writer *w, const struct ice_metadata *base, struct ice_property *out,
-                                size_t *count, struct err *err)
+static enum status name_mapping(struct writer *w, const struct ice_metadata *base,
+                                struct ice_property *out, size_t *count, struct err *err)
 {
     const struct plan *plan = w->plan;
     bool has = ice_metadata_property(base, MAPPING_PROPERTY).ptr != NULL;
@@ -218,8 +230,9 @@ static enum status edit_metadata(struct writer *w, const struct ice_metadata *ba
     struct ice_property mapping[1];
     size_t mapping_count = 0;
     if (w->out->id >= 0) {
-        TRY(ice_append_summary(plan->arena, base->current, plan->files, plan->file_count, plan->summary,
-                               plan->summary_count, &summary, &snapshot.summary_count, err));
+        TRY(ice_append_summary(plan->arena, base->current, plan->files, plan->file_count,
+                               plan->summary, plan->summary_count, &summary,
+                               &snapshot.summary_count, err));
         snapshot.summary = summary;
     }
     TRY(name_mapping(w, base, mapping, &mapping_count, err));
@@ -230,8 +243,9 @@ static enum status edit_metadata(struct writer *w, const struct ice_metadata *ba
         .snapshot = w->out->id >= 0 ? &snapshot : NULL,
         .set_properties = mapping,
         .set_count = mapping_count,
-        .previous_metadata_location =
-            plan->metadata != NULL ? plan->base->pointer.table.metadata_location : STR_EMPTY,
+        .previous_metadata_location = plan->metadata != NULL
+                                          ? plan->base->pointer.table.metadata_location
+                                          : STR_EMPTY,
         .now_ms = now,
         .snapshots_max = ours ? SNAPSHOTS_MAX : 0,
         .snapshot_age_max_ms = ours ? SNAPSHOT_AGE_MAX_MS : 0,
@@ -241,8 +255,8 @@ static enum status edit_metadata(struct writer *w, const struct ice_metadata *ba
     return OK;
 }
 
-static enum status write_metadata(struct writer *w, const struct ice_metadata *base, struct str list_uri,
-                                  struct err *err)
+static enum status write_metadata(struct writer *w, const struct ice_metadata *base,
+                                  struct str list_uri, struct err *err)
 {
     struct snapshot *out = w->out;
     AUTO(buf_done) struct buf json;
@@ -271,7 +285,8 @@ static enum status find_folder(struct writer *w, struct err *err)
     const struct plan *plan = w->plan;
     struct str key;
     if (plan->metadata != NULL) {
-        TRY(locate_key(w->local->base.reader->locate, plan->metadata->location, plan->arena, &key, err));
+        TRY(locate_key(w->local->base.reader->locate, plan->metadata->location, plan->arena, &key,
+                       err));
     } else {
         key = plan->place->location_key;
         TRY(locate_uri(w->local->base.reader->locate, key, plan->arena, &w->location, err));
@@ -297,7 +312,8 @@ static enum status write_all(struct writer *w, struct err *err)
     return status;
 }
 
-enum status snapshot_write(struct local *local, const struct plan *plan, struct snapshot *out, struct err *err)
+enum status snapshot_write(struct local *local, const struct plan *plan, struct snapshot *out,
+                           struct err *err)
 {
     *out = (struct snapshot){ .id = -1 };
     struct writer w = { .local = local, .plan = plan, .out = out };

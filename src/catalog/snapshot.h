@@ -1,5 +1,6 @@
 /*
- * Writing what a commit will point to: manifests, a manifest list, a metadata file. All under fresh names.
+ * Writing what a commit will point to: manifests, a manifest list, a metadata file. All under fresh
+ * names.
  */
 #ifndef CATALOG_SNAPSHOT_H
 #define CATALOG_SNAPSHOT_H
@@ -15,7 +16,7 @@ struct snapshot {
     const struct ice_metadata *metadata; /* what was written, parsed; referenced */
     size_t json_bytes;
     struct ice_edit_result edit;
-    struct str keys[SNAPSHOT_KEYS_MAX];  /* everything written, for taking it back */
+    struct str keys[SNAPSHOT_KEYS_MAX]; /* everything written, for taking it back */
     size_t key_count;
 };
 
@@ -24,8 +25,10 @@ struct snapshot {
  *
  * Owns     strings are in plan->arena; snapshot_done drops the metadata
  */
-enum status snapshot_write(struct local *local, const struct plan *plan, struct snapshot *out, struct err *err) MUST_USE;
-/** The commit is lost for certain: delete what was written, the metadata file first, so that nobody takes it for the newest. */
+enum status snapshot_write(struct local *local, const struct plan *plan, struct snapshot *out,
+                           struct err *err) MUST_USE;
+/** The commit is lost for certain: delete what was written, the metadata file first, so that nobody
+ * takes it for the newest. */
 void snapshot_discard(struct local *local, const struct snapshot *snapshot);
 void snapshot_done(struct snapshot *snapshot);
 

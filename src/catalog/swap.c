@@ -4,11 +4,15 @@
  *   put --- OK ------------------------------------------------> won
  *    |----- refused before writing, and never in doubt --------> refused
  *    '----- 412, timeout, broken answer --> read the pointer
- *                 our commit id is in it ----------------------> won    (412 may be our own success, repeated)
- *                 it moved off the base without our id --------> lost   (a late PUT can no longer match the ETag)
- *                 it has not moved, or cannot be read ---------> put the same bytes again, or give up: unknown
+ *                 our commit id is in it ----------------------> won    (412 may be our own
+ *                 success, repeated)
+ *                 it moved off the base without our id --------> lost   (a late PUT can no longer
+ *                 match the ETag)
+ *                 it has not moved, or cannot be read ---------> put the same bytes again, or give
+ *                 up: unknown
  *
- * Sending the same bytes twice is safe: the first to land changes the ETag, because no two bodies are equal.
+ * Sending the same bytes twice is safe: the first to land changes the ETag, because no two bodies
+ * are equal.
  */
 #include "catalog/swap.h"
 
@@ -17,14 +21,15 @@ enum { SWAP_TRIES = 8, POINTER_BYTES_MAX = 16 * 1024 * 1024 };
 /** Kinds that a store gives only before it has written anything. */
 static bool is_refusal(enum status status)
 {
-    return status == E_INVALID || status == E_DISK_FULL || status == E_NO_MEMORY || status == E_UNAVAILABLE ||
-           status == E_TOO_LARGE || status == E_DENIED || status == E_AUTH || status == E_RATE ||
-           status == E_UNSUPPORTED;
+    return status == E_INVALID || status == E_DISK_FULL || status == E_NO_MEMORY ||
+           status == E_UNAVAILABLE || status == E_TOO_LARGE || status == E_DENIED ||
+           status == E_AUTH || status == E_RATE || status == E_UNSUPPORTED;
 }
 
-/** *moved_out: the pointer is not what the swap was based on any more; then *won_out tells whether by us. */
-static enum status look(struct local *local, const struct swap *swap, bool *moved_out, bool *won_out,
-                        struct err *err)
+/** *moved_out: the pointer is not what the swap was based on any more; then *won_out tells whether
+ * by us. */
+static enum status look(struct local *local, const struct swap *swap, bool *moved_out,
+                        bool *won_out, struct err *err)
 {
     AUTO(buf_done) struct buf body;
     buf_init(&body, POINTER_BYTES_MAX);
@@ -50,8 +55,8 @@ static enum status look(struct local *local, const struct swap *swap, bool *move
     return status;
 }
 
-enum status swap_pointer(struct local *local, const struct swap *swap, enum swap_outcome *outcome_out,
-                         struct err *err)
+enum status swap_pointer(struct local *local, const struct swap *swap,
+                         enum swap_outcome *outcome_out, struct err *err)
 {
     struct store_cond cond = { .if_absent = swap->base_etag.len == 0, .if_match = swap->base_etag };
     bool in_doubt = false;
@@ -78,6 +83,7 @@ enum status swap_pointer(struct local *local, const struct swap *swap, enum swap
         local_backoff(local, i, swap->deadline);
     }
     metric_add(local->unknown, 1);
-    return err_set(err, E_UNAVAILABLE,
-                   "the outcome is unknown: the store gave no answer to the commit; send the same batch again");
+    return err_set(
+        err, E_UNAVAILABLE,
+        "the outcome is unknown: the store gave no answer to the commit; send the same batch again");
 }

@@ -15,12 +15,14 @@ struct swap {
 };
 
 enum swap_outcome {
-    SWAP_WON,     /* the body was written, by this call as far as anyone can tell */
-    SWAP_LOST,    /* it was not and never will be: the pointer has moved off the base without our commit id */
+    SWAP_WON, /* the body was written, by this call as far as anyone can tell */
+    /* it was not and never will be: the pointer has moved off the base without our commit id */
+    SWAP_LOST,
     SWAP_REFUSED, /* it was not: the store said so before it wrote anything (the status returned) */
     SWAP_UNKNOWN, /* it may still be (the status returned) */
 };
 /** OK for WON and LOST. Re-sends the identical body while the answer is unknown. */
-enum status swap_pointer(struct local *local, const struct swap *swap, enum swap_outcome *outcome_out, struct err *err) MUST_USE;
+enum status swap_pointer(struct local *local, const struct swap *swap,
+                         enum swap_outcome *outcome_out, struct err *err) MUST_USE;
 
 #endif

@@ -66,7 +66,8 @@ enum status table_name_text(const struct table_name *name, struct arena *arena, 
 {
     bool bare = str_eq(name->ns, STR("main"));
     struct str text = bare ? arena_str(arena, name->name)
-                           : arena_printf(arena, "%.*s.%.*s", STR_ARG(name->ns), STR_ARG(name->name));
+                           : arena_printf(arena, "%.*s.%.*s", STR_ARG(name->ns),
+                                          STR_ARG(name->name));
     if (text.ptr == NULL) {
         return err_no_memory(err);
     }

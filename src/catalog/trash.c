@@ -1,12 +1,14 @@
 /*
- * Trash objects. Nothing is deleted here: a reader that pinned an older snapshot may still need it, so what became
+ * Trash objects. Nothing is deleted here: a reader that pinned an older snapshot may still need it,
+ * so what became
  * unreferenced is only noted, with the moment from which its grace counts.
  */
 #include "catalog/trash.h"
 
 enum { TRASH_BYTES_MAX = 256 * 1024 * 1024, TRIES = 3 };
 
-static enum status encode(struct local *local, const struct trash *trash, int64_t now, struct buf *out)
+static enum status encode(struct local *local, const struct trash *trash, int64_t now,
+                          struct buf *out)
 {
     struct json_writer w;
     json_writer_init(&w, out);
@@ -39,8 +41,8 @@ enum status trash_write(struct local *local, const struct trash *trash, struct e
     buf_init(&body, TRASH_BYTES_MAX);
     struct rng rng;
     local_rng(local, &rng);
-    struct str key = arena_printf(&arena, "_lake/trash/%.*s/%013lld-%08x.json", STR_ARG(trash->uuid),
-                                  (long long)now, (unsigned)rng_next(&rng));
+    struct str key = arena_printf(&arena, "_lake/trash/%.*s/%013lld-%08x.json",
+                                  STR_ARG(trash->uuid), (long long)now, (unsigned)rng_next(&rng));
     enum status status = key.ptr == NULL ? err_no_memory(err) : OK;
     if (status == OK && encode(local, trash, now, &body) != OK) {
         status = err_no_memory(err);

@@ -10,7 +10,8 @@ struct trash {
     struct str uuid;
     const struct str *keys; /* single objects */
     size_t key_count;
-    struct str prefix;      /* everything below it, with its slash; empty: none. Only locations that we minted */
+    /* everything below it, with its slash; empty: none. Only locations that we minted */
+    struct str prefix;
 };
 /** Nothing to throw away is fine. The grace starts now. */
 enum status trash_write(struct local *local, const struct trash *trash, struct err *err) MUST_USE;

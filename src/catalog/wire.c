@@ -6,8 +6,8 @@
 #include "catalog/table_name.h"
 #include "catalog/wire_priv.h"
 
-enum status wire_read_str(struct arena *arena, yyjson_val *obj, const char *name, enum json_need need,
-                          struct str *out, struct err *err)
+enum status wire_read_str(struct arena *arena, yyjson_val *obj, const char *name,
+                          enum json_need need, struct str *out, struct err *err)
 {
     struct str text = STR_EMPTY;
     TRY(json_get_str(obj, name, need, &text, err));
@@ -38,7 +38,8 @@ void wire_name(struct json_writer *w, const struct table_name *name)
     jw_kv_str(w, "name", name->name);
 }
 
-enum status wire_read_name(struct arena *arena, yyjson_val *obj, struct table_name *out, struct err *err)
+enum status wire_read_name(struct arena *arena, yyjson_val *obj, struct table_name *out,
+                           struct err *err)
 {
     TRY(wire_read_str(arena, obj, "namespace", JSON_REQUIRED, &out->ns, err));
     TRY(wire_read_str(arena, obj, "name", JSON_REQUIRED, &out->name, err));
@@ -84,7 +85,8 @@ void wire_place(struct json_writer *w, const struct catalog_place *place)
     write_schema(w, "schema", place->schema);
 }
 
-enum status wire_read_place(struct arena *arena, yyjson_val *obj, struct catalog_place *out, struct err *err)
+enum status wire_read_place(struct arena *arena, yyjson_val *obj, struct catalog_place *out,
+                            struct err *err)
 {
     struct catalog_place place = { 0 };
     TRY(json_get_bool(obj, "exists", JSON_REQUIRED, &place.exists, err));
@@ -100,7 +102,8 @@ enum status wire_read_place(struct arena *arena, yyjson_val *obj, struct catalog
 
 /* --- appends --- */
 
-static void write_properties(struct json_writer *w, const char *key, const struct ice_property *items, size_t count)
+static void write_properties(struct json_writer *w, const char *key,
+                             const struct ice_property *items, size_t count)
 {
     jw_kv_arr(w, key);
     for (size_t i = 0; i < count; i++) {
@@ -139,7 +142,8 @@ void wire_append(struct json_writer *w, const struct catalog_append *append)
 }
 
 static enum status read_properties(struct arena *arena, yyjson_val *obj, const char *name,
-                                   const struct ice_property **out, size_t *count_out, struct err *err)
+                                   const struct ice_property **out, size_t *count_out,
+                                   struct err *err)
 {
     yyjson_val *arr = NULL;
     TRY(json_get_arr(obj, name, JSON_OPTIONAL, &arr, err));
@@ -149,7 +153,8 @@ static enum status read_properties(struct arena *arena, yyjson_val *obj, const c
     }
     size_t i, max;
     yyjson_val *val;
-    yyjson_arr_foreach(arr, i, max, val) {
+    yyjson_arr_foreach(arr, i, max, val)
+    {
         yyjson_val *key = yyjson_arr_get(val, 0), *value = yyjson_arr_get(val, 1);
         if (!yyjson_is_str(key) || !yyjson_is_str(value)) {
             return err_set(err, E_INVALID, "\"%s\" is no list of pairs of strings", name);
@@ -165,7 +170,8 @@ static enum status read_properties(struct arena *arena, yyjson_val *obj, const c
     return OK;
 }
 
-static enum status read_files(struct arena *arena, yyjson_val *obj, struct catalog_append *out, struct err *err)
+static enum status read_files(struct arena *arena, yyjson_val *obj, struct catalog_append *out,
+                              struct err *err)
 {
     yyjson_val *arr = NULL;
     TRY(json_get_arr(obj, "files", JSON_OPTIONAL, &arr, err));
@@ -175,7 +181,8 @@ static enum status read_files(struct arena *arena, yyjson_val *obj, struct catal
     }
     size_t i, max;
     yyjson_val *val;
-    yyjson_arr_foreach(arr, i, max, val) {
+    yyjson_arr_foreach(arr, i, max, val)
+    {
         TRY(wire_read_file(arena, val, &files[i], err));
     }
     out->files = files;
@@ -183,8 +190,8 @@ static enum status read_files(struct arena *arena, yyjson_val *obj, struct catal
     return OK;
 }
 
-static enum status read_append_place(struct arena *arena, yyjson_val *obj, struct catalog_append *out,
-                                     struct err *err)
+static enum status read_append_place(struct arena *arena, yyjson_val *obj,
+                                     struct catalog_append *out, struct err *err)
 {
     yyjson_val *val = NULL;
     TRY(json_get_obj(obj, "place", JSON_OPTIONAL, &val, err));
@@ -200,7 +207,8 @@ static enum status read_append_place(struct arena *arena, yyjson_val *obj, struc
     return OK;
 }
 
-enum status wire_read_append(struct arena *arena, yyjson_val *obj, struct catalog_append *out, struct err *err)
+enum status wire_read_append(struct arena *arena, yyjson_val *obj, struct catalog_append *out,
+                             struct err *err)
 {
     struct catalog_append append = { 0 };
     int64_t timeout_ms = 60000;
@@ -235,7 +243,8 @@ void wire_appended(struct json_writer *w, const struct catalog_appended *appende
     jw_kv_bool(w, "deduplicated", appended->deduplicated);
 }
 
-enum status wire_read_appended(struct arena *arena, yyjson_val *obj, struct catalog_appended *out, struct err *err)
+enum status wire_read_appended(struct arena *arena, yyjson_val *obj, struct catalog_appended *out,
+                               struct err *err)
 {
     struct catalog_appended appended = { 0 };
     uint64_t files_added = 0;
@@ -269,7 +278,8 @@ void wire_summary(struct json_writer *w, const struct table_summary *table)
     jw_kv_i64(w, "version", table->version);
 }
 
-enum status wire_read_summary(struct arena *arena, yyjson_val *obj, struct table_summary *out, struct err *err)
+enum status wire_read_summary(struct arena *arena, yyjson_val *obj, struct table_summary *out,
+                              struct err *err)
 {
     struct table_summary table = { 0 };
     TRY(wire_read_name(arena, obj, &table.name, err));
@@ -280,7 +290,8 @@ enum status wire_read_summary(struct arena *arena, yyjson_val *obj, struct table
     TRY(json_get_i64(obj, "file_count", JSON_REQUIRED, &table.file_count, err));
     TRY(json_get_i64(obj, "size_bytes", JSON_REQUIRED, &table.size_bytes, err));
     TRY(json_get_i64(obj, "updated_ms", JSON_REQUIRED, &table.updated_ms, err));
-    TRY(wire_read_str(arena, obj, "metadata_location", JSON_REQUIRED, &table.metadata_location, err));
+    TRY(wire_read_str(arena, obj, "metadata_location", JSON_REQUIRED, &table.metadata_location,
+                      err));
     TRY(json_get_i64(obj, "version", JSON_REQUIRED, &table.version, err));
     *out = table;
     return OK;

@@ -56,7 +56,8 @@ void wire_file(struct json_writer *w, const struct ice_data_file *file)
     jw_obj_end(w);
 }
 
-static enum status read_bound(struct arena *arena, yyjson_val *val, struct str *out, struct err *err)
+static enum status read_bound(struct arena *arena, yyjson_val *val, struct str *out,
+                              struct err *err)
 {
     *out = (struct str){ NULL, 0 };
     if (yyjson_is_null(val)) {
@@ -76,8 +77,8 @@ static enum status read_column(struct arena *arena, yyjson_val *arr, struct ice_
                                struct err *err)
 {
     if (yyjson_arr_size(arr) != COLUMN_VALUES) {
-        return err_set(err, E_INVALID, "the statistics of a column have %zu values, not %d", yyjson_arr_size(arr),
-                       COLUMN_VALUES);
+        return err_set(err, E_INVALID, "the statistics of a column have %zu values, not %d",
+                       yyjson_arr_size(arr), COLUMN_VALUES);
     }
     for (size_t i = 0; i < 5; i++) {
         if (!yyjson_is_int(yyjson_arr_get(arr, i))) {
@@ -99,7 +100,8 @@ static enum status read_column(struct arena *arena, yyjson_val *arr, struct ice_
     return read_bound(arena, yyjson_arr_get(arr, 6), &out->upper, err);
 }
 
-static enum status read_columns(struct arena *arena, yyjson_val *obj, struct ice_data_file *out, struct err *err)
+static enum status read_columns(struct arena *arena, yyjson_val *obj, struct ice_data_file *out,
+                                struct err *err)
 {
     yyjson_val *arr = NULL;
     TRY(json_get_arr(obj, "columns", JSON_OPTIONAL, &arr, err));
@@ -109,14 +111,16 @@ static enum status read_columns(struct arena *arena, yyjson_val *obj, struct ice
     }
     size_t i, max;
     yyjson_val *val;
-    yyjson_arr_foreach(arr, i, max, val) {
+    yyjson_arr_foreach(arr, i, max, val)
+    {
         TRY(read_column(arena, val, &out->columns[i], err));
     }
     out->column_count = yyjson_arr_size(arr);
     return OK;
 }
 
-static enum status read_splits(struct arena *arena, yyjson_val *obj, struct ice_data_file *out, struct err *err)
+static enum status read_splits(struct arena *arena, yyjson_val *obj, struct ice_data_file *out,
+                               struct err *err)
 {
     yyjson_val *arr = NULL;
     TRY(json_get_arr(obj, "split_offsets", JSON_OPTIONAL, &arr, err));
@@ -126,7 +130,8 @@ static enum status read_splits(struct arena *arena, yyjson_val *obj, struct ice_
     }
     size_t i, max;
     yyjson_val *val;
-    yyjson_arr_foreach(arr, i, max, val) {
+    yyjson_arr_foreach(arr, i, max, val)
+    {
         if (!yyjson_is_int(val)) {
             return err_set(err, E_INVALID, "a split offset is no integer");
         }
@@ -136,10 +141,14 @@ static enum status read_splits(struct arena *arena, yyjson_val *obj, struct ice_
     return OK;
 }
 
-enum status wire_read_file(struct arena *arena, yyjson_val *obj, struct ice_data_file *out, struct err *err)
+enum status wire_read_file(struct arena *arena, yyjson_val *obj, struct ice_data_file *out,
+                           struct err *err)
 {
-    struct ice_data_file file = { .content = ICE_DATA, .status = ICE_ADDED, .snapshot_id = -1,
-                                  .sequence_number = -1, .file_sequence_number = -1 };
+    struct ice_data_file file = { .content = ICE_DATA,
+                                  .status = ICE_ADDED,
+                                  .snapshot_id = -1,
+                                  .sequence_number = -1,
+                                  .file_sequence_number = -1 };
     int64_t sort_order = -1;
     TRY(wire_read_str(arena, obj, "path", JSON_REQUIRED, &file.path, err));
     TRY(wire_read_str(arena, obj, "format", JSON_REQUIRED, &file.format, err));

@@ -6,8 +6,10 @@
 
 #include "catalog/wire.h"
 
-/** A whole object. Column statistics travel as arrays [id, size, values, nulls, nans, lower, upper], bounds in base64 or null. */
+/** A whole object. Column statistics travel as arrays [id, size, values, nulls, nans, lower,
+ * upper], bounds in base64 or null. */
 void wire_file(struct json_writer *w, const struct ice_data_file *file);
-enum status wire_read_file(struct arena *arena, yyjson_val *obj, struct ice_data_file *out, struct err *err) MUST_USE;
+enum status wire_read_file(struct arena *arena, yyjson_val *obj, struct ice_data_file *out,
+                           struct err *err) MUST_USE;
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * catalogd's routes over a catalogue in memory, and the http driver that speaks to them: it must behave like the local one.
+ * catalogd's routes over a catalogue in memory, and the http driver that speaks to them: it must
+ * behave like the local one.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,11 +39,15 @@ static int lab_open(void **state)
     struct lab *lab = test_calloc(1, sizeof(*lab));
     arena_init(&lab->arena, 0);
     assert_ok(store_mem_open(&(struct store_mem_opts){ 0 }, &lab->store, &err));
-    assert_ok(catalog_local_open(&(struct catalog_local_opts){ .store = lab->store }, &lab->local, &err));
+    assert_ok(
+        catalog_local_open(&(struct catalog_local_opts){ .store = lab->store }, &lab->local, &err));
     lab->api = (struct api_catalog){ .catalog = lab->local, .store = lab->store };
     lab->metrics = metrics_new();
-    assert_ok(http_server_new(&(struct http_server_opts){ .service = "catalogd", .bind = "127.0.0.1:0", .metrics = lab->metrics,
-                                                          .cluster_secret = STR("s3cret"), .drain_ms = 1000 },
+    assert_ok(http_server_new(&(struct http_server_opts){ .service = "catalogd",
+                                                          .bind = "127.0.0.1:0",
+                                                          .metrics = lab->metrics,
+                                                          .cluster_secret = STR("s3cret"),
+                                                          .drain_ms = 1000 },
                               &lab->server, &err));
     size_t count = 0;
     const struct http_route *routes = api_catalog_routes(&count);
@@ -52,9 +57,12 @@ static int lab_open(void **state)
     assert_ok(http_server_start(lab->server, &err));
     char url[100];
     snprintf(url, sizeof(url), "http://%s", http_server_address(lab->server));
-    assert_ok(catalog_http_open(&(struct catalog_http_opts){ .url = url, .cluster_secret = STR("s3cret"), .store = lab->store },
+    assert_ok(catalog_http_open(&(struct catalog_http_opts){ .url = url,
+                                                             .cluster_secret = STR("s3cret"),
+                                                             .store = lab->store },
                                 &lab->remote, &err));
-    assert_ok(http_client_new(&(struct http_client_opts){ .base_url = url, .service = "catalogd" }, &lab->client, &err));
+    assert_ok(http_client_new(&(struct http_client_opts){ .base_url = url, .service = "catalogd" },
+                              &lab->client, &err));
     *state = lab;
     return 0;
 }
@@ -74,7 +82,8 @@ static int lab_close(void **state)
     return 0;
 }
 
-static enum status append(struct lab *lab, const char *table, const char *batch, int64_t rows, struct catalog_appended *out)
+static enum status append(struct lab *lab, const char *table, const char *batch, int64_t rows,
+                          struct catalog_appended *out)
 {
     struct table_name name;
     struct catalog_place place;
@@ -82,23 +91,45 @@ static enum status append(struct lab *lab, const char *table, const char *batch,
     TRY(catalog_place(lab->remote, &name, &lab->arena, &place, &err));
     struct ice_field fields[] = {
         { .id = 1, .name = STR("id"), .type = { .kind = ICE_LONG } },
-        { .id = 2, .name = STR("price"), .type = { .kind = ICE_DECIMAL, .precision = 9, .scale = 2 } },
+        { .id = 2,
+          .name = STR("price"),
+          .type = { .kind = ICE_DECIMAL, .precision = 9, .scale = 2 } },
     };
-    struct ice_schema schema = { .root = { .kind = ICE_STRUCT, .fields = fields, .field_count = 2 } };
+    struct ice_schema schema = { .root = {
+                                     .kind = ICE_STRUCT, .fields = fields, .field_count = 2 } };
     struct ice_column_stats stats[] = {
-        { .field_id = 1, .size_bytes = 80, .value_count = rows, .null_count = 0, .nan_count = -1,
-          .lower = str_from("\x01\0\0\0\0\0\0\0", 8), .upper = str_from("\xff\0\0\0\0\0\0\0", 8) },
+        { .field_id = 1,
+          .size_bytes = 80,
+          .value_count = rows,
+          .null_count = 0,
+          .nan_count = -1,
+          .lower = str_from("\x01\0\0\0\0\0\0\0", 8),
+          .upper = str_from("\xff\0\0\0\0\0\0\0", 8) },
     };
     int64_t splits[] = { 4, 400 };
     struct ice_data_file file = {
-        .path = arena_printf(&lab->arena, "%.*s/data/%s.parquet", STR_ARG(place.location_key), batch),
-        .format = STR("PARQUET"), .record_count = rows, .size_bytes = 500, .columns = stats, .column_count = 1,
-        .split_offsets = splits, .split_count = 2, .sort_order_id = -1,
+        .path = arena_printf(&lab->arena, "%.*s/data/%s.parquet", STR_ARG(place.location_key),
+                             batch),
+        .format = STR("PARQUET"),
+        .record_count = rows,
+        .size_bytes = 500,
+        .columns = stats,
+        .column_count = 1,
+        .split_offsets = splits,
+        .split_count = 2,
+        .sort_order_id = -1,
     };
     struct ice_property summary = { STR("lakehouse.rows-skipped"), STR("3") };
-    struct catalog_append in = { .name = name, .batch_id = str_of(batch), .schema = place.exists ? place.schema : &schema,
-                                 .files = &file, .file_count = 1, .create = true, .place = &place,
-                                 .expected_schema_id = place.schema_id, .summary = &summary, .summary_count = 1 };
+    struct catalog_append in = { .name = name,
+                                 .batch_id = str_of(batch),
+                                 .schema = place.exists ? place.schema : &schema,
+                                 .files = &file,
+                                 .file_count = 1,
+                                 .create = true,
+                                 .place = &place,
+                                 .expected_schema_id = place.schema_id,
+                                 .summary = &summary,
+                                 .summary_count = 1 };
     return catalog_append(lab->remote, &in, &lab->arena, out, &err);
 }
 
@@ -116,14 +147,16 @@ static void the_http_driver_appends_finds_and_reads(void **state)
     struct table_name name = { STR("main"), STR("birds") };
     struct catalog_pin *pin = NULL;
     struct catalog_files files;
-    assert_ok(catalog_pin(lab->remote, &(struct table_name){ STR("main"), STR("BIRDS") }, true, NULL, &pin, &err));
+    assert_ok(catalog_pin(lab->remote, &(struct table_name){ STR("main"), STR("BIRDS") }, true,
+                          NULL, &pin, &err));
     assert_ok(catalog_files(lab->remote, pin, &lab->arena, &files, &err));
     assert_int_equal(files.count, 2);
     const struct ice_data_file *file = files.files[0].file;
     assert_int_equal(file->column_count, 1);
     assert_true(str_eq(file->columns[0].upper, str_from("\xff\0\0\0\0\0\0\0", 8)));
     assert_int_equal(file->split_count, 2);
-    assert_true(yyjson_equals_str(yyjson_obj_get(pin->snapshot->summary, "lakehouse.rows-skipped"), "3"));
+    assert_true(
+        yyjson_equals_str(yyjson_obj_get(pin->snapshot->summary, "lakehouse.rows-skipped"), "3"));
     catalog_unpin(pin);
     bool found = false;
     struct catalog_appended batch;
@@ -139,11 +172,15 @@ static void the_http_driver_appends_finds_and_reads(void **state)
     assert_non_null(strstr(err.msg, "birds"));
 }
 
-static yyjson_doc *call(struct lab *lab, enum http_method method, const char *target, const char *body, int expect)
+static yyjson_doc *call(struct lab *lab, enum http_method method, const char *target,
+                        const char *body, int expect)
 {
     struct http_answer answer = { 0 };
     struct http_header json = { STR("Content-Type"), STR("application/json") };
-    struct http_call request = { .method = method, .target = str_of(target), .headers = &json, .header_count = body != NULL ? 1 : 0,
+    struct http_call request = { .method = method,
+                                 .target = str_of(target),
+                                 .headers = &json,
+                                 .header_count = body != NULL ? 1 : 0,
                                  .body = str_of(body) };
     yyjson_doc *doc = NULL;
     assert_ok(http_client_call(lab->client, &request, &answer, &err));
@@ -167,7 +204,10 @@ static void the_public_routes_have_their_shapes(void **state)
     yyjson_val *root = yyjson_doc_get_root(doc);
     yyjson_val *table = yyjson_arr_get_first(yyjson_obj_get(root, "tables"));
     assert_true(yyjson_equals_str(yyjson_obj_get(root, "next"), "birds"));
-    static const char *const members[] = { "name", "dataset_id", "fingerprint", "row_count", "file_count", "size_bytes", "snapshot_id", "updated_at" };
+    static const char *const members[] = {
+        "name",       "dataset_id", "fingerprint", "row_count",
+        "file_count", "size_bytes", "snapshot_id", "updated_at"
+    };
     for (size_t i = 0; i < ARRAY_LEN(members); i++) {
         assert_non_null(yyjson_obj_get(table, members[i]));
     }
@@ -184,9 +224,12 @@ static void the_public_routes_have_their_shapes(void **state)
     yyjson_doc_free(call(lab, HTTP_GET, "/catalog/manifest/none", NULL, 404));
     yyjson_doc_free(call(lab, HTTP_GET, "/catalog/list?limit=0", NULL, 400));
     yyjson_doc_free(call(lab, HTTP_GET, "/catalog/manifest/a.b.c", NULL, 400));
-    yyjson_doc_free(call(lab, HTTP_POST, "/catalog/register", "{\"name\":\"t\",\"objects\":[\"x\"]}", 503)); /* no engine here */
-    yyjson_doc_free(call(lab, HTTP_POST, "/catalog/register", "{\"name\":\"t\",\"objects\":[1]}", 400));
-    yyjson_doc_free(call(lab, HTTP_POST, "/internal/catalog/drop", "{\"namespace\":\"main\",\"name\":\"birds\"}", 403));
+    yyjson_doc_free(call(lab, HTTP_POST, "/catalog/register",
+                         "{\"name\":\"t\",\"objects\":[\"x\"]}", 503)); /* no engine here */
+    yyjson_doc_free(
+        call(lab, HTTP_POST, "/catalog/register", "{\"name\":\"t\",\"objects\":[1]}", 400));
+    yyjson_doc_free(call(lab, HTTP_POST, "/internal/catalog/drop",
+                         "{\"namespace\":\"main\",\"name\":\"birds\"}", 403));
     yyjson_doc_free(call(lab, HTTP_DELETE, "/catalog/table/birds", NULL, 204));
     yyjson_doc_free(call(lab, HTTP_DELETE, "/catalog/table/birds", NULL, 404));
 }
@@ -194,7 +237,8 @@ static void the_public_routes_have_their_shapes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_http_driver_appends_finds_and_reads, lab_open, lab_close),
+        cmocka_unit_test_setup_teardown(the_http_driver_appends_finds_and_reads, lab_open,
+                                        lab_close),
         cmocka_unit_test_setup_teardown(the_public_routes_have_their_shapes, lab_open, lab_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

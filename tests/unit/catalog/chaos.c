@@ -61,8 +61,8 @@ static void land(struct chaos *chaos, size_t at)
     struct chaos_put put = chaos->pending[at];
     chaos->pending[at] = chaos->pending[--chaos->pending_count];
     struct store_cond cond = { .if_absent = put.if_absent, .if_match = str_of(put.if_match) };
-    enum status ignored =
-        store_put(chaos->store, str_of(put.key), str_from(put.body, put.body_len), &cond, NULL, NULL);
+    enum status ignored = store_put(chaos->store, str_of(put.key), str_from(put.body, put.body_len),
+                                    &cond, NULL, NULL);
     (void)ignored;
     mem_free(put.key);
     mem_free(put.body);
@@ -96,7 +96,8 @@ static enum status read_step(struct chaos_handle *handle, struct err *err)
 
 /* --- the driver --- */
 
-static bool delay(struct chaos *chaos, struct str key, struct str body, const struct store_cond *cond)
+static bool delay(struct chaos *chaos, struct str key, struct str body,
+                  const struct store_cond *cond)
 {
     if (chaos->pending_count == CHAOS_PENDING_MAX) {
         return false;
@@ -110,7 +111,8 @@ static bool delay(struct chaos *chaos, struct str key, struct str body, const st
 }
 
 static enum status chaos_store_put(struct store *store, struct str key, struct str body,
-                                   const struct store_cond *cond, struct store_info *info, struct err *err)
+                                   const struct store_cond *cond, struct store_info *info,
+                                   struct err *err)
 {
     struct chaos_handle *handle = handle_of(store);
     struct chaos *chaos = handle->chaos;
@@ -122,7 +124,8 @@ static enum status chaos_store_put(struct store *store, struct str key, struct s
         return err_set(err, E_TIMEOUT, "late");
     }
     enum status status = store_put(chaos->store, key, body, cond, info, err);
-    if (status == OK && one_in(chaos, chaos->repeat_in)) { /* as a proxy does that sends a request twice */
+    /* as a proxy does that sends a request twice */
+    if (status == OK && one_in(chaos, chaos->repeat_in)) {
         status = store_put(chaos->store, key, body, cond, info, err);
     }
     if (one_in(chaos, chaos->lose_in)) {
@@ -135,20 +138,22 @@ static enum status chaos_store_put(struct store *store, struct str key, struct s
     return status;
 }
 
-static enum status chaos_store_stat(struct store *store, struct str key, struct store_info *info, struct err *err)
+static enum status chaos_store_stat(struct store *store, struct str key, struct store_info *info,
+                                    struct err *err)
 {
     TRY(read_step(handle_of(store), err));
     return store_stat(handle_of(store)->chaos->store, key, info, err);
 }
 
-static enum status chaos_store_open(struct store *store, struct str key, struct store_object **out, struct err *err)
+static enum status chaos_store_open(struct store *store, struct str key, struct store_object **out,
+                                    struct err *err)
 {
     TRY(read_step(handle_of(store), err));
     return store_open(handle_of(store)->chaos->store, key, out, err);
 }
 
-static enum status chaos_store_list(struct store *store, const struct store_list_opts *opts, struct arena *arena,
-                                    struct store_list *out, struct err *err)
+static enum status chaos_store_list(struct store *store, const struct store_list_opts *opts,
+                                    struct arena *arena, struct store_list *out, struct err *err)
 {
     TRY(read_step(handle_of(store), err));
     return store_list(handle_of(store)->chaos->store, opts, arena, out, err);
@@ -170,9 +175,7 @@ static enum status chaos_store_ready(struct store *store, struct err *err)
     return OK;
 }
 
-static void chaos_store_close(struct store *store)
-{
-}
+static void chaos_store_close(struct store *store) {}
 
 static const struct store_ops chaos_ops = {
     .name = "chaos",
@@ -207,7 +210,9 @@ void chaos_init(struct chaos *chaos, uint64_t seed, int writers)
         pthread_cond_init(&chaos->wake[i], NULL);
     }
     for (int i = 0; i < writers; i++) {
-        chaos->handles[i] = (struct chaos_handle){ .base.ops = &chaos_ops, .chaos = chaos, .writer = i };
+        chaos->handles[i] = (struct chaos_handle){ .base.ops = &chaos_ops,
+                                                   .chaos = chaos,
+                                                   .writer = i };
     }
 }
 

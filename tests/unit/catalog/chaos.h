@@ -1,7 +1,9 @@
 /*
- * A store that crashes, delays, repeats and loses answers on purpose, for several writers that take turns by a seed.
+ * A store that crashes, delays, repeats and loses answers on purpose, for several writers that take
+ * turns by a seed.
  *
- * Each writer is a thread with a store handle of its own over one store in memory. Only the thread that has the turn runs; every
+ * Each writer is a thread with a store handle of its own over one store in memory. Only the thread
+ * that has the turn runs; every
  * store operation gives the turn away at random. So a schedule repeats from its seed.
  */
 #ifndef TESTS_CATALOG_CHAOS_H
@@ -33,7 +35,8 @@ struct chaos_put { /* a PUT on its way, given up by its sender */
 struct chaos {
     struct store *store; /* in memory */
     struct rng rng;      /* of whoever has the turn */
-    uint64_t crash_in, lose_in, delay_in, repeat_in, stumble_in; /* one in so many operations; 0: never */
+    /* one in so many operations; 0: never */
+    uint64_t crash_in, lose_in, delay_in, repeat_in, stumble_in;
     struct chaos_handle handles[CHAOS_WRITERS_MAX];
     int writers;
     struct chaos_put pending[CHAOS_PENDING_MAX];

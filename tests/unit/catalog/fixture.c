@@ -14,8 +14,8 @@ struct store *fixture_mem(void)
 struct catalog *fixture_catalog(struct store *store)
 {
     struct catalog *catalog = NULL;
-    assert_ok(catalog_local_open(&(struct catalog_local_opts){ .store = store, .rng_seed = random_u64() },
-                                 &catalog, ERR));
+    assert_ok(catalog_local_open(
+        &(struct catalog_local_opts){ .store = store, .rng_seed = random_u64() }, &catalog, ERR));
     return catalog;
 }
 
@@ -28,7 +28,9 @@ struct ice_schema *fixture_schema(struct arena *arena, const char *extra)
     fields[0] = (struct ice_field){ .id = 1, .name = STR("id"), .type = { .kind = ICE_LONG } };
     fields[1] = (struct ice_field){ .id = 2, .name = STR("name"), .type = { .kind = ICE_STRING } };
     if (extra != NULL) {
-        fields[2] = (struct ice_field){ .id = 3, .name = str_of(extra), .type = { .kind = ICE_DOUBLE } };
+        fields[2] = (struct ice_field){ .id = 3,
+                                        .name = str_of(extra),
+                                        .type = { .kind = ICE_DOUBLE } };
     }
     schema->root = (struct ice_type){ .kind = ICE_STRUCT, .fields = fields, .field_count = count };
     return schema;
@@ -41,8 +43,8 @@ struct table_name fixture_name(const char *text)
     return name;
 }
 
-enum status fixture_append(struct catalog *catalog, const struct fixture_append *in, struct arena *arena,
-                           struct catalog_appended *out, struct err *err)
+enum status fixture_append(struct catalog *catalog, const struct fixture_append *in,
+                           struct arena *arena, struct catalog_appended *out, struct err *err)
 {
     struct catalog_place place;
     struct table_name name = fixture_name(in->table);
@@ -51,8 +53,10 @@ enum status fixture_append(struct catalog *catalog, const struct fixture_append 
     uuid4(uuid);
     struct ice_data_file file = {
         .content = ICE_DATA,
-        .path = in->file != NULL ? arena_printf(arena, "%.*s/data/%s", STR_ARG(place.location_key), in->file)
-                                 : arena_printf(arena, "%.*s/data/%s.parquet", STR_ARG(place.location_key), uuid),
+        .path = in->file != NULL
+                    ? arena_printf(arena, "%.*s/data/%s", STR_ARG(place.location_key), in->file)
+                    : arena_printf(arena, "%.*s/data/%s.parquet", STR_ARG(place.location_key),
+                                   uuid),
         .format = STR("PARQUET"),
         .record_count = in->rows == 0 ? 1 : in->rows,
         .size_bytes = 1000,
@@ -81,7 +85,8 @@ struct catalog_appended fixture_add(struct catalog *catalog, const char *table, 
                                     struct arena *arena)
 {
     struct catalog_appended out = { 0 };
-    assert_ok(fixture_append(catalog, &(struct fixture_append){ .table = table, .batch = batch }, arena, &out, ERR));
+    assert_ok(fixture_append(catalog, &(struct fixture_append){ .table = table, .batch = batch },
+                             arena, &out, ERR));
     return out;
 }
 
@@ -108,7 +113,9 @@ size_t fixture_objects(struct store *store, const char *prefix)
     struct arena arena;
     arena_init(&arena, 0);
     struct store_list list;
-    assert_ok(store_list(store, &(struct store_list_opts){ .prefix = str_of(prefix), .limit = STORE_LIST_MAX }, &arena, &list, ERR));
+    assert_ok(store_list(
+        store, &(struct store_list_opts){ .prefix = str_of(prefix), .limit = STORE_LIST_MAX },
+        &arena, &list, ERR));
     arena_done(&arena);
     return list.object_count;
 }

@@ -42,16 +42,19 @@ struct ice_schema *fixture_schema(struct arena *arena, const char *extra);
 
 struct fixture_append {
     const char *table, *batch;
-    const char *file;            /* NULL: a fresh name */
-    int64_t rows;                /* 0: 1 */
+    const char *file; /* NULL: a fresh name */
+    int64_t rows;     /* 0: 1 */
     bool no_create;
     const struct ice_schema *schema; /* NULL: fixture_schema without extra */
     const struct ice_schema *evolved;
 };
-/** Place, then append one file; no bytes are written for it: the catalogue never reads data files. */
-enum status fixture_append(struct catalog *catalog, const struct fixture_append *in, struct arena *arena, struct catalog_appended *out, struct err *err);
+/** Place, then append one file; no bytes are written for it: the catalogue never reads data
+ * files. */
+enum status fixture_append(struct catalog *catalog, const struct fixture_append *in,
+                           struct arena *arena, struct catalog_appended *out, struct err *err);
 /** One row in a fresh file, and it must succeed. */
-struct catalog_appended fixture_add(struct catalog *catalog, const char *table, const char *batch, struct arena *arena);
+struct catalog_appended fixture_add(struct catalog *catalog, const char *table, const char *batch,
+                                    struct arena *arena);
 struct table_name fixture_name(const char *text);
 /** Sum of the record counts of the table's live files, by its manifests. */
 int64_t fixture_rows(struct catalog *catalog, const char *table);

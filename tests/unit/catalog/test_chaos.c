@@ -1,6 +1,8 @@
 /*
- * The commit protocol under crashes, lost answers, late and repeated writes: thousands of random schedules of several writers, each
- * checked for what must always hold. A failure prints its seed; LAKEHOUSE_CHAOS_SEED=<seed> runs that schedule alone,
+ * The commit protocol under crashes, lost answers, late and repeated writes: thousands of random
+ * schedules of several writers, each
+ * checked for what must always hold. A failure prints its seed; LAKEHOUSE_CHAOS_SEED=<seed> runs
+ * that schedule alone,
  * LAKEHOUSE_CHAOS_SCHEDULES sets how many run.
  */
 #include "chaos.h"
@@ -15,7 +17,12 @@ enum { SCHEDULES = 300 }; /* sanitizers make each some eight times slower */
 enum { SCHEDULES = 2000 };
 #endif
 
-enum { TABLES = 2, BATCHES_PER_WRITER = 4, BATCHES = CHAOS_WRITERS_MAX * BATCHES_PER_WRITER, TRIES = 3 };
+enum {
+    TABLES = 2,
+    BATCHES_PER_WRITER = 4,
+    BATCHES = CHAOS_WRITERS_MAX * BATCHES_PER_WRITER,
+    TRIES = 3
+};
 
 static const char *const table_names[TABLES] = { "t", "u" };
 
@@ -48,11 +55,15 @@ static void blame(struct schedule *schedule, const char *fault, int batch, const
 
 static enum status open_catalog(struct store *store, uint64_t seed, struct catalog **out)
 {
-    return catalog_local_open(&(struct catalog_local_opts){ .store = store, .rng_seed = seed | 1, .backoff_max_ms = -1 }, out, NULL);
+    return catalog_local_open(
+        &(struct catalog_local_opts){ .store = store, .rng_seed = seed | 1, .backoff_max_ms = -1 },
+        out, NULL);
 }
 
-/** One try of a client to get its batch in: a fresh file each time, as an upload that is sent again has. */
-static void try_batch(struct schedule *schedule, struct writer *writer, struct catalog *catalog, int index, int try)
+/** One try of a client to get its batch in: a fresh file each time, as an upload that is sent again
+ * has. */
+static void try_batch(struct schedule *schedule, struct writer *writer, struct catalog *catalog,
+                      int index, int try)
 {
     struct batch *batch = &schedule->batches[index];
     struct chaos_handle *handle = &schedule->chaos.handles[writer->index];
@@ -86,10 +97,13 @@ static void *write_batches(void *arg)
     struct catalog *catalog = NULL;
     for (int i = 0; i < BATCHES_PER_WRITER; i++) {
         /* Sometimes two writers bring the same batch: a client that was too impatient. */
-        int whose = rng_below(&chaos->rng, 4) == 0 ? (int)rng_below(&chaos->rng, (uint64_t)chaos->writers) : writer->index;
+        int whose = rng_below(&chaos->rng, 4) == 0
+                        ? (int)rng_below(&chaos->rng, (uint64_t)chaos->writers)
+                        : writer->index;
         int index = whose * BATCHES_PER_WRITER + i;
-        for (int try = 0; try < TRIES; try++) {
-            if (catalog == NULL && open_catalog(&handle->base, rng_next(&chaos->rng), &catalog) != OK) {
+        for (int try = 0; try < TRIES; try ++) {
+            if (catalog == NULL &&
+                open_catalog(&handle->base, rng_next(&chaos->rng), &catalog) != OK) {
                 blame(schedule, "a catalogue did not open", index, "");
                 break;
             }
@@ -111,7 +125,8 @@ static void *write_batches(void *arg)
 /* --- what must hold --- */
 
 /** How often each batch is in a table, by its files. */
-static void count_batches(struct schedule *schedule, struct catalog *catalog, int table, int counts[BATCHES])
+static void count_batches(struct schedule *schedule, struct catalog *catalog, int table,
+                          int counts[BATCHES])
 {
     struct table_name name = fixture_name(table_names[table]);
     struct catalog_pin *pin = NULL;
@@ -125,8 +140,10 @@ static void count_batches(struct schedule *schedule, struct catalog *catalog, in
     }
     for (size_t i = 0; status == OK && i < pin->metadata->snapshot_count; i++) { /* history too */
         struct catalog_pin *old = NULL;
-        struct catalog_at at = { .kind = CATALOG_AT_VERSION, .value = pin->metadata->snapshots[i].id };
-        if (catalog_pin(catalog, &name, false, &at, &old, &err) != OK || catalog_files(catalog, old, &arena, &files, &err) != OK) {
+        struct catalog_at at = { .kind = CATALOG_AT_VERSION,
+                                 .value = pin->metadata->snapshots[i].id };
+        if (catalog_pin(catalog, &name, false, &at, &old, &err) != OK ||
+            catalog_files(catalog, old, &arena, &files, &err) != OK) {
             blame(schedule, "an old snapshot cannot be read", -1, err.msg);
         }
         catalog_unpin(old);
@@ -142,7 +159,8 @@ static void count_batches(struct schedule *schedule, struct catalog *catalog, in
                 counts[index]++;
             }
         }
-        if ((int64_t)files.count != pin->table.row_count || (int64_t)files.count != pin->table.file_count) {
+        if ((int64_t)files.count != pin->table.row_count ||
+            (int64_t)files.count != pin->table.file_count) {
             blame(schedule, "the summary counts other files than there are", -1, "");
         }
     } else if (status == OK) {
@@ -197,7 +215,9 @@ static void send_again(struct schedule *schedule)
             arena_init(&arena, 0);
             snprintf(id, sizeof(id), "batch-%d", i);
             snprintf(file, sizeof(file), "b%d-again.parquet", i);
-            struct fixture_append in = { .table = table_names[batch->table], .batch = id, .file = file };
+            struct fixture_append in = { .table = table_names[batch->table],
+                                         .batch = id,
+                                         .file = file };
             bool ok = fixture_append(catalog, &in, &arena, &out, &err) == OK;
             if (!ok || (batch->acked && !out.deduplicated)) {
                 blame(schedule, "was not recognised", i, err.msg);

@@ -1,4 +1,5 @@
-/* Two catalogues on one folder, in threads and in processes of their own: never both win, and all that was acknowledged is there. */
+/* Two catalogues on one folder, in threads and in processes of their own: never both win, and all
+ * that was acknowledged is there. */
 #include "fixture.h"
 
 #include <pthread.h>
@@ -27,7 +28,8 @@ static int dir_remove(void **state)
 static struct store *open_store(void)
 {
     struct store *store = NULL;
-    assert_ok(store_fs_open(&(struct store_fs_opts){ .dir = dir, .allow_network = true }, &store, ERR));
+    assert_ok(
+        store_fs_open(&(struct store_fs_opts){ .dir = dir, .allow_network = true }, &store, ERR));
     return store;
 }
 
@@ -148,8 +150,10 @@ static void metadata_is_named_by_file_uri_and_a_moved_folder_still_works(void **
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(processes_on_one_folder_never_both_win, dir_make, dir_remove),
-        cmocka_unit_test_setup_teardown(metadata_is_named_by_file_uri_and_a_moved_folder_still_works, dir_make, dir_remove),
+        cmocka_unit_test_setup_teardown(processes_on_one_folder_never_both_win, dir_make,
+                                        dir_remove),
+        cmocka_unit_test_setup_teardown(
+            metadata_is_named_by_file_uri_and_a_moved_folder_still_works, dir_make, dir_remove),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,8 +18,10 @@ struct appender {
 static void *run(void *arg)
 {
     struct appender *a = arg;
-    struct fixture_append in = { .table = "t", .batch = a->batch,
-                                 .schema = a->extra != NULL ? fixture_schema(&a->arena, a->extra) : NULL };
+    struct fixture_append in = { .table = "t",
+                                 .batch = a->batch,
+                                 .schema = a->extra != NULL ? fixture_schema(&a->arena, a->extra)
+                                                            : NULL };
     a->status = fixture_append(a->catalog, &in, &a->arena, &a->out, &a->err);
     return NULL;
 }
@@ -27,7 +29,8 @@ static void *run(void *arg)
 static struct catalog *gathering(struct store *store)
 {
     struct catalog *catalog = NULL;
-    assert_ok(catalog_local_open(&(struct catalog_local_opts){ .store = store, .group_wait_ms = 300 }, &catalog, ERR));
+    assert_ok(catalog_local_open(
+        &(struct catalog_local_opts){ .store = store, .group_wait_ms = 300 }, &catalog, ERR));
     return catalog;
 }
 
@@ -55,7 +58,8 @@ static void appends_that_arrive_together_share_one_snapshot(void **state)
 {
     struct store *store = fixture_mem();
     struct catalog *catalog = gathering(store);
-    struct appender a[APPENDS] = { { .batch = "1" }, { .batch = "2" }, { .batch = "3" }, { .batch = "4" }, { .batch = "4" }, { .batch = "" } };
+    struct appender a[APPENDS] = { { .batch = "1" }, { .batch = "2" }, { .batch = "3" },
+                                   { .batch = "4" }, { .batch = "4" }, { .batch = "" } };
     run_all(a, APPENDS, catalog);
     int created = 0, deduplicated = 0;
     for (int i = 0; i < APPENDS; i++) {
@@ -81,7 +85,9 @@ static void one_that_does_not_fit_leaves_the_others_alone(void **state)
     struct arena arena;
     arena_init(&arena, 0);
     fixture_add(catalog, "t", "", &arena);
-    struct appender a[3] = { { .batch = "1" }, { .batch = "2", .extra = "not_in_it" }, { .batch = "3" } };
+    struct appender a[3] = { { .batch = "1" },
+                             { .batch = "2", .extra = "not_in_it" },
+                             { .batch = "3" } };
     run_all(a, 3, catalog);
     assert_int_equal(a[0].status, OK);
     assert_int_equal(a[1].status, E_CONFLICT);
@@ -112,7 +118,8 @@ static void old_snapshots_expire_and_their_lists_go_to_the_trash(void **state)
     struct arena arena;
     arena_init(&arena, 0);
     now_ms = 1750000000000;
-    assert_ok(catalog_local_open(&(struct catalog_local_opts){ .store = store, .clock = &test_clock }, &catalog, ERR));
+    assert_ok(catalog_local_open(
+        &(struct catalog_local_opts){ .store = store, .clock = &test_clock }, &catalog, ERR));
     int64_t first = fixture_add(catalog, "t", "first", &arena).snapshot_id;
     for (int i = 0; i < 9; i++) {
         now_ms += 24LL * 3600 * 1000;
@@ -140,7 +147,8 @@ static void times_never_run_backwards(void **state)
     struct arena arena;
     arena_init(&arena, 0);
     now_ms = 1750000000000;
-    assert_ok(catalog_local_open(&(struct catalog_local_opts){ .store = store, .clock = &test_clock }, &catalog, ERR));
+    assert_ok(catalog_local_open(
+        &(struct catalog_local_opts){ .store = store, .clock = &test_clock }, &catalog, ERR));
     int64_t last = 0;
     for (int i = 0; i < 5; i++) {
         now_ms += i % 2 == 0 ? 1000 : -5000;

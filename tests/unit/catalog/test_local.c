@@ -83,13 +83,20 @@ static void an_unknown_version_is_not_found_and_names_those_there_are(void **sta
     struct catalog_pin *pin = NULL;
     char text[32];
     snprintf(text, sizeof(text), "%lld", (long long)id);
-    assert_kind(catalog_pin(lake->catalog, &name, false, &(struct catalog_at){ CATALOG_AT_VERSION, 5, STR_EMPTY }, &pin, ERR), E_NOT_FOUND);
+    assert_kind(catalog_pin(lake->catalog, &name, false,
+                            &(struct catalog_at){ CATALOG_AT_VERSION, 5, STR_EMPTY }, &pin, ERR),
+                E_NOT_FOUND);
     assert_non_null(strstr(fixture_err.msg, text));
-    assert_kind(catalog_pin(lake->catalog, &name, false, &(struct catalog_at){ CATALOG_AT_TIMESTAMP, 5, STR_EMPTY }, &pin, ERR), E_NOT_FOUND);
+    assert_kind(catalog_pin(lake->catalog, &name, false,
+                            &(struct catalog_at){ CATALOG_AT_TIMESTAMP, 5, STR_EMPTY }, &pin, ERR),
+                E_NOT_FOUND);
     assert_non_null(strstr(fixture_err.msg, "1970-01-01"));
-    assert_kind(catalog_pin(lake->catalog, &name, false, &(struct catalog_at){ CATALOG_AT_VERSION, 0, STR("nope") }, &pin, ERR), E_NOT_FOUND);
+    assert_kind(catalog_pin(lake->catalog, &name, false,
+                            &(struct catalog_at){ CATALOG_AT_VERSION, 0, STR("nope") }, &pin, ERR),
+                E_NOT_FOUND);
     assert_non_null(strstr(fixture_err.msg, "main"));
-    assert_ok(catalog_pin(lake->catalog, &name, false, &(struct catalog_at){ CATALOG_AT_VERSION, 0, STR("main") }, &pin, ERR));
+    assert_ok(catalog_pin(lake->catalog, &name, false,
+                          &(struct catalog_at){ CATALOG_AT_VERSION, 0, STR("main") }, &pin, ERR));
     catalog_unpin(pin);
 }
 
@@ -117,7 +124,8 @@ static void the_same_batch_lands_once(void **state)
     struct lake *lake = *state;
     struct catalog_appended first = fixture_add(lake->catalog, "t", "batch 1/x", &lake->arena);
     fixture_add(lake->catalog, "t", "two", &lake->arena);
-    struct catalog *fresh = fixture_catalog(lake->store); /* by the marker: the pointer has moved on */
+    /* by the marker: the pointer has moved on */
+    struct catalog *fresh = fixture_catalog(lake->store);
     struct catalog *who[] = { lake->catalog, fresh };
     for (int i = 0; i < 2; i++) {
         struct catalog_appended again = fixture_add(who[i], "t", "batch 1/x", &lake->arena);
@@ -127,7 +135,8 @@ static void the_same_batch_lands_once(void **state)
         assert_int_equal(again.files_added, 0);
         bool found = false;
         struct table_name name = fixture_name("t");
-        assert_ok(catalog_batch(who[i], &name, STR("batch 1/x"), &lake->arena, &found, &again, ERR));
+        assert_ok(
+            catalog_batch(who[i], &name, STR("batch 1/x"), &lake->arena, &found, &again, ERR));
         assert_true(found && again.snapshot_id == first.snapshot_id && again.row_count == 1);
         assert_ok(catalog_batch(who[i], &name, STR("none"), &lake->arena, &found, &again, ERR));
         assert_false(found);
@@ -161,7 +170,8 @@ static void a_dropped_table_is_gone_and_its_name_is_free(void **state)
     struct catalog_list list;
     assert_ok(catalog_list(lake->catalog, NULL, &lake->arena, &list, ERR));
     assert_int_equal(list.count, 0);
-    assert_int_equal(fixture_objects(lake->store, "_lake/cat/main/ns/main/t/"), 1); /* the tombstone */
+    /* the tombstone */
+    assert_int_equal(fixture_objects(lake->store, "_lake/cat/main/ns/main/t/"), 1);
     assert_int_equal(fixture_objects(lake->store, "_lake/trash/"), 1);
     struct catalog_appended second = fixture_add(lake->catalog, "t", "b", &lake->arena);
     assert_true(second.created && !second.deduplicated);
@@ -174,7 +184,9 @@ static void a_name_that_differs_by_case_is_refused_and_found(void **state)
     struct lake *lake = *state;
     fixture_add(lake->catalog, "Birds", "", &lake->arena);
     struct catalog_appended out;
-    assert_kind(fixture_append(lake->catalog, &(struct fixture_append){ .table = "birds" }, &lake->arena, &out, ERR), E_EXISTS);
+    assert_kind(fixture_append(lake->catalog, &(struct fixture_append){ .table = "birds" },
+                               &lake->arena, &out, ERR),
+                E_EXISTS);
     struct table_name name = fixture_name("BIRDS");
     struct table_summary table;
     assert_kind(catalog_find(lake->catalog, &name, false, &lake->arena, &table, ERR), E_NOT_FOUND);
@@ -188,7 +200,10 @@ static void a_missing_table_is_not_found_and_its_neighbours_are_named(void **sta
     struct lake *lake = *state;
     struct catalog_appended out;
     fixture_add(lake->catalog, "flights", "", &lake->arena);
-    assert_kind(fixture_append(lake->catalog, &(struct fixture_append){ .table = "flight", .no_create = true }, &lake->arena, &out, ERR), E_NOT_FOUND);
+    assert_kind(fixture_append(lake->catalog,
+                               &(struct fixture_append){ .table = "flight", .no_create = true },
+                               &lake->arena, &out, ERR),
+                E_NOT_FOUND);
     assert_non_null(strstr(fixture_err.msg, "\"flights\""));
 }
 
@@ -198,7 +213,9 @@ static void evolving_adds_a_column_and_older_files_stay(void **state)
     fixture_add(lake->catalog, "t", "", &lake->arena);
     struct ice_schema *wide = fixture_schema(&lake->arena, "price");
     struct catalog_appended out;
-    assert_ok(fixture_append(lake->catalog, &(struct fixture_append){ .table = "t", .schema = wide, .evolved = wide }, &lake->arena, &out, ERR));
+    assert_ok(fixture_append(
+        lake->catalog, &(struct fixture_append){ .table = "t", .schema = wide, .evolved = wide },
+        &lake->arena, &out, ERR));
     struct catalog_pin *pin = NULL;
     struct table_name name = fixture_name("t");
     assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
@@ -210,8 +227,15 @@ static void evolving_adds_a_column_and_older_files_stay(void **state)
     assert_int_equal(fixture_rows(lake->catalog, "t"), 2);
     /* Another column under the same id, planned before: refused, the table untouched. */
     struct ice_schema *other = fixture_schema(&lake->arena, "weight");
-    assert_kind(fixture_append(lake->catalog, &(struct fixture_append){ .table = "t", .schema = other }, &lake->arena, &out, ERR), E_CONFLICT);
-    assert_kind(fixture_append(lake->catalog, &(struct fixture_append){ .table = "t", .schema = other, .evolved = other }, &lake->arena, &out, ERR), E_CONFLICT);
+    assert_kind(fixture_append(lake->catalog,
+                               &(struct fixture_append){ .table = "t", .schema = other },
+                               &lake->arena, &out, ERR),
+                E_CONFLICT);
+    assert_kind(
+        fixture_append(lake->catalog,
+                       &(struct fixture_append){ .table = "t", .schema = other, .evolved = other },
+                       &lake->arena, &out, ERR),
+        E_CONFLICT);
     assert_int_equal(fixture_rows(lake->catalog, "t"), 2);
 }
 
@@ -228,7 +252,9 @@ static void listing_goes_in_pages_in_byte_order(void **state)
     size_t seen = 0;
     do {
         struct catalog_list page;
-        assert_ok(catalog_list(lake->catalog, &(struct catalog_list_opts){ .after = after, .limit = 2 }, &lake->arena, &page, ERR));
+        assert_ok(catalog_list(lake->catalog,
+                               &(struct catalog_list_opts){ .after = after, .limit = 2 },
+                               &lake->arena, &page, ERR));
         for (size_t i = 0; i < page.count; i++, seen++) {
             struct buf text;
             buf_init(&text, 1000);
@@ -241,7 +267,8 @@ static void listing_goes_in_pages_in_byte_order(void **state)
     } while (after.len > 0);
     assert_int_equal(seen, 7);
     struct catalog_list page;
-    assert_ok(catalog_list(lake->catalog, &(struct catalog_list_opts){ .ns = STR("ns") }, &lake->arena, &page, ERR));
+    assert_ok(catalog_list(lake->catalog, &(struct catalog_list_opts){ .ns = STR("ns") },
+                           &lake->arena, &page, ERR));
     assert_int_equal(page.count, 1);
 }
 

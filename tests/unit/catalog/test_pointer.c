@@ -16,7 +16,8 @@ static void names_are_split_checked_and_printed(void **state)
     assert_ok(table_name_parse(STR("zoo.b\xc3\xa4r 1"), &name, ERR));
     assert_str(name.ns, "zoo");
     assert_str(name.name, "b\xc3\xa4r 1");
-    static const char *const bad[] = { "", ".", "a.", ".a", "a.b.c", "a/b", "a\"b", "a'b", "a\nb", "a\x80", "\x7f" };
+    static const char *const bad[] = { "",     ".",   "a.",   ".a",    "a.b.c", "a/b",
+                                       "a\"b", "a'b", "a\nb", "a\x80", "\x7f" };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_kind(table_name_parse(str_of(bad[i]), &name, ERR), E_INVALID);
     }
@@ -38,7 +39,8 @@ static void names_are_split_checked_and_printed(void **state)
 
 static void every_name_has_a_key_of_its_own_and_back(void **state)
 {
-    static const char *const names[] = { "t", "T", "a b", "%61", "a", "caf\xc3\xa9", "x+y", "a~-_z", "_ns" };
+    static const char *const names[] = { "t",           "T",   "a b",   "%61", "a",
+                                         "caf\xc3\xa9", "x+y", "a~-_z", "_ns" };
     struct arena arena;
     struct str prefix, seen[ARRAY_LEN(names)];
     arena_init(&arena, 0);
@@ -56,7 +58,8 @@ static void every_name_has_a_key_of_its_own_and_back(void **state)
     }
     bool is_pointer = true;
     struct table_name back;
-    assert_ok(pointer_key_name(&arena, prefix, STR("_lake/cat/main/ns/n/_ns.json"), &is_pointer, &back, ERR));
+    assert_ok(pointer_key_name(&arena, prefix, STR("_lake/cat/main/ns/n/_ns.json"), &is_pointer,
+                               &back, ERR));
     assert_false(is_pointer);
     arena_done(&arena);
 }
@@ -65,12 +68,30 @@ static struct pointer example(void)
 {
     static struct str ids[] = { STR_INIT("01f2e3d4c5b6a798"), STR_INIT("7a6b5c4d3e2f1001") };
     static struct pointer_batch batches[] = {
-        { .id = STR_INIT("monday"), .snapshot_id = 5, .sequence_number = 2, .row_count = 4000, .committed_ms = 99, .file = STR_INIT("wh/x"), .source = STR_INIT("a \"b\"") },
+        { .id = STR_INIT("monday"),
+          .snapshot_id = 5,
+          .sequence_number = 2,
+          .row_count = 4000,
+          .committed_ms = 99,
+          .file = STR_INIT("wh/x"),
+          .source = STR_INIT("a \"b\"") },
     };
     return (struct pointer){
-        .table = { .name = { STR("main"), STR("birds") }, .uuid = STR("u"), .fingerprint = STR("f"), .snapshot_id = -1,
-                   .row_count = 1, .file_count = 2, .size_bytes = 3, .updated_ms = 4, .metadata_location = STR("file:///x"), .version = 7 },
-        .namespace_uuid = STR("n"), .commit_ids = ids, .commit_count = 2, .batches = batches, .batch_count = 1,
+        .table = { .name = { STR("main"), STR("birds") },
+                   .uuid = STR("u"),
+                   .fingerprint = STR("f"),
+                   .snapshot_id = -1,
+                   .row_count = 1,
+                   .file_count = 2,
+                   .size_bytes = 3,
+                   .updated_ms = 4,
+                   .metadata_location = STR("file:///x"),
+                   .version = 7 },
+        .namespace_uuid = STR("n"),
+        .commit_ids = ids,
+        .commit_count = 2,
+        .batches = batches,
+        .batch_count = 1,
     };
 }
 
@@ -83,10 +104,13 @@ static void a_pointer_is_read_as_it_was_written(void **state)
     struct pointer in = example(), out;
     assert_ok(pointer_encode(&in, &json));
     assert_ok(pointer_decode(&arena, buf_str(&json), &out, ERR));
-    assert_true(str_eq(out.table.uuid, in.table.uuid) && out.table.version == 7 && out.table.snapshot_id == -1);
-    assert_true(out.state == POINTER_LIVE && !out.is_view && out.batch_count == 1 && out.commit_count == 2);
+    assert_true(str_eq(out.table.uuid, in.table.uuid) && out.table.version == 7 &&
+                out.table.snapshot_id == -1);
+    assert_true(out.state == POINTER_LIVE && !out.is_view && out.batch_count == 1 &&
+                out.commit_count == 2);
     assert_str(out.batches[0].source, "a \"b\"");
-    assert_true(pointer_has_commit(&out, STR("7a6b5c4d3e2f1001")) && !pointer_has_commit(&out, STR("7a6b5c4d3e2f1000")));
+    assert_true(pointer_has_commit(&out, STR("7a6b5c4d3e2f1001")) &&
+                !pointer_has_commit(&out, STR("7a6b5c4d3e2f1000")));
     assert_non_null(pointer_find_batch(&out, STR("monday")));
     assert_null(pointer_find_batch(&out, STR("tuesday")));
     /* Cut anywhere, it is broken and nothing worse. */
@@ -103,8 +127,11 @@ static void a_pointer_of_the_future_is_not_read(void **state)
     struct pointer out;
     arena_init(&arena, 0);
     assert_kind(pointer_decode(&arena, STR("{\"format\":2}"), &out, ERR), E_UNSUPPORTED);
-#define HEAD "{\"format\":1,\"kind\":\"table\",\"state\":\"live\",\"namespace\":\"main\",\"name\":\"t\",\"uuid\":\"u\",\"version\":1,\"metadata_location\":\"x\","
-    assert_kind(pointer_decode(&arena, STR(HEAD "\"tx\":{\"id\":\"1\"}}"), &out, ERR), E_UNSUPPORTED);
+#define HEAD                                                                                       \
+    "{\"format\":1,\"kind\":\"table\",\"state\":\"live\",\"namespace\":\"main\",\"name\":\"t\","   \
+    "\"uuid\":\"u\",\"version\":1,\"metadata_location\":\"x\","
+    assert_kind(pointer_decode(&arena, STR(HEAD "\"tx\":{\"id\":\"1\"}}"), &out, ERR),
+                E_UNSUPPORTED);
     assert_non_null(strstr(fixture_err.msg, "several tables"));
     assert_kind(pointer_decode(&arena, STR(HEAD "\"tx\":null}"), &out, ERR), E_CORRUPT);
     arena_done(&arena);
@@ -156,9 +183,13 @@ static void locations_are_mapped_by_all_roots(void **state)
     struct arena arena;
     struct str key;
     arena_init(&arena, 0);
-    assert_ok(store_put(store, STR("_lake/format.json"), STR("{\"version\":1,\"roots\":[\"file:///old/lake\",\"s3://bucket/pre\"]}"), NULL, NULL, ERR));
+    assert_ok(store_put(store, STR("_lake/format.json"),
+                        STR("{\"version\":1,\"roots\":[\"file:///old/lake\",\"s3://bucket/pre\"]}"),
+                        NULL, NULL, ERR));
     assert_ok(locate_new(store, &locate, ERR));
-    static const char *const good[] = { "file:///old/lake/wh/x", "file:/old/lake/wh/x", "FILE://localhost/old/lake/wh/x", "s3://bucket/pre/wh/x", "s3a://bucket/pre/wh/x" };
+    static const char *const good[] = { "file:///old/lake/wh/x", "file:/old/lake/wh/x",
+                                        "FILE://localhost/old/lake/wh/x", "s3://bucket/pre/wh/x",
+                                        "s3a://bucket/pre/wh/x" };
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         assert_ok(locate_key(locate, str_of(good[i]), &arena, &key, ERR));
         assert_str(key, "wh/x");
@@ -167,8 +198,15 @@ static void locations_are_mapped_by_all_roots(void **state)
     assert_ok(locate_uri(locate, STR("wh/x"), &arena, &uri, ERR));
     assert_ok(locate_key(locate, uri, &arena, &key, ERR));
     assert_str(key, "wh/x");
-    static const char *const bad[] = { "wh/x", "file:///old/lakes/wh/x", "file:///old/lake/../etc/passwd", "file:///old/lake", "file:///etc/passwd",
-                                       "s3://other/pre/wh/x", "file:///old/lake/_lake/secret", "http://x/y", "file:///old/lake//x" };
+    static const char *const bad[] = { "wh/x",
+                                       "file:///old/lakes/wh/x",
+                                       "file:///old/lake/../etc/passwd",
+                                       "file:///old/lake",
+                                       "file:///etc/passwd",
+                                       "s3://other/pre/wh/x",
+                                       "file:///old/lake/_lake/secret",
+                                       "http://x/y",
+                                       "file:///old/lake//x" };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         assert_kind(locate_key(locate, str_of(bad[i]), &arena, &key, ERR), E_INVALID);
     }

@@ -1,4 +1,5 @@
-/* Registering objects, with an inspector that reads a made-up footer: "<rows> <column>[:id] ...". */
+/* Registering objects, with an inspector that reads a made-up footer: "<rows> <column>[:id]
+ * ...". */
 #include "fixture.h"
 
 #include <stdio.h>
@@ -32,8 +33,8 @@ static int lake_close(void **state)
     return 0;
 }
 
-static enum status inspect(void *ctx, struct str key, struct store_object *object, struct arena *arena,
-                           struct catalog_inspected *out, struct err *err)
+static enum status inspect(void *ctx, struct str key, struct store_object *object,
+                           struct arena *arena, struct catalog_inspected *out, struct err *err)
 {
     char text[256];
     size_t got = 0;
@@ -54,12 +55,20 @@ static enum status inspect(void *ctx, struct str key, struct store_object *objec
         struct str name = str_split(&column, ':');
         int64_t id = (int64_t)n + 1;
         out->has_ids = column.ptr != NULL && str_to_i64(column, &id);
-        fields[n] = (struct ice_field){ .id = (int32_t)id, .name = arena_str(arena, name), .type = { .kind = ICE_LONG } };
-        stats[n] = (struct ice_column_stats){ .field_id = (int32_t)id, .size_bytes = 8, .value_count = count, .null_count = 0, .nan_count = -1 };
+        fields[n] = (struct ice_field){ .id = (int32_t)id,
+                                        .name = arena_str(arena, name),
+                                        .type = { .kind = ICE_LONG } };
+        stats[n] = (struct ice_column_stats){ .field_id = (int32_t)id,
+                                              .size_bytes = 8,
+                                              .value_count = count,
+                                              .null_count = 0,
+                                              .nan_count = -1 };
     }
     schema->root = (struct ice_type){ .kind = ICE_STRUCT, .fields = fields, .field_count = n };
     out->schema = schema;
-    out->file = (struct ice_data_file){ .record_count = count, .columns = stats, .column_count = n, .sort_order_id = -1 };
+    out->file = (struct ice_data_file){
+        .record_count = count, .columns = stats, .column_count = n, .sort_order_id = -1
+    };
     return OK;
 }
 
@@ -70,7 +79,8 @@ static void put(struct lake *lake, const char *key, const char *text)
     assert_ok(store_put(lake->store, str_of(key), str_of(text), NULL, NULL, ERR));
 }
 
-static enum status reg(struct lake *lake, const char *table, struct catalog_registered *out, size_t count, ...)
+static enum status reg(struct lake *lake, const char *table, struct catalog_registered *out,
+                       size_t count, ...)
 {
     struct str keys[8];
     va_list args;
@@ -79,8 +89,11 @@ static enum status reg(struct lake *lake, const char *table, struct catalog_regi
         keys[i] = str_of(va_arg(args, const char *));
     }
     va_end(args);
-    struct catalog_register request = { .name = fixture_name(table), .keys = keys, .key_count = count };
-    return catalog_register(lake->catalog, lake->store, &inspector, &request, &lake->arena, out, ERR);
+    struct catalog_register request = { .name = fixture_name(table),
+                                        .keys = keys,
+                                        .key_count = count };
+    return catalog_register(lake->catalog, lake->store, &inspector, &request, &lake->arena, out,
+                            ERR);
 }
 
 static void objects_become_a_table_and_count_once(void **state)
@@ -107,7 +120,8 @@ static void objects_become_a_table_and_count_once(void **state)
     assert_int_equal(fixture_rows(lake->catalog, "t"), 16);
     /* The owner's objects are the owner's: what happens to them does not matter any more. */
     assert_ok(store_delete(lake->store, STR("in/a.parquet"), ERR));
-    assert_int_equal(fixture_objects(lake->store, "wh/main/main/"), 3 /* files */ + 2 * 3 /* metadata, list, manifest */);
+    assert_int_equal(fixture_objects(lake->store, "wh/main/main/"),
+                     3 /* files */ + 2 * 3 /* metadata, list, manifest */);
 }
 
 static void files_name_the_key_that_they_came_from(void **state)
@@ -150,7 +164,8 @@ static void another_schema_is_a_conflict(void **state)
     assert_ok(reg(lake, "t", &out, 1, "a"));
     size_t before = fixture_objects(lake->store, "");
     assert_kind(reg(lake, "t", &out, 1, "b"), E_CONFLICT);
-    assert_kind(reg(lake, "t", &out, 1, "c"), E_CONFLICT); /* the same name under another field id */
+    /* the same name under another field id */
+    assert_kind(reg(lake, "t", &out, 1, "c"), E_CONFLICT);
     assert_non_null(strstr(fixture_err.msg, "field id 7"));
     assert_kind(reg(lake, "t", &out, 1, "_lake/secret"), E_INVALID);
     assert_kind(reg(lake, "t", &out, 0), E_INVALID);

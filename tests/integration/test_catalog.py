@@ -1,0 +1,118 @@
+"""catalogd from outside: lists, manifests, registered objects, drops, restarts, two servers on one folder, chaos at length."""
+
+import concurrent.futures
+import hashlib
+import http.client
+import io
+import json
+import os
+import subprocess
+import urllib.parse
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from conftest import build_folder
+
+
+class Client:
+    def __init__(self, url):
+        self.address = urllib.parse.urlsplit(url).netloc
+
+    def call(self, method, path, body=None, expect=200, **headers):
+        connection = http.client.HTTPConnection(self.address, timeout=60)
+        try:
+            connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+            response = connection.getresponse()
+            data = response.read()
+        finally:
+            connection.close()
+        assert response.status == expect, f"{method} {path}: {response.status} {data[:500]!r}"
+        return json.loads(data) if data else None
+
+    def ingest(self, table, text, expect=200, **headers):
+        return self.call("POST", f"/v1/ingest?name={table}", text, expect, Content_Type="text/csv", **headers)
+
+    def put_parquet(self, key, expect=200, **columns):
+        sink = io.BytesIO()
+        pyarrow.parquet.write_table(pyarrow.table(columns), sink)
+        return self.call("PUT", f"/v1/storage/put/{key}", sink.getvalue(), expect)
+
+    def register(self, name, *keys, expect=200):
+        return self.call("POST", "/v1/catalog/register", json.dumps({"name": name, "objects": keys}), expect,
+                         Content_Type="application/json")
+
+    def tables(self):
+        return self.call("GET", "/v1/catalog/list")["tables"]
+
+
+def test_a_table_is_listed_described_and_dropped(serve):
+    client = Client(serve().url)
+    made = client.ingest("birds", "id,name\n1,owl\n2,wren\n")
+    (row,) = client.tables()
+    assert row["name"] == "birds" and row["row_count"] == 2 and row["dataset_id"] == made["dataset_id"]
+    manifest = client.call("GET", "/v1/catalog/manifest/birds")
+    assert [field["name"] for field in manifest["schema"]["fields"]] == ["id", "name"]
+    assert manifest["row_count"] == sum(file["row_count"] for file in manifest["files"]) == 2
+    lines = [f"{f['name']}:{f['type']}:{str(f['required']).lower()}" for f in manifest["schema"]["fields"]]
+    assert manifest["fingerprint"] in (hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+                                       hashlib.sha256(("\n".join(lines) + "\n").encode()).hexdigest())
+    client.call("DELETE", "/v1/catalog/table/birds", expect=204)
+    client.call("DELETE", "/v1/catalog/table/birds", expect=404)
+    client.call("GET", "/v1/catalog/manifest/birds", expect=404)
+    assert client.tables() == []
+    assert client.ingest("birds", "id,name\n1,owl\n2,wren\n")["dataset_id"] != made["dataset_id"]
+
+
+def test_registered_objects_count_once_and_stay_their_owners(serve):
+    client = Client(serve().url)
+    client.put_parquet("in/a.parquet", x=[1, 2, 3], s=["a", None, "c"])
+    client.put_parquet("in/b.parquet", x=[4], s=["d"])
+    client.put_parquet("in/other.parquet", y=[1.5])
+    first = client.register("t", "in/a.parquet")
+    assert first["added"] == 1 and first["existing"] is False
+    second = client.register("t", "in/a.parquet", "in/b.parquet")
+    assert second["added"] == 1 and second["existing"] is True and second["dataset_id"] == first["dataset_id"]
+    client.register("t", "in/other.parquet", expect=409)
+    client.register("t", "in/a.parquet", "in/none.parquet", expect=404)
+    client.register("u", "in/a.parquet", "in/other.parquet", expect=409)
+    manifest = client.call("GET", "/v1/catalog/manifest/t")
+    assert sorted(file["source"] for file in manifest["files"]) == ["in/a.parquet", "in/b.parquet"]
+    assert manifest["row_count"] == 4
+    client.call("DELETE", "/v1/storage/delete/in/a.parquet", expect=204)
+    answer = client.call("POST", "/v1/sql", json.dumps({"sql": "SELECT sum(x) AS n, count(s) AS c FROM t"}), Content_Type="application/json")
+    assert answer["rows"] == [{"n": 10, "c": 3}]
+
+
+def test_everything_is_found_again_after_a_kill(serve):
+    server = serve()
+    client = Client(server.url)
+    client.ingest("a", "x\n1\n", Idempotency_Key="one")
+    client.ingest("zoo.b", "x\n1\n2\n")
+    before = client.tables()
+    server.kill()
+    client = Client(serve(data=server.data).url)
+    assert client.tables() == before
+    again = client.ingest("a", "x\n1\n", Idempotency_Key="one")
+    assert again["deduplicated"] is True
+
+
+def test_two_servers_on_one_folder_never_both_win(serve):
+    one = serve()
+    two = serve(data=one.data)
+    clients = [Client(one.url), Client(two.url)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(clients[i % 2].ingest, "t", f"x\n{i}\n") for i in range(16)]
+        for job in jobs:
+            job.result()
+    for client in clients:
+        (row,) = client.tables()
+        assert row["row_count"] == 16
+
+
+@pytest.mark.slow
+def test_no_schedule_of_many_breaks_the_commit_protocol():
+    program = build_folder() / "tests" / "catalog" / "test_chaos"
+    result = subprocess.run([program], env=dict(os.environ, LAKEHOUSE_CHAOS_SCHEDULES="20000"), capture_output=True, text=True, timeout=3600)
+    assert result.returncode == 0, result.stdout + result.stderr
