@@ -1,5 +1,6 @@
 /*
- * lakehouse-engine: the process that runs DuckDB for the server. Everything is in engine/child_main.c.
+ * lakehouse-engine: the process that runs DuckDB for the server. Everything is in
+ * engine/child_main.c.
  */
 #include "engine/child.h"
 

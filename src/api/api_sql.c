@@ -1,9 +1,12 @@
 /*
  * POST /sql. The body is {"sql", "params", "format", "row_format"}; the answer streams.
  *
- * The head of the answer leaves when the engine has its first rows, so an error until then has its own status. A later one is told in the body
- * where the format has a place for it (NDJSON: a last line; JSON: "error" behind the rows) and every format ends cut, so that a client that reads
- * only rows sees it as well. No thread waits for an engine: the request is parked on the query's descriptor.
+ * The head of the answer leaves when the engine has its first rows, so an error until then has its
+ * own status. A later one is told in the body
+ * where the format has a place for it (NDJSON: a last line; JSON: "error" behind the rows) and
+ * every format ends cut, so that a client that reads
+ * only rows sees it as well. No thread waits for an engine: the request is parked on the query's
+ * descriptor.
  */
 #include "api/api_sql.h"
 
@@ -11,7 +14,8 @@
 
 #include "base/mem.h"
 
-enum { LATE_MS = 5000 }; /* after the deadline; the engine pool ends a query by itself before that */
+/* after the deadline; the engine pool ends a query by itself before that */
+enum { LATE_MS = 5000 };
 
 struct api_sql {
     struct api_sql_opts opts;
@@ -34,7 +38,10 @@ static enum status parse_format(struct str name, enum query_format *out, struct 
     static const struct {
         const char *name;
         enum query_format format;
-    } known[] = { { "json", QUERY_JSON }, { "ndjson", QUERY_NDJSON }, { "jsonl", QUERY_NDJSON }, { "csv", QUERY_CSV } };
+    } known[] = { { "json", QUERY_JSON },
+                  { "ndjson", QUERY_NDJSON },
+                  { "jsonl", QUERY_NDJSON },
+                  { "csv", QUERY_CSV } };
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         if (str_eq(name, str_of(known[i].name))) {
             *out = known[i].format;
@@ -42,9 +49,12 @@ static enum status parse_format(struct str name, enum query_format *out, struct 
         }
     }
     if (str_eq(name, STR("arrow")) || str_eq(name, STR("parquet"))) {
-        return err_set(err, E_UNSUPPORTED, "the format '%.*s' is not there yet: take json, ndjson or csv", STR_ARG(name));
+        return err_set(err, E_UNSUPPORTED,
+                       "the format '%.*s' is not there yet: take json, ndjson or csv",
+                       STR_ARG(name));
     }
-    return err_set(err, E_INVALID, "unknown format '%.*s': take json, ndjson or csv", STR_ARG(name));
+    return err_set(err, E_INVALID, "unknown format '%.*s': take json, ndjson or csv",
+                   STR_ARG(name));
 }
 
 static bool media_format(struct str type, enum query_format *out)
@@ -53,9 +63,15 @@ static bool media_format(struct str type, enum query_format *out)
         const char *type;
         enum query_format format;
     } known[] = {
-        { "application/json", QUERY_JSON },    { "application/x-ndjson", QUERY_NDJSON }, { "application/ndjson", QUERY_NDJSON },
-        { "application/jsonl", QUERY_NDJSON }, { "application/x-jsonlines", QUERY_NDJSON }, { "text/csv", QUERY_CSV },
-        { "text/*", QUERY_CSV },               { "application/*", QUERY_JSON },          { "*/*", QUERY_JSON },
+        { "application/json", QUERY_JSON },
+        { "application/x-ndjson", QUERY_NDJSON },
+        { "application/ndjson", QUERY_NDJSON },
+        { "application/jsonl", QUERY_NDJSON },
+        { "application/x-jsonlines", QUERY_NDJSON },
+        { "text/csv", QUERY_CSV },
+        { "text/*", QUERY_CSV },
+        { "application/*", QUERY_JSON },
+        { "*/*", QUERY_JSON },
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         if (str_eq_nocase(type, str_of(known[i].type))) {
@@ -72,14 +88,16 @@ static double media_weight(struct str params)
     while (params.ptr != NULL) {
         struct str one = str_trim(str_split(&params, ';'));
         double q;
-        if ((str_starts(one, STR("q=")) || str_starts(one, STR("Q="))) && str_to_double(str_skip(one, 2), &q)) {
+        if ((str_starts(one, STR("q=")) || str_starts(one, STR("Q="))) &&
+            str_to_double(str_skip(one, 2), &q)) {
             return q;
         }
     }
     return 1;
 }
 
-/** The best of what the client accepts and we have; the first of equals. JSON when it accepts nothing that we have. */
+/** The best of what the client accepts and we have; the first of equals. JSON when it accepts
+ * nothing that we have. */
 static enum query_format accepted(struct str accept)
 {
     enum query_format best = QUERY_JSON;
@@ -111,9 +129,12 @@ static enum status choose_format(struct http_req *req, yyjson_val *body, enum qu
         return OK;
     }
     if (!str_eq(row_format, STR("arrays"))) {
-        return err_set(&req->err, E_INVALID, "unknown row_format '%.*s': take objects or arrays", STR_ARG(row_format));
+        return err_set(&req->err, E_INVALID, "unknown row_format '%.*s': take objects or arrays",
+                       STR_ARG(row_format));
     }
-    *out = *out == QUERY_JSON ? QUERY_JSON_ARRAYS : *out == QUERY_NDJSON ? QUERY_NDJSON_ARRAYS : *out;
+    *out = *out == QUERY_JSON     ? QUERY_JSON_ARRAYS
+           : *out == QUERY_NDJSON ? QUERY_NDJSON_ARRAYS
+                                  : *out;
     return OK;
 }
 
@@ -125,7 +146,8 @@ static enum status print_params(struct http_req *req, yyjson_val *body, struct b
         return OK;
     }
     if (!yyjson_is_arr(params) && !yyjson_is_obj(params)) {
-        return err_set(&req->err, E_INVALID, "\"params\" is an array (for ? and $1) or an object (for $name)");
+        return err_set(&req->err, E_INVALID,
+                       "\"params\" is an array (for ? and $1) or an object (for $name)");
     }
     struct json_writer w;
     json_writer_init(&w, out);
@@ -174,13 +196,17 @@ static const char *content_type(enum query_format format)
 static void make_metrics(struct api_sql *api)
 {
     struct metrics *all = api->opts.metrics;
-    api->queries = metric_get(all, METRIC_COUNTER, "lakehouse_queries_total", "", "Statements that came in");
-    api->rows = metric_get(all, METRIC_COUNTER, "lakehouse_query_rows_total", "", "Rows of answers that ended well");
-    api->bytes = metric_get(all, METRIC_COUNTER, "lakehouse_query_bytes_total", "", "Bytes of answers that ended well");
+    api->queries = metric_get(all, METRIC_COUNTER, "lakehouse_queries_total", "",
+                              "Statements that came in");
+    api->rows = metric_get(all, METRIC_COUNTER, "lakehouse_query_rows_total", "",
+                           "Rows of answers that ended well");
+    api->bytes = metric_get(all, METRIC_COUNTER, "lakehouse_query_bytes_total", "",
+                            "Bytes of answers that ended well");
     for (int kind = OK + 1; kind < E_KIND_COUNT; kind++) {
         char labels[64];
         snprintf(labels, sizeof(labels), "code=\"%s\"", status_name((enum status)kind));
-        api->errors[kind] = metric_get(all, METRIC_COUNTER, "lakehouse_query_errors_total", labels, "Statements that failed, by kind");
+        api->errors[kind] = metric_get(all, METRIC_COUNTER, "lakehouse_query_errors_total", labels,
+                                       "Statements that failed, by kind");
     }
 }
 
@@ -195,7 +221,8 @@ static enum http_step wait(struct http_req *req, struct sql_state *state)
     return http_wait(req, query_fd(state->query), POLLIN, state->deadline + LATE_MS);
 }
 
-static enum status read_frame(struct http_req *req, struct sql_state *state, struct engine_frame *frame)
+static enum status read_frame(struct http_req *req, struct sql_state *state,
+                              struct engine_frame *frame)
 {
     TRY(query_read(state->query, frame, &req->err));
     if (frame->type == ENGINE_NOTHING_YET && deadline_passed(state->deadline + LATE_MS)) {
@@ -225,11 +252,13 @@ static enum http_step sql_end(struct http_req *req)
     if (frame.type == ENGINE_NOTHING_YET) {
         return wait(req, state);
     }
-    return http_stream(req, 200, content_type(state->format), -1); /* the head; its columns are in the data too */
+    /* the head; its columns are in the data too */
+    return http_stream(req, 200, content_type(state->format), -1);
 }
 
 /** What the format has for an error behind rows. */
-static enum status print_late_error(struct http_req *req, const struct sql_state *state, struct buf *out)
+static enum status print_late_error(struct http_req *req, const struct sql_state *state,
+                                    struct buf *out)
 {
     AUTO(buf_done) struct buf body;
     buf_init(&body, 0);
@@ -268,7 +297,8 @@ static enum http_step finish(struct http_req *req, const struct sql_state *state
     const struct api_sql *api = req->ctx;
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     int64_t rows = 0;
-    if (json_parse(done, &doc, NULL) == OK && json_get_i64(yyjson_doc_get_root(doc), "rows", JSON_REQUIRED, &rows, NULL) == OK) {
+    if (json_parse(done, &doc, NULL) == OK &&
+        json_get_i64(yyjson_doc_get_root(doc), "rows", JSON_REQUIRED, &rows, NULL) == OK) {
         http_log_field_i64(req, "rows", rows);
         metric_add(api->rows, (double)rows);
     }
@@ -283,8 +313,10 @@ static enum http_step sql_pull(struct http_req *req)
     struct engine_frame frame;
     enum status kind = read_frame(req, state, &frame);
     if (kind == OK && frame.type == ENGINE_DATA) {
-        kind = frame.bytes.len > HTTP_CHUNK_BYTES ? err_set(&req->err, E_INTERNAL, "the engine sent %zu bytes at once", frame.bytes.len)
-                                                  : http_write(req, frame.bytes.ptr, frame.bytes.len);
+        kind = frame.bytes.len > HTTP_CHUNK_BYTES
+                   ? err_set(&req->err, E_INTERNAL, "the engine sent %zu bytes at once",
+                             frame.bytes.len)
+                   : http_write(req, frame.bytes.ptr, frame.bytes.len);
         if (kind == OK) {
             state->bytes += frame.bytes.len;
             state->in_piece = frame.bytes.len == ENGINE_DATA_MAX;
@@ -312,7 +344,9 @@ static void sql_done(struct http_req *req)
     state->query = NULL;
 }
 
-static const struct http_handler sql_handler = { .end = sql_end, .pull = sql_pull, .done = sql_done, .state_bytes = sizeof(struct sql_state) };
+static const struct http_handler sql_handler = {
+    .end = sql_end, .pull = sql_pull, .done = sql_done, .state_bytes = sizeof(struct sql_state)
+};
 
 static const struct http_route routes[] = {
     { .method = HTTP_POST, .pattern = "/sql", .handler = &sql_handler, .flags = HTTP_JSON_BODY },
@@ -341,7 +375,8 @@ void api_sql_free(struct api_sql *api)
     mem_free(api);
 }
 
-enum status api_sql_mount(struct api_sql *api, struct http_server *server, const char *prefix, struct err *err)
+enum status api_sql_mount(struct api_sql *api, struct http_server *server, const char *prefix,
+                          struct err *err)
 {
     return http_server_mount(server, prefix, routes, ARRAY_LEN(routes), api, err);
 }

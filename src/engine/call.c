@@ -1,6 +1,8 @@
 /*
- * What children ask while their job runs. The monitor takes the question from the control socket, a thread of the call pool lets the job's
- * owner answer it, and the answer goes back over the socket that came with the question: one short message, whose body is a memory
+ * What children ask while their job runs. The monitor takes the question from the control socket, a
+ * thread of the call pool lets the job's
+ * owner answer it, and the answer goes back over the socket that came with the question: one short
+ * message, whose body is a memory
  * file when it is long, so that no thread of ours waits for a child to read.
  */
 #include <unistd.h>
@@ -50,12 +52,14 @@ static void answer(struct engine_call *call, struct engine_run *run)
     struct buf body;
     struct err err = { 0 };
     buf_init(&body, WIRE_PAYLOAD_MAX);
-    enum status kind = json_parse(str_from(call->bytes + call->name_len, call->args_len), &args, &err);
+    enum status kind = json_parse(str_from(call->bytes + call->name_len, call->args_len), &args,
+                                  &err);
     if (kind == OK && run->job.call == NULL) {
         kind = err_set(&err, E_UNSUPPORTED, "this job answers no calls");
     }
     if (kind == OK) {
-        kind = run->job.call(run->job.ctx, str_from(call->bytes, call->name_len), yyjson_doc_get_root(args), &body, &give_fd, &err);
+        kind = run->job.call(run->job.ctx, str_from(call->bytes, call->name_len),
+                             yyjson_doc_get_root(args), &body, &give_fd, &err);
     }
     if (kind == OK) {
         reply(call->reply_fd, OK, buf_str(&body), give_fd);
@@ -101,8 +105,8 @@ static void call_run(void *arg)
 static struct engine_call *call_new(struct wire_message *message)
 {
     size_t name_len = message->head.a;
-    if (message->fd_count != 1 || name_len == 0 || name_len > CALL_NAME_MAX || message->body_len <= name_len ||
-        message->body_len - name_len > WIRE_CALL_ARGS_MAX) {
+    if (message->fd_count != 1 || name_len == 0 || name_len > CALL_NAME_MAX ||
+        message->body_len <= name_len || message->body_len - name_len > WIRE_CALL_ARGS_MAX) {
         return NULL;
     }
     struct engine_call *call = mem_zalloc(sizeof(*call) + message->body_len);
@@ -117,12 +121,15 @@ static struct engine_call *call_new(struct wire_message *message)
     return call;
 }
 
-void engine_call_begin(struct engine_pool *pool, struct engine_child *child, struct wire_message *message)
+void engine_call_begin(struct engine_pool *pool, struct engine_child *child,
+                       struct wire_message *message)
 {
     metric_add(pool->metrics.calls, 1);
     struct engine_run *run = child->run;
     if (run == NULL) {
-        return; /* given up: the socket for the reply is closed with the message, which the child understands */
+        /* given up: the socket for the reply is closed with the message, which the child
+         * understands */
+        return;
     }
     struct engine_call *call = call_new(message);
     if (call == NULL) {

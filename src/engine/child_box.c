@@ -1,12 +1,17 @@
 /*
- * The box of a child: what it does to itself before DuckDB is opened, so that even code that runs away in it reaches nothing.
+ * The box of a child: what it does to itself before DuckDB is opened, so that even code that runs
+ * away in it reaches nothing.
  *
- * It dies with its parent, leaves no core, is the system's first choice when memory runs out, gains no privileges, and maps no more than its
- * share. Where the kernel has Landlock it opens no file but its spill folder and what the C library and DuckDB look at (processor, memory,
- * its own /proc), makes no TCP connection and signals nobody; an older kernel gives less of that or nothing, which is no error: the statement
+ * It dies with its parent, leaves no core, is the system's first choice when memory runs out, gains
+ * no privileges, and maps no more than its
+ * share. Where the kernel has Landlock it opens no file but its spill folder and what the C library
+ * and DuckDB look at (processor, memory,
+ * its own /proc), makes no TCP connection and signals nobody; an older kernel gives less of that or
+ * nothing, which is no error: the statement
  * guard and DuckDB's own settings stand before this wall.
  *
- * Source: landlock(7); the numbers of newer rights are written out here, since the headers of Debian 12 end before them.
+ * Source: landlock(7); the numbers of newer rights are written out here, since the headers of
+ * Debian 12 end before them.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,7 +32,9 @@ enum { OOM_SCORE_ADJ = 500 };
 static enum status set_limit(int what, rlim_t value, const char *name, struct err *err)
 {
     const struct rlimit limit = { value, value };
-    return setrlimit((__rlimit_resource_t)what, &limit) == 0 ? OK : err_errno(err, errno, "limit of %s", name);
+    return setrlimit((__rlimit_resource_t)what, &limit) == 0
+               ? OK
+               : err_errno(err, errno, "limit of %s", name);
 }
 
 /** Raising it needs no right. */
@@ -58,16 +65,16 @@ struct ruleset {
     uint64_t fs, net, scoped;
 };
 enum {
-    NET_BIND_AND_CONNECT = 3,  /* version 4 */
+    NET_BIND_AND_CONNECT = 3,    /* version 4 */
     SCOPE_SOCKET_AND_SIGNAL = 3, /* version 6 */
 };
 #define FS_READ ((uint64_t)(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR))
 #define FS_TRUNCATE ((uint64_t)1 << 14) /* version 3 */
 #define FS_REFER ((uint64_t)1 << 13)    /* version 2 */
 #define FS_VERSION_1 (((uint64_t)1 << 13) - 1)
-#define FS_SPILL \
-    (FS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | \
-     LANDLOCK_ACCESS_FS_MAKE_DIR)
+#define FS_SPILL                                                                                   \
+    (FS_READ | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_FILE |                    \
+     LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_DIR)
 
 static uint64_t rights_known(long version)
 {
@@ -82,7 +89,9 @@ static void allow(int rules, const char *path, uint64_t rights)
 {
     AUTO(fd_done) int fd = open(path, O_PATH | O_CLOEXEC);
     struct landlock_path_beneath_attr attr = { .allowed_access = rights, .parent_fd = fd };
-    long done = fd < 0 ? 0 : syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &attr, 0);
+    long done = fd < 0
+                    ? 0
+                    : syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &attr, 0);
     (void)done; /* a file takes no folder rights: then it stays closed */
 }
 
@@ -93,7 +102,9 @@ static void close_the_box(const char *temp_dir)
         return; /* a kernel without it */
     }
     uint64_t known = rights_known(version);
-    struct ruleset set = { .fs = known, .net = version >= 4 ? NET_BIND_AND_CONNECT : 0, .scoped = version >= 6 ? SCOPE_SOCKET_AND_SIGNAL : 0 };
+    struct ruleset set = { .fs = known,
+                           .net = version >= 4 ? NET_BIND_AND_CONNECT : 0,
+                           .scoped = version >= 6 ? SCOPE_SOCKET_AND_SIGNAL : 0 };
     size_t size = version >= 6 ? 24 : version >= 4 ? 16 : 8;
     AUTO(fd_done) int rules = (int)syscall(SYS_landlock_create_ruleset, &set, size, 0);
     if (rules < 0) {
@@ -129,5 +140,6 @@ enum status child_box_enter(const struct child_box *box, struct err *err)
         return err_errno(err, errno, "PR_SET_NO_NEW_PRIVS");
     }
     close_the_box(box->temp_dir);
-    return box->address_bytes == 0 ? OK : set_limit(RLIMIT_AS, box->address_bytes, "address space", err);
+    return box->address_bytes == 0 ? OK
+                                   : set_limit(RLIMIT_AS, box->address_bytes, "address space", err);
 }

@@ -1,9 +1,12 @@
 /*
  * The child's side of the sockets.
  *
- * Frames go straight into the data socket while the parent reads. When it has not read for a while (its client is slow), they go to a
- * spool, an unnamed file, so that the job ends and the engine is free for the next one; what is spooled goes to the socket as soon as
- * there is room, and what is left at the end of the job is handed to the parent as a descriptor. The bytes on the socket and those in the
+ * Frames go straight into the data socket while the parent reads. When it has not read for a while
+ * (its client is slow), they go to a
+ * spool, an unnamed file, so that the job ends and the engine is free for the next one; what is
+ * spooled goes to the socket as soon as
+ * there is room, and what is left at the end of the job is handed to the parent as a descriptor.
+ * The bytes on the socket and those in the
  * spool are one stream. A spool that is full makes the job wait for its reader after all.
  */
 #include "engine/child_io.h"
@@ -19,7 +22,8 @@
 #include "base/io.h"
 
 enum {
-    SLOW_MS = 250,             /* a reader that takes nothing for so long is slow; chosen, not measured */
+    /* a reader that takes nothing for so long is slow; chosen, not measured */
+    SLOW_MS = 250,
     PUMP_BYTES = 128 * 1024,
 };
 #define MEMORY_SPOOL_MAX ((uint64_t)64 * 1024 * 1024)
@@ -70,7 +74,8 @@ void child_io_end(struct child_io *io)
     forget_cancel(io);
     bool rest = io->spool_end > io->spool_at && !io->gone;
     const struct wire_head head = { .type = WIRE_IDLE, .job = job_number(io), .b = io->spool_at };
-    enum status sent = wire_send(io->control_fd, &head, STR_EMPTY, &io->spool_fd, rest ? 1 : 0, true, NULL);
+    enum status sent = wire_send(io->control_fd, &head, STR_EMPTY, &io->spool_fd, rest ? 1 : 0,
+                                 true, NULL);
     (void)sent; /* without a parent the control thread ends the process */
     fd_done(&io->spool_fd);
     fd_done(&io->data_fd);
@@ -117,10 +122,13 @@ static enum status canceled(struct err *err)
     return err_set(err, E_CANCELED, "the job was canceled");
 }
 
-/** Wait for `events` on fd, or for the cancel. *ready_out false: the time has passed (never with -1). */
-static enum status wait_ready(struct child_io *io, int fd, short events, int timeout_ms, bool *ready_out, struct err *err)
+/** Wait for `events` on fd, or for the cancel. *ready_out false: the time has passed (never with
+ * -1). */
+static enum status wait_ready(struct child_io *io, int fd, short events, int timeout_ms,
+                              bool *ready_out, struct err *err)
 {
-    struct pollfd fds[2] = { { .fd = fd, .events = events }, { .fd = io->cancel_fd, .events = POLLIN } };
+    struct pollfd fds[2] = { { .fd = fd, .events = events },
+                             { .fd = io->cancel_fd, .events = POLLIN } };
     for (;;) {
         int got = poll(fds, 2, timeout_ms);
         if (got < 0 && errno == EINTR) {
@@ -138,11 +146,13 @@ static enum status wait_ready(struct child_io *io, int fd, short events, int tim
 }
 
 /** As much as the socket takes now. */
-static enum status send_some(struct child_io *io, struct str bytes, size_t *sent_out, struct err *err)
+static enum status send_some(struct child_io *io, struct str bytes, size_t *sent_out,
+                             struct err *err)
 {
     *sent_out = 0;
     while (*sent_out < bytes.len) {
-        ssize_t sent = send(io->data_fd, bytes.ptr + *sent_out, bytes.len - *sent_out, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = send(io->data_fd, bytes.ptr + *sent_out, bytes.len - *sent_out,
+                            MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0 && errno == EINTR) {
             continue;
         }
@@ -166,7 +176,8 @@ static enum status pump(struct child_io *io, struct err *err)
         size_t got = 0;
         size_t sent = 0;
         uint64_t left = io->spool_end - io->spool_at;
-        TRY(io_pread(io->spool_fd, piece, left < sizeof(piece) ? (size_t)left : sizeof(piece), io->spool_at, &got, err));
+        TRY(io_pread(io->spool_fd, piece, left < sizeof(piece) ? (size_t)left : sizeof(piece),
+                     io->spool_at, &got, err));
         TRY(send_some(io, str_from(piece, got), &sent, err));
         io->spool_at += sent;
         if (sent < got) {
@@ -187,7 +198,8 @@ static enum status spool_open(struct child_io *io, struct err *err)
     }
     if (io->spool_fd < 0) {
         io->spool_fd = memfd_create("lakehouse-answer", MFD_CLOEXEC);
-        io->spool_bytes_max = io->spool_bytes_max < MEMORY_SPOOL_MAX ? io->spool_bytes_max : MEMORY_SPOOL_MAX;
+        io->spool_bytes_max = io->spool_bytes_max < MEMORY_SPOOL_MAX ? io->spool_bytes_max
+                                                                     : MEMORY_SPOOL_MAX;
     }
     return io->spool_fd >= 0 ? OK : err_errno(err, errno, "spool of an answer");
 }
@@ -225,7 +237,8 @@ static enum status stream_write(struct child_io *io, struct str bytes, struct er
     return bytes.len > 0 ? spool_write(io, bytes, err) : OK;
 }
 
-enum status child_io_frame(struct child_io *io, enum wire_frame type, struct str bytes, struct err *err)
+enum status child_io_frame(struct child_io *io, enum wire_frame type, struct str bytes,
+                           struct err *err)
 {
     if (bytes.len > WIRE_FRAME_MAX) {
         return err_set(err, E_TOO_LARGE, "a frame of %zu bytes", bytes.len);
@@ -255,7 +268,8 @@ enum status child_data(struct child_job *job, struct str bytes, struct err *err)
 
 /* --- questions --- */
 
-static enum status send_call(struct child_io *io, struct str name, struct str args, int reply_fd, struct err *err)
+static enum status send_call(struct child_io *io, struct str name, struct str args, int reply_fd,
+                             struct err *err)
 {
     char body[WIRE_BODY_MAX];
     if (args.len > WIRE_CALL_ARGS_MAX || name.len + args.len > sizeof(body)) {
@@ -263,11 +277,15 @@ static enum status send_call(struct child_io *io, struct str name, struct str ar
     }
     memcpy(body, name.ptr, name.len);
     memcpy(body + name.len, args.ptr, args.len);
-    const struct wire_head head = { .type = WIRE_CALL, .a = (uint32_t)name.len, .job = job_number(io) };
-    return wire_send(io->control_fd, &head, str_from(body, name.len + args.len), &reply_fd, 1, true, err);
+    const struct wire_head head = { .type = WIRE_CALL,
+                                    .a = (uint32_t)name.len,
+                                    .job = job_number(io) };
+    return wire_send(io->control_fd, &head, str_from(body, name.len + args.len), &reply_fd, 1, true,
+                     err);
 }
 
-static enum status take_reply(struct wire_message *message, struct buf *reply, int *fd_out, struct err *err)
+static enum status take_reply(struct wire_message *message, struct buf *reply, int *fd_out,
+                              struct err *err)
 {
     size_t next_fd = 0;
     struct str inline_body = str_from(message->body, message->body_len);
@@ -275,7 +293,9 @@ static enum status take_reply(struct wire_message *message, struct buf *reply, i
         return err_set(err, E_INTERNAL, "the server answered something else");
     }
     if (message->head.a != OK) {
-        return err_set(err, message->head.a < E_KIND_COUNT ? (enum status)message->head.a : E_INTERNAL, "%.*s", STR_ARG(inline_body));
+        return err_set(err,
+                       message->head.a < E_KIND_COUNT ? (enum status)message->head.a : E_INTERNAL,
+                       "%.*s", STR_ARG(inline_body));
     }
     if (message->head.flags & WIRE_IN_FILE) {
         if (message->fd_count <= next_fd) {
@@ -292,7 +312,8 @@ static enum status take_reply(struct wire_message *message, struct buf *reply, i
     return OK;
 }
 
-enum status child_call(struct child_job *job, const char *name, struct str args, struct buf *reply, int *fd_out, struct err *err)
+enum status child_call(struct child_job *job, const char *name, struct str args, struct buf *reply,
+                       int *fd_out, struct err *err)
 {
     struct child_io *io = job->io;
     int fds[2];

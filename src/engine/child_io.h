@@ -1,5 +1,6 @@
 /*
- * The child's sockets: frames to the parent, questions to the parent, and the sign to stop. Private to child_io.c and child_serve.c.
+ * The child's sockets: frames to the parent, questions to the parent, and the sign to stop. Private
+ * to child_io.c and child_serve.c.
  */
 #ifndef ENGINE_CHILD_IO_H
 #define ENGINE_CHILD_IO_H
@@ -12,31 +13,35 @@
 
 struct child_io {
     int control_fd;
-    int cancel_fd;       /* eventfd: readable from the cancel to the end of the job */
+    int cancel_fd; /* eventfd: readable from the cancel to the end of the job */
     const char *temp_dir;
     uint64_t spool_bytes_max;
     /* of the job that runs, for its own threads */
     int data_fd;
-    int spool_fd;        /* frames that the parent does not read yet, in [spool_at, spool_end); -1 none */
+    /* frames that the parent does not read yet, in [spool_at, spool_end); -1 none */
+    int spool_fd;
     uint64_t spool_at, spool_end;
-    bool gone;           /* the parent does not want the frames any more */
+    bool gone; /* the parent does not want the frames any more */
 
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* guarded by lock */
-    uint64_t job;        /* changes only between jobs */
+    uint64_t job; /* changes only between jobs */
     bool canceled;
     struct duck_session *session;
     struct wire_message *next; /* a job that waits for the main thread */
     bool running;
 };
 
-enum status child_io_init(struct child_io *io, const struct child_opts *opts, struct err *err) MUST_USE;
+enum status child_io_init(struct child_io *io, const struct child_opts *opts,
+                          struct err *err) MUST_USE;
 /** The data socket of the job that begins; -1 when it came without one. */
 void child_io_begin(struct child_io *io, int data_fd);
-/** Tell the parent that the job has ended, with the rest of its frames, and close its data socket. */
+/** Tell the parent that the job has ended, with the rest of its frames, and close its data
+ * socket. */
 void child_io_end(struct child_io *io);
-enum status child_io_frame(struct child_io *io, enum wire_frame type, struct str bytes, struct err *err) MUST_USE;
+enum status child_io_frame(struct child_io *io, enum wire_frame type, struct str bytes,
+                           struct err *err) MUST_USE;
 void child_io_cancel(struct child_io *io, uint64_t job);
 bool child_io_canceled(struct child_io *io);
 

@@ -24,7 +24,9 @@ struct arguments {
 static const char *value_of(const char *arg, const char *name)
 {
     size_t len = strlen(name);
-    return strncmp(arg, "--", 2) == 0 && strncmp(arg + 2, name, len) == 0 && arg[2 + len] == '=' ? arg + 3 + len : NULL;
+    return strncmp(arg, "--", 2) == 0 && strncmp(arg + 2, name, len) == 0 && arg[2 + len] == '='
+               ? arg + 3 + len
+               : NULL;
 }
 
 static bool parse_one(struct arguments *args, const char *arg)
@@ -34,8 +36,9 @@ static bool parse_one(struct arguments *args, const char *arg)
         uint64_t *number;
         const char **text;
     } const known[] = {
-        { "engine", NULL, &args->name },           { "temp", NULL, &args->temp },         { "parent", &args->parent, NULL },
-        { "threads", &args->threads, NULL },       { "memory", &args->memory, NULL },     { "address", &args->address, NULL },
+        { "engine", NULL, &args->name },           { "temp", NULL, &args->temp },
+        { "parent", &args->parent, NULL },         { "threads", &args->threads, NULL },
+        { "memory", &args->memory, NULL },         { "address", &args->address, NULL },
         { "temp-bytes", &args->temp_bytes, NULL },
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
@@ -59,12 +62,14 @@ static enum status empty_folder(const char *path, struct err *err)
         return OK;
     }
     TRY(io_remove_tree(path, err));
-    return mkdir(path, 0700) == 0 ? OK : err_errno(err, errno, "folder for spilled data '%s'", path);
+    return mkdir(path, 0700) == 0 ? OK
+                                  : err_errno(err, errno, "folder for spilled data '%s'", path);
 }
 
 /* --- what lakefs asks, asked of the parent. `ctx` is where the job that runs is found. --- */
 
-static enum status host_open(void *ctx, uint32_t file, int *fd_out, uint64_t *size_out, struct err *err)
+static enum status host_open(void *ctx, uint32_t file, int *fd_out, uint64_t *size_out,
+                             struct err *err)
 {
     struct child_job *job = *(struct child_job **)ctx;
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
@@ -81,13 +86,15 @@ static enum status host_open(void *ctx, uint32_t file, int *fd_out, uint64_t *si
     return OK;
 }
 
-static enum status host_read(void *ctx, uint32_t file, uint64_t offset, void *ptr, size_t len, size_t *got_out, struct err *err)
+static enum status host_read(void *ctx, uint32_t file, uint64_t offset, void *ptr, size_t len,
+                             size_t *got_out, struct err *err)
 {
     struct child_job *job = *(struct child_job **)ctx;
     AUTO(buf_done) struct buf reply;
     char args[128];
     buf_init(&reply, WIRE_PAYLOAD_MAX);
-    int args_len = snprintf(args, sizeof(args), "{\"file\":%u,\"offset\":%llu,\"length\":%zu}", file, (unsigned long long)offset, len);
+    int args_len = snprintf(args, sizeof(args), "{\"file\":%u,\"offset\":%llu,\"length\":%zu}",
+                            file, (unsigned long long)offset, len);
     TRY(child_call(job, "read", str_from(args, (size_t)args_len), &reply, NULL, err));
     if (reply.len > len) {
         return err_set(err, E_INTERNAL, "the server gave more bytes than were asked for");
@@ -116,10 +123,13 @@ static enum status job_begin(void *ctx, struct child_job *job, struct err *err)
 
 static enum status serve(const struct arguments *args, struct duck *duck, struct err *err)
 {
-    static const struct child_kind kinds[] = { { "query", child_query }, { "convert", child_convert }, { "inspect", child_inspect } };
+    static const struct child_kind kinds[] = { { "query", child_query },
+                                               { "convert", child_convert },
+                                               { "inspect", child_inspect } };
     struct child_job *job = NULL;
     struct lakefs *fs = NULL;
-    const struct lakefs_opts fs_opts = { .host = { .open = host_open, .read = host_read, .ctx = &job } };
+    const struct lakefs_opts fs_opts = { .host = {
+                                             .open = host_open, .read = host_read, .ctx = &job } };
     TRY(lakefs_new(&fs_opts, &fs, err));
     const struct child_opts opts = {
         .control_fd = WIRE_CONTROL_FD,
@@ -141,10 +151,15 @@ static enum status run(const struct arguments *args, struct err *err)
 {
     struct duck *duck = NULL;
     TRY(empty_folder(args->temp, err));
-    const struct child_box box = { .parent_pid = (int)args->parent, .address_bytes = args->address, .temp_dir = args->temp };
+    const struct child_box box = { .parent_pid = (int)args->parent,
+                                   .address_bytes = args->address,
+                                   .temp_dir = args->temp };
     TRY(child_box_enter(&box, err));
     const struct duck_opts opts = {
-        .threads = (unsigned)args->threads, .memory_limit_bytes = args->memory, .temp_dir = args->temp, .temp_bytes_max = args->temp_bytes,
+        .threads = (unsigned)args->threads,
+        .memory_limit_bytes = args->memory,
+        .temp_dir = args->temp,
+        .temp_bytes_max = args->temp_bytes,
     };
     TRY(duck_open(&opts, &duck, err));
     enum status kind = serve(args, duck, err);
@@ -163,7 +178,9 @@ int child_main(int argc, char **argv)
     }
     struct stat control;
     if (args.name == NULL || fstat(WIRE_CONTROL_FD, &control) != 0 || !S_ISSOCK(control.st_mode)) {
-        fprintf(stderr, "lakehouse-engine is started by `lakehouse serve`, `queryd` and `ingestd`; it does nothing by itself\n");
+        fprintf(
+            stderr,
+            "lakehouse-engine is started by `lakehouse serve`, `queryd` and `ingestd`; it does nothing by itself\n");
         return 2;
     }
     log_setup(LOG_INFO, args.name);

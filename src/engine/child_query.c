@@ -1,8 +1,10 @@
 /*
  * Jobs of kind "query": one statement in, its answer out as bytes.
  *
- *   payload   {"sql": text, "params": JSON text or "", "format": "json" | "json_arrays" | "ndjson" | "ndjson_arrays" | "csv"}
- *   HEAD      {"columns":[{"name","type"}]}, sent when the first chunk of rows is there: until then an error is the whole answer
+ *   payload   {"sql": text, "params": JSON text or "", "format": "json" | "json_arrays" | "ndjson"
+ *             | "ndjson_arrays" | "csv"}
+ *   HEAD      {"columns":[{"name","type"}]}, sent when the first chunk of rows is there: until then
+ *             an error is the whole answer
  *   DATA      the answer's bytes
  *   DONE      {"rows": n}
  */
@@ -11,7 +13,8 @@
 
 enum {
     SEND_BYTES = 64 * 1024, /* gathered before they are sent */
-    SEND_MS = 20,           /* or what there is after that, so that slow rows are seen as they come */
+    /* or what there is after that, so that slow rows are seen as they come */
+    SEND_MS = 20,
 };
 #define CHUNK_MAX ((size_t)1 << 30)
 
@@ -32,7 +35,9 @@ static enum status parse_format(struct str name, enum duck_format *out, struct e
         const char *name;
         enum duck_format format;
     } known[] = {
-        { "json", DUCK_JSON }, { "json_arrays", DUCK_JSON_ARRAYS }, { "ndjson", DUCK_NDJSON }, { "ndjson_arrays", DUCK_NDJSON_ARRAYS }, { "csv", DUCK_CSV },
+        { "json", DUCK_JSON },     { "json_arrays", DUCK_JSON_ARRAYS },
+        { "ndjson", DUCK_NDJSON }, { "ndjson_arrays", DUCK_NDJSON_ARRAYS },
+        { "csv", DUCK_CSV },
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         if (str_eq(name, str_of(known[i].name))) {
@@ -82,7 +87,8 @@ static enum status send_rows(struct query_job *q, struct err *err)
     TRY(duck_encoder_head(q->encoder, &q->out, err));
     for (bool done = false; !done;) {
         TRY(duck_encoder_next(q->encoder, &q->out, &done, err));
-        bool due = !q->head_sent || q->out.len >= SEND_BYTES || clock_mono_ms(clock_real()) - q->sent_ms >= SEND_MS;
+        bool due = !q->head_sent || q->out.len >= SEND_BYTES ||
+                   clock_mono_ms(clock_real()) - q->sent_ms >= SEND_MS;
         if (due && !done && q->out.len > 0) {
             TRY(flush(q, err));
         }
@@ -102,7 +108,8 @@ static enum status run_query(struct query_job *q, struct buf *done, struct err *
     TRY(json_get_str(q->job->payload, "format", JSON_OPTIONAL, &format_name, err));
     TRY(parse_format(format_name, &format, err));
     TRY(child_tables_new(q->job, &q->tables, err));
-    const struct duck_session_opts opts = { .lake = child_tables_lake(q->tables), .files = lakefs_files(q->job->lakefs) };
+    const struct duck_session_opts opts = { .lake = child_tables_lake(q->tables),
+                                            .files = lakefs_files(q->job->lakefs) };
     TRY(duck_session_open(q->job->duck, &opts, &q->session, err));
     child_set_session(q->job, q->session);
     TRY(duck_query(q->session, sql, params, &q->result, err));

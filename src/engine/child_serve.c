@@ -1,8 +1,11 @@
 /*
- * The life of a child: jobs one after the other on the main thread, the control socket on a thread of its own.
+ * The life of a child: jobs one after the other on the main thread, the control socket on a thread
+ * of its own.
  *
- * The control thread never waits for a job, so a cancel is heard at any time; it interrupts again and again until the job has ended, since an
- * interrupt that meets DuckDB between two statements is forgotten. The end of the control socket ends the process on the spot: without its
+ * The control thread never waits for a job, so a cancel is heard at any time; it interrupts again
+ * and again until the job has ended, since an
+ * interrupt that meets DuckDB between two statements is forgotten. The end of the control socket
+ * ends the process on the spot: without its
  * server a child has nothing to keep.
  */
 #include <errno.h>
@@ -26,7 +29,8 @@ static void interrupt_again(struct child_io *io)
     pthread_mutex_unlock(&io->lock);
 }
 
-/** A job for the main thread. The parent sends one only after the last has ended; another is a broken promise of ours. */
+/** A job for the main thread. The parent sends one only after the last has ended; another is a
+ * broken promise of ours. */
 static void pass_job(struct child_io *io, const struct wire_message *message)
 {
     struct wire_message *copy = mem_alloc(sizeof(*copy));
@@ -91,7 +95,8 @@ static child_handler *find_handler(const struct child_opts *opts, struct str kin
     return NULL;
 }
 
-static enum status handle(const struct child_opts *opts, struct child_job *job, struct str kind, struct buf *done, struct err *err)
+static enum status handle(const struct child_opts *opts, struct child_job *job, struct str kind,
+                          struct buf *done, struct err *err)
 {
     child_handler *handler = find_handler(opts, kind);
     if (handler == NULL) {
@@ -107,7 +112,8 @@ static enum status handle(const struct child_opts *opts, struct child_job *job, 
     return status;
 }
 
-static enum status read_payload(struct wire_message *message, struct buf *text, yyjson_doc **doc_out, struct err *err)
+static enum status read_payload(struct wire_message *message, struct buf *text,
+                                yyjson_doc **doc_out, struct err *err)
 {
     if (message->fd_count < 2) {
         return err_set(err, E_INTERNAL, "a job without its payload");
@@ -118,7 +124,8 @@ static enum status read_payload(struct wire_message *message, struct buf *text, 
 }
 
 /** Run one job and send its last frame. */
-static void run_job(const struct child_opts *opts, struct child_io *io, struct wire_message *message)
+static void run_job(const struct child_opts *opts, struct child_io *io,
+                    struct wire_message *message)
 {
     AUTO(json_doc_done) yyjson_doc *payload = NULL;
     struct buf text;
@@ -142,7 +149,8 @@ static void run_job(const struct child_opts *opts, struct child_io *io, struct w
         kind = wire_error_print(&err, &last);
     }
     if (kind == OK) {
-        kind = child_io_frame(io, type, buf_str(&last), NULL); /* a parent that does not want it any more has closed its end */
+        /* a parent that does not want it any more has closed its end */
+        kind = child_io_frame(io, type, buf_str(&last), NULL);
     }
     arena_done(&job.arena);
     buf_done(&last);
@@ -154,7 +162,8 @@ int child_serve(const struct child_opts *opts)
     struct err err = { 0 };
     struct child_io io;
     pthread_t control;
-    if (child_io_init(&io, opts, &err) != OK || pthread_create(&control, NULL, control_main, &io) != 0) {
+    if (child_io_init(&io, opts, &err) != OK ||
+        pthread_create(&control, NULL, control_main, &io) != 0) {
         child_refuse(opts->control_fd, &err);
         return 1;
     }

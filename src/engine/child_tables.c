@@ -1,12 +1,17 @@
 /*
  * The tables of a query, as DuckDB asks for them.
  *
- * A name is asked of the parent once (call "resolve"), which pins the snapshot for the whole statement. What a snapshot consists of never
- * changes, so this process keeps it from job to job: it tells the parent which ones it has, and the answer is then a few bytes. Bounds
- * come column by column, when pruning asks for them (call "bounds"), and are kept with the snapshot.
+ * A name is asked of the parent once (call "resolve"), which pins the snapshot for the whole
+ * statement. What a snapshot consists of never
+ * changes, so this process keeps it from job to job: it tells the parent which ones it has, and the
+ * answer is then a few bytes. Bounds
+ * come column by column, when pruning asks for them (call "bounds"), and are kept with the
+ * snapshot.
  *
  *   resolve  {"ns","name","version"?,"timestamp_ms"?,"files":bool,"have":[key,...]}
- *            {"pin","first","key","ns","name", "rows","columns":[..],"files":[[rows,bytes,by_name],..]}   without the last three when we have it
+ *            {"pin","first","key","ns","name",
+ *            "rows","columns":[..],"files":[[rows,bytes,by_name],..]}   without the last three when
+ *            we have it
  *   bounds   {"pin","field"}      [[lower|null,upper|null,nulls,values,cut],..] one per file
  *   list     {}                   {"tables":[["ns","name"],..]}
  *
@@ -26,9 +31,11 @@ struct field_bounds {
     struct field_bounds *next;
 };
 
-/** A snapshot's columns and files; immutable but for `bounds`, which grows under the cache's lock. */
+/** A snapshot's columns and files; immutable but for `bounds`, which grows under the cache's
+ * lock. */
 struct snapshot {
-    struct str key;     /* uuid, snapshot and schema as the parent spells it; with the files it ends in ":f" */
+    struct str
+        key; /* uuid, snapshot and schema as the parent spells it; with the files it ends in ":f" */
     struct str ns, name;
     struct arena arena;
     struct duck_column *columns;
@@ -37,8 +44,8 @@ struct snapshot {
     size_t file_count;
     int64_t row_count;
     struct field_bounds *bounds;
-    unsigned refs;      /* guarded by the cache's lock */
-    uint64_t used;      /* guarded by the cache's lock */
+    unsigned refs; /* guarded by the cache's lock */
+    uint64_t used; /* guarded by the cache's lock */
 };
 
 /* Kept from job to job: one process, one cache. */
@@ -59,9 +66,9 @@ struct child_tables {
     struct child_job *job;
     struct duck_lake lake;
     pthread_mutex_t lock;
-    struct arena arena;                    /* guarded by lock */
+    struct arena arena;                     /* guarded by lock */
     struct child_table *tables[TABLES_MAX]; /* guarded by lock */
-    size_t count;                          /* guarded by lock */
+    size_t count;                           /* guarded by lock */
 };
 
 /* --- the cache --- */
@@ -96,7 +103,8 @@ static size_t cache_bytes(void)
     return bytes;
 }
 
-/** The entry to give up first: a free one, else the longest unused that nobody holds; SIZE_MAX when all are held. */
+/** The entry to give up first: a free one, else the longest unused that nobody holds; SIZE_MAX when
+ * all are held. */
 static size_t cache_victim(bool free_ones)
 {
     size_t victim = SIZE_MAX;
@@ -105,7 +113,8 @@ static size_t cache_victim(bool free_ones)
         if (at == NULL && free_ones) {
             return i;
         }
-        if (at != NULL && at->refs == 0 && (victim == SIZE_MAX || at->used < cache.entries[victim]->used)) {
+        if (at != NULL && at->refs == 0 &&
+            (victim == SIZE_MAX || at->used < cache.entries[victim]->used)) {
             victim = i;
         }
     }
@@ -118,7 +127,8 @@ static void cache_drop(size_t i)
     cache.entries[i] = NULL;
 }
 
-/** Keep it, held once for the caller. Without room it is the caller's alone, and goes with its last hold. */
+/** Keep it, held once for the caller. Without room it is the caller's alone, and goes with its last
+ * hold. */
 static void cache_keep(struct snapshot *snapshot)
 {
     pthread_mutex_lock(&cache.lock);
@@ -131,7 +141,8 @@ static void cache_keep(struct snapshot *snapshot)
     }
     snapshot->refs = 1;
     snapshot->used = ++cache.clock;
-    for (size_t i = cache_victim(false); i != SIZE_MAX && cache_bytes() > SNAPSHOT_BYTES_MAX; i = cache_victim(false)) {
+    for (size_t i = cache_victim(false); i != SIZE_MAX && cache_bytes() > SNAPSHOT_BYTES_MAX;
+         i = cache_victim(false)) {
         cache_drop(i);
     }
     pthread_mutex_unlock(&cache.lock);
@@ -177,9 +188,11 @@ static enum status keep_text(struct arena *arena, struct str text, struct str *o
     return out->ptr == NULL ? err_no_memory(err) : OK;
 }
 
-static enum status read_columns(struct arena *arena, yyjson_val *list, struct duck_column **out, size_t *count_out, struct err *err);
+static enum status read_columns(struct arena *arena, yyjson_val *list, struct duck_column **out,
+                                size_t *count_out, struct err *err);
 
-static enum status read_column(struct arena *arena, yyjson_val *json, struct duck_column *out, struct err *err)
+static enum status read_column(struct arena *arena, yyjson_val *json, struct duck_column *out,
+                               struct err *err)
 {
     struct str name;
     struct str type;
@@ -193,10 +206,12 @@ static enum status read_column(struct arena *arena, yyjson_val *json, struct duc
     TRY(keep_text(arena, name, &out->name, err));
     TRY(keep_text(arena, type, &out->type, err));
     out->id = (int32_t)id;
-    return children == NULL ? OK : read_columns(arena, children, &out->children, &out->child_count, err);
+    return children == NULL ? OK
+                            : read_columns(arena, children, &out->children, &out->child_count, err);
 }
 
-static enum status read_columns(struct arena *arena, yyjson_val *list, struct duck_column **out, size_t *count_out, struct err *err)
+static enum status read_columns(struct arena *arena, yyjson_val *list, struct duck_column **out,
+                                size_t *count_out, struct err *err)
 {
     size_t count = yyjson_arr_size(list);
     struct duck_column *columns = arena_array(arena, count + 1, sizeof(*columns));
@@ -206,7 +221,8 @@ static enum status read_columns(struct arena *arena, yyjson_val *list, struct du
     size_t i;
     size_t max;
     yyjson_val *at;
-    yyjson_arr_foreach(list, i, max, at) {
+    yyjson_arr_foreach(list, i, max, at)
+    {
         TRY(read_column(arena, at, &columns[i], err));
     }
     *out = columns;
@@ -224,7 +240,8 @@ static enum status read_files(struct snapshot *snapshot, yyjson_val *list, struc
     size_t i;
     size_t max;
     yyjson_val *at;
-    yyjson_arr_foreach(list, i, max, at) {
+    yyjson_arr_foreach(list, i, max, at)
+    {
         files[i].row_count = yyjson_get_sint(yyjson_arr_get(at, 0));
         files[i].size_bytes = yyjson_get_sint(yyjson_arr_get(at, 1));
         files[i].by_name = yyjson_get_bool(yyjson_arr_get(at, 2));
@@ -234,7 +251,8 @@ static enum status read_files(struct snapshot *snapshot, yyjson_val *list, struc
     return OK;
 }
 
-static enum status fill_snapshot(struct snapshot *snapshot, struct str key, yyjson_val *json, struct err *err)
+static enum status fill_snapshot(struct snapshot *snapshot, struct str key, yyjson_val *json,
+                                 struct err *err)
 {
     struct str ns;
     struct str name;
@@ -292,22 +310,26 @@ static struct field_bounds *find_bounds(struct snapshot *snapshot, int32_t field
 
 static struct str text_or_none(yyjson_val *value)
 {
-    return yyjson_is_str(value) ? str_from(yyjson_get_str(value), yyjson_get_len(value)) : (struct str){ NULL, 0 };
+    return yyjson_is_str(value) ? str_from(yyjson_get_str(value), yyjson_get_len(value))
+                                : (struct str){ NULL, 0 };
 }
 
-static enum status read_bounds(struct snapshot *snapshot, yyjson_val *list, struct field_bounds *out, struct err *err)
+static enum status read_bounds(struct snapshot *snapshot, yyjson_val *list,
+                               struct field_bounds *out, struct err *err)
 {
     out->files = arena_array(&snapshot->arena, snapshot->file_count + 1, sizeof(*out->files));
     if (out->files == NULL) {
         return err_no_memory(err);
     }
     if (yyjson_arr_size(list) != snapshot->file_count) {
-        return err_set(err, E_INTERNAL, "bounds of %zu files, not of %zu", yyjson_arr_size(list), snapshot->file_count);
+        return err_set(err, E_INTERNAL, "bounds of %zu files, not of %zu", yyjson_arr_size(list),
+                       snapshot->file_count);
     }
     size_t i;
     size_t max;
     yyjson_val *at;
-    yyjson_arr_foreach(list, i, max, at) {
+    yyjson_arr_foreach(list, i, max, at)
+    {
         struct duck_bounds *bounds = &out->files[i];
         struct str lower = text_or_none(yyjson_arr_get(at, 0));
         struct str upper = text_or_none(yyjson_arr_get(at, 1));
@@ -320,18 +342,22 @@ static enum status read_bounds(struct snapshot *snapshot, yyjson_val *list, stru
     return OK;
 }
 
-static enum status fetch_bounds(struct child_table *table, int32_t field_id, struct field_bounds **out, struct err *err)
+static enum status fetch_bounds(struct child_table *table, int32_t field_id,
+                                struct field_bounds **out, struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     AUTO(buf_done) struct buf reply;
     char args[96];
     buf_init(&reply, REPLY_MAX);
-    int len = snprintf(args, sizeof(args), "{\"pin\":%llu,\"field\":%d}", (unsigned long long)table->pin, (int)field_id);
+    int len = snprintf(args, sizeof(args), "{\"pin\":%llu,\"field\":%d}",
+                       (unsigned long long)table->pin, (int)field_id);
     TRY(child_call(table->job, "bounds", str_from(args, (size_t)len), &reply, NULL, err));
     TRY(json_parse(buf_str(&reply), &doc, err));
     pthread_mutex_lock(&cache.lock); /* the arena is the snapshot's, and shared */
     struct field_bounds *made = ARENA_NEW(&table->snapshot->arena, struct field_bounds);
-    enum status kind = made == NULL ? err_no_memory(err) : read_bounds(table->snapshot, yyjson_doc_get_root(doc), made, err);
+    enum status kind = made == NULL
+                           ? err_no_memory(err)
+                           : read_bounds(table->snapshot, yyjson_doc_get_root(doc), made, err);
     if (kind == OK) {
         made->field_id = field_id;
         made->next = table->snapshot->bounds;
@@ -342,11 +368,13 @@ static enum status fetch_bounds(struct child_table *table, int32_t field_id, str
     return kind;
 }
 
-static enum status bounds(void *ctx, size_t file, int32_t field_id, struct duck_bounds *out, struct err *err)
+static enum status bounds(void *ctx, size_t file, int32_t field_id, struct duck_bounds *out,
+                          struct err *err)
 {
     struct child_table *table = ctx;
     if (file >= table->snapshot->file_count) {
-        return err_set(err, E_INTERNAL, "bounds of file %zu of %zu", file, table->snapshot->file_count);
+        return err_set(err, E_INTERNAL, "bounds of file %zu of %zu", file,
+                       table->snapshot->file_count);
     }
     struct field_bounds *found = find_bounds(table->snapshot, field_id);
     if (found == NULL) {
@@ -365,7 +393,8 @@ struct question {
     bool afresh; /* as if nothing were kept */
 };
 
-static enum status ask(struct child_tables *tables, const struct question *q, struct buf *reply, struct err *err)
+static enum status ask(struct child_tables *tables, const struct question *q, struct buf *reply,
+                       struct err *err)
 {
     const struct duck_at *at = q->at;
     AUTO(buf_done) struct buf args;
@@ -392,38 +421,53 @@ static enum status ask(struct child_tables *tables, const struct question *q, st
 }
 
 /** Files with the paths of this job. */
-static enum status pin_files(struct child_tables *tables, struct child_table *table, uint64_t first, struct err *err)
+static enum status pin_files(struct child_tables *tables, struct child_table *table, uint64_t first,
+                             struct err *err)
 {
     const struct snapshot *snapshot = table->snapshot;
-    struct duck_table_file *files = arena_array(&tables->arena, snapshot->file_count + 1, sizeof(*files));
+    struct duck_table_file *files = arena_array(&tables->arena, snapshot->file_count + 1,
+                                                sizeof(*files));
     if (files == NULL) {
         return err_no_memory(err);
     }
     for (size_t i = 0; i < snapshot->file_count; i++) {
         files[i] = snapshot->files[i];
         TRY(lakefs_pin(tables->job->lakefs, (uint32_t)(first + i), err));
-        TRY(lakefs_path(tables->job->lakefs, (uint32_t)(first + i), &tables->arena, &files[i].path, err));
+        TRY(lakefs_path(tables->job->lakefs, (uint32_t)(first + i), &tables->arena, &files[i].path,
+                        err));
     }
     table->table.files = files;
     table->table.file_count = snapshot->file_count;
     return OK;
 }
 
-/** With the lock held: the table goes into the list first, so that its snapshot is given back whatever happens. */
-static enum status add_table(struct child_tables *tables, struct snapshot *snapshot, yyjson_val *json, bool want_files, const struct duck_table **out, struct err *err)
+/** With the lock held: the table goes into the list first, so that its snapshot is given back
+ * whatever happens. */
+static enum status add_table(struct child_tables *tables, struct snapshot *snapshot,
+                             yyjson_val *json, bool want_files, const struct duck_table **out,
+                             struct err *err)
 {
     uint64_t first = 0;
-    struct child_table *table = tables->count == TABLES_MAX ? NULL : ARENA_NEW(&tables->arena, struct child_table);
+    struct child_table *table = tables->count == TABLES_MAX
+                                    ? NULL
+                                    : ARENA_NEW(&tables->arena, struct child_table);
     if (table == NULL) {
         cache_give_back(snapshot);
-        return tables->count == TABLES_MAX ? err_set(err, E_TOO_LARGE, "a statement of more than %d tables", TABLES_MAX) : err_no_memory(err);
+        return tables->count == TABLES_MAX
+                   ? err_set(err, E_TOO_LARGE, "a statement of more than %d tables", TABLES_MAX)
+                   : err_no_memory(err);
     }
     tables->tables[tables->count++] = table;
     table->snapshot = snapshot;
     table->job = tables->job;
     table->table = (struct duck_table){
-        .ns = snapshot->ns, .name = snapshot->name, .columns = snapshot->columns, .column_count = snapshot->column_count,
-        .row_count = snapshot->row_count, .bounds = bounds, .bounds_ctx = table,
+        .ns = snapshot->ns,
+        .name = snapshot->name,
+        .columns = snapshot->columns,
+        .column_count = snapshot->column_count,
+        .row_count = snapshot->row_count,
+        .bounds = bounds,
+        .bounds_ctx = table,
     };
     TRY(json_get_u64(json, "pin", JSON_REQUIRED, &table->pin, err));
     if (want_files) {
@@ -435,7 +479,8 @@ static enum status add_table(struct child_tables *tables, struct snapshot *snaps
 }
 
 /** Ask once, and take what the answer names. *doc_out is the caller's also on failure. */
-static enum status ask_and_take(struct child_tables *tables, const struct question *q, yyjson_doc **doc_out, struct snapshot **out, struct err *err)
+static enum status ask_and_take(struct child_tables *tables, const struct question *q,
+                                yyjson_doc **doc_out, struct snapshot **out, struct err *err)
 {
     AUTO(buf_done) struct buf reply;
     buf_init(&reply, REPLY_MAX);
@@ -444,7 +489,8 @@ static enum status ask_and_take(struct child_tables *tables, const struct questi
     return take_snapshot(yyjson_doc_get_root(*doc_out), out, err);
 }
 
-static enum status resolve(void *ctx, struct str ns, struct str name, const struct duck_at *at, bool want_files, const struct duck_table **out, struct err *err)
+static enum status resolve(void *ctx, struct str ns, struct str name, const struct duck_at *at,
+                           bool want_files, const struct duck_table **out, struct err *err)
 {
     struct child_tables *tables = ctx;
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
@@ -463,7 +509,8 @@ static enum status resolve(void *ctx, struct str ns, struct str name, const stru
     return kind;
 }
 
-static enum status list(void *ctx, struct arena *arena, struct duck_table **tables_out, size_t *count_out, struct err *err)
+static enum status list(void *ctx, struct arena *arena, struct duck_table **tables_out,
+                        size_t *count_out, struct err *err)
 {
     struct child_tables *tables = ctx;
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
@@ -481,7 +528,8 @@ static enum status list(void *ctx, struct arena *arena, struct duck_table **tabl
     size_t i;
     size_t max;
     yyjson_val *at;
-    yyjson_arr_foreach(names, i, max, at) {
+    yyjson_arr_foreach(names, i, max, at)
+    {
         TRY(keep_text(arena, text_or_none(yyjson_arr_get(at, 0)), &made[i].ns, err));
         TRY(keep_text(arena, text_or_none(yyjson_arr_get(at, 1)), &made[i].name, err));
         made[i].row_count = -1;

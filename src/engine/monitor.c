@@ -1,9 +1,13 @@
 /*
- * The one thread that watches a pool: it starts children (PR_SET_PDEATHSIG is tied to the thread that starts them), hears what they say on
- * their control sockets, holds jobs to their deadlines and children to their memory, reaps, and keeps spares.
+ * The one thread that watches a pool: it starts children (PR_SET_PDEATHSIG is tied to the thread
+ * that starts them), hears what they say on
+ * their control sockets, holds jobs to their deadlines and children to their memory, reaps, and
+ * keeps spares.
  *
- * The end of a control socket is the sign that a child has gone; it is killed then in any case, and waitpid, which is asked only about
- * children that were seen dying, tells how it ended. A pid is signalled only before it was reaped, so it is always ours.
+ * The end of a control socket is the sign that a child has gone; it is killed then in any case, and
+ * waitpid, which is asked only about
+ * children that were seen dying, tells how it ended. A pid is signalled only before it was reaped,
+ * so it is always ours.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +27,8 @@ static int64_t now_ms(void)
     return clock_mono_ms(clock_real());
 }
 
-void engine_child_kill(struct engine_pool *pool, struct engine_child *child, enum kill_reason reason)
+void engine_child_kill(struct engine_pool *pool, struct engine_child *child,
+                       enum kill_reason reason)
 {
     if (child->state == CHILD_DYING || child->state == CHILD_NONE || child->pid <= 0) {
         return;
@@ -65,7 +70,8 @@ static void child_ready(struct engine_pool *pool, struct engine_child *child)
 }
 
 /** The job has ended; the rest of its frames may lie in a file. */
-static void child_idle(struct engine_pool *pool, struct engine_child *child, struct wire_message *message)
+static void child_idle(struct engine_pool *pool, struct engine_child *child,
+                       struct wire_message *message)
 {
     struct engine_run *run = child->run;
     if (run != NULL) {
@@ -76,7 +82,8 @@ static void child_idle(struct engine_pool *pool, struct engine_child *child, str
         }
         run->state = RUN_ENDED;
         run->child = NULL;
-        fd_done(&run->peer_fd); /* when its caller saw the end of the socket before us: it goes on with the spool */
+        /* when its caller saw the end of the socket before us: it goes on with the spool */
+        fd_done(&run->peer_fd);
     }
     child->run = NULL;
     child->lost_seen = false;
@@ -86,7 +93,8 @@ static void child_idle(struct engine_pool *pool, struct engine_child *child, str
 }
 
 /** False when it said what it may not say now. */
-static bool child_said(struct engine_pool *pool, struct engine_child *child, struct wire_message *message)
+static bool child_said(struct engine_pool *pool, struct engine_child *child,
+                       struct wire_message *message)
 {
     bool at_work = child->state == CHILD_BUSY || child->state == CHILD_CANCELING;
     switch (message->head.type) {
@@ -128,9 +136,11 @@ static bool may_call(const struct engine_child *child)
     return child->run == NULL || child->run->call_count < CALLS_PER_JOB_MAX;
 }
 
-static void child_listen(struct engine_pool *pool, struct engine_child *child, struct wire_message *message)
+static void child_listen(struct engine_pool *pool, struct engine_child *child,
+                         struct wire_message *message)
 {
-    for (unsigned i = 0; i < MESSAGES_A_TURN && child->state != CHILD_DYING && may_call(child); i++) {
+    for (unsigned i = 0; i < MESSAGES_A_TURN && child->state != CHILD_DYING && may_call(child);
+         i++) {
         enum wire_got got = wire_recv(child->control_fd, false, message);
         if (got == WIRE_NOTHING) {
             return;
@@ -149,17 +159,24 @@ static void child_listen(struct engine_pool *pool, struct engine_child *child, s
 
 /* --- the end of a child --- */
 
-static void say_how_it_died(struct engine_pool *pool, const struct engine_child *child, int wait_status, struct err *err)
+static void say_how_it_died(struct engine_pool *pool, const struct engine_child *child,
+                            int wait_status, struct err *err)
 {
-    bool full = pool->address_bytes > 0 && child->virtual_bytes > pool->address_bytes - pool->address_bytes / 8;
+    bool full = pool->address_bytes > 0 &&
+                child->virtual_bytes > pool->address_bytes - pool->address_bytes / 8;
     if (WIFSIGNALED(wait_status) && full && WTERMSIG(wait_status) != SIGKILL) {
-        err_set(err, E_NO_MEMORY, "the statement needs more memory than an engine may have (%llu MiB)",
+        err_set(err, E_NO_MEMORY,
+                "the statement needs more memory than an engine may have (%llu MiB)",
                 (unsigned long long)(pool->opts.memory_limit_bytes >> 20));
     } else if (WIFSIGNALED(wait_status)) {
-        err_set(err, E_INTERNAL, "the engine process that ran this was ended by signal %d%s", WTERMSIG(wait_status),
-                WTERMSIG(wait_status) == SIGKILL ? " (from outside, perhaps by the system for lack of memory)" : "");
+        err_set(err, E_INTERNAL, "the engine process that ran this was ended by signal %d%s",
+                WTERMSIG(wait_status),
+                WTERMSIG(wait_status) == SIGKILL
+                    ? " (from outside, perhaps by the system for lack of memory)"
+                    : "");
     } else {
-        err_set(err, E_INTERNAL, "the engine process that ran this ended by itself with code %d", WEXITSTATUS(wait_status));
+        err_set(err, E_INTERNAL, "the engine process that ran this ended by itself with code %d",
+                WEXITSTATUS(wait_status));
     }
 }
 
@@ -168,12 +185,15 @@ static void back_off(struct engine_pool *pool, int wait_status)
     const int64_t first_ms = 100;
     const unsigned doublings_max = 7; /* 12.8 s */
     unsigned failures = pool->start_failures++;
-    pool->start_not_before = deadline_in(first_ms << (failures > doublings_max ? doublings_max : failures));
+    pool->start_not_before = deadline_in(first_ms
+                                         << (failures > doublings_max ? doublings_max : failures));
     if (pool->start_err.kind == OK) {
-        err_set(&pool->start_err, E_UNAVAILABLE, "the engine process ends at its start (%s %d)", WIFSIGNALED(wait_status) ? "signal" : "code",
+        err_set(&pool->start_err, E_UNAVAILABLE, "the engine process ends at its start (%s %d)",
+                WIFSIGNALED(wait_status) ? "signal" : "code",
                 WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
     }
-    LOG(LOG_ERROR, "engine_not_started", L_CSTR("pool", pool->name), L_CSTR("reason", pool->start_err.msg));
+    LOG(LOG_ERROR, "engine_not_started", L_CSTR("pool", pool->name),
+        L_CSTR("reason", pool->start_err.msg));
 }
 
 /** A dead child: its slot is free again, its job is decided. `was_ready`: it had come up. */
@@ -182,7 +202,8 @@ static void child_reaped(struct engine_pool *pool, struct engine_child *child, i
     struct engine_run *run = child->run;
     if (child->reason == KILL_NONE && child->job > 0) {
         metric_add(pool->metrics.crashed, 1);
-        LOG(LOG_WARN, "engine_died", L_CSTR("pool", pool->name), L_I64("pid", child->pid), L_I64("signal", WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0),
+        LOG(LOG_WARN, "engine_died", L_CSTR("pool", pool->name), L_I64("pid", child->pid),
+            L_I64("signal", WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0),
             L_I64("code", WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 0));
     }
     if (child->idle_since_ms == 0 && child->job == 0 && child->reason != KILL_CLOSE) {
@@ -208,7 +229,8 @@ static void reap(struct engine_pool *pool)
     for (unsigned i = 0; i < pool->opts.engines_max; i++) {
         struct engine_child *child = &pool->children[i];
         int wait_status = 0;
-        if (child->state == CHILD_DYING && waitpid(child->pid, &wait_status, WNOHANG) == child->pid) {
+        if (child->state == CHILD_DYING &&
+            waitpid(child->pid, &wait_status, WNOHANG) == child->pid) {
             child_reaped(pool, child, wait_status);
         }
     }
@@ -232,7 +254,8 @@ static void look_at_memory(struct engine_child *child)
     child->resident_bytes = resident * page;
 }
 
-/** End a running job for a reason of ours: the caller hears it at once, the child has its second. */
+/** End a running job for a reason of ours: the caller hears it at once, the child has its
+ * second. */
 static void give_up(struct engine_pool *pool, struct engine_child *child, enum status kind)
 {
     struct engine_run *run = child->run;
@@ -253,7 +276,9 @@ static void hold_to_memory(struct engine_pool *pool, struct engine_child *child)
     }
     struct engine_run *run = child->run;
     if (run != NULL) {
-        err_set(&run->outcome_err, E_NO_MEMORY, "the statement took %llu MiB of memory; its limit is %llu MiB", (unsigned long long)(child->resident_bytes >> 20),
+        err_set(&run->outcome_err, E_NO_MEMORY,
+                "the statement took %llu MiB of memory; its limit is %llu MiB",
+                (unsigned long long)(child->resident_bytes >> 20),
                 (unsigned long long)(pool->opts.memory_limit_bytes >> 20));
         child->run = NULL;
         engine_run_end(run, E_NO_MEMORY);
@@ -279,19 +304,22 @@ static void hold_child(struct engine_pool *pool, struct engine_child *child)
         }
         break;
     case CHILD_BUSY:
-        if (child->run->state == RUN_LOST && child->lost_seen) { /* it was heard since, and did not say that the job has ended */
+        /* it was heard since, and did not say that the job has ended */
+        if (child->run->state == RUN_LOST && child->lost_seen) {
             child_gone(child);
             return;
         }
         child->lost_seen = child->run->state == RUN_LOST;
         if (deadline_passed(child->run->job.deadline)) {
-            err_set(&child->run->outcome_err, E_TIMEOUT, "the statement did not end within its time limit of %lld s",
+            err_set(&child->run->outcome_err, E_TIMEOUT,
+                    "the statement did not end within its time limit of %lld s",
                     (long long)((clock_now_us() - child->run->start_us + 500000) / 1000000));
             give_up(pool, child, E_TIMEOUT);
         }
         break;
     case CHILD_IDLE:
-        if (engine_count(pool, CHILD_IDLE) > pool->opts.spare && now_ms() - child->idle_since_ms > IDLE_SURPLUS_MS) {
+        if (engine_count(pool, CHILD_IDLE) > pool->opts.spare &&
+            now_ms() - child->idle_since_ms > IDLE_SURPLUS_MS) {
             engine_child_kill(pool, child, KILL_SURPLUS);
             return;
         }
@@ -304,7 +332,8 @@ static void hold_child(struct engine_pool *pool, struct engine_child *child)
 static void hold_queue(struct engine_pool *pool)
 {
     const unsigned failures_max = 3;
-    unsigned up = engine_count(pool, CHILD_BUSY) + engine_count(pool, CHILD_CANCELING) + engine_count(pool, CHILD_IDLE);
+    unsigned up = engine_count(pool, CHILD_BUSY) + engine_count(pool, CHILD_CANCELING) +
+                  engine_count(pool, CHILD_IDLE);
     bool hopeless = up == 0 && pool->start_failures >= failures_max;
     for (struct engine_run *run = pool->queue_first, *next; run != NULL; run = next) {
         next = run->next;
@@ -324,7 +353,8 @@ static void hold_queue(struct engine_pool *pool)
 static int slot_to_start(struct engine_pool *pool)
 {
     unsigned starting = engine_count(pool, CHILD_STARTING);
-    bool wanted = engine_count(pool, CHILD_IDLE) + starting < pool->opts.spare || pool->queue_count > starting;
+    bool wanted = engine_count(pool, CHILD_IDLE) + starting < pool->opts.spare ||
+                  pool->queue_count > starting;
     if (!wanted || !deadline_passed(pool->start_not_before)) {
         return -1;
     }
@@ -383,7 +413,9 @@ static int quiet_ms(struct engine_pool *pool)
         const struct engine_child *child = &pool->children[i];
         if (child->state == CHILD_BUSY) {
             ms = sooner(ms, child->lost_seen ? 0 : MEMORY_CHECK_MS);
-            ms = sooner(ms, deadline_poll_ms(child->run->job.deadline) >= 0 ? deadline_poll_ms(child->run->job.deadline) : ms);
+            ms = sooner(ms, deadline_poll_ms(child->run->job.deadline) >= 0
+                                ? deadline_poll_ms(child->run->job.deadline)
+                                : ms);
         } else if (child->state == CHILD_CANCELING || child->state == CHILD_STARTING) {
             ms = sooner(ms, MEMORY_CHECK_MS);
         } else if (child->state == CHILD_DYING) {
@@ -406,11 +438,13 @@ static void watch_prepare(struct engine_pool *pool, struct watch *watch)
             continue;
         }
         watch->slots[watch->count] = i;
-        watch->fds[watch->count++] = (struct pollfd){ .fd = child->control_fd, .events = may_call(child) ? POLLIN : 0 };
+        watch->fds[watch->count++] = (struct pollfd){ .fd = child->control_fd,
+                                                      .events = may_call(child) ? POLLIN : 0 };
     }
 }
 
-static void watch_handle(struct engine_pool *pool, struct watch *watch, struct wire_message *message)
+static void watch_handle(struct engine_pool *pool, struct watch *watch,
+                         struct wire_message *message)
 {
     if (watch->fds[0].revents != 0) {
         uint64_t count;
@@ -462,7 +496,8 @@ static void reap_all(struct engine_pool *pool)
     for (unsigned i = 0; i < pool->opts.engines_max; i++) {
         struct engine_child *child = &pool->children[i];
         int wait_status = 0;
-        while (child->state == CHILD_DYING && waitpid(child->pid, &wait_status, 0) < 0 && errno == EINTR) {
+        while (child->state == CHILD_DYING && waitpid(child->pid, &wait_status, 0) < 0 &&
+               errno == EINTR) {
         }
         if (child->state == CHILD_DYING) {
             child_reaped(pool, child, wait_status);

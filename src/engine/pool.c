@@ -1,8 +1,10 @@
 /*
  * The pool of engine processes: opening and closing it, and which job goes to which child.
  *
- * A job goes straight to an idle child from the thread that starts it; only when none is idle does it wait in the queue, and
- * the monitor hands it on. The pool's memory lives until the last run is freed, so that runs and pool may end in any order.
+ * A job goes straight to an idle child from the thread that starts it; only when none is idle does
+ * it wait in the queue, and
+ * the monitor hands it on. The pool's memory lives until the last run is freed, so that runs and
+ * pool may end in any order.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -42,7 +44,8 @@ static void set_defaults(struct engine_pool_opts *opts)
         opts->memory_limit_bytes = machine / 8 < 512 * mib ? 512 * mib : machine / 8;
     }
     if (opts->resident_max_bytes == 0) {
-        opts->resident_max_bytes = opts->memory_limit_bytes + opts->memory_limit_bytes / 4 + 256 * mib;
+        opts->resident_max_bytes = opts->memory_limit_bytes + opts->memory_limit_bytes / 4 +
+                                   256 * mib;
     }
     if (opts->call_threads == 0) {
         opts->call_threads = 8;
@@ -50,8 +53,10 @@ static void set_defaults(struct engine_pool_opts *opts)
 }
 
 /**
- * The share of address space. Resident memory is what the monitor watches; this wall is for the single huge allocation that would come
- * between two of its looks. Beyond it: the program and its libraries, and for each thread a stack (8 MiB) and an allocator's arena (64 MiB reserved).
+ * The share of address space. Resident memory is what the monitor watches; this wall is for the
+ * single huge allocation that would come
+ * between two of its looks. Beyond it: the program and its libraries, and for each thread a stack
+ * (8 MiB) and an allocator's arena (64 MiB reserved).
  */
 static uint64_t address_space(const struct engine_pool_opts *opts)
 {
@@ -73,21 +78,31 @@ static void make_metrics(struct engine_pool *pool)
     char labels[96];
     snprintf(labels, sizeof(labels), "pool=\"%s\"", pool->name);
     struct engine_metrics *m = &pool->metrics;
-    m->up = metric_get(all, METRIC_GAUGE, "lakehouse_engines_up", labels, "Engine processes that are ready or busy");
-    m->busy = metric_get(all, METRIC_GAUGE, "lakehouse_engines_busy", labels, "Engine processes that run a job");
-    m->queued = metric_get(all, METRIC_GAUGE, "lakehouse_engine_queue_depth", labels, "Jobs that wait for an engine process");
-    m->started = metric_get(all, METRIC_COUNTER, "lakehouse_engines_started_total", labels, "Engine processes started");
-    m->crashed = metric_get(all, METRIC_COUNTER, "lakehouse_engines_crashed_total", labels, "Engine processes that ended by themselves");
-    m->retries = metric_get(all, METRIC_COUNTER, "lakehouse_engine_retries_total", labels, "Jobs run again because their engine died before the answer began");
-    m->calls = metric_get(all, METRIC_COUNTER, "lakehouse_engine_calls_total", labels, "Calls of engine processes to their server");
-    m->job_seconds = metric_get(all, METRIC_HISTOGRAM, "lakehouse_engine_job_seconds", labels, "Time from a job's start to its end, waiting included");
+    m->up = metric_get(all, METRIC_GAUGE, "lakehouse_engines_up", labels,
+                       "Engine processes that are ready or busy");
+    m->busy = metric_get(all, METRIC_GAUGE, "lakehouse_engines_busy", labels,
+                         "Engine processes that run a job");
+    m->queued = metric_get(all, METRIC_GAUGE, "lakehouse_engine_queue_depth", labels,
+                           "Jobs that wait for an engine process");
+    m->started = metric_get(all, METRIC_COUNTER, "lakehouse_engines_started_total", labels,
+                            "Engine processes started");
+    m->crashed = metric_get(all, METRIC_COUNTER, "lakehouse_engines_crashed_total", labels,
+                            "Engine processes that ended by themselves");
+    m->retries = metric_get(all, METRIC_COUNTER, "lakehouse_engine_retries_total", labels,
+                            "Jobs run again because their engine died before the answer began");
+    m->calls = metric_get(all, METRIC_COUNTER, "lakehouse_engine_calls_total", labels,
+                          "Calls of engine processes to their server");
+    m->job_seconds = metric_get(all, METRIC_HISTOGRAM, "lakehouse_engine_job_seconds", labels,
+                                "Time from a job's start to its end, waiting included");
     static const char *const reasons[KILL_REASONS] = {
-        [KILL_MEMORY] = "memory", [KILL_IGNORED_CANCEL] = "ignored_cancel", [KILL_PROTOCOL] = "protocol",
-        [KILL_START] = "start",   [KILL_SURPLUS] = "surplus",               [KILL_CLOSE] = "close",
+        [KILL_MEMORY] = "memory",     [KILL_IGNORED_CANCEL] = "ignored_cancel",
+        [KILL_PROTOCOL] = "protocol", [KILL_START] = "start",
+        [KILL_SURPLUS] = "surplus",   [KILL_CLOSE] = "close",
     };
     for (unsigned i = KILL_NONE + 1; i < KILL_REASONS; i++) {
         snprintf(labels, sizeof(labels), "pool=\"%s\",reason=\"%s\"", pool->name, reasons[i]);
-        m->killed[i] = metric_get(all, METRIC_COUNTER, "lakehouse_engines_killed_total", labels, "Engine processes killed, by reason");
+        m->killed[i] = metric_get(all, METRIC_COUNTER, "lakehouse_engines_killed_total", labels,
+                                  "Engine processes killed, by reason");
     }
 }
 
@@ -127,7 +142,8 @@ static enum status copy_names(struct engine_pool *pool, struct err *err)
         return err_errno(err, errno, "the engine's program '%s'", pool->program);
     }
     if (pool->opts.temp_dir != NULL) {
-        TRY(engine_spill_open(pool->opts.temp_dir, pool->name, &pool->temp_dir, &pool->spill_lock_fd, err));
+        TRY(engine_spill_open(pool->opts.temp_dir, pool->name, &pool->temp_dir,
+                              &pool->spill_lock_fd, err));
     }
     pool->opts.temp_dir = pool->temp_dir;
     return OK;
@@ -148,7 +164,8 @@ static enum status start_threads(struct engine_pool *pool, struct err *err)
     return OK;
 }
 
-enum status engine_pool_open(const struct engine_pool_opts *opts, struct engine_pool **out, struct err *err)
+enum status engine_pool_open(const struct engine_pool_opts *opts, struct engine_pool **out,
+                             struct err *err)
 {
     struct engine_pool *pool = mem_zalloc(sizeof(*pool));
     if (pool == NULL) {
@@ -206,14 +223,18 @@ enum status engine_pool_ready(struct engine_pool *pool, struct err *err)
 {
     const int64_t recent_ms = 5000;
     pthread_mutex_lock(&pool->lock);
-    bool up = engine_count(pool, CHILD_IDLE) + engine_count(pool, CHILD_BUSY) + engine_count(pool, CHILD_CANCELING) > 0;
-    bool was_up = pool->up_last_ms > 0 && clock_mono_ms(clock_real()) - pool->up_last_ms < recent_ms;
+    bool up = engine_count(pool, CHILD_IDLE) + engine_count(pool, CHILD_BUSY) +
+                  engine_count(pool, CHILD_CANCELING) >
+              0;
+    bool was_up = pool->up_last_ms > 0 &&
+                  clock_mono_ms(clock_real()) - pool->up_last_ms < recent_ms;
     struct err why = pool->start_err;
     pthread_mutex_unlock(&pool->lock);
     if (up || was_up) {
         return OK;
     }
-    return err_set(err, E_UNAVAILABLE, "no engine is up%s%s", why.kind == OK ? " yet" : ": ", why.kind == OK ? "" : why.msg);
+    return err_set(err, E_UNAVAILABLE, "no engine is up%s%s", why.kind == OK ? " yet" : ": ",
+                   why.kind == OK ? "" : why.msg);
 }
 
 unsigned engine_count(const struct engine_pool *pool, enum child_state state)
@@ -277,7 +298,8 @@ static bool hand_over(struct engine_pool *pool, struct engine_child *child, stru
     }
     uint64_t number = ++pool->job_last;
     const struct wire_head head = { .type = WIRE_JOB, .job = number, .b = run->payload_bytes };
-    if (wire_send(child->control_fd, &head, str_of(run->kind), fds, 2 + run->job.fd_count, false, NULL) != OK) {
+    if (wire_send(child->control_fd, &head, str_of(run->kind), fds, 2 + run->job.fd_count, false,
+                  NULL) != OK) {
         engine_child_kill(pool, child, KILL_PROTOCOL);
         return false;
     }
@@ -302,5 +324,6 @@ void engine_dispatch(struct engine_pool *pool)
             engine_unqueue(pool, run);
         }
     }
-    metric_set(pool->metrics.busy, engine_count(pool, CHILD_BUSY) + engine_count(pool, CHILD_CANCELING));
+    metric_set(pool->metrics.busy,
+               engine_count(pool, CHILD_BUSY) + engine_count(pool, CHILD_CANCELING));
 }

@@ -1,10 +1,14 @@
 /*
  * A job as its caller sees it: start, read frames, free.
  *
- * The caller reads the child's stream directly, so that a slow caller holds back its own child and nothing else. The stream's end before
- * a DONE or ERROR frame means one of three things. The monitor has ended the run: then its outcome is there. The frames go on in a
- * spool, a file that the child left behind. Or the child has died: then the caller gets a fresh socket to wait on, and the monitor
- * decides, once it knows how the child ended, whether the job runs again over that socket or the socket is closed with an outcome.
+ * The caller reads the child's stream directly, so that a slow caller holds back its own child and
+ * nothing else. The stream's end before
+ * a DONE or ERROR frame means one of three things. The monitor has ended the run: then its outcome
+ * is there. The frames go on in a
+ * spool, a file that the child left behind. Or the child has died: then the caller gets a fresh
+ * socket to wait on, and the monitor
+ * decides, once it knows how the child ended, whether the job runs again over that socket or the
+ * socket is closed with an outcome.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +54,8 @@ static void run_destroy(struct engine_run *run)
 static enum status run_fill(struct engine_run *run, const struct engine_job *job, struct err *err)
 {
     if (strlen(job->kind) >= sizeof(run->kind) || job->fd_count > ENGINE_FDS_MAX) {
-        return err_set(err, E_INTERNAL, "a job of kind '%s' with %zu descriptors", job->kind, job->fd_count);
+        return err_set(err, E_INTERNAL, "a job of kind '%s' with %zu descriptors", job->kind,
+                       job->fd_count);
     }
     memcpy(run->kind, job->kind, strlen(job->kind) + 1);
     run->job.kind = run->kind;
@@ -79,7 +84,8 @@ static enum status admit(struct engine_pool *pool, struct engine_run *run, struc
     if (pool->stopping) {
         kind = err_set(err, E_UNAVAILABLE, "the server is stopping");
     } else if (pool->queue_count >= pool->opts.queue_max) {
-        kind = err_set(err, E_UNAVAILABLE, "%zu jobs wait for an engine already (at most %zu)", pool->queue_count, pool->opts.queue_max);
+        kind = err_set(err, E_UNAVAILABLE, "%zu jobs wait for an engine already (at most %zu)",
+                       pool->queue_count, pool->opts.queue_max);
         if (err != NULL) {
             err->retry_after_s = 1;
         }
@@ -93,7 +99,8 @@ static enum status admit(struct engine_pool *pool, struct engine_run *run, struc
     return kind;
 }
 
-enum status engine_start(struct engine_pool *pool, const struct engine_job *job, struct engine_run **out, struct err *err)
+enum status engine_start(struct engine_pool *pool, const struct engine_job *job,
+                         struct engine_run **out, struct err *err)
 {
     struct engine_run *run = mem_zalloc(sizeof(*run));
     if (run == NULL) {
@@ -127,8 +134,11 @@ void engine_run_count(struct engine_run *run, enum status kind)
     metric_observe(m->job_seconds, (double)(clock_now_us() - run->start_us) / 1e6);
     if (pool->opts.metrics != NULL && m->jobs[kind] == NULL) {
         char labels[128];
-        snprintf(labels, sizeof(labels), "pool=\"%s\",outcome=\"%s\"", pool->name, kind == OK ? "ok" : status_name(kind));
-        m->jobs[kind] = metric_get(pool->opts.metrics, METRIC_COUNTER, "lakehouse_engine_jobs_total", labels, "Jobs that ended, by outcome");
+        snprintf(labels, sizeof(labels), "pool=\"%s\",outcome=\"%s\"", pool->name,
+                 kind == OK ? "ok" : status_name(kind));
+        m->jobs[kind] = metric_get(pool->opts.metrics, METRIC_COUNTER,
+                                   "lakehouse_engine_jobs_total", labels,
+                                   "Jobs that ended, by outcome");
     }
     metric_add(m->jobs[kind], 1);
 }
@@ -162,7 +172,8 @@ static enum status run_ended(struct engine_run *run, enum status kind, struct er
 
 void engine_run_decide(struct engine_run *run)
 {
-    bool again = !run->head_read && run->tries == 0 && run->outcome_err.kind != E_NO_MEMORY && !run->pool->stopping;
+    bool again = !run->head_read && run->tries == 0 && run->outcome_err.kind != E_NO_MEMORY &&
+                 !run->pool->stopping;
     if (!again) {
         engine_run_end(run, run->outcome_err.kind);
         return;
@@ -173,7 +184,8 @@ void engine_run_decide(struct engine_run *run)
     engine_dispatch(run->pool);
 }
 
-/** With the lock held: the stream broke off and nothing is known yet, or it is known that the child died. The run goes on over a fresh socket. */
+/** With the lock held: the stream broke off and nothing is known yet, or it is known that the child
+ * died. The run goes on over a fresh socket. */
 static void stream_lost(struct engine_run *run, int fresh, int peer)
 {
     close(run->data_fd);
@@ -214,7 +226,8 @@ static enum status stream_ended(struct engine_run *run, struct err *err)
 }
 
 /** More bytes of the spool, if there is one. */
-static enum status read_spool(struct engine_run *run, char *into, size_t cap, size_t *got_out, struct err *err)
+static enum status read_spool(struct engine_run *run, char *into, size_t cap, size_t *got_out,
+                              struct err *err)
 {
     pthread_mutex_lock(&run->pool->lock);
     int fd = run->spool_fd;
@@ -228,7 +241,8 @@ static enum status read_spool(struct engine_run *run, char *into, size_t cap, si
     return OK;
 }
 
-/** Bytes after a stream that broke off: of its spool, they go on; of another child, what is in rx was never whole. */
+/** Bytes after a stream that broke off: of its spool, they go on; of another child, what is in rx
+ * was never whole. */
 static void forget_broken(struct engine_run *run)
 {
     pthread_mutex_lock(&run->pool->lock);
@@ -320,7 +334,8 @@ static void note_frame(struct engine_run *run, const struct engine_frame *frame)
     pthread_mutex_unlock(&run->pool->lock);
 }
 
-/** A kill or a deadline that the child has already answered to by itself is told in the parent's words. */
+/** A kill or a deadline that the child has already answered to by itself is told in the parent's
+ * words. */
 static enum status own_words(struct engine_run *run, enum status kind)
 {
     pthread_mutex_lock(&run->pool->lock);
@@ -372,7 +387,8 @@ int engine_fd(const struct engine_run *run)
     return run->data_fd;
 }
 
-enum status engine_read_wait(struct engine_run *run, struct engine_frame *frame_out, struct err *err)
+enum status engine_read_wait(struct engine_run *run, struct engine_frame *frame_out,
+                             struct err *err)
 {
     for (;;) {
         TRY(engine_read(run, frame_out, err));

@@ -1,7 +1,10 @@
 /*
- * Start of a child: posix_spawn with nothing inherited but its control socket and standard error, a cleaned environment, and a process group
- * of its own, so that a Ctrl-C at the terminal reaches the server alone, which then ends its children in order.
- * What a process can only do to itself (limits, PR_SET_PDEATHSIG, the sandbox) it does first thing: child_box.c.
+ * Start of a child: posix_spawn with nothing inherited but its control socket and standard error, a
+ * cleaned environment, and a process group
+ * of its own, so that a Ctrl-C at the terminal reaches the server alone, which then ends its
+ * children in order.
+ * What a process can only do to itself (limits, PR_SET_PDEATHSIG, the sandbox) it does first thing:
+ * child_box.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +23,15 @@ extern char **environ;
 enum { ARG_MAX_BYTES = 4200, ARGS_MAX = 12 };
 
 /* What may go on to a child. Settings and secrets of the server (LAKEHOUSE_*) may not. */
-static const char *const env_passed[] = { "PATH=", "TZ=", "LD_LIBRARY_PATH=", "ASAN_OPTIONS=", "UBSAN_OPTIONS=", "TSAN_OPTIONS=", "LSAN_OPTIONS=", "LLVM_PROFILE_FILE=", NULL };
+static const char *const env_passed[] = { "PATH=",
+                                          "TZ=",
+                                          "LD_LIBRARY_PATH=",
+                                          "ASAN_OPTIONS=",
+                                          "UBSAN_OPTIONS=",
+                                          "TSAN_OPTIONS=",
+                                          "LSAN_OPTIONS=",
+                                          "LLVM_PROFILE_FILE=",
+                                          NULL };
 
 static enum status program_beside(struct str dir, const char *tail, char **out, struct err *err)
 {
@@ -105,9 +116,12 @@ static void make_environment(char **env, size_t cap)
 static int set_descriptors(posix_spawn_file_actions_t *actions, int control_fd)
 {
     int failed = posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
-    failed = failed != 0 ? failed : posix_spawn_file_actions_addopen(actions, 1, "/dev/null", O_WRONLY, 0);
-    failed = failed != 0 ? failed : posix_spawn_file_actions_adddup2(actions, control_fd, WIRE_CONTROL_FD);
-    return failed != 0 ? failed : posix_spawn_file_actions_addclosefrom_np(actions, WIRE_CONTROL_FD + 1);
+    failed = failed != 0 ? failed
+                         : posix_spawn_file_actions_addopen(actions, 1, "/dev/null", O_WRONLY, 0);
+    failed = failed != 0 ? failed
+                         : posix_spawn_file_actions_adddup2(actions, control_fd, WIRE_CONTROL_FD);
+    return failed != 0 ? failed
+                       : posix_spawn_file_actions_addclosefrom_np(actions, WIRE_CONTROL_FD + 1);
 }
 
 static int set_attributes(posix_spawnattr_t *attr)
@@ -121,7 +135,10 @@ static int set_attributes(posix_spawnattr_t *attr)
     int failed = posix_spawnattr_setsigmask(attr, &none);
     failed = failed != 0 ? failed : posix_spawnattr_setsigdefault(attr, &all);
     failed = failed != 0 ? failed : posix_spawnattr_setpgroup(attr, 0);
-    return failed != 0 ? failed : posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
+    return failed != 0
+               ? failed
+               : posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                                    POSIX_SPAWN_SETPGROUP);
 }
 
 static int spawn(const char *program, int control_fd, char **argv, char **env, pid_t *pid_out)
@@ -143,13 +160,16 @@ static int spawn(const char *program, int control_fd, char **argv, char **env, p
     return failed;
 }
 
-enum status engine_spawn(struct engine_pool *pool, unsigned slot, pid_t *pid_out, int *control_fd_out, struct err *err)
+enum status engine_spawn(struct engine_pool *pool, unsigned slot, pid_t *pid_out,
+                         int *control_fd_out, struct err *err)
 {
     int fds[2];
     TRY(wire_pair(SOCK_SEQPACKET, fds, err));
     AUTO(fd_done) int ours = fds[0];
     AUTO(fd_done) int theirs = fds[1];
-    if (theirs == WIRE_CONTROL_FD) { /* dup2 onto itself would keep close-on-exec: only when the server started with standard streams closed */
+    /* dup2 onto itself would keep close-on-exec: only when the server started with standard streams
+     * closed */
+    if (theirs == WIRE_CONTROL_FD) {
         int moved = fcntl(theirs, F_DUPFD_CLOEXEC, WIRE_CONTROL_FD + 1);
         if (moved < 0) {
             return err_errno(err, errno, "control socket of an engine");

@@ -1,6 +1,8 @@
 /*
- * Folders for what engines spill: `<temp_dir>/<pool>-<random>/<slot>`, one of the middle kind a pool, held by a lock on a file in it. Two servers
- * may share one temp_dir; what a server that was killed has left behind goes when the next one starts and finds its lock free.
+ * Folders for what engines spill: `<temp_dir>/<pool>-<random>/<slot>`, one of the middle kind a
+ * pool, held by a lock on a file in it. Two servers
+ * may share one temp_dir; what a server that was killed has left behind goes when the next one
+ * starts and finds its lock free.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -24,7 +26,8 @@ static int open_lock(const char *folder, int flags)
     return open(path, flags | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
 }
 
-/** Remove one folder if nobody holds it. A folder without a lock file is being made just now, or is not ours. */
+/** Remove one folder if nobody holds it. A folder without a lock file is being made just now, or is
+ * not ours. */
 static void sweep_one(const char *dir, const char *name)
 {
     char folder[4096];
@@ -54,7 +57,8 @@ static void sweep(const char *dir, const char *name)
     closedir(list);
 }
 
-enum status engine_spill_open(const char *dir, const char *name, char **path_out, int *lock_fd_out, struct err *err)
+enum status engine_spill_open(const char *dir, const char *name, char **path_out, int *lock_fd_out,
+                              struct err *err)
 {
     TRY(io_mkdirs(dir, false, err));
     sweep(dir, name);

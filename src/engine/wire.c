@@ -1,8 +1,10 @@
 /*
  * Messages and frames between parent and child. See wire.h for the shapes.
  *
- * The parent treats every byte of a child as hostile: a control message has a fixed head, a bounded body and a bounded number of
- * descriptors; more descriptors than that are closed by the kernel (MSG_CTRUNC) and the message is refused.
+ * The parent treats every byte of a child as hostile: a control message has a fixed head, a bounded
+ * body and a bounded number of
+ * descriptors; more descriptors than that are closed by the kernel (MSG_CTRUNC) and the message is
+ * refused.
  */
 #include "engine/wire.h"
 
@@ -33,7 +35,8 @@ union wire_fds_room {
     char bytes[CMSG_SPACE(WIRE_FDS_MAX * sizeof(int))];
 };
 
-static void attach_fds(struct msghdr *msg, union wire_fds_room *room, const int *fds, size_t fd_count)
+static void attach_fds(struct msghdr *msg, union wire_fds_room *room, const int *fds,
+                       size_t fd_count)
 {
     if (fd_count == 0) {
         return;
@@ -48,11 +51,12 @@ static void attach_fds(struct msghdr *msg, union wire_fds_room *room, const int 
     memcpy(CMSG_DATA(cmsg), fds, fd_count * sizeof(int));
 }
 
-enum status wire_send(int fd, const struct wire_head *head, struct str body, const int *fds, size_t fd_count, bool wait,
-                      struct err *err)
+enum status wire_send(int fd, const struct wire_head *head, struct str body, const int *fds,
+                      size_t fd_count, bool wait, struct err *err)
 {
     assert(body.len <= WIRE_BODY_MAX && fd_count <= WIRE_FDS_MAX);
-    struct iovec parts[2] = { { (void *)(uintptr_t)head, sizeof(*head) }, { (void *)(uintptr_t)body.ptr, body.len } };
+    struct iovec parts[2] = { { (void *)(uintptr_t)head, sizeof(*head) },
+                              { (void *)(uintptr_t)body.ptr, body.len } };
     struct msghdr msg = { .msg_iov = parts, .msg_iovlen = body.len > 0 ? 2 : 1 };
     union wire_fds_room room;
     attach_fds(&msg, &room, fds, fd_count);
@@ -101,7 +105,10 @@ enum wire_got wire_recv(int fd, bool wait, struct wire_message *out)
     out->fd_count = 0;
     out->body_len = 0;
     for (;;) {
-        struct msghdr msg = { .msg_iov = parts, .msg_iovlen = 2, .msg_control = room.bytes, .msg_controllen = sizeof(room.bytes) };
+        struct msghdr msg = { .msg_iov = parts,
+                              .msg_iovlen = 2,
+                              .msg_control = room.bytes,
+                              .msg_controllen = sizeof(room.bytes) };
         ssize_t got = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | (wait ? 0 : MSG_DONTWAIT));
         if (got < 0 && errno == EINTR) {
             continue;
@@ -146,7 +153,9 @@ enum status wire_memory_file(struct str bytes, int *fd_out, struct err *err)
 enum status wire_memory_read(int fd, uint64_t len, struct buf *out, struct err *err)
 {
     if (len > WIRE_PAYLOAD_MAX) {
-        return err_set(err, E_TOO_LARGE, "a message of %llu bytes between the engine and its server", (unsigned long long)len);
+        return err_set(err, E_TOO_LARGE,
+                       "a message of %llu bytes between the engine and its server",
+                       (unsigned long long)len);
     }
     char *into = buf_reserve(out, (size_t)len);
     if (into == NULL) {

@@ -1,7 +1,9 @@
 /*
- * What the engine asks while a query runs, in JSON; engine/child_tables.c has the shapes and is the other side.
+ * What the engine asks while a query runs, in JSON; engine/child_tables.c has the shapes and is the
+ * other side.
  *
- * A snapshot is named by a key of what it consists of: table uuid, snapshot and schema. When the engine has a snapshot of that key already,
+ * A snapshot is named by a key of what it consists of: table uuid, snapshot and schema. When the
+ * engine has a snapshot of that key already,
  * its columns and files are not sent again.
  */
 #include "iceberg/value.h"
@@ -29,9 +31,11 @@ static enum status read_at(yyjson_val *args, struct catalog_at *out, struct err 
 
 /* --- resolve --- */
 
-static enum status write_columns(struct json_writer *w, const struct ice_field *fields, size_t count, struct err *err);
+static enum status write_columns(struct json_writer *w, const struct ice_field *fields,
+                                 size_t count, struct err *err);
 
-static enum status write_column(struct json_writer *w, const struct ice_field *field, struct err *err)
+static enum status write_column(struct json_writer *w, const struct ice_field *field,
+                                struct err *err)
 {
     AUTO(buf_done) struct buf type;
     buf_init(&type, 0);
@@ -52,7 +56,8 @@ static enum status write_column(struct json_writer *w, const struct ice_field *f
     return OK;
 }
 
-static enum status write_columns(struct json_writer *w, const struct ice_field *fields, size_t count, struct err *err)
+static enum status write_columns(struct json_writer *w, const struct ice_field *fields,
+                                 size_t count, struct err *err)
 {
     jw_arr_begin(w);
     for (size_t i = 0; i < count; i++) {
@@ -62,10 +67,12 @@ static enum status write_columns(struct json_writer *w, const struct ice_field *
     return OK;
 }
 
-/** A file is matched by name only if it may carry no field ids: then its table has a name mapping. */
+/** A file is matched by name only if it may carry no field ids: then its table has a name
+ * mapping. */
 static void write_files(struct json_writer *w, const struct query_pin *pin)
 {
-    bool by_name = ice_metadata_property(pin->pin->metadata, STR("schema.name-mapping.default")).ptr != NULL;
+    bool by_name = ice_metadata_property(pin->pin->metadata, STR("schema.name-mapping.default"))
+                       .ptr != NULL;
     jw_kv_arr(w, "files");
     for (size_t i = 0; i < pin->files.count; i++) {
         const struct ice_data_file *file = pin->files.files[i].file;
@@ -96,7 +103,8 @@ static bool has_key(yyjson_val *args, struct str key)
     size_t max;
     yyjson_val *at;
     yyjson_val *have = yyjson_obj_get(args, "have");
-    yyjson_arr_foreach(have, i, max, at) {
+    yyjson_arr_foreach(have, i, max, at)
+    {
         if (yyjson_is_str(at) && str_eq(str_from(yyjson_get_str(at), yyjson_get_len(at)), key)) {
             return true;
         }
@@ -105,15 +113,21 @@ static bool has_key(yyjson_val *args, struct str key)
 }
 
 /** "uuid:snapshot:schema", ":f" with files. */
-static enum status snapshot_key(const struct query_pin *pin, bool with_files, char *out, size_t cap, struct err *err)
+static enum status snapshot_key(const struct query_pin *pin, bool with_files, char *out, size_t cap,
+                                struct err *err)
 {
     const struct catalog_pin *at = pin->pin;
-    int len = snprintf(out, cap, "%.*s:%lld:%d%s", STR_ARG(at->table.uuid), at->snapshot == NULL ? -1ll : (long long)at->snapshot->id, (int)at->schema->schema_id,
-                       with_files ? ":f" : "");
-    return len > 0 && (size_t)len < cap ? OK : err_set(err, E_CORRUPT, "the uuid of table '%.*s' is too long", STR_ARG(pin->name));
+    int len = snprintf(out, cap, "%.*s:%lld:%d%s", STR_ARG(at->table.uuid),
+                       at->snapshot == NULL ? -1ll : (long long)at->snapshot->id,
+                       (int)at->schema->schema_id, with_files ? ":f" : "");
+    return len > 0 && (size_t)len < cap
+               ? OK
+               : err_set(err, E_CORRUPT, "the uuid of table '%.*s' is too long",
+                         STR_ARG(pin->name));
 }
 
-static enum status write_resolved(const struct query_pin *pin, yyjson_val *args, bool with_files, struct json_writer *w, struct err *err)
+static enum status write_resolved(const struct query_pin *pin, yyjson_val *args, bool with_files,
+                                  struct json_writer *w, struct err *err)
 {
     char key[128];
     TRY(snapshot_key(pin, with_files, key, sizeof(key), err));
@@ -126,7 +140,8 @@ static enum status write_resolved(const struct query_pin *pin, yyjson_val *args,
     if (!has_key(args, str_of(key))) {
         jw_kv_i64(w, "rows", count_rows(pin, with_files));
         jw_key(w, STR("columns"));
-        TRY(write_columns(w, pin->pin->schema->root.fields, pin->pin->schema->root.field_count, err));
+        TRY(write_columns(w, pin->pin->schema->root.fields, pin->pin->schema->root.field_count,
+                          err));
         if (with_files) {
             write_files(w, pin);
         }
@@ -141,7 +156,8 @@ static enum status finish(struct json_writer *w, enum status kind, struct err *e
     return kind != OK ? kind : written == OK ? OK : err_no_memory(err);
 }
 
-static enum status resolve(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
+static enum status resolve(struct query *query, yyjson_val *args, struct buf *reply,
+                           struct err *err)
 {
     struct str ns;
     struct str name;
@@ -173,12 +189,14 @@ static const struct ice_column_stats *find_stats(const struct ice_data_file *fil
     return NULL;
 }
 
-/** One bound as text; null when it is unknown, or cannot be text. A bound that is damaged is unknown too: it only serves to leave files out. */
+/** One bound as text; null when it is unknown, or cannot be text. A bound that is damaged is
+ * unknown too: it only serves to leave files out. */
 static void write_bound(struct json_writer *w, const struct ice_type *type, struct str bound)
 {
     AUTO(buf_done) struct buf text;
     buf_init(&text, 0);
-    bool known = bound.ptr != NULL && query_type_has_bounds(type) && ice_bound_print(type, bound, &text, NULL) == OK && str_is_utf8(buf_str(&text));
+    bool known = bound.ptr != NULL && query_type_has_bounds(type) &&
+                 ice_bound_print(type, bound, &text, NULL) == OK && str_is_utf8(buf_str(&text));
     if (known) {
         jw_str(w, buf_str(&text));
     } else {
@@ -186,13 +204,15 @@ static void write_bound(struct json_writer *w, const struct ice_type *type, stru
     }
 }
 
-/** NaN is above every number for SQL, and in no bound of Iceberg's: without the certainty that there is none there is no upper bound. */
+/** NaN is above every number for SQL, and in no bound of Iceberg's: without the certainty that
+ * there is none there is no upper bound. */
 static bool upper_holds(const struct ice_type *type, const struct ice_column_stats *stats)
 {
     return (type->kind != ICE_FLOAT && type->kind != ICE_DOUBLE) || stats->nan_count == 0;
 }
 
-static void write_file_bounds(struct json_writer *w, const struct ice_type *type, const struct ice_column_stats *stats)
+static void write_file_bounds(struct json_writer *w, const struct ice_type *type,
+                              const struct ice_column_stats *stats)
 {
     jw_arr_begin(w);
     if (stats == NULL) {
@@ -221,7 +241,8 @@ static enum status bounds(struct query *query, yyjson_val *args, struct buf *rep
     TRY(query_pin_files(query, pin, err));
     const struct ice_field *field = ice_schema_by_id(pin->pin->schema, (int32_t)field_id);
     if (field == NULL) {
-        return err_set(err, E_INTERNAL, "the engine asks for the bounds of a column that is not there");
+        return err_set(err, E_INTERNAL,
+                       "the engine asks for the bounds of a column that is not there");
     }
     struct json_writer w;
     json_writer_init(&w, reply);
@@ -273,16 +294,20 @@ static enum status list(struct query *query, struct buf *reply, struct err *err)
 
 /* --- bytes --- */
 
-static enum status open_file(struct query *query, yyjson_val *args, struct buf *reply, int *fd_out, struct err *err)
+static enum status open_file(struct query *query, yyjson_val *args, struct buf *reply, int *fd_out,
+                             struct err *err)
 {
     uint64_t file = 0;
     uint64_t size = 0;
     TRY(json_get_u64(args, "file", JSON_REQUIRED, &file, err));
     TRY(query_file_open(query, file, fd_out, &size, err));
-    return buf_printf(reply, "{\"size\":%llu}", (unsigned long long)size) == OK ? OK : err_no_memory(err);
+    return buf_printf(reply, "{\"size\":%llu}", (unsigned long long)size) == OK
+               ? OK
+               : err_no_memory(err);
 }
 
-static enum status read_file(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
+static enum status read_file(struct query *query, yyjson_val *args, struct buf *reply,
+                             struct err *err)
 {
     uint64_t file = 0;
     uint64_t offset = 0;
@@ -293,7 +318,8 @@ static enum status read_file(struct query *query, yyjson_val *args, struct buf *
     return query_file_read(query, file, offset, length, reply, err);
 }
 
-enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct buf *reply, int *fd_out, struct err *err)
+enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct buf *reply,
+                         int *fd_out, struct err *err)
 {
     struct query *query = ctx;
     if (str_eq(name, STR("resolve"))) {
@@ -311,5 +337,6 @@ enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct bu
     if (str_eq(name, STR("read"))) {
         return read_file(query, args, reply, err);
     }
-    return err_set(err, E_INTERNAL, "the engine asks for '%.*s', which nobody knows", STR_ARG(name));
+    return err_set(err, E_INTERNAL, "the engine asks for '%.*s', which nobody knows",
+                   STR_ARG(name));
 }

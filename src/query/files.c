@@ -1,5 +1,6 @@
 /*
- * Bytes of pinned files for the engine. A local store gives a descriptor, which the engine then reads by itself; another store's objects are read
+ * Bytes of pinned files for the engine. A local store gives a descriptor, which the engine then
+ * reads by itself; another store's objects are read
  * here, through a few that are kept open for the query.
  */
 #include <unistd.h>
@@ -22,8 +23,10 @@ static struct query_object *object_find(struct query *query, uint64_t file)
     return NULL;
 }
 
-/** With the lock held: keep an open object in place of the longest unused; false when all are in use. *old_out is for the caller to close. */
-static bool object_keep(struct query *query, uint64_t file, struct store_object *object, struct store_object **old_out)
+/** With the lock held: keep an open object in place of the longest unused; false when all are in
+ * use. *old_out is for the caller to close. */
+static bool object_keep(struct query *query, uint64_t file, struct store_object *object,
+                        struct store_object **old_out)
 {
     struct query_object *victim = NULL;
     for (size_t i = 0; i < OBJECTS_MAX; i++) {
@@ -54,18 +57,21 @@ static void keep_or_close(struct query *query, uint64_t file, struct store_objec
     }
 }
 
-static enum status open_object(struct query *query, uint64_t file, struct store_object **out, struct err *err)
+static enum status open_object(struct query *query, uint64_t file, struct store_object **out,
+                               struct err *err)
 {
     const struct catalog_file *entry = NULL;
     TRY(query_pin_file(query, file, &entry, err));
     enum status kind = store_open(query->service->opts.store, entry->key, out, err);
     if (kind == E_NOT_FOUND) {
-        return err_set(err, E_CORRUPT, "the data file '%.*s' of a table is gone", STR_ARG(entry->key));
+        return err_set(err, E_CORRUPT, "the data file '%.*s' of a table is gone",
+                       STR_ARG(entry->key));
     }
     return kind;
 }
 
-enum status query_file_open(struct query *query, uint64_t file, int *fd_out, uint64_t *size_out, struct err *err)
+enum status query_file_open(struct query *query, uint64_t file, int *fd_out, uint64_t *size_out,
+                            struct err *err)
 {
     struct store_object *object = NULL;
     TRY(open_object(query, file, &object, err));
@@ -80,7 +86,8 @@ enum status query_file_open(struct query *query, uint64_t file, int *fd_out, uin
     return kind;
 }
 
-static enum status read_object(struct store_object *object, uint64_t offset, uint64_t length, struct buf *out, struct err *err)
+static enum status read_object(struct store_object *object, uint64_t offset, uint64_t length,
+                               struct buf *out, struct err *err)
 {
     char *into = buf_reserve(out, (size_t)length);
     size_t got = 0;
@@ -92,10 +99,12 @@ static enum status read_object(struct store_object *object, uint64_t offset, uin
     return OK;
 }
 
-enum status query_file_read(struct query *query, uint64_t file, uint64_t offset, uint64_t length, struct buf *out, struct err *err)
+enum status query_file_read(struct query *query, uint64_t file, uint64_t offset, uint64_t length,
+                            struct buf *out, struct err *err)
 {
     if (length > READ_MAX) {
-        return err_set(err, E_TOO_LARGE, "the engine asks for %llu bytes at once", (unsigned long long)length);
+        return err_set(err, E_TOO_LARGE, "the engine asks for %llu bytes at once",
+                       (unsigned long long)length);
     }
     pthread_mutex_lock(&query->lock);
     struct query_object *entry = object_find(query, file);

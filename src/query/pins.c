@@ -1,5 +1,6 @@
 /*
- * The tables of one statement. A name with its AT is looked up once, whoever asks first; who asks meanwhile waits for that answer. Two
+ * The tables of one statement. A name with its AT is looked up once, whoever asks first; who asks
+ * meanwhile waits for that answer. Two
  * spellings of one table share a pin, so that a join of `t` with `T` is of one moment.
  */
 #include "base/mem.h"
@@ -11,7 +12,8 @@ static enum status pin_key(const struct query_pin *asked, struct buf *out, struc
     kind = kind == OK ? buf_append_char(out, '\0') : kind;
     kind = kind == OK ? buf_append(out, asked->name) : kind;
     kind = kind == OK ? buf_append_char(out, '\0') : kind;
-    kind = kind == OK ? buf_printf(out, "%d:%lld:", (int)asked->at.kind, (long long)asked->at.value) : kind;
+    kind = kind == OK ? buf_printf(out, "%d:%lld:", (int)asked->at.kind, (long long)asked->at.value)
+                      : kind;
     kind = kind == OK ? buf_append(out, asked->at.ref) : kind;
     return kind == OK ? OK : err_no_memory(err);
 }
@@ -35,7 +37,8 @@ static enum status grow_list(struct query *query, struct err *err)
 }
 
 /** With the lock held: an entry for the name, not looked up yet. */
-static enum status pin_add(struct query *query, const struct query_pin *asked, struct str key, struct query_pin **out, struct err *err)
+static enum status pin_add(struct query *query, const struct query_pin *asked, struct str key,
+                           struct query_pin **out, struct err *err)
 {
     TRY(grow_list(query, err));
     struct query_pin *pin = ARENA_NEW(&query->arena, struct query_pin);
@@ -47,7 +50,8 @@ static enum status pin_add(struct query *query, const struct query_pin *asked, s
     pin->name = arena_str(&query->arena, asked->name);
     pin->at = asked->at;
     pin->at.ref = arena_str(&query->arena, asked->at.ref);
-    if (pin->ns.ptr == NULL || pin->name.ptr == NULL || pin->at.ref.ptr == NULL || map_put(&query->by_name, key, pin, NULL) != OK) {
+    if (pin->ns.ptr == NULL || pin->name.ptr == NULL || pin->at.ref.ptr == NULL ||
+        map_put(&query->by_name, key, pin, NULL) != OK) {
         return err_no_memory(err);
     }
     arena_init(&pin->arena, 512ul * 1024 * 1024);
@@ -80,12 +84,14 @@ static bool at_equal(const struct catalog_at *a, const struct catalog_at *b)
     return a->kind == b->kind && a->value == b->value && str_eq(a->ref, b->ref);
 }
 
-/** With the lock held: another pin of the same table at the same AT; `pin` under its own spelling, but not of its own moment. */
+/** With the lock held: another pin of the same table at the same AT; `pin` under its own spelling,
+ * but not of its own moment. */
 static struct query_pin *find_twin(struct query *query, const struct query_pin *pin)
 {
     for (size_t i = 0; i < query->pin_count; i++) {
         struct query_pin *at = query->pins[i];
-        if (at != pin && !at->busy && at->pin != NULL && at_equal(&at->at, &pin->at) && str_eq(at->pin->table.uuid, pin->pin->table.uuid)) {
+        if (at != pin && !at->busy && at->pin != NULL && at_equal(&at->at, &pin->at) &&
+            str_eq(at->pin->table.uuid, pin->pin->table.uuid)) {
             return at;
         }
     }
@@ -96,11 +102,13 @@ static struct query_pin *find_twin(struct query *query, const struct query_pin *
 static void pin_look_up(struct query *query, struct query_pin *pin)
 {
     const struct table_name name = { pin->ns, pin->name };
-    pin->kind = catalog_pin(query->service->opts.catalog, &name, true, &pin->at, &pin->pin, &pin->err);
+    pin->kind = catalog_pin(query->service->opts.catalog, &name, true, &pin->at, &pin->pin,
+                            &pin->err);
     pin->pinned = true;
 }
 
-static enum status find_or_add(struct query *query, const struct query_pin *asked, struct query_pin **out, struct err *err)
+static enum status find_or_add(struct query *query, const struct query_pin *asked,
+                               struct query_pin **out, struct err *err)
 {
     AUTO(buf_done) struct buf key;
     buf_init(&key, 0);
@@ -121,7 +129,8 @@ static struct query_pin *pin_speaker(struct query *query, struct query_pin *pin)
     return twin != NULL && twin->number < pin->number ? twin : pin;
 }
 
-enum status query_pin_get(struct query *query, struct str ns, struct str name, const struct catalog_at *at, struct query_pin **out, struct err *err)
+enum status query_pin_get(struct query *query, struct str ns, struct str name,
+                          const struct catalog_at *at, struct query_pin **out, struct err *err)
 {
     const struct query_pin asked = { .ns = ns, .name = name, .at = *at };
     struct query_pin *pin = NULL;
@@ -139,23 +148,30 @@ enum status query_pin_get(struct query *query, struct str ns, struct str name, c
     return kind;
 }
 
-enum status query_pin_by_number(struct query *query, uint64_t number, struct query_pin **out, struct err *err)
+enum status query_pin_by_number(struct query *query, uint64_t number, struct query_pin **out,
+                                struct err *err)
 {
     pthread_mutex_lock(&query->lock);
     *out = number < query->pin_count ? query->pins[number] : NULL;
     pthread_mutex_unlock(&query->lock);
-    return *out != NULL && (*out)->pin != NULL ? OK : err_set(err, E_INTERNAL, "the engine asks for a table that is not pinned");
+    return *out != NULL && (*out)->pin != NULL
+               ? OK
+               : err_set(err, E_INTERNAL, "the engine asks for a table that is not pinned");
 }
 
 static enum status load_files(struct query *query, struct query_pin *pin, struct err *err)
 {
     TRY(catalog_files(query->service->opts.catalog, pin->pin, &pin->arena, &pin->files, err));
     if (pin->files.delete_count > 0) {
-        return err_set(err, E_UNSUPPORTED, "table '%.*s' has delete files, which cannot be read yet", STR_ARG(pin->name));
+        return err_set(err, E_UNSUPPORTED,
+                       "table '%.*s' has delete files, which cannot be read yet",
+                       STR_ARG(pin->name));
     }
     for (size_t i = 0; i < pin->files.count; i++) {
         if (!str_eq_nocase(pin->files.files[i].file->format, STR("PARQUET"))) {
-            return err_set(err, E_UNSUPPORTED, "table '%.*s' has data files in %.*s; only Parquet can be read", STR_ARG(pin->name), STR_ARG(pin->files.files[i].file->format));
+            return err_set(err, E_UNSUPPORTED,
+                           "table '%.*s' has data files in %.*s; only Parquet can be read",
+                           STR_ARG(pin->name), STR_ARG(pin->files.files[i].file->format));
         }
     }
     pthread_mutex_lock(&query->lock);
@@ -181,13 +197,15 @@ enum status query_pin_files(struct query *query, struct query_pin *pin, struct e
     return kind;
 }
 
-enum status query_pin_file(struct query *query, uint64_t number, const struct catalog_file **out, struct err *err)
+enum status query_pin_file(struct query *query, uint64_t number, const struct catalog_file **out,
+                           struct err *err)
 {
     const struct catalog_file *found = NULL;
     pthread_mutex_lock(&query->lock);
     for (size_t i = 0; i < query->pin_count && found == NULL; i++) {
         const struct query_pin *pin = query->pins[i];
-        if (!pin->busy && pin->files_known && pin->files_kind == OK && number >= pin->first && number - pin->first < pin->files.count) {
+        if (!pin->busy && pin->files_known && pin->files_kind == OK && number >= pin->first &&
+            number - pin->first < pin->files.count) {
             found = &pin->files.files[number - pin->first];
         }
     }

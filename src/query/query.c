@@ -1,5 +1,6 @@
 /*
- * The service and the life of a query. The work is the engine's; what it asks is answered in answer.c.
+ * The service and the life of a query. The work is the engine's; what it asks is answered in
+ * answer.c.
  */
 #include "query/query.h"
 
@@ -7,10 +8,13 @@
 #include "query/query_priv.h"
 
 static const char *const format_names[] = {
-    [QUERY_JSON] = "json", [QUERY_JSON_ARRAYS] = "json_arrays", [QUERY_NDJSON] = "ndjson", [QUERY_NDJSON_ARRAYS] = "ndjson_arrays", [QUERY_CSV] = "csv",
+    [QUERY_JSON] = "json",     [QUERY_JSON_ARRAYS] = "json_arrays",
+    [QUERY_NDJSON] = "ndjson", [QUERY_NDJSON_ARRAYS] = "ndjson_arrays",
+    [QUERY_CSV] = "csv",
 };
 
-enum status query_service_open(const struct query_service_opts *opts, struct query_service **out, struct err *err)
+enum status query_service_open(const struct query_service_opts *opts, struct query_service **out,
+                               struct err *err)
 {
     struct query_service *service = mem_zalloc(sizeof(*service));
     if (service == NULL) {
@@ -41,13 +45,15 @@ uint64_t query_sql_bytes_max(const struct query_service *service)
     return service->opts.sql_bytes_max;
 }
 
-static enum status check(const struct query_service *service, const struct query_opts *opts, struct err *err)
+static enum status check(const struct query_service *service, const struct query_opts *opts,
+                         struct err *err)
 {
     if (str_trim(opts->sql).len == 0) {
         return err_set(err, E_INVALID, "the statement is empty");
     }
     if (opts->sql.len > service->opts.sql_bytes_max) {
-        return err_set(err, E_TOO_LARGE, "a statement of %zu bytes; at most %llu are taken", opts->sql.len, (unsigned long long)service->opts.sql_bytes_max);
+        return err_set(err, E_TOO_LARGE, "a statement of %zu bytes; at most %llu are taken",
+                       opts->sql.len, (unsigned long long)service->opts.sql_bytes_max);
     }
     if (!str_is_utf8(opts->sql)) {
         return err_set(err, E_INVALID, "the statement is not UTF-8");
@@ -73,12 +79,17 @@ static enum status submit(struct query *query, const struct query_opts *opts, st
     buf_init(&payload, 0);
     TRY(write_payload(opts, &payload, err));
     const struct engine_job job = {
-        .kind = "query", .payload = buf_str(&payload), .deadline = opts->deadline, .call = query_answer, .ctx = query,
+        .kind = "query",
+        .payload = buf_str(&payload),
+        .deadline = opts->deadline,
+        .call = query_answer,
+        .ctx = query,
     };
     return engine_start(query->service->opts.engines, &job, &query->run, err);
 }
 
-enum status query_start(struct query_service *service, const struct query_opts *opts, struct query **out, struct err *err)
+enum status query_start(struct query_service *service, const struct query_opts *opts,
+                        struct query **out, struct err *err)
 {
     TRY(check(service, opts, err));
     struct query *query = mem_zalloc(sizeof(*query));

@@ -1,8 +1,10 @@
 /*
  * SQL over pinned snapshots: one statement in, its answer out as bytes, run by an engine process.
  *
- * The engine asks what a name means and for the bytes of files; this layer answers from the catalogue and the store. Each table of a statement
- * is pinned once, so it is read as of one moment however often it is named, and stays readable until the query is freed.
+ * The engine asks what a name means and for the bytes of files; this layer answers from the
+ * catalogue and the store. Each table of a statement
+ * is pinned once, so it is read as of one moment however often it is named, and stays readable
+ * until the query is freed.
  *
  *      query_start --> engine_start           engine child
  *      query_read  <-- frames                    |
@@ -20,12 +22,13 @@ struct query_service;
 struct query;
 
 struct query_service_opts {
-    struct catalog *catalog; /* borrowed */
-    struct store *store;     /* borrowed */
+    struct catalog *catalog;     /* borrowed */
+    struct store *store;         /* borrowed */
     struct engine_pool *engines; /* borrowed; its children do the work */
-    uint64_t sql_bytes_max;  /* 0: 1 MiB */
+    uint64_t sql_bytes_max;      /* 0: 1 MiB */
 };
-enum status query_service_open(const struct query_service_opts *opts, struct query_service **out, struct err *err) MUST_USE;
+enum status query_service_open(const struct query_service_opts *opts, struct query_service **out,
+                               struct err *err) MUST_USE;
 /** NULL is fine. After all queries were freed. */
 void query_service_close(struct query_service *service);
 enum status query_service_ready(struct query_service *service, struct err *err) MUST_USE;
@@ -39,16 +42,21 @@ struct query_opts {
     enum query_format format;
     deadline_ms deadline;
 };
-/** Never blocks. E_INVALID for an empty statement, E_TOO_LARGE for a long one, E_UNAVAILABLE when too many wait. */
-enum status query_start(struct query_service *service, const struct query_opts *opts, struct query **out, struct err *err) MUST_USE;
+/** Never blocks. E_INVALID for an empty statement, E_TOO_LARGE for a long one, E_UNAVAILABLE when
+ * too many wait. */
+enum status query_start(struct query_service *service, const struct query_opts *opts,
+                        struct query **out, struct err *err) MUST_USE;
 /**
- * The next frame, as engine_read: HEAD {"columns":[{"name","type"}]} once the first rows are there, DATA with the answer's bytes, DONE {"rows":n}.
+ * The next frame, as engine_read: HEAD {"columns":[{"name","type"}]} once the first rows are there,
+ * DATA with the answer's bytes, DONE {"rows":n}.
  * Errors are the statement's.
  */
-enum status query_read(struct query *query, struct engine_frame *frame_out, struct err *err) MUST_USE;
+enum status query_read(struct query *query, struct engine_frame *frame_out,
+                       struct err *err) MUST_USE;
 /** Readable when query_read has something to say; may change after each query_read. */
 int query_fd(const struct query *query);
-enum status query_read_wait(struct query *query, struct engine_frame *frame_out, struct err *err) MUST_USE;
+enum status query_read_wait(struct query *query, struct engine_frame *frame_out,
+                            struct err *err) MUST_USE;
 /** Ends what runs and lets go of the tables. NULL is fine. */
 void query_free(struct query *query);
 /** For tests: pid of the engine that runs it. */

@@ -1,5 +1,6 @@
 /*
- * Inside of a query: pins.c keeps the tables, files.c their bytes, answer.c writes what the engine hears. Calls come on several threads.
+ * Inside of a query: pins.c keeps the tables, files.c their bytes, answer.c writes what the engine
+ * hears. Calls come on several threads.
  */
 #ifndef QUERY_QUERY_PRIV_H
 #define QUERY_QUERY_PRIV_H
@@ -18,18 +19,19 @@ struct query_service {
 /** One table as of one moment, under the name that the statement uses. */
 struct query_pin {
     size_t number;
-    struct str ns, name;             /* as asked */
+    struct str ns, name; /* as asked */
     struct catalog_at at;
-    bool busy;                       /* a thread works on it; guarded by query->lock, and who has set it owns the rest */
-    bool pinned;                     /* tried: kind and err, or pin */
+    /* a thread works on it; guarded by query->lock, and who has set it owns the rest */
+    bool busy;
+    bool pinned; /* tried: kind and err, or pin */
     enum status kind;
     struct err err;
     struct catalog_pin *pin;
-    bool files_known;                /* tried: files_kind and files_err, or files */
+    bool files_known; /* tried: files_kind and files_err, or files */
     enum status files_kind;
     struct err files_err;
     struct catalog_files files;
-    uint64_t first;                  /* number of its first file in the query */
+    uint64_t first; /* number of its first file in the query */
     struct arena arena;
 };
 
@@ -37,7 +39,7 @@ struct query_pin {
 struct query_object {
     uint64_t file;
     struct store_object *object;
-    unsigned users;                  /* guarded by query->lock, as all here */
+    unsigned users; /* guarded by query->lock, as all here */
     uint64_t used;
 };
 
@@ -48,29 +50,37 @@ struct query {
     pthread_cond_t changed;
     /* guarded by lock */
     struct arena arena;
-    struct map by_name;              /* struct query_pin */
-    struct query_pin **pins;         /* by number, PINS_MAX of them at most */
+    struct map by_name;      /* struct query_pin */
+    struct query_pin **pins; /* by number, PINS_MAX of them at most */
     size_t pin_count, pin_cap;
     uint64_t file_count;
     struct query_object objects[OBJECTS_MAX];
     uint64_t clock;
 };
 
-/** The pin of a name, made if need be; its catalogue errors are remembered, so that a name means one thing in a statement. Not busy. */
-enum status query_pin_get(struct query *query, struct str ns, struct str name, const struct catalog_at *at, struct query_pin **out, struct err *err) MUST_USE;
-enum status query_pin_by_number(struct query *query, uint64_t number, struct query_pin **out, struct err *err) MUST_USE;
+/** The pin of a name, made if need be; its catalogue errors are remembered, so that a name means
+ * one thing in a statement. Not busy. */
+enum status query_pin_get(struct query *query, struct str ns, struct str name,
+                          const struct catalog_at *at, struct query_pin **out,
+                          struct err *err) MUST_USE;
+enum status query_pin_by_number(struct query *query, uint64_t number, struct query_pin **out,
+                                struct err *err) MUST_USE;
 /** Its files are known after it. */
 enum status query_pin_files(struct query *query, struct query_pin *pin, struct err *err) MUST_USE;
 /** The file of a number. */
-enum status query_pin_file(struct query *query, uint64_t number, const struct catalog_file **out, struct err *err) MUST_USE;
+enum status query_pin_file(struct query *query, uint64_t number, const struct catalog_file **out,
+                           struct err *err) MUST_USE;
 void query_pins_free(struct query *query);
 
 /** Files: a descriptor where the store has one, else bytes. */
-enum status query_file_open(struct query *query, uint64_t file, int *fd_out, uint64_t *size_out, struct err *err) MUST_USE;
-enum status query_file_read(struct query *query, uint64_t file, uint64_t offset, uint64_t length, struct buf *out, struct err *err) MUST_USE;
+enum status query_file_open(struct query *query, uint64_t file, int *fd_out, uint64_t *size_out,
+                            struct err *err) MUST_USE;
+enum status query_file_read(struct query *query, uint64_t file, uint64_t offset, uint64_t length,
+                            struct buf *out, struct err *err) MUST_USE;
 void query_objects_free(struct query *query);
 
 /** What the engine asks: the call of its job. */
-enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct buf *reply, int *fd_out, struct err *err);
+enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct buf *reply,
+                         int *fd_out, struct err *err);
 
 #endif

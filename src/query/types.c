@@ -1,5 +1,6 @@
 /*
- * Iceberg types as SQL types. Source: Iceberg table specification, "Primitive Types"; DuckDB's type names.
+ * Iceberg types as SQL types. Source: Iceberg table specification, "Primitive Types"; DuckDB's type
+ * names.
  */
 #include "query/types.h"
 
@@ -15,7 +16,8 @@ static enum status append_name(struct buf *out, struct str name, struct err *err
     while (name.len > 0) {
         size_t quote = str_find_char(name, '"');
         size_t len = quote == SIZE_MAX ? name.len : quote + 1;
-        if (buf_append(out, str_take(name, len)) != OK || (quote != SIZE_MAX && buf_append_char(out, '"') != OK)) {
+        if (buf_append(out, str_take(name, len)) != OK ||
+            (quote != SIZE_MAX && buf_append_char(out, '"') != OK)) {
             return err_no_memory(err);
         }
         name = str_skip(name, len);
@@ -73,7 +75,9 @@ enum status query_type_sql(const struct ice_type *type, struct buf *out, struct 
     case ICE_FIXED:
         return append(out, "BLOB", err);
     case ICE_DECIMAL:
-        return buf_printf(out, "DECIMAL(%d,%d)", (int)type->precision, (int)type->scale) == OK ? OK : err_no_memory(err);
+        return buf_printf(out, "DECIMAL(%d,%d)", (int)type->precision, (int)type->scale) == OK
+                   ? OK
+                   : err_no_memory(err);
     case ICE_STRUCT:
         return append_struct(type, out, err);
     case ICE_LIST:

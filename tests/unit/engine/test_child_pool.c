@@ -1,5 +1,6 @@
 /*
- * The pool against children of its own making: this program is also the child (started with --engine=...), with kinds of jobs that
+ * The pool against children of its own making: this program is also the child (started with
+ * --engine=...), with kinds of jobs that
  * behave and kinds that do not. DuckDB is linked but never opened.
  */
 #include <setjmp.h>
@@ -132,7 +133,10 @@ static enum status job_call(struct child_job *job, struct buf *done, struct err 
 /** What a child that was taken over might send. */
 static enum status job_nonsense(struct child_job *job, struct buf *done, struct err *err)
 {
-    const struct wire_head bad[] = { { .type = 77 }, { .type = WIRE_CALL, .a = 9999 }, { .type = WIRE_READY }, { .type = WIRE_IDLE, .job = 12345 } };
+    const struct wire_head bad[] = { { .type = 77 },
+                                     { .type = WIRE_CALL, .a = 9999 },
+                                     { .type = WIRE_READY },
+                                     { .type = WIRE_IDLE, .job = 12345 } };
     int64_t which = 0;
     TRY(json_get_i64(job->payload, "which", JSON_REQUIRED, &which, err));
     TRY(child_head(job, STR("{}"), err));
@@ -155,23 +159,30 @@ static enum status job_look(struct child_job *job, struct buf *done, struct err 
         fds += fcntl(fd, F_GETFD) >= 0;
     }
     AUTO(fd_done) int hostname = open("/etc/hostname", O_RDONLY | O_CLOEXEC);
-    AUTO(fd_done) int created = open("/tmp/lakehouse-engine-escaped", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    AUTO(fd_done)
+    int created = open("/tmp/lakehouse-engine-escaped", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     TRY(child_head(job, STR("{}"), err));
-    return buf_printf(done, "{\"fds\":%d,\"secret\":%s,\"file\":%s,\"create\":%s,\"signal\":%s}", fds,
-                      getenv("LAKEHOUSE_CLUSTER_SECRET") != NULL ? "true" : "false", hostname >= 0 ? "true" : "false", created >= 0 ? "true" : "false",
+    return buf_printf(done, "{\"fds\":%d,\"secret\":%s,\"file\":%s,\"create\":%s,\"signal\":%s}",
+                      fds, getenv("LAKEHOUSE_CLUSTER_SECRET") != NULL ? "true" : "false",
+                      hostname >= 0 ? "true" : "false", created >= 0 ? "true" : "false",
                       kill(getppid(), 0) == 0 ? "true" : "false");
 }
 
 static int child(int argc, char **argv)
 {
     static const struct child_kind kinds[] = {
-        { "echo", job_echo },   { "pid", job_pid },     { "fail", job_fail },           { "hang", job_hang }, { "sleep", job_sleep },       { "grow", job_grow },
-        { "die", job_die },     { "big", job_big },     { "die_once", job_die_once },   { "call", job_call }, { "die_late", job_die_late }, { "nonsense", job_nonsense },
+        { "echo", job_echo }, { "pid", job_pid },           { "fail", job_fail },
+        { "hang", job_hang }, { "sleep", job_sleep },       { "grow", job_grow },
+        { "die", job_die },   { "big", job_big },           { "die_once", job_die_once },
+        { "call", job_call }, { "die_late", job_die_late }, { "nonsense", job_nonsense },
         { "look", job_look },
     };
     struct err err = { 0 };
     struct child_box box = { .parent_pid = 0 };
-    struct child_opts opts = { .control_fd = WIRE_CONTROL_FD, .kinds = kinds, .kind_count = ARRAY_LEN(kinds), .spool_bytes_max = 256 << 20 };
+    struct child_opts opts = { .control_fd = WIRE_CONTROL_FD,
+                               .kinds = kinds,
+                               .kind_count = ARRAY_LEN(kinds),
+                               .spool_bytes_max = 256 << 20 };
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--engine=broken") == 0) {
             err_set(&err, E_INTERNAL, "this one never starts");
@@ -204,11 +215,14 @@ static struct engine_pool *open_pool(const struct engine_pool_opts *given)
     return pool;
 }
 
-static struct engine_run *start(struct engine_pool *pool, const char *kind, const char *payload, int64_t timeout_ms)
+static struct engine_run *start(struct engine_pool *pool, const char *kind, const char *payload,
+                                int64_t timeout_ms)
 {
     struct engine_run *run = NULL;
     struct err err = { 0 };
-    const struct engine_job job = { .kind = kind, .payload = str_of(payload), .deadline = deadline_in(timeout_ms) };
+    const struct engine_job job = { .kind = kind,
+                                    .payload = str_of(payload),
+                                    .deadline = deadline_in(timeout_ms) };
     if (engine_start(pool, &job, &run, &err) != OK) {
         fail_msg("%s", err.msg);
     }
@@ -216,7 +230,8 @@ static struct engine_run *start(struct engine_pool *pool, const char *kind, cons
 }
 
 /** Read to the end; `data` takes the DATA, `done` the DONE. */
-static enum status drain(struct engine_run *run, struct buf *data, struct buf *done, struct err *err)
+static enum status drain(struct engine_run *run, struct buf *data, struct buf *done,
+                         struct err *err)
 {
     for (;;) {
         struct engine_frame frame;
@@ -233,7 +248,8 @@ static enum status drain(struct engine_run *run, struct buf *data, struct buf *d
     }
 }
 
-static enum status run_kind(struct engine_pool *pool, const char *kind, const char *payload, int64_t timeout_ms, struct buf *done, struct err *err)
+static enum status run_kind(struct engine_pool *pool, const char *kind, const char *payload,
+                            int64_t timeout_ms, struct buf *done, struct err *err)
 {
     struct engine_run *run = start(pool, kind, payload, timeout_ms);
     enum status status = drain(run, NULL, done, err);
@@ -296,7 +312,8 @@ static void engine_passes_a_jobs_error_on(void **state)
 
 static void engine_that_ignores_a_deadline_is_killed_and_others_go_on(void **state)
 {
-    struct engine_pool *pool = open_pool(&(struct engine_pool_opts){ .engines_max = 3, .spare = 2 });
+    struct engine_pool *pool = open_pool(
+        &(struct engine_pool_opts){ .engines_max = 3, .spare = 2 });
     struct engine_run *hang = start(pool, "hang", "{}", 300);
     int64_t begin = clock_mono_ms(clock_real());
     struct err err = { 0 };
@@ -306,7 +323,8 @@ static void engine_that_ignores_a_deadline_is_killed_and_others_go_on(void **sta
     int pid = engine_pid(hang);
     assert_int_equal(pid, 0);
     engine_free(hang);
-    struct metric *killed = metric_get(metrics, METRIC_COUNTER, "lakehouse_engines_killed_total", "pool=\"test\",reason=\"ignored_cancel\"", "");
+    struct metric *killed = metric_get(metrics, METRIC_COUNTER, "lakehouse_engines_killed_total",
+                                       "pool=\"test\",reason=\"ignored_cancel\"", "");
     double before = metric_value(killed);
     for (int i = 0; i < 100 && metric_value(killed) == before; i++) {
         assert_works(pool);
@@ -337,7 +355,8 @@ static void engine_free_cancels_and_the_child_is_used_again(void **state)
 
 static void engine_past_its_memory_is_killed(void **state)
 {
-    struct engine_pool *pool = open_pool(&(struct engine_pool_opts){ .engines_max = 2, .memory_limit_bytes = 64 << 20, .resident_max_bytes = 400 << 20 });
+    struct engine_pool *pool = open_pool(&(struct engine_pool_opts){
+        .engines_max = 2, .memory_limit_bytes = 64 << 20, .resident_max_bytes = 400 << 20 });
     struct engine_run *grow = start(pool, "grow", "{}", 60000);
     struct err err = { 0 };
     assert_works(pool);
@@ -356,13 +375,18 @@ static void engine_that_dies_before_its_head_runs_the_job_again(void **state)
     unlink(path);
     struct engine_run *run = NULL;
     struct err err = { 0 };
-    const struct engine_job job = { .kind = "die_once", .payload = STR("{}"), .fds = { fd }, .fd_count = 1, .deadline = deadline_in(20000) };
+    const struct engine_job job = { .kind = "die_once",
+                                    .payload = STR("{}"),
+                                    .fds = { fd },
+                                    .fd_count = 1,
+                                    .deadline = deadline_in(20000) };
     assert_int_equal(engine_start(pool, &job, &run, &err), OK);
     if (drain(run, NULL, NULL, &err) != OK) {
         fail_msg("%s", err.msg);
     }
     engine_free(run);
-    assert_int_equal(run_kind(pool, "die", "{}", 20000, NULL, &err), E_INTERNAL); /* twice is enough */
+    /* twice is enough */
+    assert_int_equal(run_kind(pool, "die", "{}", 20000, NULL, &err), E_INTERNAL);
     assert_non_null(strstr(err.msg, "signal 6"));
     assert_works(pool);
     engine_pool_close(pool);
@@ -384,7 +408,8 @@ static void engine_that_dies_after_its_head_is_an_error_after_the_bytes(void **s
 
 static void engine_killed_from_outside_costs_nobody_an_answer_that_had_not_begun(void **state)
 {
-    struct engine_pool *pool = open_pool(&(struct engine_pool_opts){ .engines_max = 2, .spare = 2 });
+    struct engine_pool *pool = open_pool(
+        &(struct engine_pool_opts){ .engines_max = 2, .spare = 2 });
     struct engine_run *run = start(pool, "hang", "{}", 3000);
     struct err err = { 0 };
     int pid = 0;
@@ -402,13 +427,17 @@ static void engine_killed_from_outside_costs_nobody_an_answer_that_had_not_begun
 
 static void engine_queue_has_an_end(void **state)
 {
-    struct engine_pool *pool = open_pool(&(struct engine_pool_opts){ .engines_max = 1, .queue_max = 2 });
+    struct engine_pool *pool = open_pool(
+        &(struct engine_pool_opts){ .engines_max = 1, .queue_max = 2 });
     assert_works(pool);
     struct engine_run *busy = start(pool, "hang", "{}", 60000);
-    struct engine_run *waits[2] = { start(pool, "echo", "{\"text\":\"a\"}", 60000), start(pool, "echo", "{\"text\":\"b\"}", 200) };
+    struct engine_run *waits[2] = { start(pool, "echo", "{\"text\":\"a\"}", 60000),
+                                    start(pool, "echo", "{\"text\":\"b\"}", 200) };
     struct engine_run *none = NULL;
     struct err err = { 0 };
-    const struct engine_job job = { .kind = "echo", .payload = STR("{}"), .deadline = deadline_in(1000) };
+    const struct engine_job job = { .kind = "echo",
+                                    .payload = STR("{}"),
+                                    .deadline = deadline_in(1000) };
     assert_int_equal(engine_start(pool, &job, &none, &err), E_UNAVAILABLE);
     assert_true(err.retry_after_s > 0);
     assert_int_equal(drain(waits[1], NULL, NULL, &err), E_TIMEOUT); /* in the queue */
@@ -419,7 +448,8 @@ static void engine_queue_has_an_end(void **state)
     engine_pool_close(pool);
 }
 
-static enum status answer_call(void *ctx, struct str name, yyjson_val *args, struct buf *reply, int *fd_out, struct err *err)
+static enum status answer_call(void *ctx, struct str name, yyjson_val *args, struct buf *reply,
+                               int *fd_out, struct err *err)
 {
     if (str_eq(name, STR("refuse"))) {
         return err_set(err, E_DENIED, "no");
@@ -449,7 +479,11 @@ static void engine_calls_are_answered_with_bytes_and_descriptors(void **state)
     buf_init(&done, 0);
     unlink(path);
     assert_int_equal(write(fd, "file", 4), 4);
-    const struct engine_job job = { .kind = "call", .payload = STR("{}"), .deadline = deadline_in(20000), .call = answer_call, .ctx = &fd };
+    const struct engine_job job = { .kind = "call",
+                                    .payload = STR("{}"),
+                                    .deadline = deadline_in(20000),
+                                    .call = answer_call,
+                                    .ctx = &fd };
     assert_int_equal(engine_start(pool, &job, &run, &err), OK);
     if (drain(run, &data, &done, &err) != OK) {
         fail_msg("%s", err.msg);
@@ -458,7 +492,11 @@ static void engine_calls_are_answered_with_bytes_and_descriptors(void **state)
     assert_string_equal(buf_cstr(&done), "{\"file\":\"file\",\"refused\":\"denied\"}");
     engine_free(run);
     for (int i = 0; i < 10; i++) { /* freed while a call is answered */
-        const struct engine_job sleeping = { .kind = "sleep", .payload = STR("{}"), .deadline = deadline_in(20000), .call = answer_call, .ctx = &fd };
+        const struct engine_job sleeping = { .kind = "sleep",
+                                             .payload = STR("{}"),
+                                             .deadline = deadline_in(20000),
+                                             .call = answer_call,
+                                             .ctx = &fd };
         struct engine_frame frame;
         assert_int_equal(engine_start(pool, &sleeping, &run, &err), OK);
         assert_int_equal(engine_read_wait(run, &frame, &err), OK);
@@ -507,7 +545,8 @@ static void engine_that_talks_nonsense_is_killed(void **state)
 static void engine_inherits_nothing(void **state)
 {
     setenv("LAKEHOUSE_CLUSTER_SECRET", "hush", 1);
-    AUTO(fd_done) int leaky = open("/dev/null", O_RDONLY); /* without close-on-exec, as a library may do */
+    /* without close-on-exec, as a library may do */
+    AUTO(fd_done) int leaky = open("/dev/null", O_RDONLY);
     struct engine_pool *pool = open_pool(&(struct engine_pool_opts){ 0 });
     AUTO(buf_done) struct buf done;
     struct err err = { 0 };
@@ -516,7 +555,9 @@ static void engine_inherits_nothing(void **state)
         fail_msg("%s", err.msg);
     }
     /* 0, 1, 2, control, cancel, data */
-    assert_string_equal(buf_cstr(&done), "{\"fds\":6,\"secret\":false,\"file\":false,\"create\":false,\"signal\":false}");
+    assert_string_equal(
+        buf_cstr(&done),
+        "{\"fds\":6,\"secret\":false,\"file\":false,\"create\":false,\"signal\":false}");
     engine_pool_close(pool);
     unsetenv("LAKEHOUSE_CLUSTER_SECRET");
 }
@@ -528,7 +569,9 @@ static void engine_that_never_starts_is_said(void **state)
     assert_int_equal(run_kind(pool, "echo", "{}", 20000, NULL, &err), E_UNAVAILABLE);
     assert_non_null(strstr(err.msg, "this one never starts"));
     usleep(1000);
-    assert_int_equal(engine_pool_ready(pool, &err) == OK || strstr(err.msg, "this one never starts") != NULL, true);
+    assert_int_equal(engine_pool_ready(pool, &err) == OK ||
+                         strstr(err.msg, "this one never starts") != NULL,
+                     true);
     engine_pool_close(pool);
 }
 
@@ -559,7 +602,10 @@ static void *hammer(void *arg)
         struct err err = { 0 };
         struct engine_run *run = NULL;
         bool leave = rand_r(&h->seed) % 4 == 0;
-        const struct engine_job job = { .kind = leave ? "big" : "echo", .payload = leave ? STR("{\"blocks\":50}") : STR("{\"text\":\"hello\"}"), .deadline = deadline_in(30000) };
+        const struct engine_job job = { .kind = leave ? "big" : "echo",
+                                        .payload = leave ? STR("{\"blocks\":50}")
+                                                         : STR("{\"text\":\"hello\"}"),
+                                        .deadline = deadline_in(30000) };
         if (engine_start(h->pool, &job, &run, &err) != OK) {
             h->refused++;
             continue;
@@ -577,7 +623,8 @@ static void *hammer(void *arg)
 
 static void engine_pool_survives_kills_under_load(void **state)
 {
-    struct engine_pool *pool = open_pool(&(struct engine_pool_opts){ .engines_max = 3, .spare = 2 });
+    struct engine_pool *pool = open_pool(
+        &(struct engine_pool_opts){ .engines_max = 3, .spare = 2 });
     assert_works(pool);
     struct hammer hammers[4];
     pthread_t threads[4];

@@ -52,7 +52,8 @@ void lake_open(struct lake *lake, bool in_memory, const struct engine_pool_opts 
     snprintf(data, sizeof(data), "%s/data", lake->dir);
     const struct store_fs_opts store_opts = { .dir = data };
     const struct store_mem_opts mem_opts = { .clock = NULL };
-    CHECK(in_memory ? store_mem_open(&mem_opts, &lake->store, err) : store_fs_open(&store_opts, &lake->store, err));
+    CHECK(in_memory ? store_mem_open(&mem_opts, &lake->store, err)
+                    : store_fs_open(&store_opts, &lake->store, err));
     const struct catalog_local_opts catalog_opts = { .store = lake->store };
     CHECK(catalog_local_open(&catalog_opts, &lake->catalog, err));
     struct engine_pool_opts engine_opts = *engine;
@@ -62,7 +63,9 @@ void lake_open(struct lake *lake, bool in_memory, const struct engine_pool_opts 
     engine_opts.temp_bytes_max = (uint64_t)1 << 30;
     engine_opts.metrics = lake->metrics;
     CHECK(engine_pool_open(&engine_opts, &lake->engines, err));
-    const struct query_service_opts service_opts = { .catalog = lake->catalog, .store = lake->store, .engines = lake->engines };
+    const struct query_service_opts service_opts = { .catalog = lake->catalog,
+                                                     .store = lake->store,
+                                                     .engines = lake->engines };
     CHECK(query_service_open(&service_opts, &lake->service, err));
 }
 
@@ -85,8 +88,10 @@ struct append {
     struct arena arena;
 };
 
-/** The engine's question "plan": which ids do the columns get? Those of the table, or fresh ones. */
-static enum status plan(void *ctx, struct str name, yyjson_val *args, struct buf *reply, int *fd_out, struct err *err)
+/** The engine's question "plan": which ids do the columns get? Those of the table, or fresh
+ * ones. */
+static enum status plan(void *ctx, struct str name, yyjson_val *args, struct buf *reply,
+                        int *fd_out, struct err *err)
 {
     struct append *append = ctx;
     struct ice_schema file;
@@ -109,13 +114,22 @@ static enum status plan(void *ctx, struct str name, yyjson_val *args, struct buf
 }
 
 /** CSV in `in_fd` to Parquet in `out_fd`; the number of rows. */
-static int64_t convert(struct lake *lake, struct append *append, struct str csv, int in_fd, int out_fd)
+static int64_t convert(struct lake *lake, struct append *append, struct str csv, int in_fd,
+                       int out_fd)
 {
     char payload[256];
-    int len = snprintf(payload, sizeof(payload), "{\"format\":\"csv\",\"size\":%zu,\"columns_max\":100,\"line_bytes_max\":1000000}", csv.len);
+    int len = snprintf(
+        payload, sizeof(payload),
+        "{\"format\":\"csv\",\"size\":%zu,\"columns_max\":100,\"line_bytes_max\":1000000}",
+        csv.len);
     const struct engine_job job = {
-        .kind = "convert", .payload = str_from(payload, (size_t)len), .fds = { in_fd, out_fd }, .fd_count = 2,
-        .deadline = deadline_in(60000), .call = plan, .ctx = append,
+        .kind = "convert",
+        .payload = str_from(payload, (size_t)len),
+        .fds = { in_fd, out_fd },
+        .fd_count = 2,
+        .deadline = deadline_in(60000),
+        .call = plan,
+        .ctx = append,
     };
     struct engine_run *run = NULL;
     struct engine_frame frame = { .type = ENGINE_NOTHING_YET };
@@ -148,15 +162,32 @@ int64_t lake_append(struct lake *lake, const char *table, struct str csv)
     CHECK(catalog_place(lake->catalog, &name, &append.arena, &append.place, err));
     int64_t rows = convert(lake, &append, csv, in_fd, out_fd);
     uuid4(uuid);
-    struct str key = arena_printf(&append.arena, "%.*s/data/%s.parquet", STR_ARG(append.place.location_key), uuid);
+    struct str key = arena_printf(&append.arena, "%.*s/data/%s.parquet",
+                                  STR_ARG(append.place.location_key), uuid);
     CHECK(store_put_fd(lake->store, key, out_fd, true, NULL, &info, err));
     const struct ice_data_file file = {
-        .content = ICE_DATA, .path = key, .format = STR("PARQUET"), .record_count = rows, .size_bytes = (int64_t)info.size, .sort_order_id = -1,
-        .partition_avro = STR_EMPTY, .status = ICE_ADDED, .snapshot_id = -1, .sequence_number = -1, .file_sequence_number = -1,
+        .content = ICE_DATA,
+        .path = key,
+        .format = STR("PARQUET"),
+        .record_count = rows,
+        .size_bytes = (int64_t)info.size,
+        .sort_order_id = -1,
+        .partition_avro = STR_EMPTY,
+        .status = ICE_ADDED,
+        .snapshot_id = -1,
+        .sequence_number = -1,
+        .file_sequence_number = -1,
     };
     const struct catalog_append what = {
-        .name = name, .schema = &append.schema, .files = &file, .file_count = 1, .create = true, .place = &append.place,
-        .expected_schema_id = append.place.schema_id, .evolved_last_column_id = append.last_id, .deadline = deadline_in(30000),
+        .name = name,
+        .schema = &append.schema,
+        .files = &file,
+        .file_count = 1,
+        .create = true,
+        .place = &append.place,
+        .expected_schema_id = append.place.schema_id,
+        .evolved_last_column_id = append.last_id,
+        .deadline = deadline_in(30000),
     };
     CHECK(catalog_append(lake->catalog, &what, &append.arena, &appended, err));
     int64_t snapshot_id = appended.snapshot_id;
@@ -166,7 +197,8 @@ int64_t lake_append(struct lake *lake, const char *table, struct str csv)
 
 /* --- statements --- */
 
-enum status lake_sql_opts(struct lake *lake, const struct query_opts *opts, struct buf *out, struct err *err)
+enum status lake_sql_opts(struct lake *lake, const struct query_opts *opts, struct buf *out,
+                          struct err *err)
 {
     struct query *query = NULL;
     struct engine_frame frame = { .type = ENGINE_NOTHING_YET };
@@ -184,7 +216,10 @@ enum status lake_sql_opts(struct lake *lake, const struct query_opts *opts, stru
 
 enum status lake_sql(struct lake *lake, const char *sql, struct buf *out, struct err *err)
 {
-    const struct query_opts opts = { .sql = str_of(sql), .params = STR_EMPTY, .format = QUERY_JSON_ARRAYS, .deadline = deadline_in(60000) };
+    const struct query_opts opts = { .sql = str_of(sql),
+                                     .params = STR_EMPTY,
+                                     .format = QUERY_JSON_ARRAYS,
+                                     .deadline = deadline_in(60000) };
     if (out != NULL) {
         buf_clear(out);
     }

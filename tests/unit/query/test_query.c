@@ -1,5 +1,6 @@
 /*
- * Statements through the whole of queryd's core: a store on disk, the catalogue, the engine pool, the real engine.
+ * Statements through the whole of queryd's core: a store on disk, the catalogue, the engine pool,
+ * the real engine.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +21,9 @@ static struct lake lake;
 
 static int set_up(void **state)
 {
-    lake_open(&lake, false, &(struct engine_pool_opts){ .engines_max = 4, .spare = 2, .threads = 2, .memory_limit_bytes = 256 << 20 });
+    lake_open(&lake, false,
+              &(struct engine_pool_opts){
+                  .engines_max = 4, .spare = 2, .threads = 2, .memory_limit_bytes = 256 << 20 });
     lake_append(&lake, "birds", STR("id,name,weight\n1,wren,9.5\n2,owl,1200\n3,swift,44.5\n"));
     return 0;
 }
@@ -53,8 +56,9 @@ static void assert_error(const char *sql, enum status expected, const char *word
 
 static void query_reads_a_table(void **state)
 {
-    assert_answer("SELECT id, name FROM birds WHERE weight > 10 ORDER BY id",
-                  "{\"columns\":[{\"name\":\"id\",\"type\":\"BIGINT\"},{\"name\":\"name\",\"type\":\"VARCHAR\"}],\"rows\":[[2,\"owl\"],[3,\"swift\"]],\"row_count\":2}");
+    assert_answer(
+        "SELECT id, name FROM birds WHERE weight > 10 ORDER BY id",
+        "{\"columns\":[{\"name\":\"id\",\"type\":\"BIGINT\"},{\"name\":\"name\",\"type\":\"VARCHAR\"}],\"rows\":[[2,\"owl\"],[3,\"swift\"]],\"row_count\":2}");
 }
 
 static void query_sees_what_was_acknowledged_before_it(void **state)
@@ -62,7 +66,10 @@ static void query_sees_what_was_acknowledged_before_it(void **state)
     for (int i = 0; i < 5; i++) {
         char expected[128];
         lake_append(&lake, "seen", STR("a\n1\n2\n"));
-        snprintf(expected, sizeof(expected), "{\"columns\":[{\"name\":\"n\",\"type\":\"BIGINT\"}],\"rows\":[[%d]],\"row_count\":1}", 2 * (i + 1));
+        snprintf(
+            expected, sizeof(expected),
+            "{\"columns\":[{\"name\":\"n\",\"type\":\"BIGINT\"}],\"rows\":[[%d]],\"row_count\":1}",
+            2 * (i + 1));
         assert_answer("SELECT count(*) AS n FROM seen", expected);
     }
 }
@@ -73,16 +80,26 @@ static void query_travels_in_time(void **state)
     lake_append(&lake, "past", STR("a\n2\n"));
     char sql[160];
     snprintf(sql, sizeof(sql), "SELECT a FROM past AT (VERSION => %lld)", (long long)first);
-    assert_answer(sql, "{\"columns\":[{\"name\":\"a\",\"type\":\"BIGINT\"}],\"rows\":[[1]],\"row_count\":1}");
-    snprintf(sql, sizeof(sql), "SELECT (SELECT count(*) FROM past AT (VERSION => %lld)) AS was, (SELECT count(*) FROM past) AS is_now", (long long)first);
-    assert_answer(sql, "{\"columns\":[{\"name\":\"was\",\"type\":\"BIGINT\"},{\"name\":\"is_now\",\"type\":\"BIGINT\"}],\"rows\":[[1,2]],\"row_count\":1}");
+    assert_answer(
+        sql, "{\"columns\":[{\"name\":\"a\",\"type\":\"BIGINT\"}],\"rows\":[[1]],\"row_count\":1}");
+    snprintf(
+        sql, sizeof(sql),
+        "SELECT (SELECT count(*) FROM past AT (VERSION => %lld)) AS was, (SELECT count(*) FROM past) AS is_now",
+        (long long)first);
+    assert_answer(
+        sql,
+        "{\"columns\":[{\"name\":\"was\",\"type\":\"BIGINT\"},{\"name\":\"is_now\",\"type\":\"BIGINT\"}],\"rows\":[[1,2]],\"row_count\":1}");
     assert_error("SELECT * FROM past AT (VERSION => 12345)", E_NOT_FOUND, "12345");
 }
 
 static void query_finds_names_as_they_are_meant(void **state)
 {
-    assert_answer("SELECT count(*) AS n FROM BIRDS", "{\"columns\":[{\"name\":\"n\",\"type\":\"BIGINT\"}],\"rows\":[[3]],\"row_count\":1}");
-    assert_answer("SELECT count(*) AS n FROM main.birds b JOIN Birds c USING (id)", "{\"columns\":[{\"name\":\"n\",\"type\":\"BIGINT\"}],\"rows\":[[3]],\"row_count\":1}");
+    assert_answer(
+        "SELECT count(*) AS n FROM BIRDS",
+        "{\"columns\":[{\"name\":\"n\",\"type\":\"BIGINT\"}],\"rows\":[[3]],\"row_count\":1}");
+    assert_answer(
+        "SELECT count(*) AS n FROM main.birds b JOIN Birds c USING (id)",
+        "{\"columns\":[{\"name\":\"n\",\"type\":\"BIGINT\"}],\"rows\":[[3]],\"row_count\":1}");
     assert_error("SELECT * FROM bird", E_NOT_FOUND, "birds");
 }
 
@@ -106,7 +123,10 @@ static void query_takes_params(void **state)
     AUTO(buf_done) struct buf out;
     struct err err = { 0 };
     buf_init(&out, 0);
-    const struct query_opts opts = { .sql = STR("SELECT name FROM birds WHERE id = ?"), .params = STR("[2]"), .format = QUERY_CSV, .deadline = deadline_in(30000) };
+    const struct query_opts opts = { .sql = STR("SELECT name FROM birds WHERE id = ?"),
+                                     .params = STR("[2]"),
+                                     .format = QUERY_CSV,
+                                     .deadline = deadline_in(30000) };
     if (lake_sql_opts(&lake, &opts, &out, &err) != OK) {
         fail_msg("%s", err.msg);
     }
@@ -136,10 +156,14 @@ static void query_that_hogs_memory_ends_alone(void **state)
     struct query *hog = NULL;
     struct err err = { 0 };
     struct engine_frame frame;
-    const struct query_opts opts = { .sql = STR("SELECT len(range(200000000))"), .params = STR_EMPTY, .deadline = deadline_in(20000) };
+    const struct query_opts opts = { .sql = STR("SELECT len(range(200000000))"),
+                                     .params = STR_EMPTY,
+                                     .deadline = deadline_in(20000) };
     assert_int_equal(query_start(lake.service, &opts, &hog, &err), OK);
     for (int i = 0; i < 20; i++) {
-        assert_answer("SELECT count(*) AS n FROM birds", "{\"columns\":[{\"name\":\"n\",\"type\":\"BIGINT\"}],\"rows\":[[3]],\"row_count\":1}");
+        assert_answer(
+            "SELECT count(*) AS n FROM birds",
+            "{\"columns\":[{\"name\":\"n\",\"type\":\"BIGINT\"}],\"rows\":[[3]],\"row_count\":1}");
     }
     enum status kind;
     do {
@@ -154,7 +178,11 @@ static void query_past_its_deadline_ends(void **state)
 {
     struct err err = { 0 };
     int64_t begin = clock_mono_ms(clock_real());
-    const struct query_opts opts = { .sql = STR("SELECT count(*) FROM range(1000000000) a, range(1000000000) b"), .params = STR_EMPTY, .deadline = deadline_in(300) };
+    const struct query_opts opts = {
+        .sql = STR("SELECT count(*) FROM range(1000000000) a, range(1000000000) b"),
+        .params = STR_EMPTY,
+        .deadline = deadline_in(300)
+    };
     assert_int_equal(lake_sql_opts(&lake, &opts, NULL, &err), E_TIMEOUT);
     assert_in_range(clock_mono_ms(clock_real()) - begin, 250, 2000);
 }
@@ -165,7 +193,10 @@ static void query_streams_its_first_rows_before_the_last_are_computed(void **sta
     struct err err = { 0 };
     struct engine_frame frame;
     int64_t begin = clock_mono_ms(clock_real());
-    const struct query_opts opts = { .sql = STR("SELECT range FROM range(10000000000)"), .params = STR_EMPTY, .format = QUERY_NDJSON, .deadline = deadline_in(30000) };
+    const struct query_opts opts = { .sql = STR("SELECT range FROM range(10000000000)"),
+                                     .params = STR_EMPTY,
+                                     .format = QUERY_NDJSON,
+                                     .deadline = deadline_in(30000) };
     assert_int_equal(query_start(lake.service, &opts, &query, &err), OK);
     for (int i = 0; i < 10; i++) {
         assert_int_equal(query_read_wait(query, &frame, &err), OK);
@@ -198,7 +229,11 @@ static void query_survives_engines_killed_beside_it(void **state)
     for (int i = 0; i < 5; i++) {
         struct query *victim = NULL;
         struct err err = { 0 };
-        const struct query_opts opts = { .sql = STR("SELECT count(*) FROM range(1000000000) a, range(1000000000) b"), .params = STR_EMPTY, .deadline = deadline_in(10000) };
+        const struct query_opts opts = {
+            .sql = STR("SELECT count(*) FROM range(1000000000) a, range(1000000000) b"),
+            .params = STR_EMPTY,
+            .deadline = deadline_in(10000)
+        };
         assert_int_equal(query_start(lake.service, &opts, &victim, &err), OK);
         int pid = 0;
         for (int tries = 0; tries < 3000 && (pid = query_pid(victim)) == 0; tries++) {
@@ -238,16 +273,21 @@ static size_t open_fds(void)
 static void query_of_a_small_table_is_quick_and_leaves_nothing_open(void **state)
 {
     int64_t took[200];
-    assert_answer("SELECT count(*) AS n FROM birds", "{\"columns\":[{\"name\":\"n\",\"type\":\"BIGINT\"}],\"rows\":[[3]],\"row_count\":1}");
+    assert_answer(
+        "SELECT count(*) AS n FROM birds",
+        "{\"columns\":[{\"name\":\"n\",\"type\":\"BIGINT\"}],\"rows\":[[3]],\"row_count\":1}");
     usleep(300000);
     size_t before = open_fds();
     for (size_t i = 0; i < ARRAY_LEN(took); i++) {
         int64_t begin = clock_now_us();
-        assert_answer("SELECT name FROM birds WHERE id = 2", "{\"columns\":[{\"name\":\"name\",\"type\":\"VARCHAR\"}],\"rows\":[[\"owl\"]],\"row_count\":1}");
+        assert_answer(
+            "SELECT name FROM birds WHERE id = 2",
+            "{\"columns\":[{\"name\":\"name\",\"type\":\"VARCHAR\"}],\"rows\":[[\"owl\"]],\"row_count\":1}");
         took[i] = clock_now_us() - begin;
     }
     qsort(took, ARRAY_LEN(took), sizeof(took[0]), compare);
-    print_message("200 small statements: median %lld us, p95 %lld us\n", (long long)took[100], (long long)took[190]);
+    print_message("200 small statements: median %lld us, p95 %lld us\n", (long long)took[100],
+                  (long long)took[190]);
     assert_true(open_fds() <= before + 4); /* two children more may have come up */
 }
 
@@ -263,7 +303,9 @@ static void query_reads_a_store_that_gives_no_descriptors(void **state)
     for (int i = 0; i < 100000; i++) {
         assert_int_equal(buf_printf(&csv, "%d,text of row %d\n", i, i * 7), OK);
     }
-    lake_open(&mem, true, &(struct engine_pool_opts){ .engines_max = 1, .threads = 2, .memory_limit_bytes = 256 << 20 });
+    lake_open(&mem, true,
+              &(struct engine_pool_opts){
+                  .engines_max = 1, .threads = 2, .memory_limit_bytes = 256 << 20 });
     lake_append(&mem, "t", buf_str(&csv));
     lake_append(&mem, "t", buf_str(&csv));
     if (lake_sql(&mem, "SELECT count(*), sum(id), max(text) FROM t", &out, &err) != OK) {
