@@ -294,6 +294,11 @@ static void answer_all(struct commit *commit)
         struct commit_request *request = commit->requests[i];
         if (!request->done) {
             request->status = answer(commit, request, &request->err);
+            if (request->status != OK) { /* it has landed: that must not look like a failure */
+                request->status = err_set(&request->err, E_UNAVAILABLE,
+                                          "the outcome is unknown: there is no memory for the "
+                                          "answer; send the same batch again");
+            }
             request->done = true;
         }
     }

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "base/mem.h"
+
 struct lake {
     struct store *store;
     struct catalog *catalog;
@@ -297,6 +299,42 @@ static void many_small_manifests_are_merged(void **state)
     assert_true(fixture_objects(lake->store, "_lake/trash/") >= 15);
 }
 
+/* Whichever allocation fails, an append has landed or it has not, and says which. */
+static void a_lack_of_memory_never_loses_or_doubles_an_append(void **state)
+{
+    struct lake *lake = *state;
+    bool happened = true;
+    int64_t landed = 0;
+    fixture_add(lake->catalog, "t", "", &lake->arena);
+    for (long nth = 0; happened; nth++) {
+        struct arena arena;
+        struct catalog_appended out;
+        char batch[32];
+        arena_init(&arena, 0);
+        snprintf(batch, sizeof(batch), "n%ld", nth);
+        struct fixture_append in = { .table = "t",
+                                     .batch = batch,
+                                     .schema = fixture_schema(&arena, NULL) };
+        mem_fail_nth(nth);
+        enum status status = fixture_append(lake->catalog, &in, &arena, &out, ERR);
+        happened = mem_fail_happened();
+        mem_fail_nth(-1);
+        bool found = false;
+        struct table_name name = fixture_name("t");
+        if (status != OK && strstr(fixture_err.msg, "outcome is unknown") == NULL) {
+            assert_ok(
+                catalog_batch(lake->catalog, &name, str_of(batch), &arena, &found, &out, ERR));
+            assert_false(found);
+        }
+        assert_ok(fixture_append(lake->catalog, &in, &arena, &out, ERR)); /* again, with memory */
+        landed++;
+        arena_done(&arena);
+        assert_int_equal(fixture_rows(lake->catalog, "t"), landed + 1);
+        assert_true(nth < 5000);
+    }
+    assert_true(landed > 20);
+}
+
 /* --- threads --- */
 
 enum { THREADS = 8, APPENDS = 25 };
@@ -363,6 +401,7 @@ int main(void)
         LAKE_TEST(evolving_adds_a_column_and_older_files_stay),
         LAKE_TEST(listing_goes_in_pages_in_byte_order),
         LAKE_TEST(many_small_manifests_are_merged),
+        LAKE_TEST(a_lack_of_memory_never_loses_or_doubles_an_append),
         LAKE_TEST(parallel_appends_all_land),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
