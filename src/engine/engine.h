@@ -47,7 +47,7 @@ struct engine_pool_opts {
 /** Starts the spare children in the background: it returns in about a millisecond. */
 enum status engine_pool_open(const struct engine_pool_opts *opts, struct engine_pool **out,
                              struct err *err) MUST_USE;
-/** Ends what runs, kills and reaps all children. */
+/** Ends what runs, kills and reaps all children. Runs that are not freed yet say E_UNAVAILABLE. */
 void engine_pool_close(struct engine_pool *pool);
 /** OK when a child is up, or was within the last seconds; else why none starts. */
 enum status engine_pool_ready(struct engine_pool *pool, struct err *err) MUST_USE;

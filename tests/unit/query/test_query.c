@@ -58,7 +58,9 @@ static void query_reads_a_table(void **state)
 {
     assert_answer(
         "SELECT id, name FROM birds WHERE weight > 10 ORDER BY id",
-        "{\"columns\":[{\"name\":\"id\",\"type\":\"BIGINT\"},{\"name\":\"name\",\"type\":\"VARCHAR\"}],\"rows\":[[2,\"owl\"],[3,\"swift\"]],\"row_count\":2}");
+        "{\"columns\":[{\"name\":\"id\",\"type\":\"BIGINT\"},"
+        "{\"name\":\"name\",\"type\":\"VARCHAR\"}],"
+        "\"rows\":[[2,\"owl\"],[3,\"swift\"]],\"row_count\":2}");
 }
 
 static void query_sees_what_was_acknowledged_before_it(void **state)
