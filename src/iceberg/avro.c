@@ -52,6 +52,17 @@ static enum status get_raw(struct avro_cursor *c, size_t len, struct str *out, s
     return OK;
 }
 
+/** As get_raw, copied to `target`. */
+static enum status get_copy(struct avro_cursor *c, void *target, size_t len, struct err *err)
+{
+    if (len > (size_t)(c->end - c->ptr)) {
+        return cut_short(err);
+    }
+    memcpy(target, c->ptr, len);
+    c->ptr += len;
+    return OK;
+}
+
 static enum status get_sized(struct avro_cursor *c, struct str *out, struct err *err)
 {
     int64_t len = 0;
@@ -125,7 +136,6 @@ static enum status open_file(struct avro_file *file, struct str bytes, struct er
 {
     struct str schema = { 0 };
     struct str codec = { 0 };
-    struct str sync = { 0 };
     if (!str_starts(bytes, STR("Obj\x01"))) {
         return err_set(err, E_CORRUPT, "it is no Avro file: it does not start with \"Obj\"");
     }
@@ -133,8 +143,7 @@ static enum status open_file(struct avro_file *file, struct str bytes, struct er
                              .end = bytes.ptr + bytes.len,
                              .budget = BUDGET_BASE };
     TRY(read_header(file, &c, &schema, &codec, err));
-    TRY(get_raw(&c, AVRO_SYNC_BYTES, &sync, err));
-    memcpy(file->sync, sync.ptr, AVRO_SYNC_BYTES);
+    TRY(get_copy(&c, file->sync, AVRO_SYNC_BYTES, err));
     file->rest = str_from(c.ptr, (size_t)(c.end - c.ptr));
     TRY(choose_codec(file, codec, err));
     enum status status = json_parse(schema, &file->doc, err);
@@ -186,7 +195,7 @@ static enum status unpack(struct avro_file *file, struct str data, struct str *o
     buf_clear(&file->plain);
     TRY(file->codec == READ_DEFLATE ? avro_inflate(data, &file->plain, err)
                                     : avro_unzstd(data, &file->plain, err));
-    *out = buf_str(&file->plain);
+    *out = file->plain.ptr != NULL ? buf_str(&file->plain) : STR_EMPTY;
     file->plain_total += out->len;
     if (file->plain_total > AVRO_FILE_BYTES_MAX) {
         return err_set(err, E_TOO_LARGE, "the Avro file is larger than %zu bytes when decompressed",
@@ -205,18 +214,18 @@ enum status avro_next_block(struct avro_file *file, struct avro_cursor *out, boo
     struct avro_cursor c = { .ptr = file->rest.ptr, .end = file->rest.ptr + file->rest.len };
     int64_t rows = 0;
     struct str data = { 0 };
-    struct str sync = { 0 };
+    uint8_t sync[AVRO_SYNC_BYTES];
     struct str plain = { 0 };
     TRY(get_long(&c, &rows, err));
     TRY(get_sized(&c, &data, err));
-    TRY(get_raw(&c, AVRO_SYNC_BYTES, &sync, err));
-    if (rows < 0 || memcmp(sync.ptr, file->sync, AVRO_SYNC_BYTES) != 0) {
+    TRY(get_copy(&c, sync, AVRO_SYNC_BYTES, err));
+    if (rows < 0 || memcmp(sync, file->sync, AVRO_SYNC_BYTES) != 0) {
         return err_set(err, E_CORRUPT, "an Avro block does not end in the file's marker");
     }
     TRY(unpack(file, data, &plain, err));
     file->rest = str_from(c.ptr, (size_t)(c.end - c.ptr));
     *out = (struct avro_cursor){ .ptr = plain.ptr,
-                                 .end = plain.len > 0 ? plain.ptr + plain.len : plain.ptr,
+                                 .end = plain.ptr + plain.len,
                                  .rows_left = rows,
                                  .budget = BUDGET_BASE + BUDGET_PER_BYTE * plain.len };
     *more_out = true;
@@ -261,7 +270,7 @@ enum status avro_get_i64(struct avro_cursor *c, const struct avro_type *type, in
 enum status avro_get_bool(struct avro_cursor *c, const struct avro_type *type, bool *out,
                           struct err *err)
 {
-    struct str byte = { 0 };
+    uint8_t byte = 0;
     TRY(avro_get_branch(c, type, &type, err));
     if (type->kind == AVRO_NULL) {
         return OK;
@@ -269,8 +278,8 @@ enum status avro_get_bool(struct avro_cursor *c, const struct avro_type *type, b
     if (type->kind != AVRO_BOOLEAN) {
         return wrong_kind("boolean", err);
     }
-    TRY(get_raw(c, 1, &byte, err));
-    *out = byte.ptr[0] != 0;
+    TRY(get_copy(c, &byte, 1, err));
+    *out = byte != 0;
     return OK;
 }
 

@@ -199,55 +199,44 @@ static enum status put_optional_bytes(struct buf *out, struct str value)
 
 /* ---- a manifest ---- */
 
-/** One statistic of a column; false when it is unknown. */
-typedef bool stat_of(const struct ice_column_stats *column, int64_t *number, struct str *bytes);
+/** One statistic of a column: a number, or bytes for bounds. */
+struct stat {
+    bool is_known;
+    int64_t number;
+    struct str bytes;
+};
 
-static bool known(int64_t value, int64_t *number)
+static struct stat stat_of(const struct ice_column_stats *column, int map_id)
 {
-    *number = value;
-    return value >= 0;
-}
-static bool stat_size(const struct ice_column_stats *column, int64_t *number, struct str *bytes)
-{
-    (void)bytes;
-    return known(column->size_bytes, number);
-}
-static bool stat_values(const struct ice_column_stats *column, int64_t *number, struct str *bytes)
-{
-    (void)bytes;
-    return known(column->value_count, number);
-}
-static bool stat_nulls(const struct ice_column_stats *column, int64_t *number, struct str *bytes)
-{
-    (void)bytes;
-    return known(column->null_count, number);
-}
-static bool stat_nans(const struct ice_column_stats *column, int64_t *number, struct str *bytes)
-{
-    (void)bytes;
-    return known(column->nan_count, number);
-}
-static bool stat_lower(const struct ice_column_stats *column, int64_t *number, struct str *bytes)
-{
-    (void)number;
-    *bytes = column->lower;
-    return column->lower.ptr != NULL;
-}
-static bool stat_upper(const struct ice_column_stats *column, int64_t *number, struct str *bytes)
-{
-    (void)number;
-    *bytes = column->upper;
-    return column->upper.ptr != NULL;
+    struct stat stat = { 0 };
+    switch (map_id) {
+    case 108:
+        stat.number = column->size_bytes;
+        break;
+    case 109:
+        stat.number = column->value_count;
+        break;
+    case 110:
+        stat.number = column->null_count;
+        break;
+    case 137:
+        stat.number = column->nan_count;
+        break;
+    default:
+        stat.bytes = map_id == 125 ? column->lower : column->upper;
+        stat.number = stat.bytes.ptr != NULL ? 0 : -1;
+        break;
+    }
+    stat.is_known = stat.number >= 0;
+    return stat;
 }
 
 /** A map from field id to one statistic, as an array of (key, value). */
-static enum status put_stats(struct buf *out, const struct ice_data_file *file, stat_of *stat)
+static enum status put_stats(struct buf *out, const struct ice_data_file *file, int map_id)
 {
     int64_t count = 0;
-    int64_t number = 0;
-    struct str bytes = { 0 };
     for (size_t i = 0; i < file->column_count; i++) {
-        count += stat(&file->columns[i], &number, &bytes) ? 1 : 0;
+        count += stat_of(&file->columns[i], map_id).is_known ? 1 : 0;
     }
     if (count == 0) {
         return put_null(out);
@@ -255,12 +244,12 @@ static enum status put_stats(struct buf *out, const struct ice_data_file *file, 
     TRY(avro_put_long(out, 1));
     TRY(avro_put_long(out, count));
     for (size_t i = 0; i < file->column_count; i++) {
-        bytes.ptr = NULL;
-        if (!stat(&file->columns[i], &number, &bytes)) {
-            continue;
+        struct stat stat = stat_of(&file->columns[i], map_id);
+        if (stat.is_known) {
+            TRY(avro_put_long(out, file->columns[i].field_id));
+            TRY(stat.bytes.ptr != NULL ? avro_put_bytes(out, stat.bytes)
+                                       : avro_put_long(out, stat.number));
         }
-        TRY(avro_put_long(out, file->columns[i].field_id));
-        TRY(bytes.ptr != NULL ? avro_put_bytes(out, bytes) : avro_put_long(out, number));
     }
     return avro_put_long(out, 0);
 }
@@ -288,8 +277,7 @@ static enum status put_lists(struct buf *out, const struct ice_data_file *file)
 
 static enum status put_entry(struct buf *out, const struct ice_data_file *file)
 {
-    static stat_of *const stats[] = { stat_size, stat_values, stat_nulls,
-                                      stat_nans, stat_lower,  stat_upper };
+    static const int stats[] = { 108, 109, 110, 137, 125, 128 }; /* the ids of file_columns */
     TRY(avro_put_long(out, file->status));
     TRY(put_optional_long(out, file->snapshot_id >= 0, file->snapshot_id));
     TRY(put_optional_long(out, file->sequence_number >= 0, file->sequence_number));
@@ -328,10 +316,8 @@ static enum status parse_partition(struct arena *arena, const struct ice_manifes
 static enum status check_partition(const struct avro_type *partition,
                                    const struct ice_data_file *file, struct err *err)
 {
-    struct str record = file->partition_avro;
-    struct avro_cursor c = { .ptr = record.ptr,
-                             .end = record.len > 0 ? record.ptr + record.len : record.ptr,
-                             .budget = 1 << 16 };
+    struct str record = file->partition_avro.len > 0 ? file->partition_avro : STR_EMPTY;
+    struct avro_cursor c = { .ptr = record.ptr, .end = record.ptr + record.len, .budget = 1 << 16 };
     if (partition == NULL ? record.len > 0
                           : (avro_skip(&c, partition, NULL) != OK || c.ptr != c.end)) {
         return err_set(err, E_INVALID, "\"%.*s\" has a partition record of another schema",

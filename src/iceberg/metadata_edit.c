@@ -102,22 +102,22 @@ enum status ice_metadata_new(const struct ice_new_table *in, struct buf *out, st
 
 /* ---- an edit ---- */
 
-enum status ice_metadata_edit(const struct ice_metadata *base, const struct ice_edit *in,
+enum status ice_metadata_edit(const struct ice_metadata *base, const struct ice_edit *edit,
                               struct arena *arena, struct buf *out, struct ice_edit_result *result,
                               struct err *err)
 {
-    struct edit edit = {
-        .base = base, .in = in, .arena = arena, .root = yyjson_doc_get_root(base->doc)
+    struct edit state = {
+        .base = base, .in = edit, .arena = arena, .root = yyjson_doc_get_root(base->doc)
     };
-    TRY(plan(&edit, err));
+    TRY(plan(&state, err));
     struct json_writer w;
     json_writer_init(&w, out);
-    write_root(&edit, &w);
+    write_root(&state, &w);
     enum status status = json_writer_end(&w);
     if (status != OK) {
         return err_set(err, status, "table metadata cannot be written");
     }
-    *result = edit.result;
+    *result = state.result;
     return OK;
 }
 

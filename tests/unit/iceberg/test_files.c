@@ -46,18 +46,25 @@ static struct str load(const char *path)
         give_up(path);
     }
     buf_init(&bytes, 0);
-    for (;;) {
+    size_t len = 0;
+    do {
         char *room = buf_reserve(&bytes, 65536);
-        size_t len = fread(room, 1, 65536, file);
+        len = room == NULL ? 0 : fread(room, 1, 65536, file);
         bytes.len += len;
-        if (len == 0) {
-            break;
-        }
-    }
+    } while (len == 65536);
     (void)fclose(file);
     struct str copy = arena_str(&arena, buf_str(&bytes));
     buf_done(&bytes);
     return copy;
+}
+
+static int64_t number_of(const char *text)
+{
+    int64_t number = 0;
+    if (!str_to_i64(str_of(text), &number)) {
+        give_up(text);
+    }
+    return number;
 }
 
 static void save(const char *folder, const char *name, struct str bytes)
@@ -101,8 +108,8 @@ static struct sample make_sample(const char *const *columns, size_t count, const
     s.schema.root.fields = arena_array(&arena, count, sizeof(*s.schema.root.fields));
     s.file = (struct ice_data_file){ .path = str_of(path),
                                      .format = STR("PARQUET"),
-                                     .record_count = atoll(rows),
-                                     .size_bytes = atoll(bytes),
+                                     .record_count = number_of(rows),
+                                     .size_bytes = number_of(bytes),
                                      .column_count = count,
                                      .sort_order_id = 0,
                                      .status = ICE_ADDED,
@@ -368,7 +375,7 @@ static void carry(const char *path, const char *target, const char *spec_id)
     }
     struct ice_manifest_opts opts = { .schema = &schema,
                                       .partition_spec = manifest.partition_spec,
-                                      .partition_spec_id = atoi(spec_id),
+                                      .partition_spec_id = (int32_t)number_of(spec_id),
                                       .avro_partition_schema = manifest.avro_partition_schema,
                                       .sync = "0123456789abcde" };
     buf_init(&out, 0);

@@ -37,16 +37,18 @@ static const char *text_of(const struct ice_schema *schema)
     return copy;
 }
 
-#define ALL_TYPES                                                                                                                               \
-    "{'type':'struct','schema-id':7,'identifier-field-ids':[1,2],'fields':["                                                                    \
-    "{'id':1,'name':'b','required':true,'type':'boolean','doc':'says é'},"                                                                      \
-    "{'id':2,'name':'i','required':true,'type':'int','write-default':5},"                                                                       \
-    "{'id':3,'name':'d','required':false,'type':'decimal(9, 2)'},"                                                                              \
-    "{'id':4,'name':'f','required':false,'type':'fixed[16]'},"                                                                                  \
-    "{'id':5,'name':'l','required':false,'type':{'type':'list','element-id':8,'element':'string','element-required':true}},"                    \
-    "{'id':6,'name':'m','required':false,'type':{'type':'map','key-id':9,'key':'string','value-id':10,'value':'long','value-required':false}}," \
-    "{'id':7,'name':'s','required':false,'type':{'type':'struct','fields':[{'id':11,'name':'x','required':false,'type':'timestamptz'}]}},"      \
-    "{'id':12,'name':'o','required':false,'type':'timestamp_ns'}]}"
+#define ALL_TYPES                                                                                  \
+    "{'type':'struct','schema-id':7,'identifier-field-ids':[1,2],'fields':[{'id':1,"               \
+    "'name':'b','required':true,'type':'boolean','doc':'says é'},{'id':2,'name':'i',"              \
+    "'required':true,'type':'int','write-default':5},{'id':3,'name':'d','required':false,"         \
+    "'type':'decimal(9, 2)'},{'id':4,'name':'f','required':false,'type':'fixed[16]'},"             \
+    "{'id':5,'name':'l','required':false,'type':{'type':'list','element-id':8,"                    \
+    "'element':'string','element-required':true}},{'id':6,'name':'m','required':false,"            \
+    "'type':{'type':'map','key-id':9,'key':'string','value-id':10,'value':'long',"                 \
+    "'value-required':false}},{'id':7,'name':'s','required':false,"                                \
+    "'type':{'type':'struct','fields':[{'id':11,'name':'x','required':false,"                      \
+    "'type':'timestamptz'}]}},{'id':12,'name':'o','required':false,"                               \
+    "'type':'timestamp_ns'}]}"
 
 static void schema_is_written_as_it_was_read(void **state)
 {
@@ -175,9 +177,11 @@ static void fingerprint_is_over_names_types_and_flags(void **state)
     assert_string_not_equal(a, b);
 }
 
-#define TABLE                                                                                                                         \
-    "{'type':'struct','fields':[{'id':1,'name':'a','required':true,'type':'long'},{'id':2,'name':'b','required':false,'type':'int'}," \
-    "{'id':3,'name':'s','required':false,'type':{'type':'struct','fields':[{'id':4,'name':'x','required':false,'type':'decimal(5, 2)'}]}}]}"
+#define TABLE                                                                                      \
+    "{'type':'struct','fields':[{'id':1,'name':'a','required':true,'type':'long'},"                \
+    "{'id':2,'name':'b','required':false,'type':'int'},{'id':3,'name':'s',"                        \
+    "'required':false,'type':{'type':'struct','fields':[{'id':4,'name':'x',"                       \
+    "'required':false,'type':'decimal(5, 2)'}]}}]}"
 
 static enum status fit(const char *file, bool evolve, struct ice_schema *result, bool *changed,
                        int32_t *last)
