@@ -258,50 +258,102 @@ Operands operands_of(const Expression &expr, const std::function<int64_t(idx_t)>
 
 } // namespace
 
-bool file_is_out(const Expression &filter, const struct duck_table &table, const vector<LogicalType> &types,
-                 const std::function<int64_t(idx_t)> &column_of, uint32_t file)
+namespace {
+
+/** A filter expression against one file. */
+class FileTest {
+public:
+    FileTest(const struct duck_table &table_p, const vector<LogicalType> &types_p,
+             const std::function<int64_t(idx_t)> &column_of_p, uint32_t file_p)
+        : table(table_p), types(types_p), column_of(column_of_p), file(file_p)
+    {
+    }
+    bool IsOut(const Expression &filter) const;
+
+private:
+    bool Conjunction(const BoundConjunctionExpression &filter) const;
+    bool Between(const BoundBetweenExpression &filter) const;
+    bool Operator(const BoundOperatorExpression &filter) const;
+    Range Of(int64_t column) const
+    {
+        return range_of(table, table.columns[column], types[(idx_t)column], file);
+    }
+
+    const struct duck_table &table;
+    const vector<LogicalType> &types;
+    const std::function<int64_t(idx_t)> &column_of;
+    uint32_t file;
+};
+
+bool FileTest::IsOut(const Expression &filter) const
 {
-    auto range = [&](int64_t column) { return range_of(table, table.columns[column], types[column], file); };
-    if (filter.GetExpressionClass() == ExpressionClass::BOUND_COMPARISON) {
+    switch (filter.GetExpressionClass()) {
+    case ExpressionClass::BOUND_COMPARISON: {
         auto found = operands_of(filter, column_of);
-        return found.column >= 0 && found.constant &&
-               comparison_is_out(range(found.column), found.op, *found.constant);
+        return found.column >= 0 && found.constant && comparison_is_out(Of(found.column), found.op, *found.constant);
     }
-    if (filter.GetExpressionClass() == ExpressionClass::BOUND_CONJUNCTION) {
-        auto &children = filter.Cast<BoundConjunctionExpression>().children;
-        bool any = filter.GetExpressionType() == ExpressionType::CONJUNCTION_AND;
-        for (auto &child : children) {
-            if (file_is_out(*child, table, types, column_of, file) == any) {
-                return any;
-            }
+    case ExpressionClass::BOUND_CONJUNCTION:
+        return Conjunction(filter.Cast<BoundConjunctionExpression>());
+    case ExpressionClass::BOUND_BETWEEN:
+        return Between(filter.Cast<BoundBetweenExpression>());
+    case ExpressionClass::BOUND_OPERATOR:
+        return Operator(filter.Cast<BoundOperatorExpression>());
+    default:
+        return false;
+    }
+}
+
+bool FileTest::Conjunction(const BoundConjunctionExpression &filter) const
+{
+    bool is_and = filter.GetExpressionType() == ExpressionType::CONJUNCTION_AND;
+    for (auto &child : filter.children) {
+        if (IsOut(*child) == is_and) {
+            return is_and;
         }
-        return !any && !children.empty();
     }
-    if (filter.GetExpressionClass() == ExpressionClass::BOUND_BETWEEN) {
-        auto &between = filter.Cast<BoundBetweenExpression>();
-        int64_t column = column_in(*between.input, column_of);
-        auto lower = constant_in(*between.lower);
-        auto upper = constant_in(*between.upper);
-        return column >= 0 &&
-               ((lower && comparison_is_out(range(column), between.LowerComparisonType(), *lower)) ||
-                (upper && comparison_is_out(range(column), between.UpperComparisonType(), *upper)));
+    return !is_and && !filter.children.empty();
+}
+
+bool FileTest::Between(const BoundBetweenExpression &filter) const
+{
+    int64_t column = column_in(*filter.input, column_of);
+    auto lower = constant_in(*filter.lower);
+    auto upper = constant_in(*filter.upper);
+    return column >= 0 && ((lower && comparison_is_out(Of(column), filter.LowerComparisonType(), *lower)) ||
+                           (upper && comparison_is_out(Of(column), filter.UpperComparisonType(), *upper)));
+}
+
+bool FileTest::Operator(const BoundOperatorExpression &filter) const
+{
+    int64_t column = filter.children.empty() ? -1 : column_in(*filter.children[0], column_of);
+    if (column < 0) {
+        return false;
     }
-    if (filter.GetExpressionType() == ExpressionType::COMPARE_IN) {
-        auto &in = filter.Cast<BoundOperatorExpression>();
-        int64_t column = column_in(*in.children[0], column_of);
-        if (column < 0) {
-            return false;
-        }
-        auto known = range(column);
-        for (idx_t i = 1; i < in.children.size(); i++) {
-            auto value = constant_in(*in.children[i]);
-            if (!value || !comparison_is_out(known, ExpressionType::COMPARE_EQUAL, *value)) {
+    auto range = Of(column);
+    switch (filter.GetExpressionType()) {
+    case ExpressionType::OPERATOR_IS_NULL:
+        return !range.may_be_null;
+    case ExpressionType::OPERATOR_IS_NOT_NULL:
+        return !range.may_be_value;
+    case ExpressionType::COMPARE_IN:
+        for (idx_t i = 1; i < filter.children.size(); i++) {
+            auto value = constant_in(*filter.children[i]);
+            if (!value || !comparison_is_out(range, ExpressionType::COMPARE_EQUAL, *value)) {
                 return false;
             }
         }
         return true;
+    default:
+        return false;
     }
-    return false;
+}
+
+} // namespace
+
+bool file_is_out(const Expression &filter, const struct duck_table &table, const vector<LogicalType> &types,
+                 const std::function<int64_t(idx_t)> &column_of, uint32_t file)
+{
+    return FileTest(table, types, column_of, file).IsOut(filter);
 }
 
 } // namespace lake

@@ -49,7 +49,7 @@ struct lab_table *lab_add(const char *ns, const char *name, const struct duck_co
 struct lab_file *lab_write(struct lab_table *table, const char *name, const char *sql, const char *options);
 struct duck_session *lab_session(bool trusted);
 
-/** How often a data file was opened, and tables resolved, since the last reset. */
+/** How many different data files were opened, and how often tables resolved, since the last call. */
 unsigned lab_opens(void);
 unsigned lab_resolves(void);
 /** Every read takes so long from now on. */
