@@ -9,7 +9,7 @@
 
 #include "http/client.h"
 
-/** The commands; argv begins behind the command's word. */
+/** The commands; argv begins with the command's own word. */
 int cli_sql(int argc, char **argv);
 int cli_ingest(int argc, char **argv);
 int cli_tables(int argc, char **argv);

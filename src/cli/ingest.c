@@ -119,6 +119,8 @@ static enum status send_file(struct http_client *client, const struct upload *up
 
 int cli_ingest(int argc, char **argv)
 {
+    argc--;
+    argv++;
     struct upload upload = { 0 };
     bool help = false;
     struct cli_option options[] = {

@@ -161,6 +161,8 @@ static enum status read_statement(struct buf *out, struct err *err)
 
 int cli_sql(int argc, char **argv)
 {
+    argc--;
+    argv++;
     const char *server = NULL, *format = NULL;
     bool help = false;
     struct cli_option options[] = {

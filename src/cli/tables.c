@@ -108,6 +108,8 @@ static enum status list_all(const char *server, struct str ns, struct err *err)
 
 int cli_tables(int argc, char **argv)
 {
+    argc--;
+    argv++;
     const char *server = NULL, *ns = NULL;
     bool help = false;
     struct cli_option options[] = {
@@ -191,6 +193,8 @@ static enum status describe(const char *server, struct str name, struct err *err
 
 int cli_describe(int argc, char **argv)
 {
+    argc--;
+    argv++;
     const char *server = NULL;
     bool help = false;
     struct cli_option options[] = { { "server", &server, NULL }, { "help", NULL, &help }, { "h", NULL, &help } };

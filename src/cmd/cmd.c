@@ -13,29 +13,6 @@
 
 static const char *const services[] = { "gateway", "storaged", "catalogd", "ingestd", "queryd" };
 
-static int serve_all(int argc, char **argv)
-{
-    return cmd_serve("serve", argc, argv);
-}
-
-static int version(int argc, char **argv)
-{
-    (void)argc;
-    (void)argv;
-    printf("lakehouse %s\n", LAKEHOUSE_VERSION);
-    return 0;
-}
-
-static const struct command {
-    const char *name;
-    int (*run)(int argc, char **argv);
-} commands[] = {
-    { "serve", serve_all },       { "ingest", cli_ingest },     { "sql", cli_sql },
-    { "tables", cli_tables },     { "describe", cli_describe }, { "config", cmd_config },
-    { "version", version },       { "--version", version },     { "help", cmd_help },
-    { "--help", cmd_help },       { "-h", cmd_help },           { "reference", cmd_reference },
-};
-
 static const char *service_named(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(services); i++) {
@@ -56,14 +33,43 @@ static bool wants_help(int argc, char **argv)
     return false;
 }
 
+/** argv begins with the word that named the service. */
 static int run_service(const char *service, int argc, char **argv)
 {
     if (wants_help(argc, argv)) {
-        char *words[] = { (char *)service, NULL };
-        return cmd_help(1, words);
+        return cmd_help(service);
     }
     return cmd_serve(service, argc, argv);
 }
+
+static int serve_all(int argc, char **argv)
+{
+    return run_service("serve", argc, argv);
+}
+
+/** `lakehouse help [SERVICE]` */
+static int help(int argc, char **argv)
+{
+    return cmd_help(argc > 1 ? service_named(argv[1]) : NULL);
+}
+
+static int version(int argc, char **argv)
+{
+    (void)argc;
+    (void)argv;
+    printf("lakehouse %s\n", LAKEHOUSE_VERSION);
+    return 0;
+}
+
+static const struct command {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv begins with the command's own word */
+} commands[] = {
+    { "serve", serve_all },       { "ingest", cli_ingest },     { "sql", cli_sql },
+    { "tables", cli_tables },     { "describe", cli_describe }, { "config", cmd_config },
+    { "version", version },       { "--version", version },     { "help", help },
+    { "--help", help },       { "-h", help },           { "reference", cmd_reference },
+};
 
 static int unknown_command(const char *word)
 {
@@ -88,21 +94,19 @@ int cmd_main(int argc, char **argv)
     size_t slash = str_rfind_char(path, '/');
     const char *service = service_named(path.ptr + (slash == SIZE_MAX ? 0 : slash + 1));
     if (service != NULL) {
-        return run_service(service, argc - 1, argv + 1);
+        return run_service(service, argc, argv);
     }
     if (argc < 2) {
-        char *none[] = { NULL };
-        cmd_help(0, none);
+        cmd_help(NULL);
         return 2;
     }
     service = service_named(argv[1]);
     if (service != NULL) {
-        return run_service(service, argc - 2, argv + 2);
+        return run_service(service, argc - 1, argv + 1);
     }
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (strcmp(argv[1], commands[i].name) == 0) {
-            return commands[i].run == serve_all ? run_service("serve", argc - 2, argv + 2)
-                                                : commands[i].run(argc - 2, argv + 2);
+            return commands[i].run(argc - 1, argv + 1);
         }
     }
     return unknown_command(argv[1]);

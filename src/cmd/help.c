@@ -53,10 +53,10 @@ static int service_help(const char *service)
     return 0;
 }
 
-int cmd_help(int argc, char **argv)
+int cmd_help(const char *service)
 {
-    if (argc > 0) {
-        return service_help(argv[0]);
+    if (service != NULL) {
+        return service_help(service);
     }
     fputs(overview, stdout);
     return 0;
@@ -87,7 +87,7 @@ int cmd_reference(int argc, char **argv)
 {
     AUTO(buf_done) struct buf out;
     buf_init(&out, 0);
-    if (argc != 1 || strcmp(argv[0], "settings") != 0) {
+    if (argc != 2 || strcmp(argv[1], "settings") != 0) {
         fprintf(stderr, "usage: lakehouse reference settings\n");
         return 2;
     }

@@ -116,9 +116,9 @@ const size_t option_count = ARRAY_LEN(option_defs);
 /** Take `-config FILE`, `--config FILE` and `--config=FILE` out of argv; NULL when it is not there. */
 static enum status take_config(int *argc, char **argv, const char **path_out, struct err *err)
 {
-    int kept = 0;
+    int kept = 1;
     *path_out = NULL;
-    for (int i = 0; i < *argc; i++) {
+    for (int i = 1; i < *argc; i++) {
         const char *word = argv[i];
         const char *name = word[0] == '-' ? word + 1 + (word[1] == '-') : "";
         if (strncmp(name, "config=", 7) == 0) {

@@ -12,7 +12,7 @@ extern const size_t option_count;
 
 /**
  * Defaults, then `-config FILE` (taken out of argv; without it ./lakehouse.toml is NOT read), the environment, the flags.
- * What is left in argv are plain words. E_INVALID with one clear line.
+ * argv begins with the command's own word; what is left behind it are plain words. E_INVALID with one clear line.
  */
 enum status options_load(int *argc, char **argv, struct settings **out, struct err *err) MUST_USE;
 

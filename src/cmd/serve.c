@@ -62,8 +62,7 @@ static int run(const char *service, const struct settings *settings)
         parts_close(&parts);
         return refuse(service, &err);
     }
-    LOG(LOG_INFO, "listening", L_CSTR("service", strcmp(service, "serve") == 0 ? "gateway" : service),
-        L_CSTR("address", http_server_address(parts.server)), L_CSTR("version", LAKEHOUSE_VERSION));
+    LOG(LOG_INFO, "listening", L_CSTR("address", http_server_address(parts.server)), L_CSTR("version", LAKEHOUSE_VERSION));
     wait_for_stop();
     parts_close(&parts);
     LOG(LOG_INFO, "stopped");
@@ -82,8 +81,8 @@ int cmd_serve(const char *service, int argc, char **argv)
         return refuse(service, &err);
     }
     enum log_level level = LOG_INFO;
-    if (argc > 0) {
-        err_set(&err, E_INVALID, "unexpected \"%s\" (options start with --; see lakehouse %s --help)", argv[0], service);
+    if (argc > 1) {
+        err_set(&err, E_INVALID, "unexpected \"%s\" (options start with --; see lakehouse %s --help)", argv[1], service);
     } else if (!log_level_parse(str_of(settings_str(settings, "log", "level")), &level)) {
         err_set(&err, E_INVALID, "log.level = \"%s\": it is debug, info, warn or error", settings_str(settings, "log", "level"));
     }
