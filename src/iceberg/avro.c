@@ -214,7 +214,7 @@ enum status avro_next_block(struct avro_file *file, struct avro_cursor *out, boo
     struct avro_cursor c = { .ptr = file->rest.ptr, .end = file->rest.ptr + file->rest.len };
     int64_t rows = 0;
     struct str data = { 0 };
-    uint8_t sync[AVRO_SYNC_BYTES];
+    uint8_t sync[AVRO_SYNC_BYTES] = { 0 };
     struct str plain = { 0 };
     TRY(get_long(&c, &rows, err));
     TRY(get_sized(&c, &data, err));
