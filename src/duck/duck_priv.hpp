@@ -317,8 +317,8 @@ bool file_is_out(const duckdb::Expression &filter, const struct duck_table &tabl
 
 /* --- the statement guard (guard.cc) --- */
 
-/** Throws a refusal, or leaves the statement with every table name qualified by the lake. */
-void guard_statement(duckdb::SQLStatement &statement);
+/** Throws a refusal, or leaves the statement with every table name qualified by the lake. It begins at `position` of the text. */
+void guard_statement(duckdb::SQLStatement &statement, duckdb::optional_idx position);
 /** The second look, at the bound plan: what views and macros turned into. */
 void register_plan_guard(duckdb::DatabaseInstance &db);
 

@@ -80,7 +80,7 @@ const Refusal REFUSALS[] = {
 
 class Guard {
 public:
-    void Statement(SQLStatement &statement);
+    void Statement(SQLStatement &statement, optional_idx position);
 
 private:
     void Node(QueryNode &node);
@@ -123,9 +123,8 @@ private:
     unsigned depth = 0;
 };
 
-void Guard::Statement(SQLStatement &statement)
+void Guard::Statement(SQLStatement &statement, optional_idx position)
 {
-    optional_idx position = statement.stmt_location;
     if (statement.type == StatementType::SELECT_STATEMENT) {
         Node(*statement.Cast<SelectStatement>().node);
         return;
@@ -375,10 +374,10 @@ void Guard::Expression(ParsedExpression &expr)
 
 } // namespace
 
-void guard_statement(SQLStatement &statement)
+void guard_statement(SQLStatement &statement, optional_idx position)
 {
     Guard guard;
-    guard.Statement(statement);
+    guard.Statement(statement, position);
 }
 
 } // namespace lake

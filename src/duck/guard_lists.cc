@@ -32,13 +32,13 @@ const names DENIED = {
     /* read the process and its settings */
     "getenv", "current_setting", "getvariable", "pg_conf_load_time", "pg_postmaster_start_time",
     /* write */
-    "write_log", "nextval", "currval", "setseed", "set_config",
-    /* run text as a statement, or look names up by text */
-    "json_execute_serialized_sql", "query", "query_table",
+    "write_log", "nextval", "currval",
+    /* plan or run text as a statement, past this guard */
+    "json_serialize_plan", "json_execute_serialized_sql", "query", "query_table",
     /* read logs */
     "parse_duckdb_log_message",
-    /* aggregate states are trusted bytes */
-    "combine", "finalize",
+    /* trust the bytes that they are given */
+    "combine", "finalize", "variant_bytes_to_variant", "variant_to_parquet_variant",
 };
 
 /* Denied as well: parts of DuckDB's own plans, which trust what they are given. */

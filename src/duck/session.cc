@@ -86,6 +86,22 @@ void check_all_used(const vector<unique_ptr<SQLStatement>> &statements, const Pa
     }
 }
 
+/** DuckDB's parser does not keep where a statement of a script begins, but its text, which is a piece of the script's. */
+void guard_all(vector<unique_ptr<SQLStatement>> &statements, const string &sql)
+{
+    idx_t from = 0;
+    for (auto &statement : statements) {
+        optional_idx position;
+        idx_t found = sql.find(statement->query, from);
+        if (found != string::npos) {
+            from = found + statement->query.size();
+            idx_t begin = sql.find_first_not_of(" \t\r\n;", found);
+            position = begin == string::npos ? found : begin;
+        }
+        guard_statement(*statement, position);
+    }
+}
+
 unique_ptr<QueryResult> run_script(struct duck_session &session, const string &sql, struct str params_json)
 {
     Parser parser(session.connection->context->GetParserOptions());
@@ -95,9 +111,7 @@ unique_ptr<QueryResult> run_script(struct duck_session &session, const string &s
         throw_refusal(optional_idx(), "there is no statement in it");
     }
     if (!session.state->trusted) {
-        for (auto &statement : statements) {
-            guard_statement(*statement);
-        }
+        guard_all(statements, sql);
     }
     Params params = parse_params(params_json);
     check_all_used(statements, params);
