@@ -14,6 +14,7 @@
 #define INGEST_INGEST_H
 
 #include "catalog/catalog.h"
+#include "catalog/register.h"
 #include "engine/engine.h"
 
 struct ingest;        /* the service: thread safe */
@@ -30,6 +31,9 @@ struct ingest_service_opts {
 };
 enum status ingest_open(const struct ingest_service_opts *opts, struct ingest **out, struct err *err) MUST_USE;
 void ingest_close(struct ingest *ingest);
+
+/** For registering objects: their footers, read by an engine. Blocks its caller. */
+struct catalog_inspector ingest_inspector(struct ingest *ingest);
 
 enum ingest_format { INGEST_GUESS, INGEST_CSV, INGEST_TSV, INGEST_JSON, INGEST_NDJSON, INGEST_PARQUET };
 /** By name ("csv"), by content type, by file name; INGEST_GUESS when it says nothing. */

@@ -1,0 +1,271 @@
+/*
+ * Job "inspect": what a Parquet file that is already there consists of, from its footer alone.
+ *
+ *   payload  {"size"}
+ *   fds      [0] the file
+ *   done     {"schema":<Iceberg, every field with an id>,"has_ids":bool,"rows","columns":[{"id","size","values","nulls","min","max"}],"split_offsets":[..]}
+ *
+ * DuckDB says which types the columns have; the footer's own tree, walked beside them, says which ids. A file whose columns do not all have one gets ids
+ * from 1 on, and has_ids false.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "engine/child.h"
+#include "engine/sql_type.h"
+
+#define SOURCE "'spool://in'"
+
+/** A row of the footer's tree, in its own depth-first order. */
+struct node {
+    int32_t id;       /* 0: none */
+    int32_t children; /* 0: a leaf */
+};
+
+struct inspect {
+    struct child_job *job;
+    struct duck_session *session;
+    struct ice_schema schema;
+    size_t field_cap;
+    struct node *nodes; /* [0] is the root */
+    size_t node_count, node_cap;
+    size_t at;          /* of the walk */
+    bool has_ids;
+    struct json_writer *w;
+    size_t column;      /* of write_columns */
+};
+
+static enum status grow(struct arena *arena, void **items, size_t count, size_t *cap, size_t size, struct err *err)
+{
+    if (count < *cap) {
+        return OK;
+    }
+    size_t more = *cap ? *cap * 2 : 64;
+    void *bigger = arena_array(arena, more, size);
+    if (bigger == NULL) {
+        return err_no_memory(err);
+    }
+    if (count > 0) {
+        memcpy(bigger, *items, count * size);
+    }
+    *items = bigger;
+    *cap = more;
+    return OK;
+}
+
+static enum status add_field(void *ctx, const struct str *cells, size_t count, struct err *err)
+{
+    struct inspect *in = ctx;
+    struct ice_type *root = &in->schema.root;
+    (void)count;
+    TRY(grow(&in->job->arena, (void **)&root->fields, root->field_count, &in->field_cap, sizeof(*root->fields), err));
+    struct ice_field *field = &root->fields[root->field_count];
+    *field = (struct ice_field){ .name = arena_str(&in->job->arena, cells[0]) };
+    if (field->name.ptr == NULL) {
+        return err_no_memory(err);
+    }
+    root->field_count++;
+    return sql_type_parse(&in->job->arena, cells[1], &field->type, err);
+}
+
+static int32_t number_of(struct str cell)
+{
+    int64_t number;
+    return cell.ptr != NULL && str_to_i64(cell, &number) && number >= 0 && number <= INT32_MAX ? (int32_t)number : 0;
+}
+
+static enum status add_node(void *ctx, const struct str *cells, size_t count, struct err *err)
+{
+    struct inspect *in = ctx;
+    (void)count;
+    TRY(grow(&in->job->arena, (void **)&in->nodes, in->node_count, &in->node_cap, sizeof(*in->nodes), err));
+    in->nodes[in->node_count++] = (struct node){ number_of(cells[0]), number_of(cells[1]) };
+    return OK;
+}
+
+/* --- ids: the footer's tree beside the types --- */
+
+static enum status take_ids(struct inspect *in, struct ice_field *field, struct err *err)
+{
+    if (in->at >= in->node_count) {
+        return err_set(err, E_INVALID, "the Parquet footer's schema is not whole");
+    }
+    struct node *node = &in->nodes[in->at++];
+    field->id = node->id;
+    in->has_ids = in->has_ids && node->id > 0;
+    if (field->type.kind == ICE_STRUCT || field->type.field_count == 0) {
+        /* children follow */
+    } else if (in->at < in->node_count && in->nodes[in->at].children > 0) {
+        in->at++; /* the repeated group of a list or a map has no id of its own */
+    }
+    for (size_t i = 0; i < field->type.field_count; i++) {
+        TRY(take_ids(in, &field->type.fields[i], err));
+    }
+    return OK;
+}
+
+static enum status find_ids(struct inspect *in, struct err *err)
+{
+    in->has_ids = true;
+    in->at = 1;
+    for (size_t i = 0; i < in->schema.root.field_count; i++) {
+        TRY(take_ids(in, &in->schema.root.fields[i], err));
+    }
+    if (!in->has_ids) {
+        struct ice_schema numbered;
+        int32_t last_id = 0;
+        TRY(ice_schema_assign_ids(&in->job->arena, &in->schema, &last_id, &numbered, err));
+        in->schema = numbered;
+    }
+    return OK;
+}
+
+/* --- statistics of top-level leaves --- */
+
+/** Bounds are taken where text order does not matter and NaN cannot be: numbers, dates, times, strings. */
+static bool has_bounds(const struct ice_type *type)
+{
+    return type->kind == ICE_INT || type->kind == ICE_LONG || type->kind == ICE_DECIMAL || type->kind == ICE_DATE ||
+           type->kind == ICE_TIMESTAMP || type->kind == ICE_TIMESTAMPTZ || type->kind == ICE_STRING;
+}
+
+static enum status append_column(const struct ice_field *field, struct buf *sql, struct err *err)
+{
+    AUTO(buf_done) struct buf type;
+    buf_init(&type, 0);
+    TRY(sql_type_print(&field->type, &type, err));
+    bool ok = buf_append(sql, STR("SELECT sum(total_compressed_size), sum(num_values), "
+                                  "CASE WHEN count(stats_null_count) = count(*) THEN sum(stats_null_count) END, ")) == OK;
+    if (has_bounds(&field->type)) {
+        for (int max = 0; max < 2; max++) {
+            const char *name = max ? "max" : "min";
+            ok = ok && buf_printf(sql, "CASE WHEN count(stats_%s_value) = count(*) AND count(TRY_CAST(stats_%s_value AS %.*s)) = count(*) "
+                                       "THEN CAST(%s(TRY_CAST(stats_%s_value AS %.*s)) AS VARCHAR) END%s",
+                                  name, name, STR_ARG(buf_str(&type)), name, name, STR_ARG(buf_str(&type)), max ? "" : ", ") == OK;
+        }
+    } else {
+        ok = ok && buf_append(sql, STR("NULL, NULL")) == OK;
+    }
+    ok = ok && buf_append(sql, STR(" FROM parquet_metadata(" SOURCE ") WHERE path_in_schema = ")) == OK &&
+         duck_quote_text(sql, field->name) == OK;
+    return ok ? OK : err_no_memory(err);
+}
+
+static void write_number(struct json_writer *w, const char *key, struct str cell)
+{
+    int64_t number;
+    if (cell.ptr != NULL && str_to_i64(cell, &number)) {
+        jw_kv_i64(w, key, number);
+    }
+}
+
+static enum status write_column(void *ctx, const struct str *cells, size_t count, struct err *err)
+{
+    struct inspect *in = ctx;
+    (void)count, (void)err;
+    jw_obj_begin(in->w);
+    jw_kv_i64(in->w, "id", in->schema.root.fields[in->column].id);
+    write_number(in->w, "size", cells[0]);
+    write_number(in->w, "values", cells[1]);
+    write_number(in->w, "nulls", cells[2]);
+    jw_kv_bool(in->w, "nan", true); /* not known */
+    if (cells[3].ptr != NULL && cells[4].ptr != NULL) {
+        jw_kv_str(in->w, "min", cells[3]);
+        jw_kv_str(in->w, "max", cells[4]);
+    }
+    jw_obj_end(in->w);
+    return OK;
+}
+
+static enum status write_columns(struct inspect *in, struct err *err)
+{
+    jw_kv_arr(in->w, "columns");
+    for (in->column = 0; in->column < in->schema.root.field_count; in->column++) {
+        const struct ice_field *field = &in->schema.root.fields[in->column];
+        if (field->type.field_count > 0) {
+            continue;
+        }
+        AUTO(buf_done) struct buf sql;
+        buf_init(&sql, 0);
+        TRY(append_column(field, &sql, err));
+        TRY(duck_rows(in->session, buf_str(&sql), write_column, in, err));
+    }
+    jw_arr_end(in->w);
+    return OK;
+}
+
+static enum status write_rows(void *ctx, const struct str *cells, size_t count, struct err *err)
+{
+    struct inspect *in = ctx;
+    int64_t rows;
+    (void)count;
+    if (cells[0].ptr == NULL || !str_to_i64(cells[0], &rows)) {
+        return err_set(err, E_INVALID, "the Parquet footer has no row count");
+    }
+    jw_kv_i64(in->w, "rows", rows);
+    return OK;
+}
+
+static enum status write_offset(void *ctx, const struct str *cells, size_t count, struct err *err)
+{
+    struct inspect *in = ctx;
+    int64_t offset;
+    (void)count, (void)err;
+    if (cells[0].ptr != NULL && str_to_i64(cells[0], &offset)) {
+        jw_i64(in->w, offset);
+    }
+    return OK;
+}
+
+static enum status write_done(struct inspect *in, struct err *err)
+{
+    jw_obj_begin(in->w);
+    jw_key(in->w, STR("schema"));
+    ice_schema_write(in->w, &in->schema);
+    jw_kv_bool(in->w, "has_ids", in->has_ids);
+    TRY(duck_rows(in->session, STR("SELECT num_rows FROM parquet_file_metadata(" SOURCE ")"), write_rows, in, err));
+    TRY(write_columns(in, err));
+    jw_kv_arr(in->w, "split_offsets");
+    TRY(duck_rows(in->session,
+                  STR("SELECT min(coalesce(dictionary_page_offset, data_page_offset)) FROM parquet_metadata(" SOURCE ") GROUP BY row_group_id ORDER BY 1"),
+                  write_offset, in, err));
+    jw_arr_end(in->w);
+    jw_obj_end(in->w);
+    return OK;
+}
+
+static enum status inspect(struct inspect *in, struct buf *done, struct err *err)
+{
+    struct json_writer w;
+    in->schema.root.kind = ICE_STRUCT;
+    in->w = &w;
+    TRY(duck_rows(in->session, STR("DESCRIBE SELECT * FROM read_parquet(" SOURCE ")"), add_field, in, err));
+    TRY(duck_rows(in->session, STR("SELECT field_id, num_children FROM parquet_schema(" SOURCE ")"), add_node, in, err));
+    TRY(find_ids(in, err));
+    json_writer_init(&w, done);
+    enum status status = write_done(in, err);
+    enum status written = json_writer_end(&w);
+    return status != OK ? status : written == OK ? OK : err_no_memory(err);
+}
+
+enum status child_inspect(struct child_job *job, struct buf *done, struct err *err)
+{
+    struct inspect in = { .job = job };
+    uint64_t size = 0;
+    TRY(json_get_u64(job->payload, "size", JSON_REQUIRED, &size, err));
+    if (job->fd_count != 1) {
+        return err_set(err, E_INTERNAL, "an inspect job has one descriptor, not %zu", job->fd_count);
+    }
+    TRY(lakefs_add_input(job->lakefs, STR("in"), dup(job->fds[0]), size, err));
+    struct duck_session_opts opts = { .files = lakefs_files(job->lakefs), .trusted = true };
+    TRY(duck_session_open(job->duck, &opts, &in.session, err));
+    child_set_session(job, in.session);
+    enum status status = inspect(&in, done, err);
+    child_set_session(job, NULL);
+    duck_session_close(in.session);
+    if (status == E_INTERNAL && err != NULL) { /* DuckDB reports broken files as I/O errors */
+        struct err why = *err;
+        return err_set(err, E_INVALID, "this is no readable Parquet file: %s", why.msg);
+    }
+    return status;
+}
