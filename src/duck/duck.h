@@ -1,7 +1,9 @@
 /*
- * The only room that sees DuckDB: one instance in the engine process, our catalogue, the statement guard, results as bytes.
+ * The only room that sees DuckDB: one instance in the engine process, our catalogue, the statement
+ * guard, results as bytes.
  *
- * DuckDB reaches files only through `struct duck_files` and tables only through `struct duck_lake`; both are handed in per
+ * DuckDB reaches files only through `struct duck_files` and tables only through `struct duck_lake`;
+ * both are handed in per
  * session. No exception and no DuckDB type leaves this folder.
  */
 #ifndef DUCK_DUCK_H
@@ -24,7 +26,8 @@ struct duck_opts {
     const char *temp_dir;        /* spill folder; NULL: none, no spilling */
     uint64_t temp_bytes_max;     /* 0: 16 GiB */
 };
-/** Starts DuckDB, checks library version and source id, locks its settings (second wall), attaches `lake`. */
+/** Starts DuckDB, checks library version and source id, locks its settings (second wall), attaches
+ * `lake`. */
 enum status duck_open(const struct duck_opts *opts, struct duck **out, struct err *err) MUST_USE;
 void duck_close(struct duck *duck);
 const char *duck_version(void);
@@ -32,9 +35,12 @@ const char *duck_version(void);
 /* --- files: how DuckDB's bytes are read and written --- */
 
 struct duck_files {
-    /** Paths are whole: "lake://<token>/<n>.parquet", "spool://in". Anything not known here is E_DENIED. */
-    enum status (*open)(void *ctx, struct str path, void **file_out, uint64_t *size_out, struct err *err);
-    enum status (*read_at)(void *file, uint64_t offset, void *ptr, size_t len, size_t *got_out, struct err *err); /* thread safe */
+    /** Paths are whole: "lake://<token>/<n>.parquet", "spool://in". Anything not known here is
+     * E_DENIED. */
+    enum status (*open)(void *ctx, struct str path, void **file_out, uint64_t *size_out,
+                        struct err *err);
+    enum status (*read_at)(void *file, uint64_t offset, void *ptr, size_t len, size_t *got_out,
+                           struct err *err); /* thread safe */
     void (*close)(void *file);
     enum status (*create)(void *ctx, struct str path, void **sink_out, struct err *err);
     enum status (*write)(void *sink, struct str bytes, struct err *err); /* sequential */
@@ -46,8 +52,8 @@ struct duck_files {
 
 struct duck_column {
     struct str name;
-    int32_t id;                   /* field id; 0 when unknown */
-    struct str type;              /* as SQL: "BIGINT", "STRUCT(a INTEGER, b VARCHAR)[]" */
+    int32_t id;      /* field id; 0 when unknown */
+    struct str type; /* as SQL: "BIGINT", "STRUCT(a INTEGER, b VARCHAR)[]" */
     bool required;
     struct duck_column *children; /* struct fields; list: element; map: key, value */
     size_t child_count;
@@ -55,38 +61,43 @@ struct duck_column {
 struct duck_table_file {
     struct str path;
     int64_t row_count, size_bytes;
-    bool by_name;                 /* the file has no field ids: columns are matched by name */
+    bool by_name; /* the file has no field ids: columns are matched by name */
 };
 struct duck_bounds {
-    struct str lower, upper;      /* text that casts to the column's type; .ptr NULL: unknown */
+    struct str lower, upper;         /* text that casts to the column's type; .ptr NULL: unknown */
     int64_t null_count, value_count; /* -1 unknown */
-    bool upper_is_cut;            /* a truncated string bound: usable for pruning, not as a value */
+    bool upper_is_cut; /* a truncated string bound: usable for pruning, not as a value */
 };
 struct duck_table {
-    struct str ns, name;          /* as they are spelled in the catalogue */
+    struct str ns, name; /* as they are spelled in the catalogue */
     struct duck_column *columns;
     size_t column_count;
     struct duck_table_file *files; /* only when asked for */
     size_t file_count;
-    int64_t row_count;             /* -1 unknown */
+    int64_t row_count; /* -1 unknown */
     /** Bounds of one column of one file, asked for only while pruning. May be NULL. */
-    enum status (*bounds)(void *bounds_ctx, size_t file, int32_t field_id, struct duck_bounds *out, struct err *err);
+    enum status (*bounds)(void *bounds_ctx, size_t file, int32_t field_id, struct duck_bounds *out,
+                          struct err *err);
     void *bounds_ctx;
 };
 enum duck_at_kind { DUCK_AT_CURRENT, DUCK_AT_VERSION, DUCK_AT_TIMESTAMP };
 struct duck_at {
     enum duck_at_kind kind;
-    struct str version;  /* text of the VERSION expression: a snapshot id or a ref name */
+    struct str version; /* text of the VERSION expression: a snapshot id or a ref name */
     int64_t timestamp_ms;
 };
 struct duck_lake {
     /**
-     * Called on DuckDB's threads, several at once, once per table and statement. Names ignore case as the lake decides. E_NOT_FOUND when there is none.
+     * Called on DuckDB's threads, several at once, once per table and statement. Names ignore case
+     * as the lake decides. E_NOT_FOUND when there is none.
      * Owns: what *out points to lives as long as the session.
      */
-    enum status (*resolve)(void *ctx, struct str ns, struct str name, const struct duck_at *at, bool want_files, const struct duck_table **out, struct err *err);
-    /** All tables (names only) in byte order, in `arena`; an entry without a name stands for its namespace alone. */
-    enum status (*list)(void *ctx, struct arena *arena, struct duck_table **tables_out, size_t *count_out, struct err *err);
+    enum status (*resolve)(void *ctx, struct str ns, struct str name, const struct duck_at *at,
+                           bool want_files, const struct duck_table **out, struct err *err);
+    /** All tables (names only) in byte order, in `arena`; an entry without a name stands for its
+     * namespace alone. */
+    enum status (*list)(void *ctx, struct arena *arena, struct duck_table **tables_out,
+                        size_t *count_out, struct err *err);
     void *ctx;
 };
 
@@ -95,10 +106,12 @@ struct duck_lake {
 struct duck_session_opts {
     const struct duck_lake *lake;   /* NULL: no tables */
     const struct duck_files *files; /* NULL: no files */
-    bool trusted;                   /* our own SQL (ingest): the guard is not asked, COPY and read_csv work on `files` paths */
+    /* our own SQL (ingest): the guard is not asked, COPY and read_csv work on `files` paths */
+    bool trusted;
 };
 /** A fresh connection. The opts' pointers are borrowed until close. */
-enum status duck_session_open(struct duck *duck, const struct duck_session_opts *opts, struct duck_session **out, struct err *err) MUST_USE;
+enum status duck_session_open(struct duck *duck, const struct duck_session_opts *opts,
+                              struct duck_session **out, struct err *err) MUST_USE;
 void duck_session_close(struct duck_session *session);
 /** Thread safe: what runs ends soon with E_CANCELED. */
 void duck_session_interrupt(struct duck_session *session);
@@ -106,20 +119,27 @@ void duck_session_interrupt(struct duck_session *session);
 void duck_session_progress(struct duck_session *session, double *percent_out, uint64_t *rows_out);
 
 /**
- * Guard, bind, plan and start one statement (or a script of SELECTs: the last one's result). Streaming: rows are computed as they are taken.
+ * Guard, bind, plan and start one statement (or a script of SELECTs: the last one's result).
+ * Streaming: rows are computed as they are taken.
  *
  * params   JSON text: an array for ? and $1, an object for $name, or empty
- * Errors   E_INVALID with position ("line 1, column 15: ...") and reason, also for statements that write (with a word on what to use); E_NOT_FOUND for
+ * Errors   E_INVALID with position ("line 1, column 15: ...") and reason, also for statements that
+ *          write (with a word on what to use); E_NOT_FOUND for
  *          tables (with near misses), E_NO_MEMORY, E_CANCELED, E_CORRUPT and others from files
  */
-enum status duck_query(struct duck_session *session, struct str sql, struct str params, struct duck_result **out, struct err *err) MUST_USE;
+enum status duck_query(struct duck_session *session, struct str sql, struct str params,
+                       struct duck_result **out, struct err *err) MUST_USE;
 void duck_result_free(struct duck_result *result);
 size_t duck_result_column_count(const struct duck_result *result);
 struct str duck_result_column_name(const struct duck_result *result, size_t i);
 struct str duck_result_column_type(const struct duck_result *result, size_t i); /* SQL type text */
 
-/** For our own small results (trusted SQL): every row as text cells, .ptr NULL is NULL. A callback's failure ends it. */
-enum status duck_rows(struct duck_session *session, struct str sql, enum status (*row)(void *ctx, const struct str *cells, size_t count, struct err *err), void *ctx, struct err *err) MUST_USE;
+/** For our own small results (trusted SQL): every row as text cells, .ptr NULL is NULL. A
+ * callback's failure ends it. */
+enum status duck_rows(struct duck_session *session, struct str sql,
+                      enum status (*row)(void *ctx, const struct str *cells, size_t count,
+                                         struct err *err),
+                      void *ctx, struct err *err) MUST_USE;
 /** For our own statements without a result of interest. */
 enum status duck_exec(struct duck_session *session, struct str sql, struct err *err) MUST_USE;
 /** Quote an identifier or a literal for SQL. */
@@ -131,14 +151,19 @@ enum status duck_quote_text(struct buf *out, struct str text) MUST_USE;
 enum duck_format { DUCK_JSON, DUCK_JSON_ARRAYS, DUCK_NDJSON, DUCK_NDJSON_ARRAYS, DUCK_CSV };
 struct duck_encoder;
 
-enum status duck_encoder_new(struct duck_result *result, enum duck_format format, struct duck_encoder **out, struct err *err) MUST_USE;
+enum status duck_encoder_new(struct duck_result *result, enum duck_format format,
+                             struct duck_encoder **out, struct err *err) MUST_USE;
 void duck_encoder_free(struct duck_encoder *encoder);
-/** Append what stands before the first row: `{"columns":[...],"rows":[`, the CSV header, nothing for NDJSON. */
-enum status duck_encoder_head(struct duck_encoder *encoder, struct buf *out, struct err *err) MUST_USE;
+/** Append what stands before the first row: `{"columns":[...],"rows":[`, the CSV header, nothing
+ * for NDJSON. */
+enum status duck_encoder_head(struct duck_encoder *encoder, struct buf *out,
+                              struct err *err) MUST_USE;
 /** Append the next chunk (up to 2,048 rows); *done_out when there are no more. */
-enum status duck_encoder_next(struct duck_encoder *encoder, struct buf *out, bool *done_out, struct err *err) MUST_USE;
+enum status duck_encoder_next(struct duck_encoder *encoder, struct buf *out, bool *done_out,
+                              struct err *err) MUST_USE;
 /** Append what stands behind the last row: `],"row_count":n}`. */
-enum status duck_encoder_tail(struct duck_encoder *encoder, struct buf *out, struct err *err) MUST_USE;
+enum status duck_encoder_tail(struct duck_encoder *encoder, struct buf *out,
+                              struct err *err) MUST_USE;
 uint64_t duck_encoder_rows(const struct duck_encoder *encoder);
 
 #ifdef __cplusplus

@@ -1,5 +1,6 @@
 /*
- * What the files of this folder share: the state that a session carries through DuckDB, and the classes that stand where DuckDB lets an
+ * What the files of this folder share: the state that a session carries through DuckDB, and the
+ * classes that stand where DuckDB lets an
  * engine be extended. C++ and DuckDB types stay in this folder; the door is duck.h.
  */
 #ifndef DUCK_DUCK_PRIV_HPP
@@ -30,7 +31,8 @@ extern "C" {
 #include "duck/duck.h"
 }
 
-/* DuckDB's enumerations have dozens of members and grow; a `default` that says "not ours" is meant. */
+/* DuckDB's enumerations have dozens of members and grow; a `default` that says "not ours" is
+ * meant. */
 #pragma GCC diagnostic ignored "-Wswitch-enum"
 
 namespace lake {
@@ -50,27 +52,24 @@ inline string to_string(struct str text)
 /** An arena that an exception does not leak. */
 struct ScopedArena {
     struct arena arena;
-    ScopedArena()
-    {
-        arena_init(&arena, 0);
-    }
-    ~ScopedArena()
-    {
-        arena_done(&arena);
-    }
+    ScopedArena() { arena_init(&arena, 0); }
+    ~ScopedArena() { arena_done(&arena); }
     ScopedArena(const ScopedArena &) = delete;
     ScopedArena &operator=(const ScopedArena &) = delete;
 };
 
 /* --- errors (error.cc) --- */
 
-/** Leaves by exception, with the kind riding along, so that error_out finds it again on the other side of DuckDB. */
+/** Leaves by exception, with the kind riding along, so that error_out finds it again on the other
+ * side of DuckDB. */
 [[noreturn]] void throw_status(enum status kind, const string &message,
                                duckdb::optional_idx position = duckdb::optional_idx());
-[[noreturn]] void throw_err(const struct err &err, duckdb::optional_idx position = duckdb::optional_idx());
+[[noreturn]] void throw_err(const struct err &err,
+                            duckdb::optional_idx position = duckdb::optional_idx());
 /** The guard's refusals: E_INVALID at a byte offset of the statement. */
 [[noreturn]] void throw_refusal(duckdb::optional_idx position, const string &message);
-/** The exception or result that DuckDB hands over, as our kind and message; `sql` gives the position its line and column. */
+/** The exception or result that DuckDB hands over, as our kind and message; `sql` gives the
+ * position its line and column. */
 enum status error_out(const duckdb::ErrorData &error, const string &sql, struct err *err);
 
 /** Run `body`; whatever it throws becomes a status. Every function of duck.h goes through here. */
@@ -119,49 +118,55 @@ void seal_lake_catalog(duckdb::DatabaseInstance &db);
 class LakeSchema;
 class LakeTable;
 
-/** Owns every schema and table that the statement named: names are resolved once, and stay as they were. */
+/** Owns every schema and table that the statement named: names are resolved once, and stay as they
+ * were. */
 class LakeTransaction : public duckdb::Transaction {
-public:
+  public:
     LakeTransaction(duckdb::TransactionManager &owner, duckdb::ClientContext &asker);
     ~LakeTransaction() override;
 
     LakeSchema &Schema(duckdb::Catalog &catalog, const string &ns);
     /** NULL when the lake has none of that name. `position` in the statement is for errors. */
-    duckdb::optional_ptr<LakeTable> Table(duckdb::ClientContext &asker, LakeSchema &schema, const string &name,
-                                          bool want_files,
+    duckdb::optional_ptr<LakeTable> Table(duckdb::ClientContext &asker, LakeSchema &schema,
+                                          const string &name, bool want_files,
                                           duckdb::optional_ptr<duckdb::BoundAtClause> at = nullptr,
                                           duckdb::optional_idx position = duckdb::optional_idx());
 
-private:
+  private:
     using Key = std::tuple<string, string, int, string>;
     std::mutex lock;
     std::map<string, duckdb::unique_ptr<LakeSchema>> schemas; /* guarded by lock */
-    std::map<Key, duckdb::shared_ptr<LakeTable>> tables;      /* guarded by lock; NULL: known to be missing */
+    /* guarded by lock; NULL: known to be missing */
+    std::map<Key, duckdb::shared_ptr<LakeTable>> tables;
 };
 
 class LakeSchema : public duckdb::SchemaCatalogEntry {
-public:
-    LakeSchema(duckdb::Catalog &owner, duckdb::CreateSchemaInfo &info) : SchemaCatalogEntry(owner, info)
-    {
-    }
+  public:
+    LakeSchema(duckdb::Catalog &owner, duckdb::CreateSchemaInfo &info)
+        : SchemaCatalogEntry(owner, info)
+    {}
 
     using ScanCallback = std::function<void(duckdb::CatalogEntry &)>;
-    void Scan(duckdb::ClientContext &context, duckdb::CatalogType wanted, const ScanCallback &callback) override;
+    void Scan(duckdb::ClientContext &context, duckdb::CatalogType wanted,
+              const ScanCallback &callback) override;
     void Scan(duckdb::CatalogType type, const ScanCallback &callback) override;
-    duckdb::optional_ptr<duckdb::CatalogEntry> LookupEntry(duckdb::CatalogTransaction transaction,
-                                                           const duckdb::EntryLookupInfo &lookup) override;
+    duckdb::optional_ptr<duckdb::CatalogEntry> LookupEntry(
+        duckdb::CatalogTransaction transaction, const duckdb::EntryLookupInfo &lookup) override;
     duckdb::SimilarCatalogEntry GetSimilarEntry(duckdb::CatalogTransaction transaction,
                                                 const duckdb::EntryLookupInfo &lookup) override;
 
     using Entry = duckdb::optional_ptr<duckdb::CatalogEntry>;
-    Entry CreateIndex(duckdb::CatalogTransaction, duckdb::CreateIndexInfo &, duckdb::TableCatalogEntry &) override;
+    Entry CreateIndex(duckdb::CatalogTransaction, duckdb::CreateIndexInfo &,
+                      duckdb::TableCatalogEntry &) override;
     Entry CreateFunction(duckdb::CatalogTransaction, duckdb::CreateFunctionInfo &) override;
     Entry CreateTable(duckdb::CatalogTransaction, duckdb::BoundCreateTableInfo &) override;
     Entry CreateView(duckdb::CatalogTransaction, duckdb::CreateViewInfo &) override;
     Entry CreateSequence(duckdb::CatalogTransaction, duckdb::CreateSequenceInfo &) override;
-    Entry CreateTableFunction(duckdb::CatalogTransaction, duckdb::CreateTableFunctionInfo &) override;
+    Entry CreateTableFunction(duckdb::CatalogTransaction,
+                              duckdb::CreateTableFunctionInfo &) override;
     Entry CreateCopyFunction(duckdb::CatalogTransaction, duckdb::CreateCopyFunctionInfo &) override;
-    Entry CreatePragmaFunction(duckdb::CatalogTransaction, duckdb::CreatePragmaFunctionInfo &) override;
+    Entry CreatePragmaFunction(duckdb::CatalogTransaction,
+                               duckdb::CreatePragmaFunctionInfo &) override;
     Entry CreateCollation(duckdb::CatalogTransaction, duckdb::CreateCollationInfo &) override;
     Entry CreateType(duckdb::CatalogTransaction, duckdb::CreateTypeInfo &) override;
     void DropEntry(duckdb::ClientContext &, duckdb::DropInfo &) override;
@@ -169,14 +174,16 @@ public:
 };
 
 /**
- * Names in `main` that DuckDB's own views have. Its SHOW and its information_schema ask for them without saying where, and would find a table of the
+ * Names in `main` that DuckDB's own views have. Its SHOW and its information_schema ask for them
+ * without saying where, and would find a table of the
  * lake before them.
  */
 bool is_reserved_table(const string &ns, const string &table);
 /** What the lake answers to every attempt to write through its catalogue. */
 [[noreturn]] void refuse_write(const char *what);
 /** All names of the lake, in `arena`. */
-void list_tables(duckdb::ClientContext &context, struct arena &arena, struct duck_table *&tables, size_t &count);
+void list_tables(duckdb::ClientContext &context, struct arena &arena, struct duck_table *&tables,
+                 size_t &count);
 
 /* --- tables and their scans (lake_table.cc, lake_scan.cc, lake_files.cc) --- */
 
@@ -189,18 +196,23 @@ struct AtKey {
     struct duck_at Get() const;
 };
 
-class LakeTable : public duckdb::TableCatalogEntry, public duckdb::enable_shared_from_this<LakeTable> {
-public:
-    LakeTable(duckdb::Catalog &catalog, duckdb::SchemaCatalogEntry &schema, duckdb::CreateTableInfo &info,
-              duckdb::shared_ptr<SessionState> session, const struct duck_table *table, AtKey at);
+class LakeTable : public duckdb::TableCatalogEntry,
+                  public duckdb::enable_shared_from_this<LakeTable> {
+  public:
+    LakeTable(duckdb::Catalog &catalog, duckdb::SchemaCatalogEntry &schema,
+              duckdb::CreateTableInfo &info, duckdb::shared_ptr<SessionState> session,
+              const struct duck_table *table, AtKey at);
 
     static duckdb::shared_ptr<LakeTable> Make(duckdb::ClientContext &context, LakeSchema &schema,
-                                              const struct duck_table *table, bool has_files, AtKey at);
+                                              const struct duck_table *table, bool has_files,
+                                              AtKey at);
 
     using duckdb::TableCatalogEntry::GetScanFunction;
-    duckdb::unique_ptr<duckdb::BaseStatistics> GetStatistics(duckdb::ClientContext &, duckdb::column_t) override;
-    duckdb::TableFunction GetScanFunction(duckdb::ClientContext &context,
-                                          duckdb::unique_ptr<duckdb::FunctionData> &bind_data) override;
+    duckdb::unique_ptr<duckdb::BaseStatistics> GetStatistics(duckdb::ClientContext &,
+                                                             duckdb::column_t) override;
+    duckdb::TableFunction GetScanFunction(
+        duckdb::ClientContext &context,
+        duckdb::unique_ptr<duckdb::FunctionData> &bind_data) override;
     duckdb::TableStorageInfo GetStorageInfo(duckdb::ClientContext &context) override;
     duckdb::virtual_column_map_t GetVirtualColumns() const override;
     duckdb::vector<duckdb::column_t> GetRowIdColumns() const override;
@@ -208,16 +220,10 @@ public:
     /** The same table with its files. */
     const struct duck_table &WithFiles();
     /** The columns with their field ids, for the mapping of files. */
-    const duckdb::vector<duckdb::MultiFileColumnDefinition> &Fields() const
-    {
-        return fields;
-    }
-    const struct duck_table &Info() const
-    {
-        return *table;
-    }
+    const duckdb::vector<duckdb::MultiFileColumnDefinition> &Fields() const { return fields; }
+    const struct duck_table &Info() const { return *table; }
 
-private:
+  private:
     duckdb::shared_ptr<SessionState> session;
     const struct duck_table *table; /* lives as long as the session */
     const struct duck_table *with_files = nullptr;
@@ -233,42 +239,41 @@ duckdb::TableFunction make_scan(duckdb::ClientContext &context, duckdb::shared_p
                                 duckdb::unique_ptr<duckdb::FunctionData> &bind_data);
 
 /**
- * The files of one scan. A pruned list keeps the ordinals of the whole one: late materialisation joins two scans of a table on them, and they need
+ * The files of one scan. A pruned list keeps the ordinals of the whole one: late materialisation
+ * joins two scans of a table on them, and they need
  * not have been pruned alike.
  */
 class LakeFileList : public duckdb::MultiFileList {
-public:
+  public:
     explicit LakeFileList(duckdb::shared_ptr<LakeTable> table);
     LakeFileList(duckdb::shared_ptr<LakeTable> table, duckdb::vector<uint32_t> kept);
 
     duckdb::vector<duckdb::OpenFileInfo> GetAllFiles() const override;
     duckdb::FileExpandResult GetExpandResult() const override;
     idx_t GetTotalFileCount() const override;
-    duckdb::unique_ptr<duckdb::NodeStatistics> GetCardinality(duckdb::ClientContext &context) const override;
+    duckdb::unique_ptr<duckdb::NodeStatistics> GetCardinality(
+        duckdb::ClientContext &context) const override;
     duckdb::unique_ptr<duckdb::MultiFileList> Copy() const override;
-    duckdb::unique_ptr<duckdb::MultiFileList>
-    ComplexFilterPushdown(duckdb::ClientContext &context, const duckdb::MultiFileOptions &options,
-                          duckdb::MultiFilePushdownInfo &info,
-                          duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> &filters) const override;
-    duckdb::unique_ptr<duckdb::MultiFileList>
-    DynamicFilterPushdown(duckdb::ClientContext &context, const duckdb::MultiFileOptions &options,
-                          const duckdb::vector<string> &names, const duckdb::vector<duckdb::LogicalType> &types,
-                          const duckdb::vector<duckdb::column_t> &column_ids,
-                          duckdb::TableFilterSet &filters) const override;
+    duckdb::unique_ptr<duckdb::MultiFileList> ComplexFilterPushdown(
+        duckdb::ClientContext &context, const duckdb::MultiFileOptions &options,
+        duckdb::MultiFilePushdownInfo &info,
+        duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> &filters) const override;
+    duckdb::unique_ptr<duckdb::MultiFileList> DynamicFilterPushdown(
+        duckdb::ClientContext &context, const duckdb::MultiFileOptions &options,
+        const duckdb::vector<string> &names, const duckdb::vector<duckdb::LogicalType> &types,
+        const duckdb::vector<duckdb::column_t> &column_ids,
+        duckdb::TableFilterSet &filters) const override;
 
-    const duckdb::vector<uint32_t> &Kept() const
-    {
-        return kept;
-    }
+    const duckdb::vector<uint32_t> &Kept() const { return kept; }
     /** Rows in the kept files; false when a file's count is unknown. */
     bool RowCount(idx_t &out) const;
     const struct duck_table_file &File(idx_t i) const;
     static uint32_t OrdinalOf(const duckdb::OpenFileInfo &file);
 
-protected:
+  protected:
     duckdb::OpenFileInfo GetFile(idx_t i) const override;
 
-private:
+  private:
     duckdb::shared_ptr<LakeTable> table;
     const struct duck_table &info;
     duckdb::vector<uint32_t> kept; /* ordinals in info.files, ascending */
@@ -276,28 +281,29 @@ private:
 
 /** Maps the columns of each file to the table's: by field id, or by name where a file has none. */
 class LakeReader : public duckdb::MultiFileReader {
-public:
-    explicit LakeReader(duckdb::shared_ptr<LakeTable> table_p) : table(std::move(table_p))
-    {
-    }
+  public:
+    explicit LakeReader(duckdb::shared_ptr<LakeTable> table_p) : table(std::move(table_p)) {}
 
-    duckdb::shared_ptr<duckdb::MultiFileList> CreateFileList(duckdb::ClientContext &, const duckdb::vector<string> &,
-                                                             const duckdb::FileGlobInput &) override;
+    duckdb::shared_ptr<duckdb::MultiFileList> CreateFileList(
+        duckdb::ClientContext &, const duckdb::vector<string> &,
+        const duckdb::FileGlobInput &) override;
     bool Bind(duckdb::MultiFileOptions &options, duckdb::MultiFileList &files,
               duckdb::vector<duckdb::LogicalType> &types, duckdb::vector<string> &names,
               duckdb::MultiFileReaderBindData &bind) override;
     void FinalizeBind(duckdb::MultiFileReaderData &data, const duckdb::MultiFileOptions &options,
                       const duckdb::MultiFileReaderBindData &bind,
                       const duckdb::vector<duckdb::MultiFileColumnDefinition> &columns,
-                      const duckdb::vector<duckdb::ColumnIndex> &column_ids, duckdb::ClientContext &context,
+                      const duckdb::vector<duckdb::ColumnIndex> &column_ids,
+                      duckdb::ClientContext &context,
                       duckdb::optional_ptr<duckdb::MultiFileReaderGlobalState> state) override;
-    duckdb::ReaderInitializeType
-    CreateMapping(duckdb::ClientContext &context, duckdb::MultiFileReaderData &data,
-                  const duckdb::vector<duckdb::MultiFileColumnDefinition> &columns,
-                  const duckdb::vector<duckdb::ColumnIndex> &column_ids,
-                  duckdb::optional_ptr<duckdb::TableFilterSet> filters, duckdb::MultiFileList &files,
-                  const duckdb::MultiFileReaderBindData &bind, const duckdb::virtual_column_map_t &virtual_columns,
-                  duckdb::MultiFileColumnMappingMode mode) override;
+    duckdb::ReaderInitializeType CreateMapping(
+        duckdb::ClientContext &context, duckdb::MultiFileReaderData &data,
+        const duckdb::vector<duckdb::MultiFileColumnDefinition> &columns,
+        const duckdb::vector<duckdb::ColumnIndex> &column_ids,
+        duckdb::optional_ptr<duckdb::TableFilterSet> filters, duckdb::MultiFileList &files,
+        const duckdb::MultiFileReaderBindData &bind,
+        const duckdb::virtual_column_map_t &virtual_columns,
+        duckdb::MultiFileColumnMappingMode mode) override;
     duckdb::unique_ptr<duckdb::MultiFileReader> Copy() const override;
 
     const duckdb::shared_ptr<LakeTable> table;
@@ -306,18 +312,20 @@ public:
 /* --- pruning by bounds (lake_prune.cc) --- */
 
 /** True when the bounds say that no row of the file can pass the filter. */
-bool file_is_out(const duckdb::TableFilter &filter, const struct duck_table &table, const struct duck_column &column,
-                 const duckdb::LogicalType &type, uint32_t file);
+bool file_is_out(const duckdb::TableFilter &filter, const struct duck_table &table,
+                 const struct duck_column &column, const duckdb::LogicalType &type, uint32_t file);
 /** The same for a filter on the file's own ordinal. */
 bool ordinal_is_out(const duckdb::TableFilter &filter, uint32_t ordinal);
-/** The same for an expression over the columns of a scan; `column_of` gives a binding's place in the table, or -1. */
+/** The same for an expression over the columns of a scan; `column_of` gives a binding's place in
+ * the table, or -1. */
 bool file_is_out(const duckdb::Expression &filter, const struct duck_table &table,
-                 const duckdb::vector<duckdb::LogicalType> &types, const std::function<int64_t(idx_t)> &column_of,
-                 uint32_t file);
+                 const duckdb::vector<duckdb::LogicalType> &types,
+                 const std::function<int64_t(idx_t)> &column_of, uint32_t file);
 
 /* --- the statement guard (guard.cc) --- */
 
-/** Throws a refusal, or leaves the statement with every table name qualified by the lake. It begins at `position` of the text. */
+/** Throws a refusal, or leaves the statement with every table name qualified by the lake. It begins
+ * at `position` of the text. */
 void guard_statement(duckdb::SQLStatement &statement, duckdb::optional_idx position);
 /** The second look, at the bound plan: what views and macros turned into. */
 void register_plan_guard(duckdb::DatabaseInstance &db);
@@ -339,7 +347,8 @@ struct duck_session {
     struct duck *duck = nullptr;
     duckdb::unique_ptr<duckdb::Connection> connection;
     duckdb::shared_ptr<lake::SessionState> state;
-    std::atomic<bool> canceled{ false }; /* set before the interrupt, so that one that comes too early is not lost */
+    /* set before the interrupt, so that one that comes too early is not lost */
+    std::atomic<bool> canceled{ false };
 };
 
 struct duck_result {

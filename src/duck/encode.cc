@@ -19,7 +19,8 @@ struct duck_encoder {
     enum duck_format format = DUCK_JSON;
     uint64_t row_count = 0;
     std::vector<std::unique_ptr<lake::Cells>> columns;
-    std::vector<std::string> keys; /* rows of objects: `"name":`, from the second on with a comma in front */
+    std::vector<std::string>
+        keys; /* rows of objects: `"name":`, from the second on with a comma in front */
 };
 
 namespace lake {
@@ -31,7 +32,8 @@ bool rows_are_objects(enum duck_format format)
     return format == DUCK_JSON || format == DUCK_NDJSON;
 }
 
-/** Names for rows of objects: of several equal ones the second becomes name_1, and so on past names that are taken. */
+/** Names for rows of objects: of several equal ones the second becomes name_1, and so on past names
+ * that are taken. */
 std::vector<std::string> unique_names(const vector<std::string> &names)
 {
     std::set<std::string> taken(names.begin(), names.end());
@@ -82,8 +84,9 @@ void write_head(struct duck_encoder &encoder, Out &out)
     if (encoder.format != DUCK_JSON && encoder.format != DUCK_JSON_ARRAYS) {
         return;
     }
-    auto names = rows_are_objects(encoder.format) ? unique_names(result.names)
-                                                  : std::vector<std::string>(result.names.begin(), result.names.end());
+    auto names = rows_are_objects(encoder.format)
+                     ? unique_names(result.names)
+                     : std::vector<std::string>(result.names.begin(), result.names.end());
     out.Append(std::string("{\"columns\":["));
     for (idx_t i = 0; i < names.size(); i++) {
         out.Append(std::string(i > 0 ? "," : "") + "{\"name\":" + json_string(names[i]) +
@@ -149,7 +152,8 @@ void write_chunk(struct duck_encoder &encoder, DataChunk &chunk, Out &out)
 }
 
 /** Run `body` on the end of `buf`, which is put back on failure. */
-template <class BODY> enum status appended(struct duck_encoder &encoder, struct buf *buf, struct err *err, BODY body)
+template <class BODY>
+enum status appended(struct duck_encoder &encoder, struct buf *buf, struct err *err, BODY body)
 {
     size_t before = buf->len;
     enum status status = fenced(encoder.result->sql, err, [&] {
@@ -168,8 +172,8 @@ template <class BODY> enum status appended(struct duck_encoder &encoder, struct 
 
 } // namespace lake
 
-enum status duck_encoder_new(struct duck_result *result, enum duck_format format, struct duck_encoder **out,
-                             struct err *err)
+enum status duck_encoder_new(struct duck_result *result, enum duck_format format,
+                             struct duck_encoder **out, struct err *err)
 {
     struct duck_encoder *encoder = nullptr;
     enum status status = lake::fenced(std::string(), err, [&] {
@@ -198,10 +202,12 @@ void duck_encoder_free(struct duck_encoder *encoder)
 
 enum status duck_encoder_head(struct duck_encoder *encoder, struct buf *out, struct err *err)
 {
-    return lake::appended(*encoder, out, err, [&](lake::Out &end) { lake::write_head(*encoder, end); });
+    return lake::appended(*encoder, out, err,
+                          [&](lake::Out &end) { lake::write_head(*encoder, end); });
 }
 
-enum status duck_encoder_next(struct duck_encoder *encoder, struct buf *out, bool *done_out, struct err *err)
+enum status duck_encoder_next(struct duck_encoder *encoder, struct buf *out, bool *done_out,
+                              struct err *err)
 {
     bool done = false;
     TRY(lake::appended(*encoder, out, err, [&](lake::Out &end) {

@@ -1,5 +1,6 @@
 /*
- * What the encoders share: bytes that grow without a check per character, and a vector made ready to be read row by row.
+ * What the encoders share: bytes that grow without a check per character, and a vector made ready
+ * to be read row by row.
  */
 #ifndef DUCK_ENCODE_PRIV_HPP
 #define DUCK_ENCODE_PRIV_HPP
@@ -14,15 +15,15 @@
 namespace lake {
 
 /**
- * The end of a struct buf, with the room for a whole value asked for at once. `sync` gives the length back; until then the buffer is not
+ * The end of a struct buf, with the room for a whole value asked for at once. `sync` gives the
+ * length back; until then the buffer is not
  * touched by others.
  */
 class Out {
-public:
+  public:
     explicit Out(struct buf &target_p)
         : next(target_p.ptr + target_p.len), target(target_p), end(target_p.ptr + target_p.cap)
-    {
-    }
+    {}
     /** Room for `len` more bytes. */
     void Room(size_t len)
     {
@@ -31,51 +32,34 @@ public:
         }
     }
     /* These need Room first. */
-    void Char(char c)
-    {
-        *next++ = c;
-    }
+    void Char(char c) { *next++ = c; }
     void Bytes(const char *ptr, size_t len)
     {
         memcpy(next, ptr, len);
         next += len;
     }
-    template <size_t N> void Literal(const char (&text)[N])
-    {
-        Bytes(text, N - 1);
-    }
+    template <size_t N> void Literal(const char (&text)[N]) { Bytes(text, N - 1); }
     /* This does not. */
     void Append(const char *ptr, size_t len)
     {
         Room(len);
         Bytes(ptr, len);
     }
-    void Append(const string &text)
-    {
-        Append(text.data(), text.size());
-    }
-    void Sync()
-    {
-        target.len = next ? (size_t)(next - target.ptr) : 0;
-    }
-    size_t Position() const
-    {
-        return next ? (size_t)(next - target.ptr) : 0;
-    }
-    void Rewind(size_t position)
-    {
-        next = target.ptr + position;
-    }
+    void Append(const string &text) { Append(text.data(), text.size()); }
+    void Sync() { target.len = next ? (size_t)(next - target.ptr) : 0; }
+    size_t Position() const { return next ? (size_t)(next - target.ptr) : 0; }
+    void Rewind(size_t position) { next = target.ptr + position; }
     char *next;
 
-private:
+  private:
     void Grow(size_t len);
 
     struct buf &target;
     char *end;
 };
 
-/** One vector of a chunk, in a form that any row of it can be read from; with its children when it is nested. */
+/** One vector of a chunk, in a form that any row of it can be read from; with its children when it
+ * is nested. */
 struct Cells;
 typedef void (*write_value)(Out &out, const Cells &cells, idx_t slot);
 
@@ -84,21 +68,16 @@ struct Cells {
     duckdb::Vector *vector = nullptr;
     const duckdb::LogicalType *type = nullptr;
     write_value write = nullptr; /* of a value that is not NULL, at its slot in `format`'s data */
-    bool text_is_plain = false;  /* what `write` gives never needs quotes or escapes: numbers, times */
+    /* what `write` gives never needs quotes or escapes: numbers, times */
+    bool text_is_plain = false;
     bool is_json_number = false; /* ... and stands in JSON without quotes */
     uint8_t scale = 0;           /* of a DECIMAL */
     std::vector<std::unique_ptr<Cells>> children;
 
     /** Prepares `count` rows of `source`. */
     void Load(duckdb::Vector &source, idx_t count);
-    idx_t Slot(idx_t row) const
-    {
-        return format.sel->get_index(row);
-    }
-    bool IsNull(idx_t slot) const
-    {
-        return !format.validity.RowIsValid(slot);
-    }
+    idx_t Slot(idx_t row) const { return format.sel->get_index(row); }
+    bool IsNull(idx_t slot) const { return !format.validity.RowIsValid(slot); }
 };
 
 /** The writer of a type's values, as JSON. */

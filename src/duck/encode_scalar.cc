@@ -1,7 +1,8 @@
 /*
  * The text of single values: numbers with every digit, times as ISO 8601.
  *
- * This is the hot path of large results, so nothing here allocates, and each function asks once for the longest text that it can write.
+ * This is the hot path of large results, so nothing here allocates, and each function asks once for
+ * the longest text that it can write.
  */
 #include "duck/encode_priv.hpp"
 
@@ -31,14 +32,16 @@ void Out::Grow(size_t len)
 
 namespace {
 
-constexpr char PAIRS[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
-                         "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
-                         "8081828384858687888990919293949596979899";
+constexpr char PAIRS[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+    "8081828384858687888990919293949596979899";
 
 constexpr size_t INT_ROOM = 24;    /* 20 digits and a sign */
 constexpr size_t HUGE_ROOM = 48;   /* 39 digits, a sign, a point */
 constexpr size_t DOUBLE_ROOM = 32; /* 24 characters at most, and ".0" */
-constexpr size_t TIME_ROOM = 64;   /* the longest year has 6 digits, the longest offset 9 characters */
+/* the longest year has 6 digits, the longest offset 9 characters */
+constexpr size_t TIME_ROOM = 64;
 
 constexpr uint64_t TEN_TO_18 = UINT64_C(1000000000000000000);
 
@@ -100,7 +103,8 @@ unsigned __int128 bits_of(hugeint_t value)
     return ((unsigned __int128)(uint64_t)value.upper << 64) | value.lower;
 }
 
-/** A number that is given as digits, with its point `scale` places before their end: at least one digit stands before it. */
+/** A number that is given as digits, with its point `scale` places before their end: at least one
+ * digit stands before it. */
 void digits_with_point(Out &out, const char *begin, const char *end, uint8_t scale)
 {
     size_t count = (size_t)(end - begin);
@@ -147,7 +151,8 @@ template <class T> void floating(Out &out, T value)
     out.Literal(".0");
 }
 
-/** ISO 8601: four digits for the years 0 to 9999, a sign and more digits outside them; year 0 is 1 BC. */
+/** ISO 8601: four digits for the years 0 to 9999, a sign and more digits outside them; year 0 is 1
+ * BC. */
 void year(Out &out, int32_t value)
 {
     if (value >= 0 && value <= 9999) {
@@ -155,7 +160,7 @@ void year(Out &out, int32_t value)
         return;
     }
     out.Char(value < 0 ? '-' : '+');
-    uint64_t size = value < 0 ? (uint64_t) - (int64_t)value : (uint64_t)value;
+    uint64_t size = value < 0 ? (uint64_t)-(int64_t)value : (uint64_t)value;
     unsigned width = 4;
     for (uint64_t bound = 10000; size >= bound; bound *= 10) {
         width++;
@@ -236,7 +241,8 @@ void write_uhugeint(Out &out, uhugeint_t value)
 {
     out.Room(HUGE_ROOM);
     char scratch[HUGE_ROOM];
-    char *begin = huge_digits_before(scratch + sizeof scratch, ((unsigned __int128)value.upper << 64) | value.lower);
+    char *begin = huge_digits_before(scratch + sizeof scratch,
+                                     ((unsigned __int128)value.upper << 64) | value.lower);
     out.Bytes(begin, (size_t)(scratch + sizeof scratch - begin));
 }
 
@@ -265,7 +271,8 @@ void write_small_decimal(Out &out, int64_t value, uint8_t scale)
     if (value < 0) {
         out.Char('-');
     }
-    char *begin = digits_before(scratch + sizeof scratch, value < 0 ? -(uint64_t)value : (uint64_t)value);
+    char *begin = digits_before(scratch + sizeof scratch,
+                                value < 0 ? -(uint64_t)value : (uint64_t)value);
     digits_with_point(out, begin, scratch + sizeof scratch, scale);
 }
 
@@ -303,7 +310,8 @@ void write_timestamp(Out &out, timestamp_t value, bool utc)
     }
     calendar_day(out, date_t((int32_t)days));
     out.Char('T');
-    clock_time(out, micros / Interval::MICROS_PER_SEC, (uint64_t)(micros % Interval::MICROS_PER_SEC), 6);
+    clock_time(out, micros / Interval::MICROS_PER_SEC,
+               (uint64_t)(micros % Interval::MICROS_PER_SEC), 6);
     if (utc) {
         out.Char('Z');
     }
@@ -326,20 +334,23 @@ void write_timestamp_ns(Out &out, timestamp_t value)
     calendar_day(out, date_t((int32_t)days));
     out.Char('T');
     uint64_t fraction = (uint64_t)(nanos % NANOS_PER_SEC);
-    clock_time(out, nanos / NANOS_PER_SEC, fraction % 1000 ? fraction : fraction / 1000, fraction % 1000 ? 9 : 6);
+    clock_time(out, nanos / NANOS_PER_SEC, fraction % 1000 ? fraction : fraction / 1000,
+               fraction % 1000 ? 9 : 6);
 }
 
 void write_time(Out &out, int64_t micros)
 {
     out.Room(TIME_ROOM);
-    clock_time(out, micros / Interval::MICROS_PER_SEC, (uint64_t)(micros % Interval::MICROS_PER_SEC), 6);
+    clock_time(out, micros / Interval::MICROS_PER_SEC,
+               (uint64_t)(micros % Interval::MICROS_PER_SEC), 6);
 }
 
 void write_time_ns(Out &out, int64_t nanos)
 {
     out.Room(TIME_ROOM);
     uint64_t fraction = (uint64_t)(nanos % 1000000000);
-    clock_time(out, nanos / 1000000000, fraction % 1000 ? fraction : fraction / 1000, fraction % 1000 ? 9 : 6);
+    clock_time(out, nanos / 1000000000, fraction % 1000 ? fraction : fraction / 1000,
+               fraction % 1000 ? 9 : 6);
 }
 
 void write_time_tz(Out &out, dtime_tz_t value)
@@ -413,7 +424,8 @@ void write_uuid(Out &out, hugeint_t value)
 
 void write_base64(Out &out, const char *ptr, size_t len)
 {
-    static const char ALPHABET[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    static const char ALPHABET[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     const unsigned char *bytes = reinterpret_cast<const unsigned char *>(ptr);
     out.Room((len + 2) / 3 * 4);
     size_t i = 0;

@@ -1,7 +1,9 @@
 /*
- * Values of every type as JSON, read straight from DuckDB's vectors; and as CSV, where a nested value is its JSON text.
+ * Values of every type as JSON, read straight from DuckDB's vectors; and as CSV, where a nested
+ * value is its JSON text.
  *
- * The writer of a column is chosen once per chunk. A nested column has prepared children, so that a list of a million numbers costs what a column of
+ * The writer of a column is chosen once per chunk. A nested column has prepared children, so that a
+ * list of a million numbers costs what a column of
  * a million numbers costs.
  */
 #include "duck/encode_priv.hpp"
@@ -67,7 +69,8 @@ void escape_char(Out &out, unsigned char c)
 
 void write_json_string(Out &out, const char *ptr, size_t len)
 {
-    constexpr size_t PIECE = 4096; /* the worst case is six bytes for one, and that room is asked for by the piece */
+    /* the worst case is six bytes for one, and that room is asked for by the piece */
+    constexpr size_t PIECE = 4096;
     out.Room(2);
     out.Char('"');
     size_t i = 0;
@@ -182,7 +185,8 @@ template <int64_t FACTOR> void json_timestamp_coarse(Out &out, const Cells &cell
 {
     auto value = at<timestamp_t>(cells, slot);
     quoted(out, [&] {
-        write_timestamp(out, Timestamp::IsFinite(value) ? timestamp_t(value.value * FACTOR) : value, false);
+        write_timestamp(out, Timestamp::IsFinite(value) ? timestamp_t(value.value * FACTOR) : value,
+                        false);
     });
 }
 
@@ -328,7 +332,8 @@ void json_map(Out &out, const Cells &cells, idx_t slot)
     auto &pairs = *cells.children[0];
     auto &keys = *pairs.children[0];
     auto &values = *pairs.children[1];
-    bool text_keys = keys.type->id() == LogicalTypeId::VARCHAR || keys.type->id() == LogicalTypeId::ENUM;
+    bool text_keys = keys.type->id() == LogicalTypeId::VARCHAR ||
+                     keys.type->id() == LogicalTypeId::ENUM;
     out.Room(1);
     out.Char(text_keys ? '{' : '[');
     for (idx_t i = 0; i < entry.length; i++) {
@@ -501,7 +506,8 @@ std::vector<std::pair<Vector *, idx_t>> inner_vectors(Vector &source, idx_t coun
         inner.emplace_back(&ListVector::GetEntry(source), ListVector::GetListSize(source));
         break;
     case LogicalTypeId::ARRAY:
-        inner.emplace_back(&ArrayVector::GetEntry(source), count * ArrayType::GetSize(source.GetType()));
+        inner.emplace_back(&ArrayVector::GetEntry(source),
+                           count * ArrayType::GetSize(source.GetType()));
         break;
     default:
         for (auto &entry : StructVector::GetEntries(source)) {
@@ -601,7 +607,8 @@ void write_csv_cell(Out &out, const Cells &cells, idx_t row)
     if (cells.is_json_number && out.next[-1] != '"') {
         return;
     }
-    /* What the JSON rule put in quotes stands without them here, and the rest gets CSV's own where it needs them. */
+    /* What the JSON rule put in quotes stands without them here, and the rest gets CSV's own where
+     * it needs them. */
     size_t len = out.Position() - before;
     char *json = out.next - len;
     if (cells.text_is_plain || cells.write == json_blob || cells.write == json_bit) {
@@ -612,7 +619,8 @@ void write_csv_cell(Out &out, const Cells &cells, idx_t row)
     string text(json, len);
     out.Rewind(before);
     if (!is_nested(*cells.type) && len > 0 && text[0] == '"') {
-        text = cells.vector->GetValue(row).ToString(); /* an ENUM, or a type without a rule of its own */
+        /* an ENUM, or a type without a rule of its own */
+        text = cells.vector->GetValue(row).ToString();
     }
     write_csv_text(out, text.data(), text.size());
 }

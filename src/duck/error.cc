@@ -1,8 +1,10 @@
 /*
  * Errors across DuckDB, both ways.
  *
- * What our callbacks report (a table that is ambiguous, a file that is damaged) travels through DuckDB as one of its exceptions with our kind in
- * its extra info, and comes out as the status that it was. What DuckDB itself reports is sorted into our kinds by its exception type, and
+ * What our callbacks report (a table that is ambiguous, a file that is damaged) travels through
+ * DuckDB as one of its exceptions with our kind in
+ * its extra info, and comes out as the status that it was. What DuckDB itself reports is sorted
+ * into our kinds by its exception type, and
  * loses its decoration: `LINE 1: ... ^` becomes "line 1, column 15: " in front.
  */
 #include "duck/duck_priv.hpp"
@@ -53,8 +55,9 @@ enum status kind_of(const ErrorData &error)
     }
     auto subtype = info.find("error_subtype");
     auto type = info.find("type");
-    if (error.Type() == ExceptionType::CATALOG && subtype != info.end() && subtype->second == "MISSING_ENTRY" &&
-        type != info.end() && StringUtil::CIEquals(type->second, "table")) {
+    if (error.Type() == ExceptionType::CATALOG && subtype != info.end() &&
+        subtype->second == "MISSING_ENTRY" && type != info.end() &&
+        StringUtil::CIEquals(type->second, "table")) {
         return E_NOT_FOUND;
     }
     auto number = info.find("errno");
@@ -75,7 +78,8 @@ void drop_trailing(string &text)
 /** "Table with" -> "table with", but "INSERT is" and `"a" is` stay. */
 void lower_first(string &text, idx_t at)
 {
-    if (at + 1 < text.size() && isupper((unsigned char)text[at]) && islower((unsigned char)text[at + 1])) {
+    if (at + 1 < text.size() && isupper((unsigned char)text[at]) &&
+        islower((unsigned char)text[at + 1])) {
         text[at] = (char)tolower((unsigned char)text[at]);
     }
 }
@@ -128,7 +132,8 @@ string position_text(const string &sql, const ErrorData &error)
 
 namespace {
 
-[[noreturn]] void throw_kind(enum status kind, ExceptionType type, const string &message, optional_idx position)
+[[noreturn]] void throw_kind(enum status kind, ExceptionType type, const string &message,
+                             optional_idx position)
 {
     unordered_map<string, string> info;
     info[KIND_KEY] = status_name(kind);
@@ -142,7 +147,8 @@ namespace {
 
 void throw_status(enum status kind, const string &message, optional_idx position)
 {
-    throw_kind(kind, kind == E_CANCELED ? ExceptionType::INTERRUPT : ExceptionType::IO, message, position);
+    throw_kind(kind, kind == E_CANCELED ? ExceptionType::INTERRUPT : ExceptionType::IO, message,
+               position);
 }
 
 void throw_err(const struct err &err, optional_idx position)

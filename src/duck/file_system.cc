@@ -1,8 +1,11 @@
 /*
- * `lake://` and `spool://` as DuckDB sees them: a file system without folders, globs or deletes that asks the session's duck_files for every path.
+ * `lake://` and `spool://` as DuckDB sees them: a file system without folders, globs or deletes
+ * that asks the session's duck_files for every path.
  *
- * DuckDB would let any statement open any path below an allowed prefix, so each open goes to the session of the connection that asks, and a
- * path opened by nobody's connection is refused. Files are immutable and read in any order by many threads; sinks are written from start to
+ * DuckDB would let any statement open any path below an allowed prefix, so each open goes to the
+ * session of the connection that asks, and a
+ * path opened by nobody's connection is refused. Files are immutable and read in any order by many
+ * threads; sinks are written from start to
  * end by one.
  */
 #include "duck/duck_priv.hpp"
@@ -16,11 +19,11 @@ namespace lake {
 namespace {
 
 class LakeHandle : public FileHandle {
-public:
-    LakeHandle(FileSystem &fs, const string &path_p, FileOpenFlags flags_p, const struct duck_files &files_p)
+  public:
+    LakeHandle(FileSystem &fs, const string &path_p, FileOpenFlags flags_p,
+               const struct duck_files &files_p)
         : FileHandle(fs, path_p, flags_p), files(files_p)
-    {
-    }
+    {}
     ~LakeHandle() override
     {
         try {
@@ -53,8 +56,9 @@ public:
 };
 
 class LakeFileSystem : public FileSystem {
-public:
-    unique_ptr<FileHandle> OpenFile(const string &path, FileOpenFlags flags, optional_ptr<FileOpener> opener) override;
+  public:
+    unique_ptr<FileHandle> OpenFile(const string &path, FileOpenFlags flags,
+                                    optional_ptr<FileOpener> opener) override;
 
     void Read(FileHandle &handle, void *buffer, int64_t nr_bytes, idx_t location) override;
     int64_t Read(FileHandle &handle, void *buffer, int64_t nr_bytes) override;
@@ -70,59 +74,30 @@ public:
     {
         return timestamp_t(0); /* they never change */
     }
-    string GetVersionTag(FileHandle &) override
-    {
-        return string();
-    }
-    FileType GetFileType(FileHandle &) override
-    {
-        return FileType::FILE_TYPE_REGULAR;
-    }
-    void FileSync(FileHandle &) override
-    {
-    }
+    string GetVersionTag(FileHandle &) override { return string(); }
+    FileType GetFileType(FileHandle &) override { return FileType::FILE_TYPE_REGULAR; }
+    void FileSync(FileHandle &) override {}
     void Seek(FileHandle &handle, idx_t location) override
     {
         handle.Cast<LakeHandle>().position = location;
     }
-    idx_t SeekPosition(FileHandle &handle) override
-    {
-        return handle.Cast<LakeHandle>().position;
-    }
-    void Reset(FileHandle &handle) override
-    {
-        Seek(handle, 0);
-    }
-    bool CanSeek() override
-    {
-        return true;
-    }
+    idx_t SeekPosition(FileHandle &handle) override { return handle.Cast<LakeHandle>().position; }
+    void Reset(FileHandle &handle) override { Seek(handle, 0); }
+    bool CanSeek() override { return true; }
     bool OnDiskFile(FileHandle &) override
     {
         return false; /* the Parquet reader then fetches whole column chunks, not single pages */
     }
     bool FileExists(const string &path, optional_ptr<FileOpener> opener) override;
     vector<OpenFileInfo> Glob(const string &path, FileOpener *opener) override;
-    bool DirectoryExists(const string &, optional_ptr<FileOpener>) override
-    {
-        return false;
-    }
-    bool IsPipe(const string &, optional_ptr<FileOpener>) override
-    {
-        return false;
-    }
+    bool DirectoryExists(const string &, optional_ptr<FileOpener>) override { return false; }
+    bool IsPipe(const string &, optional_ptr<FileOpener>) override { return false; }
     bool CanHandleFile(const string &path) override
     {
         return path.rfind("lake://", 0) == 0 || path.rfind("spool://", 0) == 0;
     }
-    string PathSeparator(const string &) override
-    {
-        return "/";
-    }
-    string GetName() const override
-    {
-        return "LakeFileSystem";
-    }
+    string PathSeparator(const string &) override { return "/"; }
+    string GetName() const override { return "LakeFileSystem"; }
 };
 
 shared_ptr<SessionState> session_of(optional_ptr<FileOpener> opener, const string &path)
@@ -135,7 +110,8 @@ shared_ptr<SessionState> session_of(optional_ptr<FileOpener> opener, const strin
     return state;
 }
 
-unique_ptr<FileHandle> LakeFileSystem::OpenFile(const string &path, FileOpenFlags flags, optional_ptr<FileOpener> opener)
+unique_ptr<FileHandle> LakeFileSystem::OpenFile(const string &path, FileOpenFlags flags,
+                                                optional_ptr<FileOpener> opener)
 {
     auto state = session_of(opener, path);
     const struct duck_files &files = *state->files;
@@ -171,7 +147,8 @@ void LakeFileSystem::Read(FileHandle &handle, void *buffer, int64_t nr_bytes, id
             throw_err(err);
         }
         if (got == 0) {
-            throw_status(E_CORRUPT, "\"" + handle.path + "\" ends before byte " + std::to_string(location + left));
+            throw_status(E_CORRUPT, "\"" + handle.path + "\" ends before byte " +
+                                        std::to_string(location + left));
         }
         ptr += got;
         location += got;
@@ -206,7 +183,8 @@ int64_t LakeFileSystem::Write(FileHandle &handle, void *buffer, int64_t nr_bytes
     if (!ours.sink) {
         throw_status(E_DENIED, "\"" + handle.path + "\" is not open for writing");
     }
-    if (ours.files.write(ours.sink, str_from(static_cast<char *>(buffer), (size_t)nr_bytes), &err) != OK) {
+    if (ours.files.write(ours.sink, str_from(static_cast<char *>(buffer), (size_t)nr_bytes),
+                         &err) != OK) {
         throw_err(err);
     }
     ours.position += (uint64_t)nr_bytes;

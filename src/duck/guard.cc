@@ -1,9 +1,12 @@
 /*
  * The statement guard: what a client may ask at all.
  *
- * The tree that the parser made is walked as a whole before anything is bound. Only SELECT and EXPLAIN of a SELECT pass (SHOW, DESCRIBE and SUMMARIZE are
- * SELECTs to DuckDB). Table functions need to be on a list, scalar functions must not be on another. Every table name that is not a common
- * table expression in scope is qualified with the lake here and now, so that it can resolve to nothing else: DuckDB's own views
+ * The tree that the parser made is walked as a whole before anything is bound. Only SELECT and
+ * EXPLAIN of a SELECT pass (SHOW, DESCRIBE and SUMMARIZE are
+ * SELECTs to DuckDB). Table functions need to be on a list, scalar functions must not be on
+ * another. Every table name that is not a common
+ * table expression in scope is qualified with the lake here and now, so that it can resolve to
+ * nothing else: DuckDB's own views
  * (duckdb_logs, duckdb_settings, ...) have names too.
  *
  * A second look follows at the bound plan (guard_plan.cc), for what views and macros turned into.
@@ -45,9 +48,12 @@ const Refusal REFUSALS[] = {
     { StatementType::UPDATE_STATEMENT, "UPDATE", USE_INGEST },
     { StatementType::DELETE_STATEMENT, "DELETE", USE_INGEST },
     { StatementType::MERGE_INTO_STATEMENT, "MERGE", USE_INGEST },
-    { StatementType::CREATE_STATEMENT, "CREATE", "POST /v1/ingest creates a table, WITH name AS (..) names a query" },
-    { StatementType::CREATE_FUNC_STATEMENT, "CREATE FUNCTION", "write the expression where it is used" },
-    { StatementType::ALTER_STATEMENT, "ALTER", "POST /v1/ingest?evolve=true adds columns and widens types" },
+    { StatementType::CREATE_STATEMENT, "CREATE",
+      "POST /v1/ingest creates a table, WITH name AS (..) names a query" },
+    { StatementType::CREATE_FUNC_STATEMENT, "CREATE FUNCTION",
+      "write the expression where it is used" },
+    { StatementType::ALTER_STATEMENT, "ALTER",
+      "POST /v1/ingest?evolve=true adds columns and widens types" },
     { StatementType::DROP_STATEMENT, "DROP", "use DELETE /v1/catalog/table/{table}" },
     { StatementType::COPY_STATEMENT, "COPY", "a SELECT answers as CSV with Accept: text/csv" },
     { StatementType::EXPORT_STATEMENT, "EXPORT", "a SELECT answers as CSV with Accept: text/csv" },
@@ -61,28 +67,31 @@ const Refusal REFUSALS[] = {
     { StatementType::VARIABLE_SET_STATEMENT, "SET", USE_SETTINGS },
     { StatementType::PRAGMA_STATEMENT, "PRAGMA", USE_SETTINGS },
     { StatementType::LOAD_STATEMENT, "LOAD", "extensions are not part of this server" },
-    { StatementType::UPDATE_EXTENSIONS_STATEMENT, "UPDATE EXTENSIONS", "extensions are not part of this server" },
+    { StatementType::UPDATE_EXTENSIONS_STATEMENT, "UPDATE EXTENSIONS",
+      "extensions are not part of this server" },
     { StatementType::CALL_STATEMENT, "CALL", "use SELECT" },
     { StatementType::VACUUM_STATEMENT, "VACUUM", "files are kept in order by the server" },
     { StatementType::ANALYZE_STATEMENT, "ANALYZE", "statistics are kept by the server" },
-    { StatementType::MULTI_STATEMENT, "PIVOT without its values", "write PIVOT t ON column IN (value, ..) USING .." },
+    { StatementType::MULTI_STATEMENT, "PIVOT without its values",
+      "write PIVOT t ON column IN (value, ..) USING .." },
 };
 
 [[noreturn]] void refuse_statement(StatementType type, optional_idx position)
 {
     for (auto &refusal : REFUSALS) {
         if (refusal.type == type) {
-            throw_refusal(position, string(refusal.name) + " is not allowed here: " + refusal.instead);
+            throw_refusal(position,
+                          string(refusal.name) + " is not allowed here: " + refusal.instead);
         }
     }
     throw_refusal(position, StatementTypeToString(type) + " is not allowed here: use SELECT");
 }
 
 class Guard {
-public:
+  public:
     void Statement(SQLStatement &statement, optional_idx position);
 
-private:
+  private:
     void Node(QueryNode &node);
     void Ctes(CommonTableExpressionMap &ctes);
     void Select(SelectNode &node);
@@ -109,17 +118,16 @@ private:
         explicit Deeper(Guard &guard_p) : guard(guard_p)
         {
             if (++guard.depth > DEPTH_MAX) {
-                throw_refusal(optional_idx(), "the statement is nested deeper than " + std::to_string(DEPTH_MAX));
+                throw_refusal(optional_idx(),
+                              "the statement is nested deeper than " + std::to_string(DEPTH_MAX));
             }
         }
-        ~Deeper()
-        {
-            guard.depth--;
-        }
+        ~Deeper() { guard.depth--; }
         Guard &guard;
     };
 
-    std::vector<string> scope; /* names of the common table expressions that a name may mean here, in lower case */
+    /* names of the common table expressions that a name may mean here, in lower case */
+    std::vector<string> scope;
     unsigned depth = 0;
 };
 
@@ -165,7 +173,8 @@ void Guard::Node(QueryNode &node)
         break;
     }
     case QueryNodeType::STATEMENT_NODE:
-        refuse_statement(node.Cast<StatementNode>().stmt.type, node.Cast<StatementNode>().stmt.stmt_location);
+        refuse_statement(node.Cast<StatementNode>().stmt.type,
+                         node.Cast<StatementNode>().stmt.stmt_location);
     default:
         throw_refusal(optional_idx(), "this kind of query is not allowed here");
     }
@@ -214,7 +223,8 @@ void Guard::Select(SelectNode &node)
 
 void Guard::Modifiers(QueryNode &node)
 {
-    ParsedExpressionIterator::EnumerateQueryNodeModifiers(node, [&](unique_ptr<ParsedExpression> &expr) { Maybe(expr); });
+    ParsedExpressionIterator::EnumerateQueryNodeModifiers(
+        node, [&](unique_ptr<ParsedExpression> &expr) { Maybe(expr); });
 }
 
 void Guard::Table(TableRef &ref)
@@ -263,7 +273,8 @@ void Guard::BaseTable(BaseTableRef &ref)
         Maybe(ref.at_clause->ExpressionMutable());
     }
     bool recurring = StringUtil::CIEquals(ref.schema_name, "recurring");
-    if (ref.catalog_name.empty() && (ref.schema_name.empty() || recurring) && InScope(ref.table_name)) {
+    if (ref.catalog_name.empty() && (ref.schema_name.empty() || recurring) &&
+        InScope(ref.table_name)) {
         return;
     }
     bool of_lake = ref.catalog_name.empty() || StringUtil::CIEquals(ref.catalog_name, CATALOG_NAME);
@@ -274,15 +285,19 @@ void Guard::BaseTable(BaseTableRef &ref)
         return;
     }
     if (!of_lake) {
-        throw_refusal(ref.query_location, "\"" + ref.catalog_name + "." + ref.schema_name + "." + ref.table_name +
+        throw_refusal(ref.query_location, "\"" + ref.catalog_name + "." + ref.schema_name + "." +
+                                              ref.table_name +
                                               "\" is not in the lake: tables are namespace.table");
     }
     if (StringUtil::CIEquals(ref.schema_name, "pg_catalog")) {
         throw_refusal(ref.query_location, "\"pg_catalog." + ref.table_name +
                                               "\" is not allowed here: use information_schema");
     }
-    if (is_reserved_table(ref.schema_name.empty() ? DEFAULT_NAMESPACE : StringUtil::Lower(ref.schema_name), ref.table_name)) {
-        throw_refusal(ref.query_location, "\"" + ref.table_name + "\" is not allowed here: use information_schema");
+    if (is_reserved_table(ref.schema_name.empty() ? DEFAULT_NAMESPACE
+                                                  : StringUtil::Lower(ref.schema_name),
+                          ref.table_name)) {
+        throw_refusal(ref.query_location,
+                      "\"" + ref.table_name + "\" is not allowed here: use information_schema");
     }
     ref.catalog_name = CATALOG_NAME;
     if (ref.schema_name.empty()) {
@@ -299,7 +314,9 @@ void Guard::Show(ShowRef &ref)
     }
     if (ref.show_type == ShowType::SHOW_FROM) {
         if (!ref.catalog_name.empty() && !StringUtil::CIEquals(ref.catalog_name, CATALOG_NAME)) {
-            throw_refusal(ref.query_location, "\"" + ref.catalog_name + "\" is not in the lake: use SHOW TABLES FROM namespace");
+            throw_refusal(ref.query_location,
+                          "\"" + ref.catalog_name +
+                              "\" is not in the lake: use SHOW TABLES FROM namespace");
         }
         if (ref.catalog_name.empty() && StringUtil::CIEquals(ref.schema_name, CATALOG_NAME)) {
             ref.schema_name.clear();
@@ -312,7 +329,9 @@ void Guard::Show(ShowRef &ref)
             return;
         }
     }
-    throw_refusal(ref.query_location, "SHOW " + ref.table_name + " is not allowed here: use SHOW TABLES or DESCRIBE table");
+    throw_refusal(ref.query_location,
+                  "SHOW " + ref.table_name +
+                      " is not allowed here: use SHOW TABLES or DESCRIBE table");
 }
 
 void Guard::Pivot(PivotRef &ref)
@@ -323,7 +342,9 @@ void Guard::Pivot(PivotRef &ref)
     }
     for (auto &pivot : ref.pivots) {
         if (!pivot.pivot_enum.empty() || pivot.subquery) {
-            throw_refusal(ref.query_location, "PIVOT without its values is not allowed here: write PIVOT t ON column IN (value, ..) USING ..");
+            throw_refusal(
+                ref.query_location,
+                "PIVOT without its values is not allowed here: write PIVOT t ON column IN (value, ..) USING ..");
         }
         for (auto &expr : pivot.pivot_expressions) {
             Maybe(expr);
@@ -359,17 +380,20 @@ void Guard::Expression(ParsedExpression &expr)
     if (expr.GetExpressionClass() == ExpressionClass::FUNCTION) {
         auto &call = expr.Cast<FunctionExpression>();
         if (is_denied_function(StringUtil::Lower(call.function_name)) || call.export_state) {
-            throw_refusal(expr.GetQueryLocation(), "the function \"" + call.function_name + "\" is not allowed here");
+            throw_refusal(expr.GetQueryLocation(),
+                          "the function \"" + call.function_name + "\" is not allowed here");
         }
     } else if (expr.GetExpressionClass() == ExpressionClass::WINDOW) {
         auto &call = expr.Cast<WindowExpression>();
         if (is_denied_function(StringUtil::Lower(call.function_name))) {
-            throw_refusal(expr.GetQueryLocation(), "the function \"" + call.function_name + "\" is not allowed here");
+            throw_refusal(expr.GetQueryLocation(),
+                          "the function \"" + call.function_name + "\" is not allowed here");
         }
     } else if (expr.GetExpressionClass() == ExpressionClass::SUBQUERY) {
         Node(*expr.Cast<SubqueryExpression>().subquery->node);
     }
-    ParsedExpressionIterator::EnumerateChildren(expr, [&](unique_ptr<ParsedExpression> &child) { Maybe(child); });
+    ParsedExpressionIterator::EnumerateChildren(
+        expr, [&](unique_ptr<ParsedExpression> &child) { Maybe(child); });
 }
 
 } // namespace

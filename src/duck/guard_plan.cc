@@ -1,7 +1,8 @@
 /*
  * The second look: the bound plan of a client's statement, before anything of it runs.
  *
- * The first look judges names; this one judges what they became. Views, macros and SHOW turn into other tables and functions while they are bound, so
+ * The first look judges names; this one judges what they became. Views, macros and SHOW turn into
+ * other tables and functions while they are bound, so
  * a scan that is not on the list ends the statement here even if a way was found to have it bound.
  */
 #include "duck/duck_priv.hpp"
@@ -62,12 +63,15 @@ void check_expression(const Expression &expr)
 {
     if (expr.GetExpressionClass() == ExpressionClass::BOUND_FUNCTION) {
         auto &call = expr.Cast<BoundFunctionExpression>();
-        /* DuckDB itself plans some inner functions (sort keys, struct remapping); only what reads or writes the process matters here. */
+        /* DuckDB itself plans some inner functions (sort keys, struct remapping); only what reads
+         * or writes the process matters here. */
         if (is_denied_function(call.function.name) && !is_inner_function(call.function.name)) {
-            throw_refusal(expr.GetQueryLocation(), "the function \"" + call.function.name + "\" is not allowed here");
+            throw_refusal(expr.GetQueryLocation(),
+                          "the function \"" + call.function.name + "\" is not allowed here");
         }
     }
-    ExpressionIterator::EnumerateChildren(expr, [](const Expression &child) { check_expression(child); });
+    ExpressionIterator::EnumerateChildren(expr,
+                                          [](const Expression &child) { check_expression(child); });
 }
 
 void check_operator(LogicalOperator &op)
@@ -78,10 +82,12 @@ void check_operator(LogicalOperator &op)
     if (op.type == LogicalOperatorType::LOGICAL_GET) {
         auto &get = op.Cast<LogicalGet>();
         if (!is_allowed_scan(get.function.name)) {
-            throw_refusal(optional_idx(), "the table function \"" + get.function.name + "\" is not allowed here");
+            throw_refusal(optional_idx(),
+                          "the table function \"" + get.function.name + "\" is not allowed here");
         }
     }
-    LogicalOperatorVisitor::EnumerateExpressions(op, [](unique_ptr<Expression> *expr) { check_expression(**expr); });
+    LogicalOperatorVisitor::EnumerateExpressions(
+        op, [](unique_ptr<Expression> *expr) { check_expression(**expr); });
     for (auto &child : op.children) {
         check_operator(*child);
     }

@@ -1,5 +1,6 @@
 /*
- * Which of DuckDB's functions a client may call. A test compares the lists with what the pinned library has.
+ * Which of DuckDB's functions a client may call. A test compares the lists with what the pinned
+ * library has.
  */
 #ifndef DUCK_GUARD_PRIV_HPP
 #define DUCK_GUARD_PRIV_HPP

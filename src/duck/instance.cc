@@ -1,14 +1,17 @@
 /*
- * One DuckDB instance in memory, with the lake as its only database, and its settings as the second wall behind the guard.
+ * One DuckDB instance in memory, with the lake as its only database, and its settings as the second
+ * wall behind the guard.
  *
- * The order matters: the lake is attached and the database `memory` detached while that is still allowed, then external access is switched off
- * with our two prefixes as the only exception, then the configuration is locked, and the attach function is sealed.
+ * The order matters: the lake is attached and the database `memory` detached while that is still
+ * allowed, then external access is switched off
+ * with our two prefixes as the only exception, then the configuration is locked, and the attach
+ * function is sealed.
  */
 #include "duck/duck_priv.hpp"
 
 #include "duckdb/common/virtual_file_system.hpp"
-#include "duckdb/main/database_manager.hpp"
 #include "duckdb/main/connection.hpp"
+#include "duckdb/main/database_manager.hpp"
 
 #include <cstring>
 
@@ -18,7 +21,8 @@ namespace lake {
 
 namespace {
 
-/* The library must be the one that the C++ headers belong to, to the commit: vtables and struct layouts are not stable. */
+/* The library must be the one that the C++ headers belong to, to the commit: vtables and struct
+ * layouts are not stable. */
 constexpr const char *EXPECTED_VERSION = "v1.5.6";
 constexpr const char *EXPECTED_SOURCE_ID = "069cc9f9b5";
 
@@ -27,10 +31,13 @@ constexpr uint64_t DEFAULT_TEMP_BYTES = UINT64_C(16) << 30;
 
 void check_library()
 {
-    if (strcmp(DuckDB::LibraryVersion(), EXPECTED_VERSION) != 0 || strcmp(DuckDB::SourceID(), EXPECTED_SOURCE_ID) != 0) {
-        throw_status(E_INTERNAL, string("the DuckDB library is ") + DuckDB::LibraryVersion() + " (" + DuckDB::SourceID() +
-                                     "), but this program was built for " + EXPECTED_VERSION + " (" +
-                                     EXPECTED_SOURCE_ID + "); run ./bootstrap and build again");
+    if (strcmp(DuckDB::LibraryVersion(), EXPECTED_VERSION) != 0 ||
+        strcmp(DuckDB::SourceID(), EXPECTED_SOURCE_ID) != 0) {
+        throw_status(E_INTERNAL, string("the DuckDB library is ") + DuckDB::LibraryVersion() +
+                                     " (" + DuckDB::SourceID() +
+                                     "), but this program was built for " + EXPECTED_VERSION +
+                                     " (" + EXPECTED_SOURCE_ID +
+                                     "); run ./bootstrap and build again");
     }
 }
 

@@ -1,10 +1,13 @@
 /*
  * The catalogue `lake`: DuckDB's names become questions to the session's duck_lake.
  *
- *      bind `FROM ns.t AT (..)`  ->  LakeCatalog::LookupSchema  ->  LakeSchema::LookupEntry  ->  LakeTransaction::Table  ->  duck_lake.resolve
+ *      bind `FROM ns.t AT (..)`  ->  LakeCatalog::LookupSchema  ->  LakeSchema::LookupEntry  ->
+ *      LakeTransaction::Table  ->  duck_lake.resolve
  *
- * A transaction (here: one statement) asks for each name once and keeps the answer, hits and misses alike, so that a statement sees one snapshot of
- * a table however often it names it. Nothing here is shared between connections, so no lock is held while the lake is asked but the
+ * A transaction (here: one statement) asks for each name once and keeps the answer, hits and misses
+ * alike, so that a statement sees one snapshot of
+ * a table however often it names it. Nothing here is shared between connections, so no lock is held
+ * while the lake is asked but the
  * transaction's own.
  *
  * Writing is not implemented on this class yet: every hook for it refuses.
@@ -28,10 +31,12 @@ namespace lake {
 
 void refuse_write(const char *what)
 {
-    throw_refusal(optional_idx(), string(what) + " is not possible here: data comes in through POST /v1/ingest");
+    throw_refusal(optional_idx(),
+                  string(what) + " is not possible here: data comes in through POST /v1/ingest");
 }
 
-void list_tables(ClientContext &context, struct arena &arena, struct duck_table *&tables, size_t &count)
+void list_tables(ClientContext &context, struct arena &arena, struct duck_table *&tables,
+                 size_t &count)
 {
     auto session = SessionState::Of(context);
     tables = nullptr;
@@ -47,9 +52,9 @@ void list_tables(ClientContext &context, struct arena &arena, struct duck_table 
 
 /* --- the transaction: what this statement has resolved --- */
 
-LakeTransaction::LakeTransaction(TransactionManager &owner, ClientContext &asker) : Transaction(owner, asker)
-{
-}
+LakeTransaction::LakeTransaction(TransactionManager &owner, ClientContext &asker)
+    : Transaction(owner, asker)
+{}
 
 LakeTransaction::~LakeTransaction() = default;
 
@@ -65,8 +70,9 @@ LakeSchema &LakeTransaction::Schema(Catalog &catalog, const string &ns)
     return *slot;
 }
 
-optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema &schema, const string &name,
-                                               bool want_files, optional_ptr<BoundAtClause> clause,
+optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema &schema,
+                                               const string &name, bool want_files,
+                                               optional_ptr<BoundAtClause> clause,
                                                optional_idx position)
 {
     AtKey at = AtKey::From(clause);
@@ -82,13 +88,14 @@ optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema 
     enum status status = E_NOT_FOUND;
     if (session && session->tables) {
         struct duck_at when = at.Get();
-        status = session->tables->resolve(session->tables->ctx, to_str(schema.name), to_str(name), &when,
-                                          want_files, &found, &err);
+        status = session->tables->resolve(session->tables->ctx, to_str(schema.name), to_str(name),
+                                          &when, want_files, &found, &err);
     }
     if (status != OK && (status != E_NOT_FOUND || at.kind != DUCK_AT_CURRENT)) {
         throw_err(err, position);
     }
-    auto table = status == OK ? LakeTable::Make(asker, schema, found, want_files, std::move(at)) : nullptr;
+    auto table = status == OK ? LakeTable::Make(asker, schema, found, want_files, std::move(at))
+                              : nullptr;
     return tables.emplace(std::move(key), std::move(table)).first->second.get();
 }
 
@@ -97,10 +104,8 @@ namespace {
 /* --- its manager: there is nothing to commit --- */
 
 class LakeTransactionManager : public TransactionManager {
-public:
-    explicit LakeTransactionManager(AttachedDatabase &attached) : TransactionManager(attached)
-    {
-    }
+  public:
+    explicit LakeTransactionManager(AttachedDatabase &attached) : TransactionManager(attached) {}
     Transaction &StartTransaction(ClientContext &context) override
     {
         auto transaction = make_uniq<LakeTransaction>(*this, context);
@@ -114,15 +119,10 @@ public:
         End(transaction);
         return ErrorData();
     }
-    void RollbackTransaction(Transaction &transaction) override
-    {
-        End(transaction);
-    }
-    void Checkpoint(ClientContext &, bool) override
-    {
-    }
+    void RollbackTransaction(Transaction &transaction) override { End(transaction); }
+    void Checkpoint(ClientContext &, bool) override {}
 
-private:
+  private:
     void End(Transaction &transaction)
     {
         unique_ptr<LakeTransaction> ended;
@@ -141,61 +141,35 @@ private:
 /* --- the catalogue --- */
 
 class LakeCatalog : public Catalog {
-public:
-    explicit LakeCatalog(AttachedDatabase &attached) : Catalog(attached)
-    {
-    }
-    void Initialize(bool) override
-    {
-    }
-    string GetCatalogType() override
-    {
-        return "lake";
-    }
-    optional_ptr<SchemaCatalogEntry> LookupSchema(CatalogTransaction transaction, const EntryLookupInfo &lookup,
+  public:
+    explicit LakeCatalog(AttachedDatabase &attached) : Catalog(attached) {}
+    void Initialize(bool) override {}
+    string GetCatalogType() override { return "lake"; }
+    optional_ptr<SchemaCatalogEntry> LookupSchema(CatalogTransaction transaction,
+                                                  const EntryLookupInfo &lookup,
                                                   OnEntryNotFound if_not_found) override;
-    void ScanSchemas(ClientContext &context, std::function<void(SchemaCatalogEntry &)> callback) override;
+    void ScanSchemas(ClientContext &context,
+                     std::function<void(SchemaCatalogEntry &)> callback) override;
     CatalogLookupBehavior CatalogTypeLookupRule(CatalogType type) const override
     {
         return type == CatalogType::TABLE_ENTRY || type == CatalogType::VIEW_ENTRY
                    ? CatalogLookupBehavior::STANDARD
                    : CatalogLookupBehavior::NEVER_LOOKUP;
     }
-    bool CheckAmbiguousCatalogOrSchema(ClientContext &, const string &) override
-    {
-        return false;
-    }
-    bool SupportsTimeTravel() const override
-    {
-        return true;
-    }
-    bool InMemory() override
-    {
-        return false;
-    }
-    string GetDBPath() override
-    {
-        return string();
-    }
-    string GetDefaultSchema() const override
-    {
-        return DEFAULT_NAMESPACE;
-    }
-    DatabaseSize GetDatabaseSize(ClientContext &) override
-    {
-        return DatabaseSize();
-    }
+    bool CheckAmbiguousCatalogOrSchema(ClientContext &, const string &) override { return false; }
+    bool SupportsTimeTravel() const override { return true; }
+    bool InMemory() override { return false; }
+    string GetDBPath() override { return string(); }
+    string GetDefaultSchema() const override { return DEFAULT_NAMESPACE; }
+    DatabaseSize GetDatabaseSize(ClientContext &) override { return DatabaseSize(); }
 
     optional_ptr<CatalogEntry> CreateSchema(CatalogTransaction, CreateSchemaInfo &) override
     {
         refuse_write("CREATE SCHEMA");
     }
-    void DropSchema(ClientContext &, DropInfo &) override
-    {
-        refuse_write("DROP SCHEMA");
-    }
-    PhysicalOperator &PlanCreateTableAs(ClientContext &, PhysicalPlanGenerator &, LogicalCreateTable &,
-                                        PhysicalOperator &) override
+    void DropSchema(ClientContext &, DropInfo &) override { refuse_write("DROP SCHEMA"); }
+    PhysicalOperator &PlanCreateTableAs(ClientContext &, PhysicalPlanGenerator &,
+                                        LogicalCreateTable &, PhysicalOperator &) override
     {
         refuse_write("CREATE TABLE");
     }
@@ -205,12 +179,14 @@ public:
         refuse_write("INSERT");
     }
     using Catalog::PlanDelete;
-    PhysicalOperator &PlanDelete(ClientContext &, PhysicalPlanGenerator &, LogicalDelete &, PhysicalOperator &) override
+    PhysicalOperator &PlanDelete(ClientContext &, PhysicalPlanGenerator &, LogicalDelete &,
+                                 PhysicalOperator &) override
     {
         refuse_write("DELETE");
     }
     using Catalog::PlanUpdate;
-    PhysicalOperator &PlanUpdate(ClientContext &, PhysicalPlanGenerator &, LogicalUpdate &, PhysicalOperator &) override
+    PhysicalOperator &PlanUpdate(ClientContext &, PhysicalPlanGenerator &, LogicalUpdate &,
+                                 PhysicalOperator &) override
     {
         refuse_write("UPDATE");
     }
@@ -224,31 +200,37 @@ public:
     {
         refuse_write("CREATE INDEX");
     }
-    unique_ptr<LogicalOperator> BindAlterAddIndex(Binder &, TableCatalogEntry &, unique_ptr<LogicalOperator>,
-                                                  unique_ptr<CreateIndexInfo>, unique_ptr<AlterTableInfo>) override
+    unique_ptr<LogicalOperator> BindAlterAddIndex(Binder &, TableCatalogEntry &,
+                                                  unique_ptr<LogicalOperator>,
+                                                  unique_ptr<CreateIndexInfo>,
+                                                  unique_ptr<AlterTableInfo>) override
     {
         refuse_write("ALTER TABLE");
     }
 };
 
 /**
- * Any name is a schema here: whether its table exists is asked at once anyway, and one question is cheaper than two. The names of DuckDB's own
+ * Any name is a schema here: whether its table exists is asked at once anyway, and one question is
+ * cheaper than two. The names of DuckDB's own
  * schemas stay its own.
  */
-optional_ptr<SchemaCatalogEntry> LakeCatalog::LookupSchema(CatalogTransaction transaction, const EntryLookupInfo &lookup,
+optional_ptr<SchemaCatalogEntry> LakeCatalog::LookupSchema(CatalogTransaction transaction,
+                                                           const EntryLookupInfo &lookup,
                                                            OnEntryNotFound if_not_found)
 {
     auto &name = lookup.GetEntryName();
     if (name == "information_schema" || name == "pg_catalog") {
         if (if_not_found == OnEntryNotFound::THROW_EXCEPTION) {
-            throw CatalogException(lookup.GetErrorContext(), "Schema \"%s\" is not in the lake", name);
+            throw CatalogException(lookup.GetErrorContext(), "Schema \"%s\" is not in the lake",
+                                   name);
         }
         return nullptr;
     }
     return &transaction.transaction->Cast<LakeTransaction>().Schema(*this, name);
 }
 
-void LakeCatalog::ScanSchemas(ClientContext &context, std::function<void(SchemaCatalogEntry &)> callback)
+void LakeCatalog::ScanSchemas(ClientContext &context,
+                              std::function<void(SchemaCatalogEntry &)> callback)
 {
     ScopedArena scratch;
     struct duck_table *tables;
@@ -270,16 +252,18 @@ struct LakeStorageInfo : public StorageExtensionInfo {
     std::atomic<bool> sealed{ false };
 };
 
-unique_ptr<Catalog> attach(optional_ptr<StorageExtensionInfo> info, ClientContext &, AttachedDatabase &db,
-                           const string &, AttachInfo &, AttachOptions &)
+unique_ptr<Catalog> attach(optional_ptr<StorageExtensionInfo> info, ClientContext &,
+                           AttachedDatabase &db, const string &, AttachInfo &, AttachOptions &)
 {
     if (static_cast<LakeStorageInfo &>(*info).sealed.load(std::memory_order_acquire)) {
-        throw_refusal(optional_idx(), "ATTACH is not allowed here: all tables are in the lake already");
+        throw_refusal(optional_idx(),
+                      "ATTACH is not allowed here: all tables are in the lake already");
     }
     return make_uniq<LakeCatalog>(db);
 }
 
-unique_ptr<TransactionManager> make_manager(optional_ptr<StorageExtensionInfo>, AttachedDatabase &db, Catalog &)
+unique_ptr<TransactionManager> make_manager(optional_ptr<StorageExtensionInfo>,
+                                            AttachedDatabase &db, Catalog &)
 {
     return make_uniq<LakeTransactionManager>(db);
 }
@@ -298,7 +282,8 @@ void register_lake_catalog(DatabaseInstance &db)
 void seal_lake_catalog(DatabaseInstance &db)
 {
     auto extension = StorageExtension::Find(DBConfig::GetConfig(db), "lake");
-    static_cast<LakeStorageInfo &>(*extension->storage_info).sealed.store(true, std::memory_order_release);
+    static_cast<LakeStorageInfo &>(*extension->storage_info)
+        .sealed.store(true, std::memory_order_release);
 }
 
 } // namespace lake

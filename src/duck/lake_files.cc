@@ -1,8 +1,10 @@
 /*
  * The files of one scan, and which of them a filter leaves over.
  *
- * DuckDB offers its filters twice: while it plans (then the estimates get better too) and when the scan starts (then filters that a join has
- * found meanwhile are there as well). Both make a shorter list with the ordinals of the whole table kept.
+ * DuckDB offers its filters twice: while it plans (then the estimates get better too) and when the
+ * scan starts (then filters that a join has
+ * found meanwhile are there as well). Both make a shorter list with the ordinals of the whole table
+ * kept.
  */
 #include "duck/duck_priv.hpp"
 
@@ -18,12 +20,14 @@ namespace {
 
 const char *const ORDINAL_KEY = "lake_ordinal";
 
-/* DuckDB scans a single file that it has not opened while planning on one thread; above this many rows (a row group's size) it shall use all. */
+/* DuckDB scans a single file that it has not opened while planning on one thread; above this many
+ * rows (a row group's size) it shall use all. */
 constexpr int64_t MANY_ROWS = 122880;
 
 } // namespace
 
-LakeFileList::LakeFileList(shared_ptr<LakeTable> table_p) : table(std::move(table_p)), info(table->WithFiles())
+LakeFileList::LakeFileList(shared_ptr<LakeTable> table_p)
+    : table(std::move(table_p)), info(table->WithFiles())
 {
     kept.reserve(info.file_count);
     for (size_t i = 0; i < info.file_count; i++) {
@@ -33,8 +37,7 @@ LakeFileList::LakeFileList(shared_ptr<LakeTable> table_p) : table(std::move(tabl
 
 LakeFileList::LakeFileList(shared_ptr<LakeTable> table_p, vector<uint32_t> kept_p)
     : table(std::move(table_p)), info(table->WithFiles()), kept(std::move(kept_p))
-{
-}
+{}
 
 const struct duck_table_file &LakeFileList::File(idx_t i) const
 {
@@ -109,9 +112,9 @@ unique_ptr<MultiFileList> LakeFileList::Copy() const
     return make_uniq<LakeFileList>(table, kept);
 }
 
-unique_ptr<MultiFileList> LakeFileList::ComplexFilterPushdown(ClientContext &, const MultiFileOptions &,
-                                                              MultiFilePushdownInfo &push,
-                                                              vector<unique_ptr<Expression>> &filters) const
+unique_ptr<MultiFileList> LakeFileList::ComplexFilterPushdown(
+    ClientContext &, const MultiFileOptions &, MultiFilePushdownInfo &push,
+    vector<unique_ptr<Expression>> &filters) const
 {
     if (!info.bounds || filters.empty()) {
         return nullptr;
@@ -141,7 +144,8 @@ unique_ptr<MultiFileList> LakeFileList::ComplexFilterPushdown(ClientContext &, c
     return make_uniq<LakeFileList>(table, std::move(left));
 }
 
-unique_ptr<MultiFileList> LakeFileList::DynamicFilterPushdown(ClientContext &, const MultiFileOptions &,
+unique_ptr<MultiFileList> LakeFileList::DynamicFilterPushdown(ClientContext &,
+                                                              const MultiFileOptions &,
                                                               const vector<string> &,
                                                               const vector<LogicalType> &types,
                                                               const vector<column_t> &column_ids,

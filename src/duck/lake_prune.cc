@@ -1,7 +1,9 @@
 /*
- * Can any row of this file pass that filter? Only a certain "no" leaves a file out; everything not understood is a "maybe".
+ * Can any row of this file pass that filter? Only a certain "no" leaves a file out; everything not
+ * understood is a "maybe".
  *
- * Bounds come as text that casts to the column's type. They say nothing about NaN, which DuckDB orders above every number, so the upper bound of a
+ * Bounds come as text that casts to the column's type. They say nothing about NaN, which DuckDB
+ * orders above every number, so the upper bound of a
  * floating column never excludes `x > 5`. A string bound may be cut: it is still a bound.
  */
 #include "duck/duck_priv.hpp"
@@ -57,7 +59,8 @@ bool has_order_we_know(const LogicalType &type)
     }
 }
 
-Range range_of(const struct duck_table &table, const struct duck_column &column, const LogicalType &type, uint32_t file)
+Range range_of(const struct duck_table &table, const struct duck_column &column,
+               const LogicalType &type, uint32_t file)
 {
     Range range;
     struct duck_bounds bounds = {};
@@ -77,7 +80,8 @@ Range range_of(const struct duck_table &table, const struct duck_column &column,
     }
     range.may_be_nan = type.id() == LogicalTypeId::FLOAT || type.id() == LogicalTypeId::DOUBLE;
     range.may_be_null = bounds.null_count != 0;
-    range.may_be_value = bounds.null_count < 0 || bounds.value_count < 0 || bounds.null_count < bounds.value_count;
+    range.may_be_value = bounds.null_count < 0 || bounds.value_count < 0 ||
+                         bounds.null_count < bounds.value_count;
     return range;
 }
 
@@ -180,8 +184,8 @@ bool filter_is_out(const TableFilter &filter, const std::function<const Range &(
 
 } // namespace
 
-bool file_is_out(const TableFilter &filter, const struct duck_table &table, const struct duck_column &column,
-                 const LogicalType &type, uint32_t file)
+bool file_is_out(const TableFilter &filter, const struct duck_table &table,
+                 const struct duck_column &column, const LogicalType &type, uint32_t file)
 {
     Range range;
     bool known = false;
@@ -197,7 +201,8 @@ bool file_is_out(const TableFilter &filter, const struct duck_table &table, cons
         if (!child || !inner.child_filter || type.id() != LogicalTypeId::STRUCT) {
             return false;
         }
-        return file_is_out(*inner.child_filter, table, *child, StructType::GetChildType(type, inner.child_idx), file);
+        return file_is_out(*inner.child_filter, table, *child,
+                           StructType::GetChildType(type, inner.child_idx), file);
     };
     return filter_is_out(filter, lazy, nested);
 }
@@ -209,7 +214,8 @@ bool ordinal_is_out(const TableFilter &filter, uint32_t ordinal)
     range.upper = range.lower;
     range.may_be_null = false;
     return filter_is_out(
-        filter, [&]() -> const Range & { return range; }, [](const StructFilter &) { return false; });
+        filter, [&]() -> const Range & { return range; },
+        [](const StructFilter &) { return false; });
 }
 
 /* --- expressions, while planning --- */
@@ -224,8 +230,9 @@ struct Operands {
 
 const Value *constant_in(const Expression &expr)
 {
-    return expr.GetExpressionClass() == ExpressionClass::BOUND_CONSTANT ? &expr.Cast<BoundConstantExpression>().value
-                                                                        : nullptr;
+    return expr.GetExpressionClass() == ExpressionClass::BOUND_CONSTANT
+               ? &expr.Cast<BoundConstantExpression>().value
+               : nullptr;
 }
 
 int64_t column_in(const Expression &expr, const std::function<int64_t(idx_t)> &column_of)
@@ -262,15 +269,14 @@ namespace {
 
 /** A filter expression against one file. */
 class FileTest {
-public:
+  public:
     FileTest(const struct duck_table &table_p, const vector<LogicalType> &types_p,
              const std::function<int64_t(idx_t)> &column_of_p, uint32_t file_p)
         : table(table_p), types(types_p), column_of(column_of_p), file(file_p)
-    {
-    }
+    {}
     bool IsOut(const Expression &filter) const;
 
-private:
+  private:
     bool Conjunction(const BoundConjunctionExpression &filter) const;
     bool Between(const BoundBetweenExpression &filter) const;
     bool Operator(const BoundOperatorExpression &filter) const;
@@ -290,7 +296,8 @@ bool FileTest::IsOut(const Expression &filter) const
     switch (filter.GetExpressionClass()) {
     case ExpressionClass::BOUND_COMPARISON: {
         auto found = operands_of(filter, column_of);
-        return found.column >= 0 && found.constant && comparison_is_out(Of(found.column), found.op, *found.constant);
+        return found.column >= 0 && found.constant &&
+               comparison_is_out(Of(found.column), found.op, *found.constant);
     }
     case ExpressionClass::BOUND_CONJUNCTION:
         return Conjunction(filter.Cast<BoundConjunctionExpression>());
@@ -319,8 +326,9 @@ bool FileTest::Between(const BoundBetweenExpression &filter) const
     int64_t column = column_in(*filter.input, column_of);
     auto lower = constant_in(*filter.lower);
     auto upper = constant_in(*filter.upper);
-    return column >= 0 && ((lower && comparison_is_out(Of(column), filter.LowerComparisonType(), *lower)) ||
-                           (upper && comparison_is_out(Of(column), filter.UpperComparisonType(), *upper)));
+    return column >= 0 &&
+           ((lower && comparison_is_out(Of(column), filter.LowerComparisonType(), *lower)) ||
+            (upper && comparison_is_out(Of(column), filter.UpperComparisonType(), *upper)));
 }
 
 bool FileTest::Operator(const BoundOperatorExpression &filter) const
@@ -350,8 +358,9 @@ bool FileTest::Operator(const BoundOperatorExpression &filter) const
 
 } // namespace
 
-bool file_is_out(const Expression &filter, const struct duck_table &table, const vector<LogicalType> &types,
-                 const std::function<int64_t(idx_t)> &column_of, uint32_t file)
+bool file_is_out(const Expression &filter, const struct duck_table &table,
+                 const vector<LogicalType> &types, const std::function<int64_t(idx_t)> &column_of,
+                 uint32_t file)
 {
     return FileTest(table, types, column_of, file).IsOut(filter);
 }

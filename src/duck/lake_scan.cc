@@ -1,8 +1,11 @@
 /*
- * The scan of a lake table: DuckDB's own Parquet scan with our list of files and our mapping of columns.
+ * The scan of a lake table: DuckDB's own Parquet scan with our list of files and our mapping of
+ * columns.
  *
- * Columns are matched by field id, at every depth, so a rename, a new order, a promotion or a new column needs no rewriting of files: what a file does
- * not have is NULL. A file without ids (registered, not written by us) is matched by name. The plain function's silent traps are closed
+ * Columns are matched by field id, at every depth, so a rename, a new order, a promotion or a new
+ * column needs no rewriting of files: what a file does
+ * not have is NULL. A file without ids (registered, not written by us) is matched by name. The
+ * plain function's silent traps are closed
  * here: a file that should have ids and has none is an error, not a table of NULLs.
  */
 #include "duck/duck_priv.hpp"
@@ -20,9 +23,7 @@ namespace lake {
 namespace {
 
 struct LakeScanInfo : public TableFunctionInfo {
-    explicit LakeScanInfo(shared_ptr<LakeTable> table_p) : table(std::move(table_p))
-    {
-    }
+    explicit LakeScanInfo(shared_ptr<LakeTable> table_p) : table(std::move(table_p)) {}
     const shared_ptr<LakeTable> table;
 };
 
@@ -49,7 +50,8 @@ virtual_column_map_t virtual_columns(ClientContext &, optional_ptr<FunctionData>
 vector<PartitionStatistics> partition_stats(ClientContext &, GetPartitionStatsInput &input)
 {
     vector<PartitionStatistics> result;
-    auto &files = static_cast<LakeFileList &>(*input.bind_data->Cast<MultiFileBindData>().file_list);
+    auto &files = static_cast<LakeFileList &>(
+        *input.bind_data->Cast<MultiFileBindData>().file_list);
     idx_t rows;
     if (!files.RowCount(rows)) {
         return result;
@@ -66,17 +68,19 @@ vector<PartitionStatistics> partition_stats(ClientContext &, GetPartitionStatsIn
 virtual_column_map_t row_id_columns()
 {
     virtual_column_map_t columns;
-    columns.insert({ MultiFileReader::COLUMN_IDENTIFIER_FILE_INDEX, TableColumn("_file_index", LogicalType::UBIGINT) });
-    columns.insert(
-        { MultiFileReader::COLUMN_IDENTIFIER_FILE_ROW_NUMBER, TableColumn("_file_row", LogicalType::BIGINT) });
+    columns.insert({ MultiFileReader::COLUMN_IDENTIFIER_FILE_INDEX,
+                     TableColumn("_file_index", LogicalType::UBIGINT) });
+    columns.insert({ MultiFileReader::COLUMN_IDENTIFIER_FILE_ROW_NUMBER,
+                     TableColumn("_file_row", LogicalType::BIGINT) });
     columns.insert({ COLUMN_IDENTIFIER_EMPTY, TableColumn("", LogicalType::BOOLEAN) });
     return columns;
 }
 
-TableFunction make_scan(ClientContext &context, shared_ptr<LakeTable> table, unique_ptr<FunctionData> &bind_data)
+TableFunction make_scan(ClientContext &context, shared_ptr<LakeTable> table,
+                        unique_ptr<FunctionData> &bind_data)
 {
-    auto &entry = Catalog::GetSystemCatalog(context).GetEntry<TableFunctionCatalogEntry>(context, DEFAULT_SCHEMA,
-                                                                                         "parquet_scan");
+    auto &entry = Catalog::GetSystemCatalog(context).GetEntry<TableFunctionCatalogEntry>(
+        context, DEFAULT_SCHEMA, "parquet_scan");
     TableFunction scan = entry.functions.GetFunctionByArguments(context, { LogicalType::VARCHAR });
     scan.name = "lake_scan";
     scan.function_info = make_shared_ptr<LakeScanInfo>(std::move(table));
@@ -95,7 +99,8 @@ TableFunction make_scan(ClientContext &context, shared_ptr<LakeTable> table, uni
     vector<LogicalType> input_types;
     vector<string> input_names;
     TableFunctionRef ref;
-    TableFunctionBindInput input(inputs, named, input_types, input_names, scan.function_info.get(), nullptr, scan, ref);
+    TableFunctionBindInput input(inputs, named, input_types, input_names, scan.function_info.get(),
+                                 nullptr, scan, ref);
     vector<LogicalType> types;
     vector<string> names;
     bind_data = scan.bind(context, input, types, names);
@@ -105,13 +110,14 @@ TableFunction make_scan(ClientContext &context, shared_ptr<LakeTable> table, uni
 
 /* --- the reader --- */
 
-shared_ptr<MultiFileList> LakeReader::CreateFileList(ClientContext &, const vector<string> &, const FileGlobInput &)
+shared_ptr<MultiFileList> LakeReader::CreateFileList(ClientContext &, const vector<string> &,
+                                                     const FileGlobInput &)
 {
     return make_shared_ptr<LakeFileList>(table);
 }
 
-bool LakeReader::Bind(MultiFileOptions &options, MultiFileList &, vector<LogicalType> &types, vector<string> &names,
-                      MultiFileReaderBindData &bind)
+bool LakeReader::Bind(MultiFileOptions &options, MultiFileList &, vector<LogicalType> &types,
+                      vector<string> &names, MultiFileReaderBindData &bind)
 {
     options.auto_detect_hive_partitioning = false;
     options.hive_partitioning = false;
@@ -126,7 +132,8 @@ bool LakeReader::Bind(MultiFileOptions &options, MultiFileList &, vector<Logical
 }
 
 void LakeReader::FinalizeBind(MultiFileReaderData &data, const MultiFileOptions &options,
-                              const MultiFileReaderBindData &bind, const vector<MultiFileColumnDefinition> &columns,
+                              const MultiFileReaderBindData &bind,
+                              const vector<MultiFileColumnDefinition> &columns,
                               const vector<ColumnIndex> &column_ids, ClientContext &context,
                               optional_ptr<MultiFileReaderGlobalState> state)
 {
@@ -138,10 +145,12 @@ void LakeReader::FinalizeBind(MultiFileReaderData &data, const MultiFileOptions 
 namespace {
 
 /**
- * The table's columns as a file without ids names them: structs by name, and the single parts of lists and maps by place, since writers call
+ * The table's columns as a file without ids names them: structs by name, and the single parts of
+ * lists and maps by place, since writers call
  * them element, item, array, ...
  */
-MultiFileColumnDefinition named_like(const MultiFileColumnDefinition &field, const MultiFileColumnDefinition *local)
+MultiFileColumnDefinition named_like(const MultiFileColumnDefinition &field,
+                                     const MultiFileColumnDefinition *local)
 {
     MultiFileColumnDefinition named(field);
     named.identifier = Value(local ? local->name : field.name);
@@ -174,7 +183,8 @@ vector<MultiFileColumnDefinition> by_name_schema(const vector<MultiFileColumnDef
         const MultiFileColumnDefinition *match = nullptr;
         for (auto &local : locals) {
             /* The exact spelling first, else the first that differs by case only. */
-            if (local.name == field.name || (!match && StringUtil::CIEquals(local.name, field.name))) {
+            if (local.name == field.name ||
+                (!match && StringUtil::CIEquals(local.name, field.name))) {
                 match = &local;
             }
         }
@@ -183,7 +193,8 @@ vector<MultiFileColumnDefinition> by_name_schema(const vector<MultiFileColumnDef
     return schema;
 }
 
-/** DuckDB's mapper stops looking at the first column without an id, so a gap would silently become NULLs. */
+/** DuckDB's mapper stops looking at the first column without an id, so a gap would silently become
+ * NULLs. */
 void check_ids(const BaseFileReader &reader)
 {
     for (auto &column : reader.GetColumns()) {
@@ -196,23 +207,22 @@ void check_ids(const BaseFileReader &reader)
 
 } // namespace
 
-ReaderInitializeType LakeReader::CreateMapping(ClientContext &context, MultiFileReaderData &data,
-                                               const vector<MultiFileColumnDefinition> &columns,
-                                               const vector<ColumnIndex> &column_ids,
-                                               optional_ptr<TableFilterSet> filters, MultiFileList &files,
-                                               const MultiFileReaderBindData &bind,
-                                               const virtual_column_map_t &virtual_columns,
-                                               MultiFileColumnMappingMode)
+ReaderInitializeType LakeReader::CreateMapping(
+    ClientContext &context, MultiFileReaderData &data,
+    const vector<MultiFileColumnDefinition> &columns, const vector<ColumnIndex> &column_ids,
+    optional_ptr<TableFilterSet> filters, MultiFileList &files, const MultiFileReaderBindData &bind,
+    const virtual_column_map_t &virtual_columns, MultiFileColumnMappingMode)
 {
     auto &info = table->WithFiles();
     if (!info.files[LakeFileList::OrdinalOf(data.reader->file)].by_name) {
         check_ids(*data.reader);
-        return MultiFileReader::CreateMapping(context, data, columns, column_ids, filters, files, bind,
-                                              virtual_columns, MultiFileColumnMappingMode::BY_FIELD_ID);
+        return MultiFileReader::CreateMapping(context, data, columns, column_ids, filters, files,
+                                              bind, virtual_columns,
+                                              MultiFileColumnMappingMode::BY_FIELD_ID);
     }
     auto schema = by_name_schema(columns, data.reader->GetColumns());
-    return MultiFileReader::CreateMapping(context, data, schema, column_ids, filters, files, bind, virtual_columns,
-                                          MultiFileColumnMappingMode::BY_NAME);
+    return MultiFileReader::CreateMapping(context, data, schema, column_ids, filters, files, bind,
+                                          virtual_columns, MultiFileColumnMappingMode::BY_NAME);
 }
 
 unique_ptr<MultiFileReader> LakeReader::Copy() const

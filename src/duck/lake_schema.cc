@@ -1,5 +1,6 @@
 /*
- * A namespace of the lake as one of DuckDB's schemas: it finds tables by name, lists them, and refuses everything that would change it.
+ * A namespace of the lake as one of DuckDB's schemas: it finds tables by name, lists them, and
+ * refuses everything that would change it.
  */
 #include "duck/duck_priv.hpp"
 
@@ -52,7 +53,10 @@ string near_misses(ClientContext &context, const string &ns, const string &table
     std::sort(found.begin(), found.end());
     string text;
     for (idx_t i = 0; i < found.size() && i < 3; i++) {
-        text += (i == 0 ? "; did you mean \"" : i + 1 == std::min<idx_t>(found.size(), 3) ? " or \"" : ", \"") + found[i].second + "\"";
+        text += (i == 0                                      ? "; did you mean \""
+                 : i + 1 == std::min<idx_t>(found.size(), 3) ? " or \""
+                                                             : ", \"") +
+                found[i].second + "\"";
     }
     return text.empty() ? "; SHOW TABLES lists those that do" : text + "?";
 }
@@ -62,13 +66,16 @@ string near_misses(ClientContext &context, const string &ns, const string &table
 bool is_reserved_table(const string &ns, const string &table)
 {
     auto lower = StringUtil::Lower(table);
-    return ns == DEFAULT_NAMESPACE && (StringUtil::StartsWith(lower, "duckdb_") || StringUtil::StartsWith(lower, "sqlite_") ||
-                                       StringUtil::StartsWith(lower, "pragma_"));
+    return ns == DEFAULT_NAMESPACE &&
+           (StringUtil::StartsWith(lower, "duckdb_") || StringUtil::StartsWith(lower, "sqlite_") ||
+            StringUtil::StartsWith(lower, "pragma_"));
 }
 
-optional_ptr<CatalogEntry> LakeSchema::LookupEntry(CatalogTransaction transaction, const EntryLookupInfo &lookup)
+optional_ptr<CatalogEntry> LakeSchema::LookupEntry(CatalogTransaction transaction,
+                                                   const EntryLookupInfo &lookup)
 {
-    if (lookup.GetCatalogType() != CatalogType::TABLE_ENTRY && lookup.GetCatalogType() != CatalogType::VIEW_ENTRY) {
+    if (lookup.GetCatalogType() != CatalogType::TABLE_ENTRY &&
+        lookup.GetCatalogType() != CatalogType::VIEW_ENTRY) {
         return nullptr;
     }
     if (!transaction.HasContext() || is_reserved_table(name, lookup.GetEntryName())) {
@@ -80,8 +87,12 @@ optional_ptr<CatalogEntry> LakeSchema::LookupEntry(CatalogTransaction transactio
     auto position = lookup.GetErrorContext().query_location;
     auto found = ours.Table(context, *this, table, true, lookup.GetAtClause(), position);
     if (!found && !SessionState::Of(context)->trusted) {
-        /* The guard has qualified every name, so there is no other place where DuckDB would look, and its own advice names its own views. */
-        throw_status(E_NOT_FOUND, "table \"" + spelled(name, table) + "\" does not exist" + near_misses(context, name, table), position);
+        /* The guard has qualified every name, so there is no other place where DuckDB would look,
+         * and its own advice names its own views. */
+        throw_status(E_NOT_FOUND,
+                     "table \"" + spelled(name, table) + "\" does not exist" +
+                         near_misses(context, name, table),
+                     position);
     }
     return found.get();
 }
@@ -115,7 +126,8 @@ SimilarCatalogEntry LakeSchema::GetSimilarEntry(CatalogTransaction, const EntryL
     return SimilarCatalogEntry();
 }
 
-LakeSchema::Entry LakeSchema::CreateIndex(CatalogTransaction, CreateIndexInfo &, TableCatalogEntry &)
+LakeSchema::Entry LakeSchema::CreateIndex(CatalogTransaction, CreateIndexInfo &,
+                                          TableCatalogEntry &)
 {
     refuse_write("CREATE INDEX");
 }

@@ -1,7 +1,9 @@
 /*
- * A table of the lake: its columns as DuckDB's, with their field ids beside them, and its files once a statement scans it.
+ * A table of the lake: its columns as DuckDB's, with their field ids beside them, and its files
+ * once a statement scans it.
  *
- * Listing many tables (SHOW TABLES) must stay cheap, so a listed table has no files; one that is named in a statement gets them with its columns.
+ * Listing many tables (SHOW TABLES) must stay cheap, so a listed table has no files; one that is
+ * named in a statement gets them with its columns.
  */
 #include "duck/duck_priv.hpp"
 
@@ -37,7 +39,8 @@ AtKey AtKey::From(optional_ptr<BoundAtClause> clause)
     if (!StringUtil::CIEquals(clause->Unit(), "timestamp")) {
         throw_refusal(optional_idx(), "AT knows VERSION and TIMESTAMP, not " + clause->Unit());
     }
-    /* A TIMESTAMP WITH TIME ZONE arrives as an instant; one without, and a text without offset, is taken as UTC. */
+    /* A TIMESTAMP WITH TIME ZONE arrives as an instant; one without, and a text without offset, is
+     * taken as UTC. */
     Value instant;
     string problem;
     if (!value.DefaultTryCastAs(LogicalType::TIMESTAMP_TZ, instant, &problem)) {
@@ -45,7 +48,8 @@ AtKey AtKey::From(optional_ptr<BoundAtClause> clause)
                                           "\" as a time such as '2026-01-31 12:00:00+00'");
     }
     key.kind = DUCK_AT_TIMESTAMP;
-    key.text = std::to_string(Timestamp::GetEpochMs(timestamp_t(instant.GetValueUnsafe<int64_t>())));
+    key.text = std::to_string(
+        Timestamp::GetEpochMs(timestamp_t(instant.GetValueUnsafe<int64_t>())));
     return key;
 }
 
@@ -90,10 +94,12 @@ LogicalType type_of(ClientContext &context, struct str sql_type)
 namespace {
 
 /**
- * A column with its field id and those of its fields, elements, keys and values. Types of children are taken from the parent's type, so that the
+ * A column with its field id and those of its fields, elements, keys and values. Types of children
+ * are taken from the parent's type, so that the
  * two never differ in spelling.
  */
-MultiFileColumnDefinition field_of(const struct duck_column &column, const string &name, const LogicalType &type)
+MultiFileColumnDefinition field_of(const struct duck_column &column, const string &name,
+                                   const LogicalType &type)
 {
     MultiFileColumnDefinition field(name, type);
     field.identifier = Value::INTEGER(column.id);
@@ -120,7 +126,8 @@ MultiFileColumnDefinition field_of(const struct duck_column &column, const strin
                                     std::to_string(column.child_count) + " described parts");
     }
     for (idx_t i = 0; i < children.size(); i++) {
-        field.children.push_back(field_of(column.children[i], children[i].first, children[i].second));
+        field.children.push_back(
+            field_of(column.children[i], children[i].first, children[i].second));
     }
     return field;
 }
@@ -130,7 +137,8 @@ MultiFileColumnDefinition field_of(const struct duck_column &column, const strin
 /* --- the table --- */
 
 LakeTable::LakeTable(Catalog &catalog_p, SchemaCatalogEntry &schema_p, CreateTableInfo &create,
-                     shared_ptr<SessionState> session_p, const struct duck_table *table_p, AtKey at_p)
+                     shared_ptr<SessionState> session_p, const struct duck_table *table_p,
+                     AtKey at_p)
     : TableCatalogEntry(catalog_p, schema_p, create), session(std::move(session_p)), table(table_p),
       at(std::move(at_p))
 {
@@ -140,21 +148,23 @@ LakeTable::LakeTable(Catalog &catalog_p, SchemaCatalogEntry &schema_p, CreateTab
     }
 }
 
-shared_ptr<LakeTable> LakeTable::Make(ClientContext &context, LakeSchema &schema, const struct duck_table *table,
-                                      bool has_files, AtKey at)
+shared_ptr<LakeTable> LakeTable::Make(ClientContext &context, LakeSchema &schema,
+                                      const struct duck_table *table, bool has_files, AtKey at)
 {
     CreateTableInfo info(schema, lake::to_string(table->name));
-    /* Other engines may have written columns that differ only by case: the second is seen as name_1. */
+    /* Other engines may have written columns that differ only by case: the second is seen as
+     * name_1. */
     info.columns = ColumnList(true);
     for (size_t i = 0; i < table->column_count; i++) {
         const struct duck_column &column = table->columns[i];
-        info.columns.AddColumn(ColumnDefinition(to_string(column.name), type_of(context, column.type)));
+        info.columns.AddColumn(
+            ColumnDefinition(to_string(column.name), type_of(context, column.type)));
         if (column.required) {
             info.constraints.push_back(make_uniq<NotNullConstraint>(LogicalIndex(i)));
         }
     }
-    auto made = make_shared_ptr<LakeTable>(schema.ParentCatalog(), schema, info, SessionState::Of(context), table,
-                                           std::move(at));
+    auto made = make_shared_ptr<LakeTable>(schema.ParentCatalog(), schema, info,
+                                           SessionState::Of(context), table, std::move(at));
     made->with_files = has_files ? table : nullptr;
     return made;
 }
@@ -167,11 +177,13 @@ const struct duck_table &LakeTable::WithFiles()
     const struct duck_table *found = nullptr;
     struct err err = {};
     struct duck_at when = at.Get();
-    if (session->tables->resolve(session->tables->ctx, table->ns, table->name, &when, true, &found, &err) != OK) {
+    if (session->tables->resolve(session->tables->ctx, table->ns, table->name, &when, true, &found,
+                                 &err) != OK) {
         throw_err(err);
     }
     if (found->column_count != table->column_count) {
-        throw_status(E_CONFLICT, "table \"" + name + "\" changed while the statement was planned; try again");
+        throw_status(E_CONFLICT,
+                     "table \"" + name + "\" changed while the statement was planned; try again");
     }
     with_files = found;
     return *with_files;
@@ -182,7 +194,8 @@ unique_ptr<BaseStatistics> LakeTable::GetStatistics(ClientContext &, column_t)
     return nullptr;
 }
 
-TableFunction LakeTable::GetScanFunction(ClientContext &context, unique_ptr<FunctionData> &bind_data)
+TableFunction LakeTable::GetScanFunction(ClientContext &context,
+                                         unique_ptr<FunctionData> &bind_data)
 {
     return make_scan(context, shared_from_this(), bind_data);
 }
@@ -203,7 +216,8 @@ virtual_column_map_t LakeTable::GetVirtualColumns() const
 
 vector<column_t> LakeTable::GetRowIdColumns() const
 {
-    return { MultiFileReader::COLUMN_IDENTIFIER_FILE_INDEX, MultiFileReader::COLUMN_IDENTIFIER_FILE_ROW_NUMBER };
+    return { MultiFileReader::COLUMN_IDENTIFIER_FILE_INDEX,
+             MultiFileReader::COLUMN_IDENTIFIER_FILE_ROW_NUMBER };
 }
 
 } // namespace lake

@@ -1,5 +1,6 @@
 /*
- * Parameters: a JSON array for `?` and `$1`, an object for `$name`. Integers are BIGINT, other numbers DOUBLE; nesting is refused, for there is no one
+ * Parameters: a JSON array for `?` and `$1`, an object for `$name`. Integers are BIGINT, other
+ * numbers DOUBLE; nesting is refused, for there is no one
  * type that a nested value would have.
  */
 #include "duck/duck_priv.hpp"
@@ -32,26 +33,25 @@ Value param_value(yyjson_val *value, const string &name)
         }
         if (yyjson_is_uint(value)) {
             uint64_t number = yyjson_get_uint(value);
-            return number <= INT64_MAX ? Value::BIGINT((int64_t)number) : Value::HUGEINT(hugeint_t(0, number));
+            return number <= INT64_MAX ? Value::BIGINT((int64_t)number)
+                                       : Value::HUGEINT(hugeint_t(0, number));
         }
         return Value::DOUBLE(yyjson_get_num(value));
     case YYJSON_TYPE_RAW: { /* an integer of more than 64 bits, or a number too long for a double */
         string text(yyjson_get_raw(value), yyjson_get_len(value));
-        return Value(text).DefaultCastAs(text.find_first_of(".eE") == string::npos ? LogicalType::HUGEINT
-                                                                                    : LogicalType::DOUBLE);
+        return Value(text).DefaultCastAs(
+            text.find_first_of(".eE") == string::npos ? LogicalType::HUGEINT : LogicalType::DOUBLE);
     }
     default:
         throw_refusal(optional_idx(),
-                      "parameter " + name + " is nested: only numbers, strings, booleans and null are possible");
+                      "parameter " + name +
+                          " is nested: only numbers, strings, booleans and null are possible");
     }
 }
 
 struct ScopedDoc {
     yyjson_doc *doc = nullptr;
-    ~ScopedDoc()
-    {
-        yyjson_doc_free(doc);
-    }
+    ~ScopedDoc() { yyjson_doc_free(doc); }
 };
 
 } // namespace
@@ -81,7 +81,8 @@ Params parse_params(struct str json)
         {
             string name(yyjson_get_str(key), yyjson_get_len(key));
             if (!params.emplace(name, BoundParameterData(param_value(value, name))).second) {
-                throw_refusal(optional_idx(), "parameter " + name + " is given twice (names ignore case)");
+                throw_refusal(optional_idx(),
+                              "parameter " + name + " is given twice (names ignore case)");
             }
         }
     } else if (!yyjson_is_null(root)) {
@@ -96,7 +97,8 @@ Params params_for(const SQLStatement &statement, const Params &all)
     for (auto &wanted : statement.named_param_map) {
         auto given = all.find(wanted.first);
         if (given == all.end()) {
-            throw_refusal(optional_idx(), "the statement has a parameter $" + wanted.first + ", but params has no value for it");
+            throw_refusal(optional_idx(), "the statement has a parameter $" + wanted.first +
+                                              ", but params has no value for it");
         }
         used.emplace(wanted.first, given->second);
     }

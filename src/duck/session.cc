@@ -1,8 +1,10 @@
 /*
  * A statement from its text to chunks: parse, guard, bind with parameters, start, fetch.
  *
- * Every session is a connection of its own. A result streams: DuckDB's threads run ahead by a bounded buffer only, and the rest is computed as it
- * is taken. Interrupts may come at any moment: DuckDB forgets one that comes before it has begun, so a flag of our own is looked at as well.
+ * Every session is a connection of its own. A result streams: DuckDB's threads run ahead by a
+ * bounded buffer only, and the rest is computed as it
+ * is taken. Interrupts may come at any moment: DuckDB forgets one that comes before it has begun,
+ * so a flag of our own is looked at as well.
  */
 #include "duck/duck_priv.hpp"
 
@@ -40,11 +42,13 @@ void check_canceled(struct duck_session &session)
     error.Throw();
 }
 
-unique_ptr<QueryResult> start(struct duck_session &session, unique_ptr<SQLStatement> statement, Params params)
+unique_ptr<QueryResult> start(struct duck_session &session, unique_ptr<SQLStatement> statement,
+                              Params params)
 {
     check_canceled(session);
     auto &context = *session.connection->context;
-    auto pending = context.PendingQuery(std::move(statement), params, QueryParameters(QueryResultOutputType::ALLOW_STREAMING));
+    auto pending = context.PendingQuery(std::move(statement), params,
+                                        QueryParameters(QueryResultOutputType::ALLOW_STREAMING));
     if (pending->HasError()) {
         throw_result_error(*pending);
     }
@@ -81,12 +85,14 @@ void check_all_used(const vector<unique_ptr<SQLStatement>> &statements, const Pa
             used = used || statement->named_param_map.count(param.first) > 0;
         }
         if (!used) {
-            throw_refusal(optional_idx(), "params has a value for $" + param.first + ", but the statement does not use it");
+            throw_refusal(optional_idx(), "params has a value for $" + param.first +
+                                              ", but the statement does not use it");
         }
     }
 }
 
-/** DuckDB's parser does not keep where a statement of a script begins, but its text, which is a piece of the script's. */
+/** DuckDB's parser does not keep where a statement of a script begins, but its text, which is a
+ * piece of the script's. */
 void guard_all(vector<unique_ptr<SQLStatement>> &statements, const string &sql)
 {
     idx_t from = 0;
@@ -102,7 +108,8 @@ void guard_all(vector<unique_ptr<SQLStatement>> &statements, const string &sql)
     }
 }
 
-unique_ptr<QueryResult> run_script(struct duck_session &session, const string &sql, struct str params_json)
+unique_ptr<QueryResult> run_script(struct duck_session &session, const string &sql,
+                                   struct str params_json)
 {
     Parser parser(session.connection->context->GetParserOptions());
     parser.ParseQuery(sql);
@@ -160,8 +167,8 @@ unique_ptr<DataChunk> fetch(struct duck_result &result)
 
 using lake::fenced;
 
-enum status duck_session_open(struct duck *duck, const struct duck_session_opts *opts, struct duck_session **out,
-                              struct err *err)
+enum status duck_session_open(struct duck *duck, const struct duck_session_opts *opts,
+                              struct duck_session **out, struct err *err)
 {
     struct duck_session *session = nullptr;
     enum status status = fenced(std::string(), err, [&] {
@@ -203,26 +210,27 @@ void duck_session_progress(struct duck_session *session, double *percent_out, ui
     *rows_out = progress.GetRowsProcesseed();
 }
 
-enum status duck_query(struct duck_session *session, struct str sql, struct str params, struct duck_result **out,
-                       struct err *err)
+enum status duck_query(struct duck_session *session, struct str sql, struct str params,
+                       struct duck_result **out, struct err *err)
 {
     struct duck_result *result = nullptr;
     std::string text = lake::to_string(sql);
-    enum status status = fenced(text, err, [&]() -> enum status {
-        if (!str_is_utf8(sql)) {
-            return err_set(err, E_INVALID, "the statement is not valid UTF-8");
-        }
-        result = new struct duck_result();
-        result->session = session;
-        result->sql = text;
-        result->result = lake::run_script(*session, text, params);
-        result->names = result->result->names;
-        result->types = result->result->types;
-        for (auto &type : result->types) {
-            result->type_names.push_back(type.ToString());
-        }
-        return OK;
-    });
+    enum status status = fenced(
+        text, err, [&]()->enum status {
+            if (!str_is_utf8(sql)) {
+                return err_set(err, E_INVALID, "the statement is not valid UTF-8");
+            }
+            result = new struct duck_result();
+            result->session = session;
+            result->sql = text;
+            result->result = lake::run_script(*session, text, params);
+            result->names = result->result->names;
+            result->types = result->result->types;
+            for (auto &type : result->types) {
+                result->type_names.push_back(type.ToString());
+            }
+            return OK;
+        });
     if (status != OK) {
         duck_result_free(result);
         return status;
@@ -284,11 +292,13 @@ enum status visit_rows(struct duck_result &result, row_callback *row, void *ctx,
 
 } // namespace
 
-enum status duck_rows(struct duck_session *session, struct str sql, row_callback *row, void *ctx, struct err *err)
+enum status duck_rows(struct duck_session *session, struct str sql, row_callback *row, void *ctx,
+                      struct err *err)
 {
     struct duck_result *result = nullptr;
     TRY(duck_query(session, sql, str_from(nullptr, 0), &result, err));
-    enum status status = fenced(result->sql, err, [&] { return visit_rows(*result, row, ctx, err); });
+    enum status status = fenced(result->sql, err,
+                                [&] { return visit_rows(*result, row, ctx, err); });
     duck_result_free(result);
     return status;
 }

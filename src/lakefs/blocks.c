@@ -1,10 +1,13 @@
 /*
  * The block cache of remote files.
  *
- * A block is in one of two states: loading, while the thread that asked first fetches it without the lock, and ready. Others that want a loading block
- * wait for it. A fetch that fails takes its block away; who waited then tries for itself, so that an error is always one's own.
+ * A block is in one of two states: loading, while the thread that asked first fetches it without
+ * the lock, and ready. Others that want a loading block
+ * wait for it. A fetch that fails takes its block away; who waited then tries for itself, so that
+ * an error is always one's own.
  *
- * Ready blocks that nobody reads are in a list by age. A block in use has `users` > 0 and is in no list.
+ * Ready blocks that nobody reads are in a list by age. A block in use has `users` > 0 and is in no
+ * list.
  */
 #include "lakefs/blocks.h"
 
@@ -19,10 +22,10 @@ enum { BUCKETS = 1024 };
 struct block {
     uint32_t file;
     uint64_t index;
-    size_t len;         /* bytes in `data`; fewer than BLOCK_BYTES at the end of a file */
-    unsigned users;     /* threads that read or wait */
+    size_t len;     /* bytes in `data`; fewer than BLOCK_BYTES at the end of a file */
+    unsigned users; /* threads that read or wait */
     bool ready;
-    bool gone;          /* its fetch failed: waits only to be freed by the last user */
+    bool gone; /* its fetch failed: waits only to be freed by the last user */
     struct block *chain;
     struct block *older, *newer;
     char *data;
@@ -137,9 +140,11 @@ static enum status load(struct blocks *blocks, struct block *block, size_t want,
 {
     size_t got = 0;
     pthread_mutex_unlock(&blocks->lock);
-    enum status status = blocks->fetch(blocks->ctx, block->file, block->index * BLOCK_BYTES, block->data, want, &got, err);
+    enum status status = blocks->fetch(blocks->ctx, block->file, block->index * BLOCK_BYTES,
+                                       block->data, want, &got, err);
     if (status == OK && got != want) {
-        status = err_set(err, E_CORRUPT, "a data file ends at byte %llu, before the size that it had",
+        status = err_set(err, E_CORRUPT,
+                         "a data file ends at byte %llu, before the size that it had",
                          (unsigned long long)(block->index * BLOCK_BYTES + got));
     }
     pthread_mutex_lock(&blocks->lock);
@@ -156,8 +161,8 @@ static enum status load(struct blocks *blocks, struct block *block, size_t want,
 }
 
 /** The ready block, with a user more. The lock is held. */
-static enum status acquire(struct blocks *blocks, uint32_t file, uint64_t index, size_t want, struct block **out,
-                           struct err *err)
+static enum status acquire(struct blocks *blocks, uint32_t file, uint64_t index, size_t want,
+                           struct block **out, struct err *err)
 {
     for (;;) {
         struct block *block = find(blocks, file, index);
@@ -189,8 +194,8 @@ static enum status acquire(struct blocks *blocks, uint32_t file, uint64_t index,
     }
 }
 
-enum status blocks_read(struct blocks *blocks, uint32_t file, uint64_t size, uint64_t offset, void *ptr, size_t len,
-                        size_t *got_out, struct err *err)
+enum status blocks_read(struct blocks *blocks, uint32_t file, uint64_t size, uint64_t offset,
+                        void *ptr, size_t len, size_t *got_out, struct err *err)
 {
     size_t got = 0;
     if (offset < size && len > size - offset) {
@@ -222,7 +227,8 @@ enum status blocks_read(struct blocks *blocks, uint32_t file, uint64_t size, uin
 
 /* --- its life --- */
 
-enum status blocks_new(uint64_t bytes_max, blocks_fetch *fetch, void *ctx, struct blocks **out, struct err *err)
+enum status blocks_new(uint64_t bytes_max, blocks_fetch *fetch, void *ctx, struct blocks **out,
+                       struct err *err)
 {
     struct blocks *blocks = mem_zalloc(sizeof *blocks);
     if (!blocks) {

@@ -1,5 +1,6 @@
 /*
- * Blocks of remote files in memory: 1 MiB each, the least recently used leave first, one that two threads want is fetched once.
+ * Blocks of remote files in memory: 1 MiB each, the least recently used leave first, one that two
+ * threads want is fetched once.
  */
 #ifndef LAKEFS_BLOCKS_H
 #define LAKEFS_BLOCKS_H
@@ -13,17 +14,20 @@ enum { BLOCK_BYTES = 1 << 20 };
 
 struct blocks;
 
-/** Read up to `len` bytes of a file at `offset`; fewer only at its end. Called without any lock held, on several threads. */
-typedef enum status blocks_fetch(void *ctx, uint32_t file, uint64_t offset, void *ptr, size_t len, size_t *got_out,
-                                 struct err *err);
+/** Read up to `len` bytes of a file at `offset`; fewer only at its end. Called without any lock
+ * held, on several threads. */
+typedef enum status blocks_fetch(void *ctx, uint32_t file, uint64_t offset, void *ptr, size_t len,
+                                 size_t *got_out, struct err *err);
 
-/** `bytes_max` bounds what is kept; blocks in use at this moment may pass it, one for each reading thread. */
-enum status blocks_new(uint64_t bytes_max, blocks_fetch *fetch, void *ctx, struct blocks **out, struct err *err) MUST_USE;
+/** `bytes_max` bounds what is kept; blocks in use at this moment may pass it, one for each reading
+ * thread. */
+enum status blocks_new(uint64_t bytes_max, blocks_fetch *fetch, void *ctx, struct blocks **out,
+                       struct err *err) MUST_USE;
 void blocks_free(struct blocks *blocks);
 /** Forget everything; nobody reads meanwhile. */
 void blocks_clear(struct blocks *blocks);
 /** Threads  safe beside other reads */
-enum status blocks_read(struct blocks *blocks, uint32_t file, uint64_t size, uint64_t offset, void *ptr, size_t len,
-                        size_t *got_out, struct err *err) MUST_USE;
+enum status blocks_read(struct blocks *blocks, uint32_t file, uint64_t size, uint64_t offset,
+                        void *ptr, size_t len, size_t *got_out, struct err *err) MUST_USE;
 
 #endif

@@ -1,12 +1,16 @@
 /*
  * The files of one job: what duck_files may open, and how their bytes come.
  *
- *      lake://<token>/<n>.parquet    pinned?  -> host.open ->  a descriptor: read here, checked against its checksums
- *                                                              none: ranges through host.read and the block cache
+ *      lake://<token>/<n>.parquet    pinned?  -> host.open ->  a descriptor: read here, checked
+ *      against its checksums
+ *                                                              none: ranges through host.read and
+ *                                                              the block cache
  *      spool://<name>                a descriptor that came with the job
  *
- * A path is opened only when its token is the running job's and its number is pinned, whatever the statement says. An object that was opened stays
- * open for the rest of the job, up to IDLE_MAX of them, because DuckDB opens a file again for each scan of a self-join or a late materialisation,
+ * A path is opened only when its token is the running job's and its number is pinned, whatever the
+ * statement says. An object that was opened stays
+ * open for the rest of the job, up to IDLE_MAX of them, because DuckDB opens a file again for each
+ * scan of a self-join or a late materialisation,
  * and each opening is a call to the parent.
  */
 #include "lakefs/lakefs.h"
@@ -124,7 +128,8 @@ static void pin_close(struct pin *pin)
     pin->is_open = false;
 }
 
-/** The pin, open, with a user more. Two threads may open it at once; the second one's descriptor is closed again. */
+/** The pin, open, with a user more. Two threads may open it at once; the second one's descriptor is
+ * closed again. */
 static enum status pin_acquire(struct lakefs *fs, struct pin *pin, uint32_t number, struct err *err)
 {
     pthread_mutex_lock(&fs->lock);
@@ -168,12 +173,15 @@ static void pin_release(struct lakefs *fs, struct pin *pin)
 
 /* --- duck_files --- */
 
-static enum status open_pinned(struct lakefs *fs, struct str path, struct lakefs_file *file, struct err *err)
+static enum status open_pinned(struct lakefs *fs, struct str path, struct lakefs_file *file,
+                               struct err *err)
 {
     char text[16];
     uint32_t number = 0;
     pthread_mutex_lock(&fs->lock);
-    struct pin *pin = parse_lake_path(fs, path, &number) ? map_get(&fs->pins, number_key(number, text)) : NULL;
+    struct pin *pin = parse_lake_path(fs, path, &number)
+                          ? map_get(&fs->pins, number_key(number, text))
+                          : NULL;
     pthread_mutex_unlock(&fs->lock);
     if (!pin) {
         return denied(path, err);
@@ -194,7 +202,8 @@ static struct spool *find_spool(struct lakefs *fs, struct str path)
     return map_get(&fs->spools, str_skip(path, scheme.len));
 }
 
-static enum status open_spool(struct lakefs *fs, struct str path, struct lakefs_file *file, struct err *err)
+static enum status open_spool(struct lakefs *fs, struct str path, struct lakefs_file *file,
+                              struct err *err)
 {
     pthread_mutex_lock(&fs->lock);
     struct spool *spool = find_spool(fs, path);
@@ -207,7 +216,8 @@ static enum status open_spool(struct lakefs *fs, struct str path, struct lakefs_
     return found ? OK : denied(path, err);
 }
 
-static enum status files_open(void *ctx, struct str path, void **file_out, uint64_t *size_out, struct err *err)
+static enum status files_open(void *ctx, struct str path, void **file_out, uint64_t *size_out,
+                              struct err *err)
 {
     struct lakefs *fs = ctx;
     struct lakefs_file *file = mem_zalloc(sizeof *file);
@@ -227,7 +237,8 @@ static enum status files_open(void *ctx, struct str path, void **file_out, uint6
     return OK;
 }
 
-static enum status files_read_at(void *opaque, uint64_t offset, void *ptr, size_t len, size_t *got_out, struct err *err)
+static enum status files_read_at(void *opaque, uint64_t offset, void *ptr, size_t len,
+                                 size_t *got_out, struct err *err)
 {
     struct lakefs_file *file = opaque;
     if (offset >= file->size) {
@@ -241,7 +252,8 @@ static enum status files_read_at(void *opaque, uint64_t offset, void *ptr, size_
         return io_pread(file->fd, ptr, len, offset, got_out, err);
     }
     if (file->pin->is_remote) {
-        return blocks_read(file->fs->blocks, file->number, file->size, offset, ptr, len, got_out, err);
+        return blocks_read(file->fs->blocks, file->number, file->size, offset, ptr, len, got_out,
+                           err);
     }
     return store_object_read(file->pin->object, offset, ptr, len, got_out, err);
 }
@@ -320,7 +332,8 @@ enum status lakefs_begin(struct lakefs *fs, struct str token, struct err *err)
 {
     if (token.len == 0 || token.len > TOKEN_MAX || str_find_char(token, '/') != SIZE_MAX ||
         str_find_char(token, '\0') != SIZE_MAX) {
-        return err_set(err, E_INTERNAL, "a job's token is 1 to %d characters without a slash", TOKEN_MAX);
+        return err_set(err, E_INTERNAL, "a job's token is 1 to %d characters without a slash",
+                       TOKEN_MAX);
     }
     pthread_mutex_lock(&fs->lock);
     forget(fs);
@@ -330,7 +343,8 @@ enum status lakefs_begin(struct lakefs *fs, struct str token, struct err *err)
     return OK;
 }
 
-enum status lakefs_path(struct lakefs *fs, uint32_t file, struct arena *arena, struct str *out, struct err *err)
+enum status lakefs_path(struct lakefs *fs, uint32_t file, struct arena *arena, struct str *out,
+                        struct err *err)
 {
     pthread_mutex_lock(&fs->lock);
     struct str path = arena_printf(arena, "lake://%s/%u.parquet", fs->token, file);
@@ -360,12 +374,14 @@ enum status lakefs_pin(struct lakefs *fs, uint32_t file, struct err *err)
     return status == OK ? OK : err_no_memory(err);
 }
 
-static enum status add_spool(struct lakefs *fs, struct str name, struct spool added, struct err *err)
+static enum status add_spool(struct lakefs *fs, struct str name, struct spool added,
+                             struct err *err)
 {
     struct spool *old = NULL;
     struct spool *spool = mem_alloc(sizeof *spool);
     enum status status = OK;
-    if (added.fd < 0 || name.len == 0 || name.len > SPOOL_NAME_MAX || str_find_char(name, '/') != SIZE_MAX) {
+    if (added.fd < 0 || name.len == 0 || name.len > SPOOL_NAME_MAX ||
+        str_find_char(name, '/') != SIZE_MAX) {
         status = err_set(err, E_INTERNAL, "\"%.*s\" is no spool with a descriptor", STR_ARG(name));
     } else if (!spool) {
         status = err_no_memory(err);
@@ -391,7 +407,8 @@ static enum status add_spool(struct lakefs *fs, struct str name, struct spool ad
     return OK;
 }
 
-enum status lakefs_add_input(struct lakefs *fs, struct str name, int fd, uint64_t size, struct err *err)
+enum status lakefs_add_input(struct lakefs *fs, struct str name, int fd, uint64_t size,
+                             struct err *err)
 {
     return add_spool(fs, name, (struct spool){ .fd = fd, .size = size }, err);
 }
@@ -422,8 +439,8 @@ enum status lakefs_new(const struct lakefs_opts *opts, struct lakefs **out, stru
                                      .ctx = fs };
     map_init(&fs->pins);
     map_init(&fs->spools);
-    enum status status = blocks_new(opts->cache_bytes ? opts->cache_bytes : CACHE_BYTES, opts->host.read, opts->host.ctx,
-                                    &fs->blocks, err);
+    enum status status = blocks_new(opts->cache_bytes ? opts->cache_bytes : CACHE_BYTES,
+                                    opts->host.read, opts->host.ctx, &fs->blocks, err);
     if (status != OK) {
         mem_free(fs);
         return status;

@@ -1,8 +1,10 @@
 /*
  * The one implementation of duck_files: what a job may read and write, and nothing else.
  *
- * A job opens `lake://<token>/<n>.parquet`, the n-th file that its statement pinned, under its random 128-bit token; `spool://<name>` are
- * descriptors that came with the job. Local bytes come as a descriptor from the parent and are checked against their checksums here; remote bytes are
+ * A job opens `lake://<token>/<n>.parquet`, the n-th file that its statement pinned, under its
+ * random 128-bit token; `spool://<name>` are
+ * descriptors that came with the job. Local bytes come as a descriptor from the parent and are
+ * checked against their checksums here; remote bytes are
  * asked for in ranges, through a bounded block cache.
  */
 #ifndef LAKEFS_LAKEFS_H
@@ -14,9 +16,11 @@
 struct lakefs;
 
 struct lakefs_host {
-    /** The n-th pinned file: a descriptor (then the reads are ours) or -1 (then they go through `read`). Thread safe. */
+    /** The n-th pinned file: a descriptor (then the reads are ours) or -1 (then they go through
+     * `read`). Thread safe. */
     enum status (*open)(void *ctx, uint32_t file, int *fd_out, uint64_t *size_out, struct err *err);
-    enum status (*read)(void *ctx, uint32_t file, uint64_t offset, void *ptr, size_t len, size_t *got_out, struct err *err);
+    enum status (*read)(void *ctx, uint32_t file, uint64_t offset, void *ptr, size_t len,
+                        size_t *got_out, struct err *err);
     void *ctx;
 };
 
@@ -24,17 +28,21 @@ struct lakefs_opts {
     struct lakefs_host host;
     uint64_t cache_bytes; /* of remote blocks; 0: 64 MiB */
 };
-enum status lakefs_new(const struct lakefs_opts *opts, struct lakefs **out, struct err *err) MUST_USE;
+enum status lakefs_new(const struct lakefs_opts *opts, struct lakefs **out,
+                       struct err *err) MUST_USE;
 void lakefs_free(struct lakefs *fs);
 
 /** A new job: the token that its paths carry. Forgets all pins and spools of the last one. */
 enum status lakefs_begin(struct lakefs *fs, struct str token, struct err *err) MUST_USE;
-/** The path under which file `n` of this job is opened: "lake://<token>/<n>.parquet", in `arena`. */
-enum status lakefs_path(struct lakefs *fs, uint32_t file, struct arena *arena, struct str *out, struct err *err) MUST_USE;
+/** The path under which file `n` of this job is opened: "lake://<token>/<n>.parquet", in
+ * `arena`. */
+enum status lakefs_path(struct lakefs *fs, uint32_t file, struct arena *arena, struct str *out,
+                        struct err *err) MUST_USE;
 /** Only pinned files open. */
 enum status lakefs_pin(struct lakefs *fs, uint32_t file, struct err *err) MUST_USE;
 /** "spool://<name>": readable from offset 0 to `size`, or writable from its start. Takes `fd`. */
-enum status lakefs_add_input(struct lakefs *fs, struct str name, int fd, uint64_t size, struct err *err) MUST_USE;
+enum status lakefs_add_input(struct lakefs *fs, struct str name, int fd, uint64_t size,
+                             struct err *err) MUST_USE;
 enum status lakefs_add_output(struct lakefs *fs, struct str name, int fd, struct err *err) MUST_USE;
 const struct duck_files *lakefs_files(struct lakefs *fs);
 

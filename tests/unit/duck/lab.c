@@ -47,12 +47,14 @@ static bool path_of(struct str path, char out[160])
     return true;
 }
 
-static enum status open_at(struct str path, int flags, void **out, uint64_t *size_out, struct err *err)
+static enum status open_at(struct str path, int flags, void **out, uint64_t *size_out,
+                           struct err *err)
 {
     char name[160];
     struct stat st;
     if (!path_of(path, name)) {
-        return err_set(err, E_DENIED, "\"%.*s\" is not one of this statement's files", STR_ARG(path));
+        return err_set(err, E_DENIED, "\"%.*s\" is not one of this statement's files",
+                       STR_ARG(path));
     }
     int fd = open(name, flags | O_CLOEXEC, 0600);
     if (fd < 0 || fstat(fd, &st) != 0) {
@@ -66,7 +68,8 @@ static enum status open_at(struct str path, int flags, void **out, uint64_t *siz
     return OK;
 }
 
-/* DuckDB opens a file for its footer and again for each thread's scan; a test wants to know which files were touched. */
+/* DuckDB opens a file for its footer and again for each thread's scan; a test wants to know which
+ * files were touched. */
 static void note_open(struct str path)
 {
     pthread_mutex_lock(&open_lock);
@@ -80,13 +83,15 @@ static void note_open(struct str path)
     pthread_mutex_unlock(&open_lock);
 }
 
-static enum status files_open(void *ctx, struct str path, void **file_out, uint64_t *size_out, struct err *err)
+static enum status files_open(void *ctx, struct str path, void **file_out, uint64_t *size_out,
+                              struct err *err)
 {
     note_open(path);
     return open_at(path, O_RDONLY, file_out, size_out, err);
 }
 
-static enum status files_read(void *file, uint64_t offset, void *ptr, size_t len, size_t *got_out, struct err *err)
+static enum status files_read(void *file, uint64_t offset, void *ptr, size_t len, size_t *got_out,
+                              struct err *err)
 {
     if (delay_us) {
         usleep(delay_us);
@@ -129,12 +134,14 @@ static const struct duck_files files = { .open = files_open,
 
 /* --- tables --- */
 
-static enum status get_bounds(void *ctx, size_t file, int32_t id, struct duck_bounds *out, struct err *err)
+static enum status get_bounds(void *ctx, size_t file, int32_t id, struct duck_bounds *out,
+                              struct err *err)
 {
     const struct lab_table *table = ctx;
     for (const struct lab_bounds *b = table->files[file].bounds; b->id; b++) {
         if (b->id == id) {
-            *out = (struct duck_bounds){ .null_count = b->null_count, .value_count = b->value_count };
+            *out = (struct duck_bounds){ .null_count = b->null_count,
+                                         .value_count = b->value_count };
             out->lower = b->lower ? str_of(b->lower) : str_from(NULL, 0);
             out->upper = b->upper ? str_of(b->upper) : str_from(NULL, 0);
             return OK;
@@ -146,32 +153,44 @@ static enum status get_bounds(void *ctx, size_t file, int32_t id, struct duck_bo
 static void fill(size_t t, struct duck_table *out)
 {
     struct lab_table *table = &tables[t];
-    *out = (struct duck_table){ .ns = str_of(table->ns), .name = str_of(table->name), .columns = (struct duck_column *)table->columns,
-                                .column_count = table->column_count, .files = resolved_files[t], .file_count = table->file_count };
+    *out = (struct duck_table){ .ns = str_of(table->ns),
+                                .name = str_of(table->name),
+                                .columns = (struct duck_column *)table->columns,
+                                .column_count = table->column_count,
+                                .files = resolved_files[t],
+                                .file_count = table->file_count };
     for (size_t f = 0; f < table->file_count; f++) {
         snprintf(paths[t][f], sizeof paths[t][f], "lake://lab/%s", table->files[f].name);
-        resolved_files[t][f] = (struct duck_table_file){ .path = str_of(paths[t][f]), .row_count = table->files[f].rows, .by_name = table->files[f].by_name };
+        resolved_files[t][f] = (struct duck_table_file){ .path = str_of(paths[t][f]),
+                                                         .row_count = table->files[f].rows,
+                                                         .by_name = table->files[f].by_name };
         out->row_count += table->files[f].rows;
     }
     out->bounds = table->with_bounds ? get_bounds : NULL;
     out->bounds_ctx = table;
 }
 
-static enum status resolve(void *ctx, struct str ns, struct str name, const struct duck_at *at, bool want_files, const struct duck_table **out, struct err *err)
+static enum status resolve(void *ctx, struct str ns, struct str name, const struct duck_at *at,
+                           bool want_files, const struct duck_table **out, struct err *err)
 {
     resolves++;
     if (at->kind == DUCK_AT_VERSION && !str_eq(at->version, STR("7"))) {
-        return err_set(err, E_NOT_FOUND, "table \"%.*s\" has no snapshot %.*s", STR_ARG(name), STR_ARG(at->version));
+        return err_set(err, E_NOT_FOUND, "table \"%.*s\" has no snapshot %.*s", STR_ARG(name),
+                       STR_ARG(at->version));
     }
     if (at->kind == DUCK_AT_TIMESTAMP && at->timestamp_ms < 1704067200000) {
-        return err_set(err, E_NOT_FOUND, "table \"%.*s\" did not exist at %lld", STR_ARG(name), (long long)at->timestamp_ms);
+        return err_set(err, E_NOT_FOUND, "table \"%.*s\" did not exist at %lld", STR_ARG(name),
+                       (long long)at->timestamp_ms);
     }
     if (str_eq(name, STR("ambiguous"))) {
-        return err_set(err, E_INVALID, "table \"ambiguous\" could be \"Ambiguous\" or \"AMBIGUOUS\"");
+        return err_set(err, E_INVALID,
+                       "table \"ambiguous\" could be \"Ambiguous\" or \"AMBIGUOUS\"");
     }
     for (size_t t = 0; t < table_count; t++) {
-        if (str_eq_nocase(name, str_of(tables[t].name)) && str_eq_nocase(ns, str_of(tables[t].ns))) {
-            /* Filled anew, so that a test may change a table after it was added; the values are the same for all that ask at once. */
+        if (str_eq_nocase(name, str_of(tables[t].name)) &&
+            str_eq_nocase(ns, str_of(tables[t].ns))) {
+            /* Filled anew, so that a test may change a table after it was added; the values are the
+             * same for all that ask at once. */
             pthread_mutex_lock(&fill_lock);
             fill(t, &resolved[t]);
             pthread_mutex_unlock(&fill_lock);
@@ -182,7 +201,8 @@ static enum status resolve(void *ctx, struct str ns, struct str name, const stru
     return err_set(err, E_NOT_FOUND, "no table");
 }
 
-static enum status list(void *ctx, struct arena *arena, struct duck_table **tables_out, size_t *count_out, struct err *err)
+static enum status list(void *ctx, struct arena *arena, struct duck_table **tables_out,
+                        size_t *count_out, struct err *err)
 {
     struct duck_table *all = arena_array(arena, table_count + 1, sizeof *all);
     for (size_t t = 0; t < table_count; t++) {
@@ -197,11 +217,14 @@ static enum status list(void *ctx, struct arena *arena, struct duck_table **tabl
 
 static const struct duck_lake lake = { .resolve = resolve, .list = list };
 
-struct lab_table *lab_add(const char *ns, const char *name, const struct duck_column *columns, size_t column_count)
+struct lab_table *lab_add(const char *ns, const char *name, const struct duck_column *columns,
+                          size_t column_count)
 {
     assert_true(table_count < LAB_TABLES_MAX);
     struct lab_table *table = &tables[table_count++];
-    *table = (struct lab_table){ .ns = ns, .name = name, .columns = columns, .column_count = column_count };
+    *table = (struct lab_table){
+        .ns = ns, .name = name, .columns = columns, .column_count = column_count
+    };
     return table;
 }
 
@@ -210,7 +233,8 @@ static enum status take_count(void *ctx, const struct str *cells, size_t count, 
     return str_to_i64(cells[0], ctx) ? OK : err_set(err, E_INTERNAL, "not a count");
 }
 
-struct lab_file *lab_write(struct lab_table *table, const char *name, const char *sql, const char *options)
+struct lab_file *lab_write(struct lab_table *table, const char *name, const char *sql,
+                           const char *options)
 {
     assert_true(table->file_count < LAB_FILES_MAX);
     struct lab_file *file = &table->files[table->file_count++];
@@ -290,7 +314,8 @@ struct duck_session *lab_session(bool trusted)
 
 /* --- statements --- */
 
-static enum status encode(struct duck_result *result, enum duck_format format, bool frame, struct buf *out)
+static enum status encode(struct duck_result *result, enum duck_format format, bool frame,
+                          struct buf *out)
 {
     struct duck_encoder *encoder = NULL;
     bool done = false;

@@ -1,5 +1,6 @@
 /*
- * What the tests of duck share: one DuckDB for a program, a lake of tables over Parquet files in a temporary folder, statements as their answers.
+ * What the tests of duck share: one DuckDB for a program, a lake of tables over Parquet files in a
+ * temporary folder, statements as their answers.
  */
 #ifndef TESTS_DUCK_LAB_H
 #define TESTS_DUCK_LAB_H
@@ -44,12 +45,16 @@ int lab_reset(void **state);
 
 struct duck *lab_duck(void);
 /** Its arrays are borrowed until the next lab_reset. */
-struct lab_table *lab_add(const char *ns, const char *name, const struct duck_column *columns, size_t column_count);
-/** A file of the table; `sql` is written with COPY under `options` (", FIELD_IDS {..}" or ""). Rows are counted. */
-struct lab_file *lab_write(struct lab_table *table, const char *name, const char *sql, const char *options);
+struct lab_table *lab_add(const char *ns, const char *name, const struct duck_column *columns,
+                          size_t column_count);
+/** A file of the table; `sql` is written with COPY under `options` (", FIELD_IDS {..}" or ""). Rows
+ * are counted. */
+struct lab_file *lab_write(struct lab_table *table, const char *name, const char *sql,
+                           const char *options);
 struct duck_session *lab_session(bool trusted);
 
-/** How many different data files were opened, and how often tables resolved, since the last call. */
+/** How many different data files were opened, and how often tables resolved, since the last
+ * call. */
 unsigned lab_opens(void);
 unsigned lab_resolves(void);
 /** Every read takes so long from now on. */
@@ -61,7 +66,8 @@ const char *lab_query(enum duck_format format, const char *sql, const char *para
 const char *lab_rows(const char *sql);
 /** The same with every row's text sorted, for answers without an order. */
 const char *lab_sorted(const char *sql);
-/** The statement must fail, at once or while rows are fetched: its kind, the message is in lab_err. */
+/** The statement must fail, at once or while rows are fetched: its kind, the message is in
+ * lab_err. */
 enum status lab_error(const char *sql, const char *params);
 extern struct err lab_err;
 
@@ -76,13 +82,15 @@ extern struct err lab_err;
 /** One value's JSON. */
 #define assert_value(sql, json) assert_string_equal(lab_rows("SELECT " sql), "[" json "]")
 /** One value's CSV field. */
-#define assert_csv(sql, field) assert_string_equal(lab_query(DUCK_CSV, "SELECT " sql " AS c", NULL), "c\r\n" field "\r\n")
+#define assert_csv(sql, field)                                                                     \
+    assert_string_equal(lab_query(DUCK_CSV, "SELECT " sql " AS c", NULL), "c\r\n" field "\r\n")
 /** The statement fails with this kind and a message that has `part` in it. */
 #define assert_fails(sql, kind, part)                                                              \
     do {                                                                                           \
         enum status failed_ = lab_error((sql), NULL);                                              \
         if (failed_ != (kind) || !strstr(lab_err.msg, (part))) {                                   \
-            fail_msg("%s\n  gave %s: %s\n  expected %s: %s", (sql), status_name(failed_), lab_err.msg, status_name(kind), (part)); \
+            fail_msg("%s\n  gave %s: %s\n  expected %s: %s", (sql), status_name(failed_),          \
+                     lab_err.msg, status_name(kind), (part));                                      \
         }                                                                                          \
     } while (0)
 

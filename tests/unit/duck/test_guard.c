@@ -1,5 +1,6 @@
 /*
- * The box: every function that the library has is refused or was looked at; statements that write, read files or look at the process are refused,
+ * The box: every function that the library has is refused or was looked at; statements that write,
+ * read files or look at the process are refused,
  * however they are written; and what passes the first wall by mistake meets the second.
  */
 #include "lab.h"
@@ -17,15 +18,20 @@ static const struct duck_column simple[] = { COL("a", 1, "BIGINT"), COL("b", 2, 
 static int with_table(void **state)
 {
     lab_reset(state);
-    lab_write(lab_add("main", "t", simple, 2), "t.parquet", "SELECT i a, 'row ' || i b FROM range(3) r(i)", ", FIELD_IDS {a: 1, b: 2}");
+    lab_write(lab_add("main", "t", simple, 2), "t.parquet",
+              "SELECT i a, 'row ' || i b FROM range(3) r(i)", ", FIELD_IDS {a: 1, b: 2}");
     return 0;
 }
 
 /* --- every function of the library --- */
 
 static const char *const ALLOWED_TABLE_FUNCTIONS[] = {
-    "unnest",         "range",         "generate_series", "repeat",       "repeat_row",         "json_each",         "json_tree",      "duckdb_columns", "duckdb_functions",
-    "duckdb_keywords", "duckdb_schemas", "duckdb_tables",  "duckdb_types", "duckdb_views", "pg_timezone_names", "test_all_types", "summary",        "icu_calendar_names",
+    "unnest",          "range",          "generate_series",
+    "repeat",          "repeat_row",     "json_each",
+    "json_tree",       "duckdb_columns", "duckdb_functions",
+    "duckdb_keywords", "duckdb_schemas", "duckdb_tables",
+    "duckdb_types",    "duckdb_views",   "pg_timezone_names",
+    "test_all_types",  "summary",        "icu_calendar_names",
 };
 
 static bool listed(const char *const *list, size_t count, struct str name)
@@ -46,7 +52,8 @@ struct sweep {
 static bool refused_by_name(const char *sql, struct str name)
 {
     enum status status = lab_error(sql, NULL);
-    return status == E_INVALID && strstr(lab_err.msg, "is not allowed here") && strstr(lab_err.msg, "line 1, column") &&
+    return status == E_INVALID && strstr(lab_err.msg, "is not allowed here") &&
+           strstr(lab_err.msg, "line 1, column") &&
            (strstr(lab_err.msg, "CALL") || str_find(str_of(lab_err.msg), name) != SIZE_MAX);
 }
 
@@ -64,15 +71,21 @@ static enum status try_function(void *ctx, const struct str *cells, size_t count
         snprintf(sql, sizeof sql, "SELECT \"%.*s\"()", STR_ARG(name));
     }
     bool refused = refused_by_name(sql, name);
-    bool may_pass = is_table ? listed(ALLOWED_TABLE_FUNCTIONS, ARRAY_LEN(ALLOWED_TABLE_FUNCTIONS), name)
-                             : !str_eq(type, STR("pragma")) && (listed(REVIEWED_FUNCTIONS, ARRAY_LEN(REVIEWED_FUNCTIONS), name) || str_starts(name, STR("icu_collate_")));
+    bool may_pass = is_table
+                        ? listed(ALLOWED_TABLE_FUNCTIONS, ARRAY_LEN(ALLOWED_TABLE_FUNCTIONS), name)
+                        : !str_eq(type, STR("pragma")) &&
+                              (listed(REVIEWED_FUNCTIONS, ARRAY_LEN(REVIEWED_FUNCTIONS), name) ||
+                               str_starts(name, STR("icu_collate_")));
     sweep->tried++;
     sweep->refused += refused;
     sweep->allowed += may_pass;
     if (refused == may_pass) {
         size_t len = strlen(sweep->problems);
-        snprintf(sweep->problems + len, sizeof sweep->problems - len, "%.*s %.*s %s (%s)\n", STR_ARG(type), STR_ARG(name),
-                 refused ? "is refused, but reviewed as harmless" : "passes and was never looked at", lab_err.msg);
+        snprintf(sweep->problems + len, sizeof sweep->problems - len, "%.*s %.*s %s (%s)\n",
+                 STR_ARG(type), STR_ARG(name),
+                 refused ? "is refused, but reviewed as harmless"
+                         : "passes and was never looked at",
+                 lab_err.msg);
     }
     return OK;
 }
@@ -81,7 +94,10 @@ static void every_function_of_the_library_is_refused_or_was_looked_at(void **sta
 {
     struct sweep sweep = { 0 };
     struct duck_session *session = lab_session(true);
-    assert_ok(duck_rows(session, STR("SELECT DISTINCT function_type, function_name FROM duckdb_functions() ORDER BY ALL"), try_function, &sweep, &lab_err));
+    assert_ok(duck_rows(
+        session,
+        STR("SELECT DISTINCT function_type, function_name FROM duckdb_functions() ORDER BY ALL"),
+        try_function, &sweep, &lab_err));
     duck_session_close(session);
     if (sweep.problems[0]) {
         fail_msg("%s", sweep.problems);
@@ -95,7 +111,9 @@ static void reviewed_lists_name_only_what_exists(void **state)
 {
     for (size_t i = 0; i < ARRAY_LEN(REVIEWED_FUNCTIONS); i++) {
         char sql[300];
-        snprintf(sql, sizeof sql, "SELECT count(*) > 0 FROM duckdb_functions() WHERE function_name = '%s'", REVIEWED_FUNCTIONS[i]);
+        snprintf(sql, sizeof sql,
+                 "SELECT count(*) > 0 FROM duckdb_functions() WHERE function_name = '%s'",
+                 REVIEWED_FUNCTIONS[i]);
         assert_string_equal(lab_rows(sql), "[true]");
     }
 }
@@ -157,7 +175,8 @@ static void denied_functions_are_found_wherever_they_stand(void **state)
         snprintf(sql, sizeof sql, places[i], "current_setting('temp_directory')");
 #pragma GCC diagnostic pop
         enum status status = lab_error(sql, NULL);
-        if (status != E_INVALID || !strstr(lab_err.msg, "\"current_setting\" is not allowed here")) {
+        if (status != E_INVALID ||
+            !strstr(lab_err.msg, "\"current_setting\" is not allowed here")) {
             fail_msg("%s gave %s: %s", sql, status_name(status), lab_err.msg);
         }
         assert_int_equal(lab_resolves(), 0); /* refused before anything was bound */
@@ -166,15 +185,22 @@ static void denied_functions_are_found_wherever_they_stand(void **state)
 
 static void denied_functions_are_found_under_every_spelling(void **state)
 {
-    static const char *const spellings[] = { "CURRENT_SETTING('x')", "Current_Setting('x')", "\"current_setting\"('x')", "main.current_setting('x')", "system.main.current_setting('x')",
-                                             "pg_catalog.current_setting('x')", "('x').current_setting()", "current_setting /* */ ('x')" };
+    static const char *const spellings[] = { "CURRENT_SETTING('x')",
+                                             "Current_Setting('x')",
+                                             "\"current_setting\"('x')",
+                                             "main.current_setting('x')",
+                                             "system.main.current_setting('x')",
+                                             "pg_catalog.current_setting('x')",
+                                             "('x').current_setting()",
+                                             "current_setting /* */ ('x')" };
     for (size_t i = 0; i < ARRAY_LEN(spellings); i++) {
         char sql[100];
         snprintf(sql, sizeof sql, "SELECT %s", spellings[i]);
         assert_fails(sql, E_INVALID, "is not allowed here");
     }
     assert_fails("SELECT * FROM READ_TEXT('/etc/passwd')", E_INVALID, "is not allowed here");
-    assert_fails("SELECT * FROM system.main.read_text('/etc/passwd')", E_INVALID, "is not allowed here");
+    assert_fails("SELECT * FROM system.main.read_text('/etc/passwd')", E_INVALID,
+                 "is not allowed here");
     assert_fails("SELECT * FROM \"read_text\"('/etc/passwd')", E_INVALID, "is not allowed here");
 }
 
@@ -261,7 +287,8 @@ static void known_attacks_fail(void **state)
     for (size_t i = 0; i < ARRAY_LEN(ATTACKS); i++) {
         enum status status = lab_error(ATTACKS[i], NULL);
         if (status != E_INVALID && status != E_NOT_FOUND) {
-            fail_msg("%s gave %s: %s", ATTACKS[i], status_name(status), status == OK ? "an answer" : lab_err.msg);
+            fail_msg("%s gave %s: %s", ATTACKS[i], status_name(status),
+                     status == OK ? "an answer" : lab_err.msg);
         }
     }
     assert_string_equal(lab_rows("SELECT count(*) FROM t"), "[3]");
@@ -277,14 +304,17 @@ static void statements_that_write_say_what_to_use(void **state)
         { "UPDATE t SET a = 1", "UPDATE is not allowed here" },
         { "DELETE FROM t", "DELETE is not allowed here" },
         { "TRUNCATE t", "is not allowed here" },
-        { "MERGE INTO t USING t u ON t.a = u.a WHEN MATCHED THEN DELETE", "MERGE is not allowed here" },
-        { "CREATE TABLE x AS SELECT 1", "CREATE is not allowed here: POST /v1/ingest creates a table" },
+        { "MERGE INTO t USING t u ON t.a = u.a WHEN MATCHED THEN DELETE",
+          "MERGE is not allowed here" },
+        { "CREATE TABLE x AS SELECT 1",
+          "CREATE is not allowed here: POST /v1/ingest creates a table" },
         { "CREATE VIEW v AS SELECT 1", "WITH name AS" },
         { "CREATE TEMP TABLE x (a INTEGER)", "CREATE is not allowed here" },
         { "CREATE MACRO m() AS 1", "is not allowed here" },
         { "CREATE SECRET s (TYPE s3)", "is not allowed here" },
         { "CREATE INDEX i ON t (a)", "is not allowed here" },
-        { "ALTER TABLE t ADD COLUMN c INTEGER", "ALTER is not allowed here: POST /v1/ingest?evolve=true" },
+        { "ALTER TABLE t ADD COLUMN c INTEGER",
+          "ALTER is not allowed here: POST /v1/ingest?evolve=true" },
         { "DROP TABLE t", "DROP is not allowed here: use DELETE /v1/catalog/table/{table}" },
         { "COPY t TO '/tmp/x.csv'", "COPY is not allowed here" },
         { "COPY t FROM '/etc/passwd'", "COPY is not allowed here" },
@@ -314,7 +344,8 @@ static void statements_that_write_say_what_to_use(void **state)
         { "ANALYZE", "is not allowed here" },
         { "EXPLAIN INSERT INTO t VALUES (1, 'x')", "INSERT is not allowed here" },
         { "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1", "CREATE is not allowed here" },
-        { "PIVOT t ON b USING sum(a)", "PIVOT without its values is not allowed here: write PIVOT t ON" },
+        { "PIVOT t ON b USING sum(a)",
+          "PIVOT without its values is not allowed here: write PIVOT t ON" },
         { "SELECT 1; DELETE FROM t", "line 1, column 11: DELETE is not allowed here" },
     };
     for (size_t i = 0; i < ARRAY_LEN(writes); i++) {
@@ -410,10 +441,26 @@ static void deep_nesting_is_refused_not_a_crash(void **state)
 static void walls_hold_without_the_guard(void **state)
 {
     static const char *const tries[] = {
-        "SELECT * FROM read_text('/etc/hostname')", "SELECT * FROM glob('/etc/*')", "COPY (SELECT 1) TO '/tmp/duck-guard-test.csv'", "ATTACH '/tmp/duck-guard-test.db'",
-        "ATTACH '' AS l2 (TYPE lake)", "INSTALL httpfs", "LOAD httpfs", "SET allowed_directories = ['/']", "SET lock_configuration = false", "SET threads = 1",
-        "INSERT INTO lake.main.t VALUES (1, 'x')", "DELETE FROM lake.main.t", "UPDATE lake.main.t SET a = 1", "CREATE TABLE lake.main.x (a INTEGER)", "CREATE TABLE lake.main.x AS SELECT 1",
-        "DROP TABLE lake.main.t", "ALTER TABLE lake.main.t ADD COLUMN c INTEGER", "CREATE INDEX i ON lake.main.t (a)", "CREATE SCHEMA lake.x", "CREATE VIEW lake.main.v AS SELECT 1",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SELECT * FROM glob('/etc/*')",
+        "COPY (SELECT 1) TO '/tmp/duck-guard-test.csv'",
+        "ATTACH '/tmp/duck-guard-test.db'",
+        "ATTACH '' AS l2 (TYPE lake)",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "SET allowed_directories = ['/']",
+        "SET lock_configuration = false",
+        "SET threads = 1",
+        "INSERT INTO lake.main.t VALUES (1, 'x')",
+        "DELETE FROM lake.main.t",
+        "UPDATE lake.main.t SET a = 1",
+        "CREATE TABLE lake.main.x (a INTEGER)",
+        "CREATE TABLE lake.main.x AS SELECT 1",
+        "DROP TABLE lake.main.t",
+        "ALTER TABLE lake.main.t ADD COLUMN c INTEGER",
+        "CREATE INDEX i ON lake.main.t (a)",
+        "CREATE SCHEMA lake.x",
+        "CREATE VIEW lake.main.v AS SELECT 1",
         "SELECT * FROM read_parquet('lake://other/t.parquet')",
     };
     for (size_t i = 0; i < ARRAY_LEN(tries); i++) {
@@ -421,7 +468,8 @@ static void walls_hold_without_the_guard(void **state)
         enum status status = duck_exec(session, str_of(tries[i]), &lab_err);
         duck_session_close(session);
         if (status != E_INVALID && status != E_DENIED && status != E_INTERNAL) {
-            fail_msg("%s gave %s: %s", tries[i], status_name(status), status == OK ? "success" : lab_err.msg);
+            fail_msg("%s gave %s: %s", tries[i], status_name(status),
+                     status == OK ? "success" : lab_err.msg);
         }
     }
     assert_string_equal(lab_rows("SELECT count(*) FROM t"), "[3]");

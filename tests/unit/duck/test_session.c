@@ -1,5 +1,6 @@
 /*
- * Statements: parameters, errors with their places, streaming, interrupts, many sessions at once, our own SQL.
+ * Statements: parameters, errors with their places, streaming, interrupts, many sessions at once,
+ * our own SQL.
  */
 #include "lab.h"
 
@@ -30,11 +31,15 @@ static void check_params(const char *sql, const char *params, const char *json)
 static void parameters_have_the_types_of_their_json(void **state)
 {
     check_params("SELECT ?, typeof(?)", "[1, 2]", "[1,\"BIGINT\"]\n");
-    check_params("SELECT typeof($1), typeof($2), typeof($3), $4", "[1.5, \"x\", true, null]", "[\"DOUBLE\",\"VARCHAR\",\"BOOLEAN\",null]\n");
+    check_params("SELECT typeof($1), typeof($2), typeof($3), $4", "[1.5, \"x\", true, null]",
+                 "[\"DOUBLE\",\"VARCHAR\",\"BOOLEAN\",null]\n");
     check_params("SELECT $1 + $1, $2", "[20, \"b\"]", "[40,\"b\"]\n");
-    check_params("SELECT $name || '!', $n", "{\"name\": \"h\xc3\xa9\", \"n\": -5}", "[\"h\xc3\xa9!\",-5]\n");
-    check_params("SELECT typeof($1), $1", "[9223372036854775807]", "[\"BIGINT\",9223372036854775807]\n");
-    check_params("SELECT i FROM range(10) t(i) WHERE i > ? ORDER BY i LIMIT ?", "[5, 2]", "[6]\n[7]\n");
+    check_params("SELECT $name || '!', $n", "{\"name\": \"h\xc3\xa9\", \"n\": -5}",
+                 "[\"h\xc3\xa9!\",-5]\n");
+    check_params("SELECT typeof($1), $1", "[9223372036854775807]",
+                 "[\"BIGINT\",9223372036854775807]\n");
+    check_params("SELECT i FROM range(10) t(i) WHERE i > ? ORDER BY i LIMIT ?", "[5, 2]",
+                 "[6]\n[7]\n");
     check_params("SELECT 1 WHERE 'x' = ?", "[\"x\"]", "[1]\n");
     check_params("SELECT ?::DATE", "[\"2024-01-02\"]", "[\"2024-01-02\"]\n");
     check_params("SELECT 1", "[]", "[1]\n");
@@ -71,10 +76,13 @@ static void parameters_are_not_pasted_into_the_text(void **state)
 
 static void errors_name_position_and_reason(void **state)
 {
-    lab_write(lab_add("main", "t", simple, 2), "t.parquet", "SELECT 1::BIGINT a, 'x' b", ", FIELD_IDS {a: 1, b: 2}");
+    lab_write(lab_add("main", "t", simple, 2), "t.parquet", "SELECT 1::BIGINT a, 'x' b",
+              ", FIELD_IDS {a: 1, b: 2}");
     assert_fails("SELEC 1", E_INVALID, "line 1, column 1: syntax error");
-    assert_fails("SELECT 1,\n  FROM t WHERE\n  )", E_INVALID, "line 3, column 3: syntax error at or near \")\"");
-    assert_fails("SELECT a,\n  zz FROM t", E_INVALID, "line 2, column 3: referenced column \"zz\" not found");
+    assert_fails("SELECT 1,\n  FROM t WHERE\n  )", E_INVALID,
+                 "line 3, column 3: syntax error at or near \")\"");
+    assert_fails("SELECT a,\n  zz FROM t", E_INVALID,
+                 "line 2, column 3: referenced column \"zz\" not found");
     assert_fails("SELECT '\xc3\xa9\xc3\xa9', zz FROM t", E_INVALID, "line 1, column 14: ");
     assert_fails("SELECT nofunction(1)", E_INVALID, "line 1, column 8: ");
     assert_fails("SELECT 'x'::INTEGER", E_INVALID, "line 1, column ");
@@ -100,10 +108,15 @@ static void too_much_memory_is_its_own_kind(void **state)
     struct duck *small = NULL;
     struct duck_session *session = NULL;
     struct duck_result *result = NULL;
-    assert_ok(duck_open(&(struct duck_opts){ .threads = 2, .memory_limit_bytes = 64 << 20 }, &small, &lab_err));
+    assert_ok(duck_open(&(struct duck_opts){ .threads = 2, .memory_limit_bytes = 64 << 20 }, &small,
+                        &lab_err));
     assert_ok(duck_session_open(small, &(struct duck_session_opts){ 0 }, &session, &lab_err));
-    assert_int_equal(duck_query(session, STR("SELECT count(*) FROM (SELECT DISTINCT hash(i) h, hash(i + 1), hash(i + 2) FROM range(20000000) t(i))"), STR_EMPTY, &result, &lab_err),
-                     E_NO_MEMORY);
+    assert_int_equal(
+        duck_query(
+            session,
+            STR("SELECT count(*) FROM (SELECT DISTINCT hash(i) h, hash(i + 1), hash(i + 2) FROM range(20000000) t(i))"),
+            STR_EMPTY, &result, &lab_err),
+        E_NO_MEMORY);
     assert_ok(duck_query(session, STR("SELECT 1"), STR_EMPTY, &result, &lab_err));
     duck_result_free(result);
     duck_session_close(session);
@@ -130,7 +143,10 @@ static void first_rows_leave_before_the_last_are_computed(void **state)
     buf_init(&out, 0);
     /* the whole would take minutes */
     double started = now_s();
-    assert_ok(duck_query(session, STR("SELECT a.i, md5((a.i + b.i)::VARCHAR) FROM range(1000000) a(i), range(100000) b(i)"), STR_EMPTY, &result, &lab_err));
+    assert_ok(duck_query(
+        session,
+        STR("SELECT a.i, md5((a.i + b.i)::VARCHAR) FROM range(1000000) a(i), range(100000) b(i)"),
+        STR_EMPTY, &result, &lab_err));
     assert_ok(duck_encoder_new(result, DUCK_NDJSON, &encoder, &lab_err));
     for (int i = 0; i < 10; i++) {
         assert_ok(duck_encoder_next(encoder, &out, &done, &lab_err));
@@ -154,7 +170,10 @@ static void error_in_the_midst_keeps_what_was_written(void **state)
     enum status status = OK;
     size_t len = 0;
     buf_init(&out, 0);
-    assert_ok(duck_query(session, STR("SELECT CASE WHEN i = 3000000 THEN error('late') ELSE i END FROM range(5000000) t(i)"), STR_EMPTY, &result, &lab_err));
+    assert_ok(duck_query(
+        session,
+        STR("SELECT CASE WHEN i = 3000000 THEN error('late') ELSE i END FROM range(5000000) t(i)"),
+        STR_EMPTY, &result, &lab_err));
     assert_ok(duck_encoder_new(result, DUCK_NDJSON, &encoder, &lab_err));
     while (status == OK && !done) {
         len = out.len;
@@ -172,7 +191,8 @@ static void error_in_the_midst_keeps_what_was_written(void **state)
 
 /* --- interrupts --- */
 
-static const char ENDLESS[] = "SELECT count(*) FROM range(10000000) a(i), range(10000000) b(i) WHERE hash(a.i + b.i) = 7";
+static const char ENDLESS[] =
+    "SELECT count(*) FROM range(10000000) a(i), range(10000000) b(i) WHERE hash(a.i + b.i) = 7";
 
 static void *interrupt_soon(void *session)
 {
@@ -211,7 +231,8 @@ static void interrupt_before_the_start_is_not_lost(void **state)
     struct duck_session *session = lab_session(false);
     struct duck_result *result = NULL;
     duck_session_interrupt(session);
-    assert_int_equal(duck_query(session, str_of(ENDLESS), STR_EMPTY, &result, &lab_err), E_CANCELED);
+    assert_int_equal(duck_query(session, str_of(ENDLESS), STR_EMPTY, &result, &lab_err),
+                     E_CANCELED);
     duck_session_close(session);
 }
 
@@ -265,7 +286,8 @@ static void *ask_often(void *number)
 static void sessions_in_many_threads_do_not_mix(void **state)
 {
     pthread_t threads[6];
-    lab_write(lab_add("main", "t", simple, 2), "t.parquet", "SELECT i a, 'row ' || i b FROM range(50) r(i)", ", FIELD_IDS {a: 1, b: 2}");
+    lab_write(lab_add("main", "t", simple, 2), "t.parquet",
+              "SELECT i a, 'row ' || i b FROM range(50) r(i)", ", FIELD_IDS {a: 1, b: 2}");
     for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, ask_often, (void *)(intptr_t)i), 0);
     }
@@ -293,12 +315,19 @@ static void trusted_session_reads_and_writes_spools(void **state)
     struct duck_session *session = lab_session(true);
     struct buf out;
     buf_init(&out, 0);
-    assert_ok(duck_exec(session, STR("COPY (SELECT 1 a, NULL b, 'x,y' c) TO 'spool://w.csv' (FORMAT csv, HEADER)"), &lab_err));
-    assert_ok(duck_rows(session, STR("SELECT * FROM read_csv('spool://w.csv', all_varchar = true)"), keep_cells, &out, &lab_err));
+    assert_ok(duck_exec(
+        session, STR("COPY (SELECT 1 a, NULL b, 'x,y' c) TO 'spool://w.csv' (FORMAT csv, HEADER)"),
+        &lab_err));
+    assert_ok(duck_rows(session, STR("SELECT * FROM read_csv('spool://w.csv', all_varchar = true)"),
+                        keep_cells, &out, &lab_err));
     assert_true(str_eq(buf_str(&out), STR("1|NULL|x,y\n")));
-    assert_int_equal(duck_exec(session, STR("COPY (SELECT 1) TO '/tmp/duck-test-escape.csv'"), &lab_err), E_DENIED);
-    assert_int_equal(duck_exec(session, STR("SELECT * FROM read_text('/etc/hostname')"), &lab_err), E_DENIED);
-    assert_int_equal(duck_exec(session, STR("SET enable_external_access = true"), &lab_err), E_INVALID);
+    assert_int_equal(
+        duck_exec(session, STR("COPY (SELECT 1) TO '/tmp/duck-test-escape.csv'"), &lab_err),
+        E_DENIED);
+    assert_int_equal(duck_exec(session, STR("SELECT * FROM read_text('/etc/hostname')"), &lab_err),
+                     E_DENIED);
+    assert_int_equal(duck_exec(session, STR("SET enable_external_access = true"), &lab_err),
+                     E_INVALID);
     buf_done(&out);
     duck_session_close(session);
 }
@@ -313,7 +342,9 @@ static void callback_failure_ends_the_rows(void **state)
 {
     struct duck_session *session = lab_session(true);
     int calls = 0;
-    assert_int_equal(duck_rows(session, STR("SELECT * FROM range(10)"), fail_at_once, &calls, &lab_err), E_CONFLICT);
+    assert_int_equal(
+        duck_rows(session, STR("SELECT * FROM range(10)"), fail_at_once, &calls, &lab_err),
+        E_CONFLICT);
     assert_string_equal(lab_err.msg, "enough");
     assert_int_equal(calls, 1);
     duck_session_close(session);
@@ -333,7 +364,8 @@ static void columns_have_names_and_types(void **state)
 {
     struct duck_session *session = lab_session(false);
     struct duck_result *result = NULL;
-    assert_ok(duck_query(session, STR("SELECT 1::BIGINT AS n, [{'a': 1.5}] AS l"), STR_EMPTY, &result, &lab_err));
+    assert_ok(duck_query(session, STR("SELECT 1::BIGINT AS n, [{'a': 1.5}] AS l"), STR_EMPTY,
+                         &result, &lab_err));
     assert_int_equal(duck_result_column_count(result), 2);
     assert_true(str_eq(duck_result_column_name(result, 0), STR("n")));
     assert_true(str_eq(duck_result_column_type(result, 1), STR("STRUCT(a DECIMAL(2,1))[]")));

@@ -36,7 +36,7 @@ static const uint64_t REMOTE_SIZE = 5 * BLOCK_BYTES + 77;
 
 struct host {
     _Atomic unsigned opens, reads;
-    _Atomic int fail_reads;   /* so many reads fail first */
+    _Atomic int fail_reads; /* so many reads fail first */
     _Atomic unsigned delay_us;
     char local[64];
 };
@@ -46,7 +46,8 @@ static char remote_byte(uint64_t offset)
     return (char)(offset * 31 + offset / 4093);
 }
 
-static enum status host_open(void *ctx, uint32_t file, int *fd_out, uint64_t *size_out, struct err *e)
+static enum status host_open(void *ctx, uint32_t file, int *fd_out, uint64_t *size_out,
+                             struct err *e)
 {
     struct host *host = ctx;
     host->opens++;
@@ -63,7 +64,8 @@ static enum status host_open(void *ctx, uint32_t file, int *fd_out, uint64_t *si
     return OK;
 }
 
-static enum status host_read(void *ctx, uint32_t file, uint64_t offset, void *ptr, size_t len, size_t *got_out, struct err *e)
+static enum status host_read(void *ctx, uint32_t file, uint64_t offset, void *ptr, size_t len,
+                             size_t *got_out, struct err *e)
 {
     struct host *host = ctx;
     host->reads++;
@@ -94,7 +96,8 @@ static int set_up(void **state)
     assert_true(fd >= 0);
     assert_int_equal(write(fd, "0123456789", 10), 10);
     close(fd);
-    const struct lakefs_opts opts = { .host = { host_open, host_read, &host }, .cache_bytes = 3 * BLOCK_BYTES };
+    const struct lakefs_opts opts = { .host = { host_open, host_read, &host },
+                                      .cache_bytes = 3 * BLOCK_BYTES };
     assert_ok(lakefs_new(&opts, &fs, &err));
     files = lakefs_files(fs);
     assert_ok(lakefs_begin(fs, STR("token"), &err));
@@ -131,11 +134,20 @@ static void lakefs_opens_only_what_is_pinned_under_its_token(void **state)
     void *file = must_open(STR("lake://token/0.parquet"), &size);
     assert_int_equal(size, 10);
     files->close(file);
-    const char *wrong[] = { "lake://token/1.parquet",  "lake://tokem/0.parquet",    "lake://token/0",
-                            "lake://token/+0.parquet", "lake://token/00.parquets",  "lake:///0.parquet",
-                            "lake://0.parquet",        "lake://token/0/0.parquet",  "lake://token/../0.parquet",
-                            "/etc/passwd",             "spool://token/0.parquet",   "lake://token/.parquet",
-                            "",                        "lake://token/4294967296.parquet" };
+    const char *wrong[] = { "lake://token/1.parquet",
+                            "lake://tokem/0.parquet",
+                            "lake://token/0",
+                            "lake://token/+0.parquet",
+                            "lake://token/00.parquets",
+                            "lake:///0.parquet",
+                            "lake://0.parquet",
+                            "lake://token/0/0.parquet",
+                            "lake://token/../0.parquet",
+                            "/etc/passwd",
+                            "spool://token/0.parquet",
+                            "lake://token/.parquet",
+                            "",
+                            "lake://token/4294967296.parquet" };
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         if (try_open(str_of(wrong[i])) != E_DENIED) {
             fail_msg("\"%s\" was not denied", wrong[i]);
@@ -206,7 +218,9 @@ static void check_remote(void *file, uint64_t offset, size_t len)
     char *bytes = malloc(len);
     size_t got = 0;
     assert_ok(files->read_at(file, offset, bytes, len, &got, &err));
-    size_t expected = offset >= REMOTE_SIZE ? 0 : offset + len > REMOTE_SIZE ? (size_t)(REMOTE_SIZE - offset) : len;
+    size_t expected = offset >= REMOTE_SIZE        ? 0
+                      : offset + len > REMOTE_SIZE ? (size_t)(REMOTE_SIZE - offset)
+                                                   : len;
     assert_int_equal(got, expected);
     for (size_t i = 0; i < got; i++) {
         if (bytes[i] != remote_byte(offset + i)) {
