@@ -537,11 +537,10 @@ void choose_writer(Cells &cells)
 
 void Cells::Load(Vector &source, idx_t count)
 {
-    if (!write || !type || *type != source.GetType()) {
-        type = &source.GetType();
+    type = &source.GetType(); /* the last chunk's is gone, but a column's type never changes */
+    if (!write) {
         choose_writer(*this);
     }
-    type = &source.GetType();
     vector = &source;
     if (!is_nested(*type)) {
         if (write == json_other) {

@@ -5,10 +5,8 @@
  *      LakeTransaction::Table  ->  duck_lake.resolve
  *
  * A transaction (here: one statement) asks for each name once and keeps the answer, hits and misses
- * alike, so that a statement sees one snapshot of
- * a table however often it names it. Nothing here is shared between connections, so no lock is held
- * while the lake is asked but the
- * transaction's own.
+ * alike, so that a statement sees one snapshot of a table however often it names it. Two
+ * scans of duckdb_tables() may ask from two threads; its lock is not held while the lake is asked.
  *
  * Writing is not implemented on this class yet: every hook for it refuses.
  */
@@ -76,11 +74,13 @@ optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema 
                                                optional_idx position)
 {
     AtKey at = AtKey::From(clause);
-    std::lock_guard<std::mutex> guard(lock);
     Key key(schema.name, name, at.kind, at.text);
-    auto known = tables.find(key);
-    if (known != tables.end()) {
-        return known->second.get();
+    {
+        std::lock_guard<std::mutex> guard(lock);
+        auto known = tables.find(key);
+        if (known != tables.end()) {
+            return known->second.get();
+        }
     }
     auto session = SessionState::Of(asker);
     const struct duck_table *found = nullptr;
@@ -96,6 +96,7 @@ optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema 
     }
     auto table = status == OK ? LakeTable::Make(asker, schema, found, want_files, std::move(at))
                               : nullptr;
+    std::lock_guard<std::mutex> guard(lock);
     return tables.emplace(std::move(key), std::move(table)).first->second.get();
 }
 

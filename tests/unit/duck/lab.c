@@ -25,6 +25,7 @@ static pthread_mutex_t fill_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* what resolve hands out */
 static struct duck_table resolved[LAB_TABLES_MAX];
+static bool filled[LAB_TABLES_MAX]; /* guarded by fill_lock */
 static struct duck_table_file resolved_files[LAB_TABLES_MAX][LAB_FILES_MAX];
 static char paths[LAB_TABLES_MAX][LAB_FILES_MAX][96];
 
@@ -189,10 +190,12 @@ static enum status resolve(void *ctx, struct str ns, struct str name, const stru
     for (size_t t = 0; t < table_count; t++) {
         if (str_eq_nocase(name, str_of(tables[t].name)) &&
             str_eq_nocase(ns, str_of(tables[t].ns))) {
-            /* Filled anew, so that a test may change a table after it was added; the values are the
-             * same for all that ask at once. */
+            /* Once: other sessions may be reading it already. */
             pthread_mutex_lock(&fill_lock);
-            fill(t, &resolved[t]);
+            if (!filled[t]) {
+                fill(t, &resolved[t]);
+                filled[t] = true;
+            }
             pthread_mutex_unlock(&fill_lock);
             *out = &resolved[t];
             return OK;
@@ -221,6 +224,7 @@ struct lab_table *lab_add(const char *ns, const char *name, const struct duck_co
                           size_t column_count)
 {
     assert_true(table_count < LAB_TABLES_MAX);
+    filled[table_count] = false;
     struct lab_table *table = &tables[table_count++];
     *table = (struct lab_table){
         .ns = ns, .name = name, .columns = columns, .column_count = column_count
@@ -238,6 +242,7 @@ struct lab_file *lab_write(struct lab_table *table, const char *name, const char
 {
     assert_true(table->file_count < LAB_FILES_MAX);
     struct lab_file *file = &table->files[table->file_count++];
+    filled[table - tables] = false;
     char text[4096];
     struct duck_session *session = lab_session(true);
     file->name = name;

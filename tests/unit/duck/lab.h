@@ -44,7 +44,8 @@ int lab_close(void **state);
 int lab_reset(void **state);
 
 struct duck *lab_duck(void);
-/** Its arrays are borrowed until the next lab_reset. */
+/** What it names is borrowed until the next lab_reset; it may be changed until a statement asks for
+ * it. */
 struct lab_table *lab_add(const char *ns, const char *name, const struct duck_column *columns,
                           size_t column_count);
 /** A file of the table; `sql` is written with COPY under `options` (", FIELD_IDS {..}" or ""). Rows

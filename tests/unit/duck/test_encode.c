@@ -266,6 +266,25 @@ static void many_rows_cross_chunks_in_order(void **state)
     assert_string_equal(at, "");
 }
 
+static void chunks_of_several_columns_follow_each_other(void **state)
+{
+    const char *json = lab_query(DUCK_NDJSON_ARRAYS,
+                                 "SELECT i::INTEGER a, i + 1 b, [i] c, {'x': i::DECIMAL(9,1)} d "
+                                 "FROM range(50000) t(i)",
+                                 NULL);
+    const char *at = json;
+    for (int i = 0; i < 50000; i++) {
+        char expected[96];
+        int len = snprintf(expected, sizeof expected, "[%d,%d,[%d],{\"x\":%d.0}]\n", i, i + 1, i,
+                           i);
+        if (strncmp(at, expected, (size_t)len) != 0) {
+            fail_msg("row %d is wrong", i);
+        }
+        at += len;
+    }
+    assert_string_equal(at, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,7 +296,7 @@ int main(void)
         TEST(nested_values_are_json),          TEST(nested_vectors_of_every_shape_are_read_right),
         TEST(every_type_of_duckdb_is_written), TEST(rows_as_objects_name_equal_columns_apart),
         TEST(formats_have_their_frames),       TEST(csv_quotes_what_needs_it),
-        TEST(many_rows_cross_chunks_in_order),
+        TEST(many_rows_cross_chunks_in_order), TEST(chunks_of_several_columns_follow_each_other),
     };
     return cmocka_run_group_tests(tests, lab_open, lab_close);
 }
