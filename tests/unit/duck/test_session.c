@@ -248,7 +248,7 @@ static void progress_is_told_from_another_thread(void **state)
 
 /* --- many at once --- */
 
-static char wrong_answer[512]; /* of the last thread that got one */
+static char wrong_answer[ERR_MESSAGE_MAX + 512]; /* of the last thread that got one */
 
 static void *ask_often(void *number)
 {
