@@ -38,8 +38,13 @@ $(BUILD)/flags $(BUILD)/ldflags: ;
 duck_include = $(if $(filter src/duck/% tests/unit/duck/%,$(1)),$(DUCK_INCLUDE))
 simd_flags   = $(SIMD_FLAGS_$(patsubst src/vector/simd_%.c,%,$(filter src/vector/simd_%.c,$(1))))
 
+# DuckDB's headers take 8 of the 10 seconds of each file that includes them; compiled once beforehand, 1.
+# gcc takes <pch>/duck/duck_priv.hpp.gch for `#include "duck/duck_priv.hpp"` where <pch> is searched first.
+DUCK_PCH := $(BUILD)/pch/duck/duck_priv.hpp.gch
+duck_pch  = $(if $(filter src/duck/%.cc,$(1)),-I$(BUILD)/pch)
+
 compile_c   = $(CC) $(CFLAGS_ALL) $(INCLUDE) $(duck_include) $(simd_flags)
-compile_cxx = $(CXX) $(CXXFLAGS_ALL) $(INCLUDE) $(duck_include)
+compile_cxx = $(CXX) $(CXXFLAGS_ALL) $(duck_pch) $(INCLUDE) $(duck_include)
 
 # compile COMMAND: one object, its dependencies, and its line of compile_commands.json.
 define compile
@@ -55,6 +60,15 @@ $(BUILD)/obj/%.c.o: %.c $(BUILD)/flags | sdk
 
 $(BUILD)/obj/%.cc.o: %.cc $(BUILD)/flags | sdk
 	$(call compile,$(call compile_cxx,$<))
+
+$(BUILD)/obj/src/duck/%.cc.o: src/duck/%.cc $(BUILD)/flags $(DUCK_PCH) | sdk
+	$(call compile,$(call compile_cxx,$<))
+
+$(DUCK_PCH): src/duck/duck_priv.hpp $(BUILD)/flags | sdk
+	@mkdir -p $(@D)
+	@echo '  PCH   $<'
+	@$(CXX) $(CXXFLAGS_ALL) $(INCLUDE) $(DUCK_INCLUDE) -x c++-header -MMD -MP -MF $(@:.gch=.d) -MT $@ $< -o $@
+-include $(DUCK_PCH:.gch=.d)
 
 .PHONY: sdk
 sdk:
