@@ -31,10 +31,6 @@ extern "C" {
 #include "duck/duck.h"
 }
 
-/* DuckDB's enumerations have dozens of members and grow; a `default` that says "not ours" is
- * meant. */
-#pragma GCC diagnostic ignored "-Wswitch-enum"
-
 namespace lake {
 
 using duckdb::idx_t;
