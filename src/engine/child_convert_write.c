@@ -239,10 +239,13 @@ static enum status bad_row(const struct convert *c, const char *message, struct 
 {
     const char *line = strstr(message, "on Line: ");
     unsigned long long number = line != NULL ? strtoull(line + strlen("on Line: "), NULL, 10) : 0;
-    const char *counts = strstr(message, "Expected Number of Columns: ");
+    const char *counts = strcasestr(message, "Expected Number of Columns: ");
     if (counts != NULL) {
         unsigned long long expected = 0, found = 0;
-        if (sscanf(counts, "Expected Number of Columns: %llu Found: %llu", &expected, &found) == 2) {
+        const char *got = strstr(counts, "Found: ");
+        expected = strtoull(counts + strlen("Expected Number of Columns: "), NULL, 10);
+        found = got != NULL ? strtoull(got + strlen("Found: "), NULL, 10) : 0;
+        if (got != NULL) {
             return err_set(err, E_INVALID, "line %llu: expected %llu fields, found %llu", number, expected, found);
         }
     }
