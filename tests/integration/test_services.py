@@ -123,6 +123,9 @@ def test_an_upstream_without_a_scheme_stops_the_start(start):
 def test_ready_and_metrics_are_told_by_each(cluster):
     gateway, services = cluster
     for server in [gateway, *services.values()]:
-        assert requests.get(server.url + "/ready", timeout=30).status_code == 200
-        assert "lakehouse_http_requests_total" in requests.get(server.url + "/metrics", timeout=10).text
+        deadline = time.monotonic() + 20  # engines are started in the background
+        while requests.get(server.url + "/ready", timeout=30).status_code != 200:
+            assert time.monotonic() < deadline, requests.get(server.url + "/ready", timeout=30).text
+            time.sleep(0.05)
+        assert "lakehouse_http_refused_total" in requests.get(server.url + "/metrics", timeout=10).text
         assert json.loads(requests.get(server.url + "/health", timeout=10).text)["status"] == "ok"
