@@ -431,6 +431,11 @@ static void engine_queue_has_an_end(void **state)
         &(struct engine_pool_opts){ .engines_max = 1, .queue_max = 2 });
     assert_works(pool);
     struct engine_run *busy = start(pool, "hang", "{}", 60000);
+    deadline_ms given_up = deadline_in(10000);
+    while (engine_pid(busy) == 0) { /* the child of the job before may not have said yet that it is idle */
+        assert_false(deadline_passed(given_up));
+        assert_int_equal(usleep(1000), 0);
+    }
     struct engine_run *waits[2] = { start(pool, "echo", "{\"text\":\"a\"}", 60000),
                                     start(pool, "echo", "{\"text\":\"b\"}", 200) };
     struct engine_run *none = NULL;
