@@ -10,17 +10,27 @@
 
 #include "duckdb/common/types/data_chunk.hpp"
 
+#include <algorithm>
 #include <set>
 
 using namespace duckdb;
+
+namespace lake {
+
+/** `"name":`, from the second column on with a comma in front; padded for Out::AppendShort. */
+struct Key {
+    std::string text;
+    size_t len = 0;
+};
+
+} // namespace lake
 
 struct duck_encoder {
     struct duck_result *result = nullptr;
     enum duck_format format = DUCK_JSON;
     uint64_t row_count = 0;
     std::vector<std::unique_ptr<lake::Cells>> columns;
-    std::vector<std::string>
-        keys; /* rows of objects: `"name":`, from the second on with a comma in front */
+    std::vector<lake::Key> keys; /* for rows of objects */
 };
 
 namespace lake {
@@ -95,6 +105,15 @@ void write_head(struct duck_encoder &encoder, Out &out)
     out.Append(std::string("],\"rows\":["));
 }
 
+void write_key(Out &out, const Key &key)
+{
+    if (key.len <= Out::SHORT) {
+        out.AppendShort(key.text.data(), key.len);
+    } else {
+        out.Append(key.text.data(), key.len);
+    }
+}
+
 void write_json_rows(struct duck_encoder &encoder, Out &out, idx_t count)
 {
     bool objects = rows_are_objects(encoder.format);
@@ -108,7 +127,7 @@ void write_json_rows(struct duck_encoder &encoder, Out &out, idx_t count)
         out.Char(objects ? '{' : '[');
         for (idx_t c = 0; c < columns.size(); c++) {
             if (objects) {
-                out.Append(encoder.keys[c]);
+                write_key(out, encoder.keys[c]);
             } else if (c > 0) {
                 out.Room(1);
                 out.Char(',');
@@ -183,7 +202,11 @@ enum status duck_encoder_new(struct duck_result *result, enum duck_format format
         auto names = lake::unique_names(result->names);
         for (idx_t i = 0; i < names.size(); i++) {
             encoder->columns.push_back(std::make_unique<lake::Cells>());
-            encoder->keys.push_back((i > 0 ? "," : "") + lake::json_string(names[i]) + ":");
+            lake::Key key;
+            key.text = (i > 0 ? "," : "") + lake::json_string(names[i]) + ":";
+            key.len = key.text.size();
+            key.text.resize(std::max<size_t>(key.len, lake::Out::SHORT));
+            encoder->keys.push_back(std::move(key));
         }
         return OK;
     });

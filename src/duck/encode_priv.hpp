@@ -45,6 +45,14 @@ class Out {
         Room(len);
         Bytes(ptr, len);
     }
+    /** A text of at most SHORT bytes that has SHORT readable ones: no call for a few bytes. */
+    static constexpr size_t SHORT = 32;
+    void AppendShort(const char *ptr, size_t len)
+    {
+        Room(SHORT);
+        memcpy(next, ptr, SHORT);
+        next += len;
+    }
     void Append(const string &text) { Append(text.data(), text.size()); }
     void Sync() { target.len = next ? (size_t)(next - target.ptr) : 0; }
     size_t Position() const { return next ? (size_t)(next - target.ptr) : 0; }

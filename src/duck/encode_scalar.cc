@@ -50,6 +50,38 @@ void pair(char *at, unsigned value)
     memcpy(at, PAIRS + 2 * (size_t)value, 2);
 }
 
+/** How many decimal digits `value` has; 0 has one. */
+unsigned digit_count(uint64_t value)
+{
+    static constexpr uint64_t POWERS[] = {
+        UINT64_C(0),
+        UINT64_C(10),
+        UINT64_C(100),
+        UINT64_C(1000),
+        UINT64_C(10000),
+        UINT64_C(100000),
+        UINT64_C(1000000),
+        UINT64_C(10000000),
+        UINT64_C(100000000),
+        UINT64_C(1000000000),
+        UINT64_C(10000000000),
+        UINT64_C(100000000000),
+        UINT64_C(1000000000000),
+        UINT64_C(10000000000000),
+        UINT64_C(100000000000000),
+        UINT64_C(1000000000000000),
+        UINT64_C(10000000000000000),
+        UINT64_C(100000000000000000),
+        UINT64_C(1000000000000000000),
+        UINT64_C(10000000000000000000),
+    };
+    /* 1233 / 4096 is a little more than log10(2): the guess is right or one too few, and the table
+     * tells which. A value of 0 counts as one bit and one digit. */
+    unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
+    unsigned guess = bits * 1233 >> 12;
+    return guess + (value >= POWERS[guess]);
+}
+
 /** Digits of `value`, written backwards from `end`; returns where they begin. */
 char *digits_before(char *end, uint64_t value)
 {
@@ -223,9 +255,8 @@ void signed_part(Out &out, int64_t value, char unit)
 void write_uint(Out &out, uint64_t value)
 {
     out.Room(INT_ROOM);
-    char scratch[INT_ROOM];
-    char *begin = digits_before(scratch + sizeof scratch, value);
-    out.Bytes(begin, (size_t)(scratch + sizeof scratch - begin));
+    out.next += digit_count(value);
+    (void)digits_before(out.next, value);
 }
 
 void write_int(Out &out, int64_t value)

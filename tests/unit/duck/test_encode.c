@@ -29,6 +29,19 @@ static void integers_have_every_digit(void **state)
                  "123456789012345678901234567890123456789012345");
 }
 
+static void integers_around_powers_of_ten_have_the_right_length(void **state)
+{
+    unsigned long long power = 1;
+    for (int digits = 1; digits <= 20; digits++) {
+        char sql[160], expected[80];
+        snprintf(sql, sizeof sql, "SELECT %llu::UBIGINT, %llu::UBIGINT, %llu::UBIGINT", power - 1,
+                 power, power + 1);
+        snprintf(expected, sizeof expected, "[%llu,%llu,%llu]", power - 1, power, power + 1);
+        assert_string_equal(lab_rows(sql), expected);
+        power *= digits < 20 ? 10 : 1;
+    }
+}
+
 static void decimals_keep_their_scale(void **state)
 {
     assert_value("1.50::DECIMAL(4,2)", "1.50");
@@ -222,6 +235,16 @@ static void rows_as_objects_name_equal_columns_apart(void **state)
         "GER\"}],\"rows\":[[1,2]],\"row_count\":1}");
 }
 
+static void long_column_names_are_whole(void **state)
+{
+    assert_string_equal(lab_query(DUCK_NDJSON,
+                                  "SELECT 1 AS a_name_that_is_much_longer_than_thirty_two_bytes, "
+                                  "2 AS exactly_twenty_eight_bytes__, 3 AS \"\"\"q\"",
+                                  NULL),
+                        "{\"a_name_that_is_much_longer_than_thirty_two_bytes\":1,"
+                        "\"exactly_twenty_eight_bytes__\":2,\"\\\"q\":3}\n");
+}
+
 static void formats_have_their_frames(void **state)
 {
     const char *two = "SELECT i AS \"n\"\"1\", 'x' AS s FROM range(2) t(i)";
@@ -289,14 +312,24 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup(name, lab_reset)
-        TEST(integers_have_every_digit),       TEST(decimals_keep_their_scale),
-        TEST(floats_read_back_as_they_were),   TEST(text_is_escaped),
-        TEST(long_text_crosses_pieces),        TEST(times_are_iso_8601),
-        TEST(intervals_are_iso_8601),          TEST(bytes_and_other_scalars_are_strings),
-        TEST(nested_values_are_json),          TEST(nested_vectors_of_every_shape_are_read_right),
-        TEST(every_type_of_duckdb_is_written), TEST(rows_as_objects_name_equal_columns_apart),
-        TEST(formats_have_their_frames),       TEST(csv_quotes_what_needs_it),
-        TEST(many_rows_cross_chunks_in_order), TEST(chunks_of_several_columns_follow_each_other),
+        TEST(integers_have_every_digit),
+        TEST(integers_around_powers_of_ten_have_the_right_length),
+        TEST(decimals_keep_their_scale),
+        TEST(floats_read_back_as_they_were),
+        TEST(text_is_escaped),
+        TEST(long_text_crosses_pieces),
+        TEST(times_are_iso_8601),
+        TEST(intervals_are_iso_8601),
+        TEST(bytes_and_other_scalars_are_strings),
+        TEST(nested_values_are_json),
+        TEST(nested_vectors_of_every_shape_are_read_right),
+        TEST(every_type_of_duckdb_is_written),
+        TEST(rows_as_objects_name_equal_columns_apart),
+        TEST(long_column_names_are_whole),
+        TEST(formats_have_their_frames),
+        TEST(csv_quotes_what_needs_it),
+        TEST(many_rows_cross_chunks_in_order),
+        TEST(chunks_of_several_columns_follow_each_other),
     };
     return cmocka_run_group_tests(tests, lab_open, lab_close);
 }
