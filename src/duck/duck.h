@@ -61,7 +61,10 @@ struct duck_column {
 struct duck_table_file {
     struct str path;
     int64_t row_count, size_bytes;
-    bool by_name; /* the file has no field ids: columns are matched by name */
+    /* the file may be without field ids: then its columns are matched by name; one whose columns
+     * all
+     * have ids is matched by id in any case */
+    bool by_name;
 };
 struct duck_bounds {
     struct str lower, upper;         /* text that casts to the column's type; .ptr NULL: unknown */

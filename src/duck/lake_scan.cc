@@ -16,6 +16,8 @@
 #include "duckdb/parser/expression/constant_expression.hpp"
 #include "duckdb/parser/tableref/table_function_ref.hpp"
 
+#include <algorithm>
+
 using namespace duckdb;
 
 namespace lake {
@@ -193,6 +195,14 @@ vector<MultiFileColumnDefinition> by_name_schema(const vector<MultiFileColumnDef
     return schema;
 }
 
+/** Whether a column of a file and all inside it have ids. The repeated group of a map never has. */
+bool has_ids(const MultiFileColumnDefinition &column)
+{
+    bool group = column.type.id() == LogicalTypeId::MAP && column.children.size() == 1;
+    auto &inner = group ? column.children[0].children : column.children;
+    return !column.identifier.IsNull() && std::all_of(inner.begin(), inner.end(), has_ids);
+}
+
 /** DuckDB's mapper stops looking at the first column without an id, so a gap would silently become
  * NULLs. */
 void check_ids(const BaseFileReader &reader)
@@ -214,13 +224,16 @@ ReaderInitializeType LakeReader::CreateMapping(
     const virtual_column_map_t &virtual_columns, MultiFileColumnMappingMode)
 {
     auto &info = table->WithFiles();
-    if (!info.files[LakeFileList::OrdinalOf(data.reader->file)].by_name) {
+    auto &locals = data.reader->GetColumns();
+    /* A name may have gone over to another column since the file was written; an id never does. */
+    if (!info.files[LakeFileList::OrdinalOf(data.reader->file)].by_name ||
+        std::all_of(locals.begin(), locals.end(), has_ids)) {
         check_ids(*data.reader);
         return MultiFileReader::CreateMapping(context, data, columns, column_ids, filters, files,
                                               bind, virtual_columns,
                                               MultiFileColumnMappingMode::BY_FIELD_ID);
     }
-    auto schema = by_name_schema(columns, data.reader->GetColumns());
+    auto schema = by_name_schema(columns, locals);
     return MultiFileReader::CreateMapping(context, data, schema, column_ids, filters, files, bind,
                                           virtual_columns, MultiFileColumnMappingMode::BY_NAME);
 }

@@ -67,8 +67,8 @@ static enum status write_columns(struct json_writer *w, const struct ice_field *
     return OK;
 }
 
-/** A file is matched by name only if it may carry no field ids: then its table has a name
- * mapping. */
+/** A file may be without field ids only if its table has a name mapping; the engine, which sees its
+ * footer, decides. */
 static void write_files(struct json_writer *w, const struct query_pin *pin)
 {
     bool by_name = ice_metadata_property(pin->pin->metadata, STR("schema.name-mapping.default"))

@@ -219,6 +219,27 @@ static void file_without_ids_is_read_by_name(void **state)
     assert_string_equal(lab_rows("SELECT b FROM t WHERE \"A\" = 1 AND s.x = 3"), "[\"x\"]");
 }
 
+static void ids_go_before_names_where_a_file_has_them(void **state)
+{
+    static struct duck_column inner[] = { COL("q", 4, "BIGINT"), COL("p", 5, "BIGINT") };
+    static struct duck_column entry[] = { COL("key", 7, "VARCHAR"), COL("value", 8, "BIGINT") };
+    static const struct duck_column now[] = { COL("b", 1, "BIGINT"), COL("a", 2, "BIGINT"),
+                                              NESTED("s", 3, "STRUCT(q BIGINT, p BIGINT)", inner),
+                                              NESTED("m", 6, "MAP(VARCHAR, BIGINT)", entry) };
+    struct lab_table *table = lab_add("main", "t", now, 4);
+    /* written when column 1 was still called a, and 4 p */
+    lab_write(table, "old.parquet",
+              "SELECT 1::BIGINT a, 2::BIGINT b, {'p': 3, 'q': 4} s, MAP {'k': 5} m",
+              ", FIELD_IDS {a: 1, b: 2, s: {__duckdb_field_id: 3, p: 4, q: 5}, "
+              "m: {__duckdb_field_id: 6, key: 7, value: 8}}")
+        ->by_name = true;
+    lab_write(table, "plain.parquet",
+              "SELECT 1::BIGINT a, 2::BIGINT b, {'p': 3, 'q': 4} s, MAP {'k': 5} m", "")
+        ->by_name = true;
+    assert_string_equal(lab_rows("SELECT * FROM t ORDER BY b"),
+                        "[1,2,{\"q\":3,\"p\":4},{\"k\":5}],[2,1,{\"q\":4,\"p\":3},{\"k\":5}]");
+}
+
 static void table_without_files_is_empty(void **state)
 {
     lab_add("main", "empty", simple, 2);
@@ -472,6 +493,7 @@ int main(void)
         TEST(nested_fields_follow_their_ids),
         TEST(swapped_struct_fields_are_filtered_right),
         TEST(file_without_ids_is_read_by_name),
+        TEST(ids_go_before_names_where_a_file_has_them),
         TEST(table_without_files_is_empty),
         TEST(file_that_should_have_ids_and_has_none_is_an_error),
         TEST(columns_that_differ_by_case_are_told_apart),
