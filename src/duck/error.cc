@@ -84,10 +84,14 @@ void lower_first(string &text, idx_t at)
     }
 }
 
-/** One line, without DuckDB's pointers into the statement and its stack traces. */
+/** One line, without DuckDB's pointers into the statement, its stack traces, and its advice about
+ * settings that are not the reader's. */
 string plain_message(const string &raw)
 {
-    string text = raw.substr(0, std::min(raw.find("\n\nLINE "), raw.find("\n\nStack Trace")));
+    string text = raw;
+    for (auto tail : { "\n\nLINE ", "\n\nStack Trace", "\n\nPossible solutions:" }) {
+        text = text.substr(0, text.find(tail));
+    }
     string out;
     for (auto &line : StringUtil::Split(text, '\n')) {
         StringUtil::Trim(line);

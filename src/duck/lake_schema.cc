@@ -41,11 +41,13 @@ string near_misses(ClientContext &context, const string &ns, const string &table
 {
     constexpr double LIKE_ENOUGH = 0.6; /* chosen, not measured */
     std::vector<std::pair<double, string>> found;
+    auto wanted = StringUtil::Lower(table);
     for (auto &known : all_tables(context)) {
         auto name = spelled(known.first, known.second);
         double score = known.first == ns || ns == DEFAULT_NAMESPACE
-                           ? StringUtil::SimilarityRating(known.second, table)
-                           : StringUtil::SimilarityRating(name, spelled(ns, table));
+                           ? StringUtil::SimilarityRating(StringUtil::Lower(known.second), wanted)
+                           : StringUtil::SimilarityRating(StringUtil::Lower(name),
+                                                          StringUtil::Lower(spelled(ns, table)));
         if (score >= LIKE_ENOUGH) {
             found.emplace_back(-score, name);
         }

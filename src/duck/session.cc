@@ -215,14 +215,16 @@ enum status duck_query(struct duck_session *session, struct str sql, struct str 
 {
     struct duck_result *result = nullptr;
     std::string text = lake::to_string(sql);
+    /* A place in our own SQL says nothing to the user who reads the error. */
+    std::string shown = session->state->trusted ? std::string() : text;
     enum status status = fenced(
-        text, err, [&]()->enum status {
+        shown, err, [&]()->enum status {
             if (!str_is_utf8(sql)) {
                 return err_set(err, E_INVALID, "the statement is not valid UTF-8");
             }
             result = new struct duck_result();
             result->session = session;
-            result->sql = text;
+            result->sql = shown;
             result->result = lake::run_script(*session, text, params);
             result->names = result->result->names;
             result->types = result->result->types;
