@@ -3,12 +3,17 @@
  *
  *   payload  {"size"}
  *   fds      [0] the file
- *   done     {"schema":<Iceberg, every field with an id>,"has_ids":bool,"rows","columns":[{"id","size","values","nulls","min","max"}],"split_offsets":[..]}
+ *   done     {"schema":<Iceberg, every field with an
+ *            id>,"has_ids":bool,"rows","columns":[{"id","size","values","nulls","min","max"}],"split_offsets":[..]}
  *
- * DuckDB says which types the columns have; the footer's own tree, walked beside them, says which ids. A file whose columns do not all have one gets ids
- * from 1 on, and has_ids false.
+ * DuckDB says which types the columns have; the footer's own tree, walked beside them, says which
+ * ids. A file whose columns do not all have one gets ids
+ * from 1 on, and has_ids false. DuckDB renames a column whose name another one has already but for
+ * its case; since the file stays as it is, such a file is
+ * refused.
  */
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "engine/child.h"
@@ -20,6 +25,7 @@
 struct node {
     int32_t id;       /* 0: none */
     int32_t children; /* 0: a leaf */
+    struct str name;
 };
 
 struct inspect {
@@ -29,13 +35,14 @@ struct inspect {
     size_t field_cap;
     struct node *nodes; /* [0] is the root */
     size_t node_count, node_cap;
-    size_t at;          /* of the walk */
+    size_t at; /* of the walk */
     bool has_ids;
     struct json_writer *w;
-    size_t column;      /* of write_columns */
+    size_t column; /* of write_columns */
 };
 
-static enum status grow(struct arena *arena, void **items, size_t count, size_t *cap, size_t size, struct err *err)
+static enum status grow(struct arena *arena, void **items, size_t count, size_t *cap, size_t size,
+                        struct err *err)
 {
     if (count < *cap) {
         return OK;
@@ -58,28 +65,36 @@ static enum status add_field(void *ctx, const struct str *cells, size_t count, s
     struct inspect *in = ctx;
     struct ice_type *root = &in->schema.root;
     (void)count;
-    TRY(grow(&in->job->arena, (void **)&root->fields, root->field_count, &in->field_cap, sizeof(*root->fields), err));
+    TRY(grow(&in->job->arena, (void **)&root->fields, root->field_count, &in->field_cap,
+             sizeof(*root->fields), err));
     struct ice_field *field = &root->fields[root->field_count];
     *field = (struct ice_field){ .name = arena_str(&in->job->arena, cells[0]) };
     if (field->name.ptr == NULL) {
         return err_no_memory(err);
     }
     root->field_count++;
-    return sql_type_parse(&in->job->arena, cells[1], &field->type, err);
+    return sql_type_parse_stored(&in->job->arena, cells[1], &field->type, err);
 }
 
 static int32_t number_of(struct str cell)
 {
     int64_t number;
-    return cell.ptr != NULL && str_to_i64(cell, &number) && number >= 0 && number <= INT32_MAX ? (int32_t)number : 0;
+    return cell.ptr != NULL && str_to_i64(cell, &number) && number >= 0 && number <= INT32_MAX
+               ? (int32_t)number
+               : 0;
 }
 
 static enum status add_node(void *ctx, const struct str *cells, size_t count, struct err *err)
 {
     struct inspect *in = ctx;
     (void)count;
-    TRY(grow(&in->job->arena, (void **)&in->nodes, in->node_count, &in->node_cap, sizeof(*in->nodes), err));
-    in->nodes[in->node_count++] = (struct node){ number_of(cells[0]), number_of(cells[1]) };
+    TRY(grow(&in->job->arena, (void **)&in->nodes, in->node_count, &in->node_cap,
+             sizeof(*in->nodes), err));
+    struct str name = arena_str(&in->job->arena, cells[2].ptr != NULL ? cells[2] : STR_EMPTY);
+    if (name.ptr == NULL) {
+        return err_no_memory(err);
+    }
+    in->nodes[in->node_count++] = (struct node){ number_of(cells[0]), number_of(cells[1]), name };
     return OK;
 }
 
@@ -109,7 +124,14 @@ static enum status find_ids(struct inspect *in, struct err *err)
     in->has_ids = true;
     in->at = 1;
     for (size_t i = 0; i < in->schema.root.field_count; i++) {
-        TRY(take_ids(in, &in->schema.root.fields[i], err));
+        struct ice_field *field = &in->schema.root.fields[i];
+        if (in->at < in->node_count && !str_eq(in->nodes[in->at].name, field->name)) {
+            return err_set(
+                err, E_INVALID,
+                "the name of column \"%.*s\" differs from another column's at most by case; ingest the file instead",
+                STR_ARG(in->nodes[in->at].name));
+        }
+        TRY(take_ids(in, field, err));
     }
     if (!in->has_ids) {
         struct ice_schema numbered;
@@ -122,11 +144,13 @@ static enum status find_ids(struct inspect *in, struct err *err)
 
 /* --- statistics of top-level leaves --- */
 
-/** Bounds are taken where text order does not matter and NaN cannot be: numbers, dates, times, strings. */
+/** Bounds are taken where text order does not matter and NaN cannot be: numbers, dates, times,
+ * strings. */
 static bool has_bounds(const struct ice_type *type)
 {
-    return type->kind == ICE_INT || type->kind == ICE_LONG || type->kind == ICE_DECIMAL || type->kind == ICE_DATE ||
-           type->kind == ICE_TIMESTAMP || type->kind == ICE_TIMESTAMPTZ || type->kind == ICE_STRING;
+    return type->kind == ICE_INT || type->kind == ICE_LONG || type->kind == ICE_DECIMAL ||
+           type->kind == ICE_DATE || type->kind == ICE_TIMESTAMP || type->kind == ICE_TIMESTAMPTZ ||
+           type->kind == ICE_STRING;
 }
 
 static enum status append_column(const struct ice_field *field, struct buf *sql, struct err *err)
@@ -134,19 +158,29 @@ static enum status append_column(const struct ice_field *field, struct buf *sql,
     AUTO(buf_done) struct buf type;
     buf_init(&type, 0);
     TRY(sql_type_print(&field->type, &type, err));
-    bool ok = buf_append(sql, STR("SELECT sum(total_compressed_size), sum(num_values), "
-                                  "CASE WHEN count(stats_null_count) = count(*) THEN sum(stats_null_count) END, ")) == OK;
+    bool ok =
+        buf_append(
+            sql,
+            STR("SELECT sum(total_compressed_size), sum(num_values), "
+                "CASE WHEN count(stats_null_count) = count(*) THEN sum(stats_null_count) END, ")) ==
+        OK;
     if (has_bounds(&field->type)) {
         for (int max = 0; max < 2; max++) {
             const char *name = max ? "max" : "min";
-            ok = ok && buf_printf(sql, "CASE WHEN count(stats_%s_value) = count(*) AND count(TRY_CAST(stats_%s_value AS %.*s)) = count(*) "
-                                       "THEN CAST(%s(TRY_CAST(stats_%s_value AS %.*s)) AS VARCHAR) END%s",
-                                  name, name, STR_ARG(buf_str(&type)), name, name, STR_ARG(buf_str(&type)), max ? "" : ", ") == OK;
+            ok =
+                ok &&
+                buf_printf(
+                    sql,
+                    "CASE WHEN count(stats_%s_value) = count(*) AND count(TRY_CAST(stats_%s_value AS %.*s)) = count(*) "
+                    "THEN CAST(%s(TRY_CAST(stats_%s_value AS %.*s)) AS VARCHAR) END%s",
+                    name, name, STR_ARG(buf_str(&type)), name, name, STR_ARG(buf_str(&type)),
+                    max ? "" : ", ") == OK;
         }
     } else {
         ok = ok && buf_append(sql, STR("NULL, NULL")) == OK;
     }
-    ok = ok && buf_append(sql, STR(" FROM parquet_metadata(" SOURCE ") WHERE path_in_schema = ")) == OK &&
+    ok = ok &&
+         buf_append(sql, STR(" FROM parquet_metadata(" SOURCE ") WHERE path_in_schema = ")) == OK &&
          duck_quote_text(sql, field->name) == OK;
     return ok ? OK : err_no_memory(err);
 }
@@ -223,12 +257,15 @@ static enum status write_done(struct inspect *in, struct err *err)
     jw_key(in->w, STR("schema"));
     ice_schema_write(in->w, &in->schema);
     jw_kv_bool(in->w, "has_ids", in->has_ids);
-    TRY(duck_rows(in->session, STR("SELECT num_rows FROM parquet_file_metadata(" SOURCE ")"), write_rows, in, err));
+    TRY(duck_rows(in->session, STR("SELECT num_rows FROM parquet_file_metadata(" SOURCE ")"),
+                  write_rows, in, err));
     TRY(write_columns(in, err));
     jw_kv_arr(in->w, "split_offsets");
-    TRY(duck_rows(in->session,
-                  STR("SELECT min(coalesce(dictionary_page_offset, data_page_offset)) FROM parquet_metadata(" SOURCE ") GROUP BY row_group_id ORDER BY 1"),
-                  write_offset, in, err));
+    TRY(duck_rows(
+        in->session,
+        STR("SELECT min(coalesce(dictionary_page_offset, data_page_offset)) FROM parquet_metadata(" SOURCE
+            ") GROUP BY row_group_id ORDER BY 1"),
+        write_offset, in, err));
     jw_arr_end(in->w);
     jw_obj_end(in->w);
     return OK;
@@ -239,13 +276,28 @@ static enum status inspect(struct inspect *in, struct buf *done, struct err *err
     struct json_writer w;
     in->schema.root.kind = ICE_STRUCT;
     in->w = &w;
-    TRY(duck_rows(in->session, STR("DESCRIBE SELECT * FROM read_parquet(" SOURCE ")"), add_field, in, err));
-    TRY(duck_rows(in->session, STR("SELECT field_id, num_children FROM parquet_schema(" SOURCE ")"), add_node, in, err));
+    TRY(duck_rows(in->session, STR("DESCRIBE SELECT * FROM read_parquet(" SOURCE ")"), add_field,
+                  in, err));
+    TRY(duck_rows(in->session,
+                  STR("SELECT field_id, num_children, name FROM parquet_schema(" SOURCE ")"),
+                  add_node, in, err));
     TRY(find_ids(in, err));
     json_writer_init(&w, done);
     enum status status = write_done(in, err);
     enum status written = json_writer_end(&w);
     return status != OK ? status : written == OK ? OK : err_no_memory(err);
+}
+
+/** The caller names the object; nobody knows it as our source. */
+static void drop_source(char *text)
+{
+    static const char *const names[] = { " in file " SOURCE, "file " SOURCE " " };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        size_t len = strlen(names[i]);
+        for (char *at = strcasestr(text, names[i]); at != NULL; at = strcasestr(at, names[i])) {
+            memmove(at, at + len, strlen(at + len) + 1);
+        }
+    }
 }
 
 enum status child_inspect(struct child_job *job, struct buf *done, struct err *err)
@@ -254,7 +306,8 @@ enum status child_inspect(struct child_job *job, struct buf *done, struct err *e
     uint64_t size = 0;
     TRY(json_get_u64(job->payload, "size", JSON_REQUIRED, &size, err));
     if (job->fd_count != 1) {
-        return err_set(err, E_INTERNAL, "an inspect job has one descriptor, not %zu", job->fd_count);
+        return err_set(err, E_INTERNAL, "an inspect job has one descriptor, not %zu",
+                       job->fd_count);
     }
     TRY(lakefs_add_input(job->lakefs, STR("in"), dup(job->fds[0]), size, err));
     struct duck_session_opts opts = { .files = lakefs_files(job->lakefs), .trusted = true };
@@ -263,9 +316,11 @@ enum status child_inspect(struct child_job *job, struct buf *done, struct err *e
     enum status status = inspect(&in, done, err);
     child_set_session(job, NULL);
     duck_session_close(in.session);
-    if (status == E_INTERNAL && err != NULL) { /* DuckDB reports broken files as I/O errors */
+    /* DuckDB reports broken files as I/O errors too */
+    if ((status == E_INTERNAL || status == E_INVALID) && err != NULL) {
         struct err why = *err;
-        return err_set(err, E_INVALID, "this is no readable Parquet file: %s", why.msg);
+        drop_source(why.msg);
+        return err_set(err, E_INVALID, "this Parquet file cannot be a table's: %s", why.msg);
     }
     return status;
 }

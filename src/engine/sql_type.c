@@ -2,7 +2,8 @@
  * A recursive descent over DuckDB's type names:
  *
  *   type    = base { "[" [digits] "]" }
- *   base    = "STRUCT(" name type { ", " name type } ")" | "MAP(" type ", " type ")" | "DECIMAL(" p "," s ")" | words [ "(" ... ")" ]
+ *   base    = "STRUCT(" name type { ", " name type } ")" | "MAP(" type ", " type ")" | "DECIMAL(" p
+ *           "," s ")" | words [ "(" ... ")" ]
  */
 #include "engine/sql_type.h"
 
@@ -11,13 +12,15 @@ struct reader {
     struct arena *arena;
     struct str whole;
     unsigned depth;
+    bool stored; /* see sql_type_parse_stored */
 };
 
 static enum status read_type(struct reader *r, struct ice_type *out, struct err *err);
 
 static enum status not_understood(const struct reader *r, struct err *err)
 {
-    return err_set(err, E_UNSUPPORTED, "the type %.*s cannot be kept in a table", STR_ARG(r->whole));
+    return err_set(err, E_UNSUPPORTED, "the type %.*s cannot be kept in a table",
+                   STR_ARG(r->whole));
 }
 
 static void skip_blanks(struct reader *r)
@@ -69,7 +72,8 @@ static enum status read_name(struct reader *r, struct str *out, struct err *err)
     return OK;
 }
 
-static enum status one_field(struct reader *r, struct str name, struct ice_type *type, struct err *err)
+static enum status one_field(struct reader *r, struct str name, struct ice_type *type,
+                             struct err *err)
 {
     type->fields = ARENA_NEW(r->arena, struct ice_field);
     if (type->fields == NULL) {
@@ -91,7 +95,8 @@ static enum status read_struct(struct reader *r, struct ice_type *out, struct er
             if (fields == NULL) {
                 return err_no_memory(err);
             }
-            memcpy(fields, out->fields != NULL ? out->fields : fields, out->field_count * sizeof(*fields));
+            memcpy(fields, out->fields != NULL ? out->fields : fields,
+                   out->field_count * sizeof(*fields));
             out->fields = fields;
         }
         struct ice_field *field = &out->fields[out->field_count];
@@ -130,7 +135,8 @@ static enum status read_decimal(struct reader *r, struct ice_type *out, struct e
     struct str numbers = str_take(r->rest, close);
     struct str precision = str_split(&numbers, ',');
     uint64_t p, s;
-    if (numbers.ptr == NULL || !str_to_u64(str_trim(precision), &p) || !str_to_u64(str_trim(numbers), &s) || p == 0 || p > 38 || s > p) {
+    if (numbers.ptr == NULL || !str_to_u64(str_trim(precision), &p) ||
+        !str_to_u64(str_trim(numbers), &s) || p == 0 || p > 38 || s > p) {
         return not_understood(r, err);
     }
     r->rest = str_skip(r->rest, close + 1);
@@ -159,7 +165,8 @@ static enum status read_simple(struct reader *r, struct ice_type *out, struct er
     static const struct {
         const char *name;
         struct ice_type type;
-    } names[] = { /* a name that begins with another one stands before it */
+    } names[] = {
+        /* a name that begins with another one stands before it */
         { "TIMESTAMP WITH TIME ZONE", { .kind = ICE_TIMESTAMPTZ } },
         { "TIMESTAMPTZ", { .kind = ICE_TIMESTAMPTZ } },
         { "TIMESTAMP_NS", { .kind = ICE_TIMESTAMP } },
@@ -196,6 +203,9 @@ static enum status read_simple(struct reader *r, struct ice_type *out, struct er
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (take(r, str_of(names[i].name))) {
             *out = names[i].type;
+            if (r->stored && strcmp(names[i].name, "TIME") == 0) {
+                out->kind = ICE_TIME;
+            }
             return !take(r, STR("(")) || skip_parentheses(r) ? OK : not_understood(r, err);
         }
     }
@@ -237,15 +247,28 @@ static enum status read_type(struct reader *r, struct ice_type *out, struct err 
     return OK;
 }
 
-enum status sql_type_parse(struct arena *arena, struct str text, struct ice_type *out, struct err *err)
+static enum status parse(struct reader *r, struct str text, struct ice_type *out, struct err *err)
 {
-    struct reader r = { .arena = arena };
-    r.whole = r.rest = arena_str(arena, text);
-    if (r.whole.ptr == NULL) {
+    r->whole = r->rest = arena_str(r->arena, text);
+    if (r->whole.ptr == NULL) {
         return err_no_memory(err);
     }
-    TRY(read_type(&r, out, err));
-    return r.rest.len == 0 ? OK : not_understood(&r, err);
+    TRY(read_type(r, out, err));
+    return r->rest.len == 0 ? OK : not_understood(r, err);
+}
+
+enum status sql_type_parse(struct arena *arena, struct str text, struct ice_type *out,
+                           struct err *err)
+{
+    struct reader r = { .arena = arena };
+    return parse(&r, text, out, err);
+}
+
+enum status sql_type_parse_stored(struct arena *arena, struct str text, struct ice_type *out,
+                                  struct err *err)
+{
+    struct reader r = { .arena = arena, .stored = true };
+    return parse(&r, text, out, err);
 }
 
 /* --- the other way --- */
@@ -309,7 +332,8 @@ static enum status print(const struct ice_type *type, struct buf *out, struct er
         TRY(print(&type->fields[1].type, out, err));
         return buf_append_char(out, ')');
     case ICE_OTHER:
-        return err_set(err, E_UNSUPPORTED, "columns of the type %.*s cannot be read", STR_ARG(type->name));
+        return err_set(err, E_UNSUPPORTED, "columns of the type %.*s cannot be read",
+                       STR_ARG(type->name));
     }
     return err_set(err, E_INTERNAL, "a type that nobody knows");
 }
