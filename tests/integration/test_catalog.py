@@ -1,6 +1,8 @@
 """catalogd from outside: lists, manifests, registered objects, drops, restarts, two servers on one folder, chaos at length."""
 
 import concurrent.futures
+import datetime
+import decimal
 import hashlib
 import http.client
 import io
@@ -83,6 +85,46 @@ def test_registered_objects_count_once_and_stay_their_owners(serve):
     client.call("DELETE", "/v1/storage/delete/in/a.parquet", expect=204)
     answer = client.call("POST", "/v1/sql", json.dumps({"sql": "SELECT sum(x) AS n, count(s) AS c FROM t"}), Content_Type="application/json")
     assert answer["rows"] == [{"n": 10, "c": 3}]
+
+
+def test_an_object_that_cannot_be_a_table_is_refused_by_its_name(serve):
+    client = Client(serve().url)
+    client.call("PUT", "/v1/storage/put/junk.parquet", b"PAR1 no parquet PAR1")
+    client.call("PUT", "/v1/storage/put/empty.parquet", b"")
+    client.put_parquet("case.parquet", A=[1], a=[2])
+    for key in ("junk.parquet", "empty.parquet", "case.parquet"):
+        message = client.register("t", key, expect=400)["error"]["message"]
+        assert key in message and "spool" not in message and "line" not in message, message
+    client.register("t", expect=400)
+    client.register("t", "_lake/secret", expect=400)
+    assert client.tables() == []
+
+
+def test_registered_files_with_and_without_ids_are_read_right_after_evolution(serve):
+    client = Client(serve().url)
+
+    def rows(text):
+        return client.call("POST", "/v1/sql", json.dumps({"sql": text}), Content_Type="application/json")["rows"]
+
+    client.put_parquet("a.parquet", x=[1], s=["plain"], l=[[1, 2]], m=[{"p": 1, "q": "a"}])
+    client.register("t", "a.parquet")
+    client.call("POST", "/v1/ingest?name=t", '{"x":2,"s":"ours","l":[3],"m":{"p":2,"q":"b"}}\n', Content_Type="application/x-ndjson")
+    client.call("POST", "/v1/ingest?name=t&evolve=true", '{"x":3,"s":"wider","l":[4],"m":{"p":3,"q":"b"},"z":1.5}\n', Content_Type="application/x-ndjson")
+    assert rows("SELECT x, s, l, m.p AS p, z FROM t ORDER BY x") == [
+        {"x": 1, "s": "plain", "l": [1, 2], "p": 1, "z": None},
+        {"x": 2, "s": "ours", "l": [3], "p": 2, "z": None},
+        {"x": 3, "s": "wider", "l": [4], "p": 3, "z": 1.5}]
+    assert rows("SELECT count(*) AS n FROM t WHERE z IS NULL") == [{"n": 2}]
+
+
+def test_a_registered_file_keeps_the_types_it_is_stored_in(serve):
+    client = Client(serve().url)
+    client.put_parquet("types.parquet", t=[datetime.time(1, 2, 3)], d=[datetime.date(2024, 1, 2)], b=[b"\0"], n=[decimal.Decimal("1.10")])
+    client.register("types", "types.parquet")
+    fields = client.call("GET", "/v1/catalog/manifest/types")["schema"]["fields"]
+    assert {field["name"]: field["type"] for field in fields} == {"t": "time", "d": "date", "b": "binary", "n": "decimal(3, 2)"}
+    answer = client.call("POST", "/v1/sql", json.dumps({"sql": "SELECT * FROM types WHERE t > '01:00:00'"}), Content_Type="application/json")
+    assert answer["rows"] == [{"t": "01:02:03", "d": "2024-01-02", "b": "AA==", "n": 1.10}]
 
 
 def test_everything_is_found_again_after_a_kill(serve):
