@@ -1,7 +1,7 @@
 /*
  * Job "convert": a file in, Parquet with field ids out.
  *
- *   payload  {"format":"guess"|"csv"|...,"size","columns_max","line_bytes_max","evolve","table":<Iceberg schema>?}
+ *   payload  {"format":"guess"|"csv"|...,"size","columns_max","line_bytes_max","table":<Iceberg schema>?}
  *   fds      [0] the file, [1] where the Parquet goes
  *   calls    "plan" {"schema":<the file's, without ids>} -> {"schema":<with ids>}, or the error that the client shall see
  *   done     {"rows","columns":[{"id","size","values","nulls","nan","min","max"}],"split_offsets":[..]}
@@ -19,48 +19,44 @@ enum status convert_peek(struct convert *c, char *ptr, size_t cap, size_t *got_o
     return io_pread(c->input_fd, ptr, cap, 0, got_out, err);
 }
 
-/** What the bytes say: Parquet's magic, an opening bracket or brace, else CSV. */
-static enum status guess_format(struct convert *c, struct err *err)
+/** How a file begins: with Parquet's magic, or with which character behind a byte order mark and white space (0: none). */
+struct beginning {
+    bool parquet;
+    char first;
+};
+
+static enum status look_at_beginning(struct convert *c, struct beginning *out, struct err *err)
 {
     char head[4096];
     size_t got;
     TRY(convert_peek(c, head, sizeof(head), &got, err));
     struct str text = str_from(head, got);
-    if (str_starts(text, STR("PAR1"))) {
-        c->format = STR("parquet");
-        return OK;
-    }
-    if (str_starts(text, STR("\xef\xbb\xbf"))) {
-        text = str_skip(text, 3);
-    }
-    text = str_trim(text);
-    c->format = str_starts(text, STR("[")) ? STR("json") : str_starts(text, STR("{")) ? STR("ndjson") : STR("csv");
+    out->parquet = str_starts(text, STR("PAR1"));
+    text = str_trim(str_starts(text, STR("\xef\xbb\xbf")) ? str_skip(text, 3) : text);
+    out->first = text.len > 0 ? text.ptr[0] : '\0';
     return OK;
 }
 
-/** "json" is an array or lines; the first character tells. */
-static enum status json_is_array(struct convert *c, bool *out, struct err *err)
+/** What the bytes say: Parquet's magic, an opening bracket or brace, else CSV. */
+static struct str guess_format(const struct beginning *beginning)
 {
-    char head[4096];
-    size_t got;
-    TRY(convert_peek(c, head, sizeof(head), &got, err));
-    struct str text = str_from(head, got);
-    text = str_trim(str_starts(text, STR("\xef\xbb\xbf")) ? str_skip(text, 3) : text);
-    *out = str_starts(text, STR("["));
-    return OK;
+    if (beginning->parquet) {
+        return STR("parquet");
+    }
+    return beginning->first == '[' ? STR("json") : beginning->first == '{' ? STR("ndjson") : STR("csv");
 }
 
 static enum status find_layout(struct convert *c, struct err *err)
 {
+    struct beginning beginning;
+    TRY(look_at_beginning(c, &beginning, err));
     if (str_eq(c->format, STR("guess"))) {
-        TRY(guess_format(c, err));
+        c->format = guess_format(&beginning);
     }
     if (str_eq(c->format, STR("parquet"))) {
         TRY(convert_parquet_layout(c, err));
     } else if (str_eq(c->format, STR("json")) || str_eq(c->format, STR("ndjson"))) {
-        bool array = false;
-        TRY(json_is_array(c, &array, err));
-        TRY(convert_json_layout(c, array, err));
+        TRY(convert_json_layout(c, beginning.first == '[', err)); /* either name may hold an array or lines */
     } else {
         TRY(convert_csv_layout(c, str_eq(c->format, STR("tsv")) ? '\t' : 0, err));
     }

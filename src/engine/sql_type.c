@@ -332,7 +332,7 @@ static enum status print(const struct ice_type *type, struct buf *out, struct er
         TRY(print(&type->fields[1].type, out, err));
         return buf_append_char(out, ')');
     case ICE_OTHER:
-        return err_set(err, E_UNSUPPORTED, "columns of the type %.*s cannot be read",
+        return err_set(err, E_UNSUPPORTED, "the type '%.*s' cannot be read yet",
                        STR_ARG(type->name));
     }
     return err_set(err, E_INTERNAL, "a type that nobody knows");
@@ -345,5 +345,5 @@ enum status sql_type_print(const struct ice_type *type, struct buf *out, struct 
     if (status != OK) {
         out->len = before;
     }
-    return status == E_TOO_LARGE ? err_no_memory(err) : status;
+    return status == E_TOO_LARGE || status == E_NO_MEMORY ? err_no_memory(err) : status;
 }

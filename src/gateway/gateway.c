@@ -232,7 +232,8 @@ static const char *content_type_of(struct http_req *req, const struct upstream_h
     return type.ptr != NULL ? arena_cstr(&req->arena, type) : NULL;
 }
 
-static enum http_step answer_head(struct http_req *req)
+/** Read the answer's head, once. Until forward->head_known the step that is returned is the caller's to return. */
+static enum http_step read_head(struct http_req *req)
 {
     struct forward *forward = req->state;
     enum upstream_state state;
@@ -244,6 +245,16 @@ static enum http_step answer_head(struct http_req *req)
         return wait_for(req, state);
     }
     forward->head_known = true;
+    return HTTP_NEXT;
+}
+
+static enum http_step answer_head(struct http_req *req)
+{
+    struct forward *forward = req->state;
+    enum http_step step = read_head(req);
+    if (!forward->head_known) {
+        return step;
+    }
     reply_headers(req, &forward->head);
     int code = forward->head.status;
     if (code == 204 || code == 304) {
@@ -258,14 +269,10 @@ static enum http_step early_answer(struct http_req *req)
     struct forward *forward = req->state;
     enum upstream_state state;
     if (!forward->head_known) {
-        enum status status = upstream_recv_head(forward->call, &req->arena, &forward->head, &state, &req->err);
-        if (status != OK) {
-            return http_fail(req, status);
+        enum http_step step = read_head(req);
+        if (!forward->head_known) {
+            return step;
         }
-        if (state != UPSTREAM_DONE) {
-            return wait_for(req, state);
-        }
-        forward->head_known = true;
         buf_init(&forward->early_body, EARLY_BODY_MAX);
         forward->early_body_open = true;
     }

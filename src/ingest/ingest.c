@@ -157,7 +157,6 @@ static enum status write_payload(struct ingest_upload *upload, struct buf *out, 
     jw_kv_u64(&w, "size", upload->size);
     jw_kv_u64(&w, "columns_max", upload->ingest->opts.columns_max);
     jw_kv_u64(&w, "line_bytes_max", upload->ingest->opts.line_bytes_max);
-    jw_kv_bool(&w, "evolve", upload->params.evolve);
     if (upload->place.exists) {
         jw_key(&w, STR("table"));
         ice_schema_write(&w, upload->place.schema);

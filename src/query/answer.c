@@ -6,6 +6,7 @@
  * engine has a snapshot of that key already,
  * its columns and files are not sent again.
  */
+#include "engine/sql_type.h"
 #include "iceberg/value.h"
 #include "query/query_priv.h"
 #include "query/types.h"
@@ -39,7 +40,7 @@ static enum status write_column(struct json_writer *w, const struct ice_field *f
 {
     AUTO(buf_done) struct buf type;
     buf_init(&type, 0);
-    enum status kind = query_type_sql(&field->type, &type, err);
+    enum status kind = sql_type_print(&field->type, &type, err);
     if (kind != OK) {
         return err_context(err, "column \"%.*s\"", STR_ARG(field->name));
     }
