@@ -246,13 +246,12 @@ def test_the_fifth_put_waits_its_turn(client):
     try:
         for n in range(4):
             s = socket.create_connection((host, int(port)), timeout=10)
-            s.sendall(f"PUT /storage/put/slot{n} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n\r\na".encode())
             held.append(s)
-        answer = None
-        for _ in range(200):  # until the four heads have been looked at
-            answer = client.put("fifth", b"x")
-            if answer.status == 503:
-                break
+            s.sendall(f"PUT /storage/put/slot{n} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\n"
+                      "Expect: 100-continue\r\n\r\n".encode())
+            assert s.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it has its slot
+            s.sendall(b"a")
+        answer = client.put("fifth", b"x")
         assert answer.status == 503
         assert answer.headers["Retry-After"] == "5"
         assert answer.code() == "unavailable"
