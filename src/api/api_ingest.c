@@ -1,5 +1,6 @@
 /*
- * POST /ingest?name=T[&evolve=true][&format=csv]: a raw body, or the first file part of a multipart form, becomes rows of a table.
+ * POST /ingest?name=T[&evolve=true][&format=csv]: a raw body, or the first file part of a multipart
+ * form, becomes rows of a table.
  *
  *   begin   name and parameters, so that a bad request is refused before its body is read
  *   body    pieces go to the spool (through the multipart scanner where there is one)
@@ -34,10 +35,14 @@ static const struct http_handler ingest_handler = {
 };
 
 static const struct http_route routes[] = {
-    { .method = HTTP_POST, .pattern = "/ingest", .handler = &ingest_handler, .timeout_ms = 24LL * 3600 * 1000 },
+    { .method = HTTP_POST,
+      .pattern = "/ingest",
+      .handler = &ingest_handler,
+      .timeout_ms = 24LL * 3600 * 1000 },
 };
 
-enum status api_ingest_mount(struct http_server *server, const char *prefix, struct ingest *ingest, struct err *err)
+enum status api_ingest_mount(struct http_server *server, const char *prefix, struct ingest *ingest,
+                             struct err *err)
 {
     return http_server_mount(server, prefix, routes, ARRAY_LEN(routes), ingest, err);
 }
@@ -58,7 +63,8 @@ static enum status query_bool(struct http_req *req, const char *name, bool *out)
     return OK;
 }
 
-static enum status read_params(struct http_req *req, struct ingest_params *params, bool *format_given)
+static enum status read_params(struct http_req *req, struct ingest_params *params,
+                               bool *format_given)
 {
     struct str name, format;
     TRY(http_query(req, "name", &name));
@@ -72,7 +78,8 @@ static enum status read_params(struct http_req *req, struct ingest_params *param
     if (*format_given) {
         params->format = ingest_format_of(format, STR_EMPTY, STR_EMPTY);
         if (params->format == INGEST_GUESS) {
-            return err_set(&req->err, E_INVALID, "format=%.*s: it is csv, tsv, json, ndjson or parquet", STR_ARG(format));
+            return err_set(&req->err, E_INVALID,
+                           "format=%.*s: it is csv, tsv, json, ndjson or parquet", STR_ARG(format));
         }
     }
     struct str key = http_headers_get(&req->headers, STR("Idempotency-Key"));
@@ -82,7 +89,8 @@ static enum status read_params(struct http_req *req, struct ingest_params *param
 
 /* --- the body --- */
 
-static enum status open_upload(struct ingest_request *request, struct str content_type, struct str file_name)
+static enum status open_upload(struct ingest_request *request, struct str content_type,
+                               struct str file_name)
 {
     struct http_req *req = request->req;
     if (!request->format_given) {
@@ -127,8 +135,9 @@ static enum http_step ingest_step_begin(struct http_req *req)
 static enum http_step ingest_step_body(struct http_req *req, struct str bytes)
 {
     struct ingest_request *request = req->state;
-    enum status status = request->multipart != NULL ? multipart_feed(request->multipart, bytes, &req->err)
-                                                    : ingest_write(request->upload, bytes, &req->err);
+    enum status status = request->multipart != NULL
+                             ? multipart_feed(request->multipart, bytes, &req->err)
+                             : ingest_write(request->upload, bytes, &req->err);
     return status == OK ? HTTP_NEXT : http_fail(req, status);
 }
 

@@ -1,8 +1,10 @@
 /*
- * The client commands of the program: each talks to a running server over HTTP and knows nothing else of it.
+ * The client commands of the program: each talks to a running server over HTTP and knows nothing
+ * else of it.
  *
- * The server is --server URL, then LAKEHOUSE_SERVER, then http://127.0.0.1:3110. Results go to standard output, everything else to standard
- * error. Exit codes: 0 done, 1 the server refused or failed, 2 the command was called wrongly.
+ * The server is --server URL, then LAKEHOUSE_SERVER, then http://127.0.0.1:3110. Results go to
+ * standard output, everything else to standard error. Exit codes: 0 done, 1 the server refused or
+ * failed, 2 the command was called wrongly.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H

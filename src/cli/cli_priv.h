@@ -16,20 +16,24 @@ struct cli_option {
     bool *flag;         /* a switch */
 };
 /**
- * Take the options out of argv; what is left are plain words, *argc_io of them. `--` ends the options. Prints a message (with the nearest known option) and
- * returns false when something is unknown.
+ * Take the options out of argv; what is left are plain words, *argc_io of them. `--` ends the
+ * options. Prints a message (with the nearest known option) and returns false when something is
+ * unknown.
  */
-bool cli_options(const char *command, const struct cli_option *options, size_t count, int *argc_io, char **argv);
+bool cli_options(const char *command, const struct cli_option *options, size_t count, int *argc_io,
+                 char **argv);
 /** `lakehouse sql: message` on standard error. Returns 2. */
 int cli_usage(const char *command, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* --- connect.c --- */
 
-enum status cli_connect(const char *server_option, struct http_client **out, struct err *err) MUST_USE;
+enum status cli_connect(const char *server_option, struct http_client **out,
+                        struct err *err) MUST_USE;
 /** Print an error of the server for people, with a hint when nothing listens. Returns 1. */
 int cli_failed(const char *command, const struct err *err);
 /** GET a JSON document. */
-enum status cli_get_json(struct http_client *client, struct str target, yyjson_doc **out, struct err *err) MUST_USE;
+enum status cli_get_json(struct http_client *client, struct str target, yyjson_doc **out,
+                         struct err *err) MUST_USE;
 
 /* --- table.c --- */
 
@@ -42,7 +46,8 @@ struct cli_table {
 };
 enum status cli_table_init(struct cli_table *table, size_t column_count, struct err *err) MUST_USE;
 void cli_table_done(struct cli_table *table);
-/** The next row, column_count empty cells to fill; NULL without memory. Cells borrow (see cli_table_copy). */
+/** The next row, column_count empty cells to fill; NULL without memory. Cells borrow (see
+ * cli_table_copy). */
 struct str *cli_table_row(struct cli_table *table);
 enum status cli_table_print(const struct cli_table *table, struct buf *out) MUST_USE;
 /** Columns that a terminal needs for UTF-8 text: wide and combining characters counted as such. */

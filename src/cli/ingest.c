@@ -86,13 +86,14 @@ static enum status report(struct str json, int64_t took_us, struct err *err)
     TRY(json_get_bool(root, "deduplicated", JSON_OPTIONAL, &again, err));
     struct str count = cli_count(&arena, rows);
     printf("%.*s: %.*s rows %s%s (%.1f s)\n", STR_ARG(table), STR_ARG(count),
-           again ? "were there already, nothing changed" : "added", created && !again ? ", table created" : "",
-           (double)took_us / 1e6);
+           again ? "were there already, nothing changed" : "added",
+           created && !again ? ", table created" : "", (double)took_us / 1e6);
     fflush(stdout);
     return OK;
 }
 
-static enum status send_file(struct http_client *client, const struct upload *upload, const char *path, struct err *err)
+static enum status send_file(struct http_client *client, const struct upload *upload,
+                             const char *path, struct err *err)
 {
     bool is_stdin = strcmp(path, "-") == 0;
     AUTO(fd_done) int fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
@@ -106,14 +107,21 @@ static enum status send_file(struct http_client *client, const struct upload *up
     AUTO(buf_done) struct buf target;
     AUTO(http_answer_done) struct http_answer answer = { 0 };
     buf_init(&target, 0);
-    if (target_of(upload, upload->table != NULL ? str_of(upload->table) : table_of(path), &target) != OK) {
+    if (target_of(upload, upload->table != NULL ? str_of(upload->table) : table_of(path),
+                  &target) != OK) {
         return err_no_memory(err);
     }
     int64_t start = clock_now_us();
-    TRY(http_client_call_ok(client, &(struct http_call){
-        .method = HTTP_POST, .target = buf_str(&target), .read_body = read_file, .ctx = &fd,
-        .body_length = S_ISREG(info.st_mode) ? (int64_t)info.st_size : -1, .deadline = DEADLINE_NEVER,
-    }, &answer, err));
+    TRY(http_client_call_ok(client,
+                            &(struct http_call){
+                                .method = HTTP_POST,
+                                .target = buf_str(&target),
+                                .read_body = read_file,
+                                .ctx = &fd,
+                                .body_length = S_ISREG(info.st_mode) ? (int64_t)info.st_size : -1,
+                                .deadline = DEADLINE_NEVER,
+                            },
+                            &answer, err));
     return report(buf_str(&answer.body), clock_now_us() - start, err);
 }
 
@@ -124,8 +132,12 @@ int cli_ingest(int argc, char **argv)
     struct upload upload = { 0 };
     bool help = false;
     struct cli_option options[] = {
-        { "server", &upload.server, NULL }, { "table", &upload.table, NULL }, { "format", &upload.format, NULL },
-        { "evolve", NULL, &upload.evolve }, { "help", NULL, &help }, { "h", NULL, &help },
+        { "server", &upload.server, NULL },
+        { "table", &upload.table, NULL },
+        { "format", &upload.format, NULL },
+        { "evolve", NULL, &upload.evolve },
+        { "help", NULL, &help },
+        { "h", NULL, &help },
     };
     if (!cli_options("ingest", options, ARRAY_LEN(options), &argc, argv)) {
         return 2;

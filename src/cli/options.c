@@ -16,7 +16,8 @@ int cli_usage(const char *command, const char *fmt, ...)
     return 2;
 }
 
-static const struct cli_option *find(const struct cli_option *options, size_t count, struct str name)
+static const struct cli_option *find(const struct cli_option *options, size_t count,
+                                     struct str name)
 {
     for (size_t i = 0; i < count; i++) {
         if (str_eq(name, str_of(options[i].name))) {
@@ -26,7 +27,8 @@ static const struct cli_option *find(const struct cli_option *options, size_t co
     return NULL;
 }
 
-static bool unknown(const char *command, const struct cli_option *options, size_t count, struct str name)
+static bool unknown(const char *command, const struct cli_option *options, size_t count,
+                    struct str name)
 {
     const char *best = NULL;
     size_t best_distance = 4; /* three letters off is still a typing error */
@@ -37,12 +39,13 @@ static bool unknown(const char *command, const struct cli_option *options, size_
             best = options[i].name;
         }
     }
-    cli_usage(command, "unknown option \"--%.*s\"%s%s%s", STR_ARG(name), best ? ", did you mean \"--" : "", best ? best : "",
-              best ? "\"?" : "");
+    cli_usage(command, "unknown option \"--%.*s\"%s%s%s", STR_ARG(name),
+              best ? ", did you mean \"--" : "", best ? best : "", best ? "\"?" : "");
     return false;
 }
 
-bool cli_options(const char *command, const struct cli_option *options, size_t count, int *argc_io, char **argv)
+bool cli_options(const char *command, const struct cli_option *options, size_t count, int *argc_io,
+                 char **argv)
 {
     int kept = 0;
     bool ended = false;

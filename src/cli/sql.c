@@ -1,12 +1,14 @@
 /*
- * `lakehouse sql`: one statement, its rows as a table on a terminal, as CSV when piped, or as asked for.
+ * `lakehouse sql`: one statement, its rows as a table on a terminal, as CSV when piped, or as asked
+ * for.
  */
 #include <stdio.h>
 #include <unistd.h>
 
 #include "cli/cli_priv.h"
 
-enum { TABLE_BYTES_MAX = 64 * 1024 * 1024 }; /* a table must be held whole to be aligned; larger results go out as CSV or NDJSON */
+/* a table must be held whole to be aligned; larger results go out as CSV or NDJSON */
+enum { TABLE_BYTES_MAX = 64 * 1024 * 1024 };
 
 static const char usage[] =
     "usage: lakehouse sql [--format table|csv|json|ndjson] [--server URL] \"SELECT ...\"\n"
@@ -44,8 +46,9 @@ static enum status body_of(struct str sql, const char *format, struct buf *out)
 
 static bool type_is_number(const char *type)
 {
-    static const char *const numbers[] = { "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT",
-                                           "UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE" };
+    static const char *const numbers[] = { "TINYINT", "SMALLINT", "INTEGER",   "BIGINT",
+                                           "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER",
+                                           "UBIGINT", "UHUGEINT", "FLOAT",     "DOUBLE" };
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         if (strcmp(type, numbers[i]) == 0) {
             return true;
@@ -69,7 +72,8 @@ static struct str cell_text(struct arena *arena, yyjson_val *value)
     return copy;
 }
 
-static enum status fill(struct cli_table *table, yyjson_val *columns, yyjson_val *rows, struct err *err)
+static enum status fill(struct cli_table *table, yyjson_val *columns, yyjson_val *rows,
+                        struct err *err)
 {
     size_t i, max;
     yyjson_val *item;
@@ -77,19 +81,22 @@ static enum status fill(struct cli_table *table, yyjson_val *columns, yyjson_val
     if (head == NULL) {
         return err_no_memory(err);
     }
-    yyjson_arr_foreach(columns, i, max, item) {
+    yyjson_arr_foreach(columns, i, max, item)
+    {
         const char *type = yyjson_get_str(yyjson_obj_get(item, "type"));
         head[i] = str_of(yyjson_get_str(yyjson_obj_get(item, "name")));
         table->right[i] = type != NULL && type_is_number(type);
     }
-    yyjson_arr_foreach(rows, i, max, item) {
+    yyjson_arr_foreach(rows, i, max, item)
+    {
         struct str *row = cli_table_row(table);
         if (row == NULL) {
             return err_no_memory(err);
         }
         size_t c, columns_max;
         yyjson_val *value;
-        yyjson_arr_foreach(item, c, columns_max, value) {
+        yyjson_arr_foreach(item, c, columns_max, value)
+        {
             if (c < table->column_count) {
                 row[c] = cell_text(&table->arena, value);
             }
@@ -98,7 +105,8 @@ static enum status fill(struct cli_table *table, yyjson_val *columns, yyjson_val
     return OK;
 }
 
-/** The answer of a query as a table; an error that came after the first rows is told behind them. */
+/** The answer of a query as a table; an error that came after the first rows is told behind
+ * them. */
 static enum status print_table(struct str json, struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
@@ -119,7 +127,8 @@ static enum status print_table(struct str json, struct err *err)
     error = yyjson_obj_get(root, "error");
     if (error != NULL) {
         const char *message = yyjson_get_str(yyjson_obj_get(error, "message"));
-        return err_set(err, E_INTERNAL, "%s", message != NULL ? message : "the answer is not whole");
+        return err_set(err, E_INTERNAL, "%s",
+                       message != NULL ? message : "the answer is not whole");
     }
     return OK;
 }
@@ -136,13 +145,23 @@ static enum status run(const char *server, struct str sql, const char *format, s
     }
     TRY(cli_connect(server, &client, err));
     struct http_header headers[] = { { STR_INIT("Content-Type"), STR_INIT("application/json") } };
-    enum status status = http_client_call_ok(client, &(struct http_call){
-        .method = HTTP_POST, .target = STR("/v1/sql"), .headers = headers, .header_count = 1, .body = buf_str(&body),
-        .write_body = table ? NULL : print_bytes, .ctx = stdout, .deadline = DEADLINE_NEVER, .body_bytes_max = TABLE_BYTES_MAX,
-    }, &answer, err);
+    enum status status = http_client_call_ok(client,
+                                             &(struct http_call){
+                                                 .method = HTTP_POST,
+                                                 .target = STR("/v1/sql"),
+                                                 .headers = headers,
+                                                 .header_count = 1,
+                                                 .body = buf_str(&body),
+                                                 .write_body = table ? NULL : print_bytes,
+                                                 .ctx = stdout,
+                                                 .deadline = DEADLINE_NEVER,
+                                                 .body_bytes_max = TABLE_BYTES_MAX,
+                                             },
+                                             &answer, err);
     http_client_free(client);
     if (status == E_TOO_LARGE && table) {
-        return err_set(err, status, "the result is too large for a table: use --format csv or ndjson");
+        return err_set(err, status,
+                       "the result is too large for a table: use --format csv or ndjson");
     }
     return status == OK && table ? print_table(buf_str(&answer.body), err) : status;
 }
@@ -166,7 +185,10 @@ int cli_sql(int argc, char **argv)
     const char *server = NULL, *format = NULL;
     bool help = false;
     struct cli_option options[] = {
-        { "server", &server, NULL }, { "format", &format, NULL }, { "help", NULL, &help }, { "h", NULL, &help },
+        { "server", &server, NULL },
+        { "format", &format, NULL },
+        { "help", NULL, &help },
+        { "h", NULL, &help },
     };
     if (!cli_options("sql", options, ARRAY_LEN(options), &argc, argv)) {
         return 2;
@@ -176,7 +198,8 @@ int cli_sql(int argc, char **argv)
         return 0;
     }
     if (argc != 1) {
-        return cli_usage("sql", argc == 0 ? "which statement? (lakehouse sql --help)" : "one statement, please: put it in quotes");
+        return cli_usage("sql", argc == 0 ? "which statement? (lakehouse sql --help)"
+                                          : "one statement, please: put it in quotes");
     }
     static const char *const formats[] = { "table", "csv", "json", "ndjson" };
     bool known = format == NULL;
@@ -196,7 +219,12 @@ int cli_sql(int argc, char **argv)
         }
         sql = buf_str(&statement);
     }
-    if (run(server, sql, format != NULL ? format : isatty(STDOUT_FILENO) ? "table" : "csv", &err) != OK || fflush(stdout) != 0) {
+    if (run(server, sql,
+            format != NULL          ? format
+            : isatty(STDOUT_FILENO) ? "table"
+                                    : "csv",
+            &err) != OK ||
+        fflush(stdout) != 0) {
         return cli_failed("sql", &err);
     }
     return 0;

@@ -11,7 +11,8 @@
 #include "base/mem.h"
 #include "cli/cli_priv.h"
 
-enum { CELL_WIDTH_MAX = 60, GAP = 2 }; /* a longer cell is cut: chosen so that a few columns fit a screen */
+/* a longer cell is cut: chosen so that a few columns fit a screen */
+enum { CELL_WIDTH_MAX = 60, GAP = 2 };
 
 enum status cli_table_init(struct cli_table *table, size_t column_count, struct err *err)
 {
@@ -53,7 +54,10 @@ static uint32_t next_code_point(struct str text, size_t *at)
 {
     unsigned char lead = (unsigned char)text.ptr[*at];
     size_t extra = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
-    uint32_t code = extra == 3 ? lead & 7u : extra == 2 ? lead & 15u : extra == 1 ? lead & 31u : lead;
+    uint32_t code = extra == 3   ? lead & 7u
+                    : extra == 2 ? lead & 15u
+                    : extra == 1 ? lead & 31u
+                                 : lead;
     *at += 1;
     while (extra-- > 0 && *at < text.len && ((unsigned char)text.ptr[*at] & 0xc0) == 0x80) {
         code = code << 6 | ((unsigned char)text.ptr[(*at)++] & 0x3fu);
@@ -61,14 +65,16 @@ static uint32_t next_code_point(struct str text, size_t *at)
     return code;
 }
 
-/** East Asian wide and emoji blocks take two columns, combining marks none. Blocks from Unicode's EastAsianWidth, coarse. */
+/** East Asian wide and emoji blocks take two columns, combining marks none. Blocks from Unicode's
+ * EastAsianWidth, coarse. */
 static size_t code_point_width(uint32_t code)
 {
     if ((code >= 0x300 && code <= 0x36f) || code == 0x200d || (code >= 0xfe00 && code <= 0xfe0f)) {
         return 0;
     }
-    bool wide = (code >= 0x1100 && code <= 0x115f) || (code >= 0x2e80 && code <= 0xa4cf) || (code >= 0xac00 && code <= 0xd7a3) ||
-                (code >= 0xf900 && code <= 0xfaff) || (code >= 0xfe30 && code <= 0xfe6f) || (code >= 0xff00 && code <= 0xff60) ||
+    bool wide = (code >= 0x1100 && code <= 0x115f) || (code >= 0x2e80 && code <= 0xa4cf) ||
+                (code >= 0xac00 && code <= 0xd7a3) || (code >= 0xf900 && code <= 0xfaff) ||
+                (code >= 0xfe30 && code <= 0xfe6f) || (code >= 0xff00 && code <= 0xff60) ||
                 (code >= 0x1f300 && code <= 0x1faff) || (code >= 0x20000 && code <= 0x3fffd);
     return wide ? 2 : 1;
 }
@@ -133,7 +139,8 @@ static enum status print_cell(struct buf *out, struct str cell, size_t width, bo
     return last ? OK : spaces(out, GAP, ' ');
 }
 
-static enum status print_row(const struct cli_table *table, const struct str *row, const size_t *widths, struct buf *out)
+static enum status print_row(const struct cli_table *table, const struct str *row,
+                             const size_t *widths, struct buf *out)
 {
     for (size_t c = 0; c < table->column_count; c++) {
         TRY(print_cell(out, row[c], widths[c], table->right[c], c + 1 == table->column_count));
@@ -178,7 +185,8 @@ struct str cli_size(struct arena *arena, uint64_t bytes)
         value /= 1000;
         unit++;
     }
-    return arena_printf(arena, unit == 0 || value >= 99.5 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return arena_printf(arena, unit == 0 || value >= 99.5 ? "%.0f %s" : "%.1f %s", value,
+                        units[unit]);
 }
 
 struct str cli_count(struct arena *arena, int64_t count)

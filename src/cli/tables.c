@@ -8,9 +8,10 @@
 #include "base/encode.h"
 #include "cli/cli_priv.h"
 
-static const char tables_usage[] = "usage: lakehouse tables [--namespace NAME] [--server URL]\n"
-                                   "\n"
-                                   "Lists the tables: name, rows, files, size and the time of the last change.\n";
+static const char tables_usage[] =
+    "usage: lakehouse tables [--namespace NAME] [--server URL]\n"
+    "\n"
+    "Lists the tables: name, rows, files, size and the time of the last change.\n";
 static const char describe_usage[] = "usage: lakehouse describe TABLE [--server URL]\n"
                                      "\n"
                                      "Shows a table's columns and where it lies.\n";
@@ -23,7 +24,8 @@ static int64_t number_of(yyjson_val *object, const char *name)
 static struct str text_of(yyjson_val *object, const char *name)
 {
     yyjson_val *value = yyjson_obj_get(object, name);
-    return yyjson_is_str(value) ? str_from(yyjson_get_str(value), yyjson_get_len(value)) : STR_EMPTY;
+    return yyjson_is_str(value) ? str_from(yyjson_get_str(value), yyjson_get_len(value))
+                                : STR_EMPTY;
 }
 
 /** On a terminal an aligned table; piped, tab-separated lines without a head. */
@@ -35,9 +37,13 @@ static enum status print_any(const struct cli_table *table, struct err *err)
     if (isatty(STDOUT_FILENO)) {
         status = cli_table_print(table, &out);
     }
-    for (size_t i = table->column_count; status == OK && !isatty(STDOUT_FILENO) && i < table->row_count * table->column_count; i++) {
+    for (size_t i = table->column_count;
+         status == OK && !isatty(STDOUT_FILENO) && i < table->row_count * table->column_count;
+         i++) {
         status = buf_append(&out, table->cells[i]);
-        status = status == OK ? buf_append_char(&out, (i + 1) % table->column_count == 0 ? '\n' : '\t') : status;
+        status = status == OK
+                     ? buf_append_char(&out, (i + 1) % table->column_count == 0 ? '\n' : '\t')
+                     : status;
     }
     if (status != OK) {
         return err_no_memory(err);
@@ -46,32 +52,38 @@ static enum status print_any(const struct cli_table *table, struct err *err)
     return OK;
 }
 
-static enum status add_tables(struct cli_table *table, yyjson_val *tables, bool terminal, struct err *err)
+static enum status add_tables(struct cli_table *table, yyjson_val *tables, bool terminal,
+                              struct err *err)
 {
     size_t i, max;
     yyjson_val *item;
-    yyjson_arr_foreach(tables, i, max, item) {
+    yyjson_arr_foreach(tables, i, max, item)
+    {
         struct str *row = cli_table_row(table);
         if (row == NULL) {
             return err_no_memory(err);
         }
         int64_t rows = number_of(item, "row_count"), size = number_of(item, "size_bytes");
         row[0] = arena_str(&table->arena, text_of(item, "name"));
-        row[1] = terminal ? cli_count(&table->arena, rows) : arena_printf(&table->arena, "%lld", (long long)rows);
+        row[1] = terminal ? cli_count(&table->arena, rows)
+                          : arena_printf(&table->arena, "%lld", (long long)rows);
         row[2] = arena_printf(&table->arena, "%lld", (long long)number_of(item, "file_count"));
-        row[3] = terminal ? cli_size(&table->arena, (uint64_t)size) : arena_printf(&table->arena, "%lld", (long long)size);
+        row[3] = terminal ? cli_size(&table->arena, (uint64_t)size)
+                          : arena_printf(&table->arena, "%lld", (long long)size);
         row[4] = arena_str(&table->arena, text_of(item, "updated_at"));
     }
     return OK;
 }
 
-static enum status list_page(struct http_client *client, struct str ns, struct str *after, struct cli_table *table, struct err *err)
+static enum status list_page(struct http_client *client, struct str ns, struct str *after,
+                             struct cli_table *table, struct err *err)
 {
     AUTO(buf_done) struct buf target;
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     buf_init(&target, 0);
-    if (buf_append(&target, STR("/v1/catalog/list?limit=1000&namespace=")) != OK || percent_append(&target, ns, "") != OK ||
-        buf_append(&target, STR("&after=")) != OK || percent_append(&target, *after, "") != OK) {
+    if (buf_append(&target, STR("/v1/catalog/list?limit=1000&namespace=")) != OK ||
+        percent_append(&target, ns, "") != OK || buf_append(&target, STR("&after=")) != OK ||
+        percent_append(&target, *after, "") != OK) {
         return err_no_memory(err);
     }
     TRY(cli_get_json(client, buf_str(&target), &doc, err));
@@ -113,7 +125,10 @@ int cli_tables(int argc, char **argv)
     const char *server = NULL, *ns = NULL;
     bool help = false;
     struct cli_option options[] = {
-        { "server", &server, NULL }, { "namespace", &ns, NULL }, { "help", NULL, &help }, { "h", NULL, &help },
+        { "server", &server, NULL },
+        { "namespace", &ns, NULL },
+        { "help", NULL, &help },
+        { "h", NULL, &help },
     };
     if (!cli_options("tables", options, ARRAY_LEN(options), &argc, argv)) {
         return 2;
@@ -126,7 +141,9 @@ int cli_tables(int argc, char **argv)
         return cli_usage("tables", "unexpected \"%s\"", argv[0]);
     }
     struct err err = { 0 };
-    return list_all(server, ns != NULL ? str_of(ns) : STR_EMPTY, &err) == OK ? 0 : cli_failed("tables", &err);
+    return list_all(server, ns != NULL ? str_of(ns) : STR_EMPTY, &err) == OK
+               ? 0
+               : cli_failed("tables", &err);
 }
 
 static enum status print_columns(yyjson_val *root, struct err *err)
@@ -146,7 +163,8 @@ static enum status print_columns(yyjson_val *root, struct err *err)
     row[3] = STR("id");
     table.right[3] = true;
     size_t i, max;
-    yyjson_arr_foreach(fields, i, max, item) {
+    yyjson_arr_foreach(fields, i, max, item)
+    {
         row = cli_table_row(&table);
         if (row == NULL) {
             return err_no_memory(err);
@@ -167,7 +185,8 @@ static enum status describe(const char *server, struct str name, struct err *err
     AUTO(arena_done) struct arena arena;
     arena_init(&arena, 0);
     buf_init(&target, 0);
-    if (buf_append(&target, STR("/v1/catalog/manifest/")) != OK || percent_append(&target, name, "") != OK) {
+    if (buf_append(&target, STR("/v1/catalog/manifest/")) != OK ||
+        percent_append(&target, name, "") != OK) {
         return err_no_memory(err);
     }
     TRY(cli_connect(server, &client, err));
@@ -180,10 +199,12 @@ static enum status describe(const char *server, struct str name, struct err *err
     if (isatty(STDOUT_FILENO)) {
         int64_t bytes = 0;
         size_t i, max;
-        yyjson_arr_foreach(files, i, max, item) {
+        yyjson_arr_foreach(files, i, max, item)
+        {
             bytes += number_of(item, "size");
         }
-        struct str rows = cli_count(&arena, number_of(root, "row_count")), size = cli_size(&arena, (uint64_t)bytes);
+        struct str rows = cli_count(&arena, number_of(root, "row_count")),
+                   size = cli_size(&arena, (uint64_t)bytes);
         struct str where = text_of(root, "metadata_location");
         printf("\n%.*s rows in %zu file%s, %.*s\n%.*s\n", STR_ARG(rows), yyjson_arr_size(files),
                yyjson_arr_size(files) == 1 ? "" : "s", STR_ARG(size), STR_ARG(where));
@@ -197,7 +218,9 @@ int cli_describe(int argc, char **argv)
     argv++;
     const char *server = NULL;
     bool help = false;
-    struct cli_option options[] = { { "server", &server, NULL }, { "help", NULL, &help }, { "h", NULL, &help } };
+    struct cli_option options[] = { { "server", &server, NULL },
+                                    { "help", NULL, &help },
+                                    { "h", NULL, &help } };
     if (!cli_options("describe", options, ARRAY_LEN(options), &argc, argv)) {
         return 2;
     }

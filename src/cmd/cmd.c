@@ -1,5 +1,6 @@
 /*
- * Which command: by the name the program was started with (links named after the services), else by its first word.
+ * Which command: by the name the program was started with (links named after the services), else by
+ * its first word.
  */
 #include "cmd/cmd.h"
 
@@ -26,7 +27,8 @@ static const char *service_named(const char *name)
 static bool wants_help(int argc, char **argv)
 {
     for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-help") == 0 || strcmp(argv[i], "-h") == 0) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-help") == 0 ||
+            strcmp(argv[i], "-h") == 0) {
             return true;
         }
     }
@@ -65,10 +67,18 @@ static const struct command {
     const char *name;
     int (*run)(int argc, char **argv); /* argv begins with the command's own word */
 } commands[] = {
-    { "serve", serve_all },       { "ingest", cli_ingest },     { "sql", cli_sql },
-    { "tables", cli_tables },     { "describe", cli_describe }, { "config", cmd_config },
-    { "version", version },       { "--version", version },     { "help", help },
-    { "--help", help },       { "-h", help },           { "reference", cmd_reference },
+    { "serve", serve_all },
+    { "ingest", cli_ingest },
+    { "sql", cli_sql },
+    { "tables", cli_tables },
+    { "describe", cli_describe },
+    { "config", cmd_config },
+    { "version", version },
+    { "--version", version },
+    { "help", help },
+    { "--help", help },
+    { "-h", help },
+    { "reference", cmd_reference },
 };
 
 static int unknown_command(const char *word)
@@ -76,7 +86,8 @@ static int unknown_command(const char *word)
     const char *best = NULL;
     size_t best_distance = 3; /* two letters off is still a typing error */
     for (size_t i = 0; i < ARRAY_LEN(commands) + ARRAY_LEN(services); i++) {
-        const char *name = i < ARRAY_LEN(commands) ? commands[i].name : services[i - ARRAY_LEN(commands)];
+        const char *name = i < ARRAY_LEN(commands) ? commands[i].name
+                                                   : services[i - ARRAY_LEN(commands)];
         size_t distance = str_distance(str_of(word), str_of(name));
         if (distance < best_distance) {
             best_distance = distance;

@@ -33,21 +33,24 @@ static bool belongs(const char *service, const struct setting_def *def)
             return true;
         }
     }
-    return strcmp(service, "serve") == 0 ? strstr(def->name, "_url") == NULL : strcmp(def->section, service) == 0;
+    return strcmp(service, "serve") == 0 ? strstr(def->name, "_url") == NULL
+                                         : strcmp(def->section, service) == 0;
 }
 
 static int service_help(const char *service)
 {
     printf("usage: lakehouse %s [-config FILE] [options]\n\n", service);
-    printf("Settings come from the table below, then FILE (TOML, [section] name = value), then LAKEHOUSE_<SECTION>_<NAME>, then\n"
-           "these options (one dash or two; --name=value or --name value).\n\n");
+    printf(
+        "Settings come from the table below, then FILE (TOML, [section] name = value), then LAKEHOUSE_<SECTION>_<NAME>, then\n"
+        "these options (one dash or two; --name=value or --name value).\n\n");
     for (size_t i = 0; i < option_count; i++) {
         const struct setting_def *def = &option_defs[i];
         if (!belongs(service, def)) {
             continue;
         }
         char flag[96];
-        snprintf(flag, sizeof(flag), "--%s.%s%s%s", def->section, def->name, def->flag ? ", --" : "", def->flag ? def->flag : "");
+        snprintf(flag, sizeof(flag), "--%s.%s%s%s", def->section, def->name,
+                 def->flag ? ", --" : "", def->flag ? def->flag : "");
         printf("  %s\n      %s [%s]\n", flag, def->help, def->default_value);
     }
     return 0;

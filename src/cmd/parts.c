@@ -1,6 +1,6 @@
 /*
- * Building services. Each `open_*` makes one part and what it stands on, once; `parts_open` calls those that a service needs and mounts its
- * routes.
+ * Building services. Each `open_*` makes one part and what it stands on, once; `parts_open` calls
+ * those that a service needs and mounts its routes.
  *
  *   serve      everything over the local drivers, under /v1
  *   storaged   store (fs)                     /storage, /internal/store
@@ -38,18 +38,21 @@ static const char *text(const struct parts *parts, const char *section, const ch
 
 /* --- store and secret --- */
 
-static enum status check_url(const struct parts *parts, const char *section, const char *name, struct err *err)
+static enum status check_url(const struct parts *parts, const char *section, const char *name,
+                             struct err *err)
 {
     struct http_url url;
     struct err why = { 0 };
     if (http_url_parse(str_of(text(parts, section, name)), &url, &why) == OK) {
         return OK;
     }
-    return err_set(err, E_INVALID, "%s.%s = \"%s\": %s", section, name, text(parts, section, name), why.msg);
+    return err_set(err, E_INVALID, "%s.%s = \"%s\": %s", section, name, text(parts, section, name),
+                   why.msg);
 }
 
 /**
- * The services' token: the setting, else the one that lies in the data folder. A service on another machine has no such folder and must be told.
+ * The services' token: the setting, else the one that lies in the data folder. A service on another
+ * machine has no such folder and must be told.
  */
 static enum status open_secret(struct parts *parts, struct err *err)
 {
@@ -59,12 +62,16 @@ static enum status open_secret(struct parts *parts, struct err *err)
         struct stat info;
         bool local = !alone(parts) || is(parts, "storaged") || stat(dir, &info) == 0;
         if (!local) {
-            return err_set(err, E_INVALID, "cluster.secret is empty and there is no data folder \"%s\" to take it from: set it to what storaged has", dir);
+            return err_set(
+                err, E_INVALID,
+                "cluster.secret is empty and there is no data folder \"%s\" to take it from: set it to what storaged has",
+                dir);
         }
         return store_secret_load(dir, parts->secret, err);
     }
     if (len < STORE_SECRET_MIN || len > STORE_SECRET_MAX) {
-        return err_set(err, E_INVALID, "cluster.secret has %zu characters: it takes %d to %d", len, STORE_SECRET_MIN, STORE_SECRET_MAX);
+        return err_set(err, E_INVALID, "cluster.secret has %zu characters: it takes %d to %d", len,
+                       STORE_SECRET_MIN, STORE_SECRET_MAX);
     }
     memcpy(parts->secret, given, len + 1);
     return OK;
@@ -77,13 +84,16 @@ static enum status open_store(struct parts *parts, struct err *err)
         return err_set(err, E_INVALID, "storaged.backend = \"%s\": it is \"fs\"", backend);
     }
     if (!alone(parts) || is(parts, "storaged")) {
-        TRY(store_fs_open(&(struct store_fs_opts){ .dir = text(parts, "storaged", "dir") }, &parts->store, err));
+        TRY(store_fs_open(&(struct store_fs_opts){ .dir = text(parts, "storaged", "dir") },
+                          &parts->store, err));
         return open_secret(parts, err);
     }
     TRY(check_url(parts, parts->service, "storaged_url", err));
     TRY(open_secret(parts, err));
-    return store_http_open(&(struct store_http_opts){ .url = text(parts, parts->service, "storaged_url"), .cluster_secret = str_of(parts->secret) },
-                           &parts->store, err);
+    return store_http_open(
+        &(struct store_http_opts){ .url = text(parts, parts->service, "storaged_url"),
+                                   .cluster_secret = str_of(parts->secret) },
+        &parts->store, err);
 }
 
 /* --- catalogue --- */
@@ -101,7 +111,9 @@ static enum status open_catalog(struct parts *parts, struct err *err)
     }
     TRY(check_url(parts, parts->service, "catalogd_url", err));
     struct catalog_http_opts opts = {
-        .url = text(parts, parts->service, "catalogd_url"), .cluster_secret = str_of(parts->secret), .store = parts->store,
+        .url = text(parts, parts->service, "catalogd_url"),
+        .cluster_secret = str_of(parts->secret),
+        .store = parts->store,
         .cache_bytes = settings_bytes(parts->settings, "catalogd", "cache_bytes"),
     };
     return catalog_http_open(&opts, &parts->catalog, err);
@@ -110,7 +122,8 @@ static enum status open_catalog(struct parts *parts, struct err *err)
 /* --- engines --- */
 
 /** A private folder below the system's temporary one, unless the setting names another. */
-static enum status temp_dir(const struct parts *parts, const char *section, char *out, size_t size, struct err *err)
+static enum status temp_dir(const struct parts *parts, const char *section, char *out, size_t size,
+                            struct err *err)
 {
     const char *given = text(parts, section, "temp_dir"), *base = getenv("TMPDIR");
     struct stat info;
@@ -118,17 +131,20 @@ static enum status temp_dir(const struct parts *parts, const char *section, char
         snprintf(out, size, "%s", given);
         return OK;
     }
-    snprintf(out, size, "%s/lakehouse-%u", base != NULL && base[0] == '/' ? base : "/tmp", (unsigned)getuid());
+    snprintf(out, size, "%s/lakehouse-%u", base != NULL && base[0] == '/' ? base : "/tmp",
+             (unsigned)getuid());
     if (mkdir(out, 0700) != 0 && errno != EEXIST) {
         return err_errno(err, errno, "%s.temp_dir: cannot make \"%s\"", section, out);
     }
     if (lstat(out, &info) != 0 || !S_ISDIR(info.st_mode) || info.st_uid != getuid()) {
-        return err_set(err, E_INVALID, "%s.temp_dir: \"%s\" is not a folder of yours", section, out);
+        return err_set(err, E_INVALID, "%s.temp_dir: \"%s\" is not a folder of yours", section,
+                       out);
     }
     return OK;
 }
 
-static enum status open_engines(struct parts *parts, const char *section, size_t queue_max, struct engine_pool **out, struct err *err)
+static enum status open_engines(struct parts *parts, const char *section, size_t queue_max,
+                                struct engine_pool **out, struct err *err)
 {
     const struct settings *settings = parts->settings;
     char spill[4096];
@@ -150,10 +166,15 @@ static enum status open_query(struct parts *parts, struct err *err)
 {
     size_t queue_max = (size_t)settings_int(parts->settings, "queryd", "queue");
     TRY(open_engines(parts, "queryd", queue_max, &parts->query_engines, err));
-    struct query_service_opts opts = { .catalog = parts->catalog, .store = parts->store, .engines = parts->query_engines };
+    struct query_service_opts opts = { .catalog = parts->catalog,
+                                       .store = parts->store,
+                                       .engines = parts->query_engines };
     TRY(query_service_open(&opts, &parts->query, err));
-    struct api_sql_opts api = { .service = parts->query, .metrics = parts->metrics,
-                                .timeout_ms = settings_int(parts->settings, "queryd", "timeout_seconds") * 1000 };
+    struct api_sql_opts api = {
+        .service = parts->query,
+        .metrics = parts->metrics,
+        .timeout_ms = settings_int(parts->settings, "queryd", "timeout_seconds") * 1000
+    };
     return api_sql_new(&api, &parts->api_sql, err);
 }
 
@@ -175,8 +196,8 @@ static enum status open_ingest(struct parts *parts, struct err *err)
 
 /* --- the server --- */
 
-static enum status list_of(const struct settings *settings, const char *section, const char *name, const char ***out, struct arena *arena,
-                           struct err *err)
+static enum status list_of(const struct settings *settings, const char *section, const char *name,
+                           const char ***out, struct arena *arena, struct err *err)
 {
     size_t count = 0;
     while (settings_list(settings, section, name, count) != NULL) {
@@ -225,7 +246,8 @@ static enum status open_server(struct parts *parts, struct err *err)
 static enum status mount_storage(struct parts *parts, const char *prefix, struct err *err)
 {
     parts->api_storage.store = parts->store;
-    parts->api_storage.object_bytes_max = settings_bytes(parts->settings, "storaged", "max_object_bytes");
+    parts->api_storage.object_bytes_max = settings_bytes(parts->settings, "storaged",
+                                                         "max_object_bytes");
     parts->api_storage.put_slots = (unsigned)settings_int(parts->settings, "storaged", "put_slots");
     size_t count;
     const struct http_route *routes = api_storage_routes(&count);
@@ -264,11 +286,16 @@ static enum status open_gateway(struct parts *parts, struct err *err)
     char settings_names[ARRAY_LEN(areas)][64];
     for (size_t i = 0; i < ARRAY_LEN(areas); i++) {
         snprintf(settings_names[i], sizeof(settings_names[i]), "gateway.%s", areas[i][2]);
-        upstreams[i] = (struct gateway_upstream){ .area = areas[i][0], .service = areas[i][1], .setting = settings_names[i],
+        upstreams[i] = (struct gateway_upstream){ .area = areas[i][0],
+                                                  .service = areas[i][1],
+                                                  .setting = settings_names[i],
                                                   .url = text(parts, "gateway", areas[i][2]) };
     }
-    struct gateway_opts opts = { .upstreams = upstreams, .upstream_count = ARRAY_LEN(areas),
-                                 .head_timeout_ms = settings_int(parts->settings, "gateway", "head_timeout_seconds") * 1000 };
+    struct gateway_opts opts = {
+        .upstreams = upstreams,
+        .upstream_count = ARRAY_LEN(areas),
+        .head_timeout_ms = settings_int(parts->settings, "gateway", "head_timeout_seconds") * 1000
+    };
     TRY(gateway_new(&opts, &parts->gateway, err));
     TRY(open_server(parts, err));
     return gateway_mount(parts->gateway, parts->server, err);
@@ -304,7 +331,8 @@ static enum status open_services(struct parts *parts, struct err *err)
     return OK;
 }
 
-enum status parts_open(struct parts *parts, const char *service, const struct settings *settings, struct err *err)
+enum status parts_open(struct parts *parts, const char *service, const struct settings *settings,
+                       struct err *err)
 {
     parts->service = service;
     parts->settings = settings;

@@ -1,6 +1,7 @@
 /*
- * The objects that services are built from, opened on first need by whoever needs them and closed in the reverse order. One struct for all services:
- * `serve` opens everything over the local drivers, a service alone only what it uses, over the http drivers.
+ * The objects that services are built from, opened on first need by whoever needs them and closed
+ * in the reverse order. One struct for all services: `serve` opens everything over the local
+ * drivers, a service alone only what it uses, over the http drivers.
  */
 #ifndef CMD_PARTS_H
 #define CMD_PARTS_H
@@ -21,10 +22,10 @@
 
 struct parts {
     const struct settings *settings;
-    struct arena arena;           /* small things that live as long as the parts */
+    struct arena arena; /* small things that live as long as the parts */
     struct metrics *metrics;
-    const char *service;          /* "serve" or the service's name */
-    char secret[STORE_SECRET_MAX + 1];  /* the services' token; empty until known */
+    const char *service;               /* "serve" or the service's name */
+    char secret[STORE_SECRET_MAX + 1]; /* the services' token; empty until known */
     struct store *store;
     struct catalog *catalog;
     struct engine_pool *query_engines, *ingest_engines;
@@ -37,8 +38,10 @@ struct parts {
     struct http_server *server;
 };
 
-/** Build what `service` ("serve", "gateway", "storaged", ...) needs and mount its routes; nothing listens yet. */
-enum status parts_open(struct parts *parts, const char *service, const struct settings *settings, struct err *err) MUST_USE;
+/** Build what `service` ("serve", "gateway", "storaged", ...) needs and mount its routes; nothing
+ * listens yet. */
+enum status parts_open(struct parts *parts, const char *service, const struct settings *settings,
+                       struct err *err) MUST_USE;
 /** Stop the server, then close everything. A half-built struct is fine. */
 void parts_close(struct parts *parts);
 /** For /ready: OK when everything below would work now. */

@@ -1,8 +1,8 @@
 /*
  * A running service: settings, parts, the socket, and then waiting for a signal.
  *
- * SIGTERM and SIGINT are blocked in every thread and taken here by sigwait: the first stops the service in order (bounded by drain_seconds), a
- * second one ends the process at once.
+ * SIGTERM and SIGINT are blocked in every thread and taken here by sigwait: the first stops the
+ * service in order (bounded by drain_seconds), a second one ends the process at once.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -58,11 +58,13 @@ static int run(const char *service, const struct settings *settings)
 {
     struct err err = { 0 };
     struct parts parts = { 0 };
-    if (parts_open(&parts, service, settings, &err) != OK || http_server_start(parts.server, &err) != OK) {
+    if (parts_open(&parts, service, settings, &err) != OK ||
+        http_server_start(parts.server, &err) != OK) {
         parts_close(&parts);
         return refuse(service, &err);
     }
-    LOG(LOG_INFO, "listening", L_CSTR("address", http_server_address(parts.server)), L_CSTR("version", LAKEHOUSE_VERSION));
+    LOG(LOG_INFO, "listening", L_CSTR("address", http_server_address(parts.server)),
+        L_CSTR("version", LAKEHOUSE_VERSION));
     wait_for_stop();
     parts_close(&parts);
     LOG(LOG_INFO, "stopped");
@@ -82,9 +84,12 @@ int cmd_serve(const char *service, int argc, char **argv)
     }
     enum log_level level = LOG_INFO;
     if (argc > 1) {
-        err_set(&err, E_INVALID, "unexpected \"%s\" (options start with --; see lakehouse %s --help)", argv[1], service);
+        err_set(&err, E_INVALID,
+                "unexpected \"%s\" (options start with --; see lakehouse %s --help)", argv[1],
+                service);
     } else if (!log_level_parse(str_of(settings_str(settings, "log", "level")), &level)) {
-        err_set(&err, E_INVALID, "log.level = \"%s\": it is debug, info, warn or error", settings_str(settings, "log", "level"));
+        err_set(&err, E_INVALID, "log.level = \"%s\": it is debug, info, warn or error",
+                settings_str(settings, "log", "level"));
     }
     int code = 2;
     if (err.kind == OK) {

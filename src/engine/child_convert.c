@@ -1,13 +1,17 @@
 /*
  * Job "convert": a file in, Parquet with field ids out.
  *
- *   payload  {"format":"guess"|"csv"|...,"size","columns_max","line_bytes_max","table":<Iceberg schema>?}
+ *   payload  {"format":"guess"|"csv"|...,"size","columns_max","line_bytes_max","table":<Iceberg
+ *   schema>?}
  *   fds      [0] the file, [1] where the Parquet goes
- *   calls    "plan" {"schema":<the file's, without ids>} -> {"schema":<with ids>}, or the error that the client shall see
- *   done     {"rows","columns":[{"id","size","values","nulls","nan","min","max"}],"split_offsets":[..]}
+ *   calls    "plan" {"schema":<the file's, without ids>} -> {"schema":<with ids>}, or the error
+ *            that the client shall see
+ *   done     {"rows","columns":[{"id","size","values","nulls","nan","min","max"}],
+ *             "split_offsets":[..]}
  *
- * Text (CSV) is read as text and cast by us, so that nothing is lost: types are guessed from the first rows, every value is checked while it is written, and
- * only when one does not fit, the whole file is looked at and written once more.
+ * Text (CSV) is read as text and cast by us, so that nothing is lost: types are guessed from the
+ * first rows, every value is checked while it is written, and only when one does not fit, the whole
+ * file is looked at and written once more.
  */
 #include <unistd.h>
 
@@ -19,7 +23,8 @@ enum status convert_peek(struct convert *c, char *ptr, size_t cap, size_t *got_o
     return io_pread(c->input_fd, ptr, cap, 0, got_out, err);
 }
 
-/** How a file begins: with Parquet's magic, or with which character behind a byte order mark and white space (0: none). */
+/** How a file begins: with Parquet's magic, or with which character behind a byte order mark and
+ * white space (0: none). */
 struct beginning {
     bool parquet;
     char first;
@@ -43,7 +48,9 @@ static struct str guess_format(const struct beginning *beginning)
     if (beginning->parquet) {
         return STR("parquet");
     }
-    return beginning->first == '[' ? STR("json") : beginning->first == '{' ? STR("ndjson") : STR("csv");
+    return beginning->first == '['   ? STR("json")
+           : beginning->first == '{' ? STR("ndjson")
+                                     : STR("csv");
 }
 
 static enum status find_layout(struct convert *c, struct err *err)
@@ -56,13 +63,15 @@ static enum status find_layout(struct convert *c, struct err *err)
     if (str_eq(c->format, STR("parquet"))) {
         TRY(convert_parquet_layout(c, err));
     } else if (str_eq(c->format, STR("json")) || str_eq(c->format, STR("ndjson"))) {
-        TRY(convert_json_layout(c, beginning.first == '[', err)); /* either name may hold an array or lines */
+        /* either name may hold an array or lines */
+        TRY(convert_json_layout(c, beginning.first == '[', err));
     } else {
         TRY(convert_csv_layout(c, str_eq(c->format, STR("tsv")) ? '\t' : 0, err));
     }
     if (c->column_count > c->columns_max) {
-        return err_set(err, E_INVALID, "the file has %zu columns, at most %llu are taken (ingestd.max_columns)", c->column_count,
-                       (unsigned long long)c->columns_max);
+        return err_set(err, E_INVALID,
+                       "the file has %zu columns, at most %llu are taken (ingestd.max_columns)",
+                       c->column_count, (unsigned long long)c->columns_max);
     }
     return convert_unique_names(c, err);
 }
@@ -102,8 +111,10 @@ static enum status plan(struct convert *c, struct ice_schema *target_out, struct
     return ice_schema_parse(&c->job->arena, schema, target_out, err);
 }
 
-/** Types, plan, write; `sample` says how much of the file the types are taken from. *misfit_out: the guess did not hold. */
-static enum status attempt(struct convert *c, bool sample, bool *misfit_out, struct buf *done, struct err *err)
+/** Types, plan, write; `sample` says how much of the file the types are taken from. *misfit_out:
+ * the guess did not hold. */
+static enum status attempt(struct convert *c, bool sample, bool *misfit_out, struct buf *done,
+                           struct err *err)
 {
     struct ice_schema target;
     bool again = false;
@@ -127,7 +138,9 @@ static enum status convert(struct convert *c, struct buf *done, struct err *err)
         misfit = false;
         TRY(attempt(c, false, &misfit, done, err));
     }
-    return misfit ? err_set(err, E_INTERNAL, "a value does not fit a type that was found from the whole file") : OK;
+    return misfit ? err_set(err, E_INTERNAL,
+                            "a value does not fit a type that was found from the whole file")
+                  : OK;
 }
 
 static enum status read_payload(struct convert *c, struct err *err)
@@ -147,7 +160,8 @@ static enum status read_payload(struct convert *c, struct err *err)
         c->table = schema;
     }
     if (c->job->fd_count != 2) {
-        return err_set(err, E_INTERNAL, "a convert job has two descriptors, not %zu", c->job->fd_count);
+        return err_set(err, E_INTERNAL, "a convert job has two descriptors, not %zu",
+                       c->job->fd_count);
     }
     c->input_fd = c->job->fds[0];
     c->output_fd = c->job->fds[1];

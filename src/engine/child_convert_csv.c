@@ -1,8 +1,10 @@
 /*
- * The layout of a CSV file, from its first records: delimiter, header, names. RFC 4180: quotes are ", doubled inside.
+ * The layout of a CSV file, from its first records: delimiter, header, names. RFC 4180: quotes are
+ * ", doubled inside.
  *
- * We decide this ourselves, not DuckDB's sniffer: that one may skip lines, or read a file with one bad row as a file of one column, without a word. A
- * delimiter is believed when it splits the first records into the same number of fields.
+ * We decide this ourselves, not DuckDB's sniffer: that one may skip lines, or read a file with one
+ * bad row as a file of one column, without a word. A delimiter is believed when it splits the first
+ * records into the same number of fields.
  */
 #include <stdlib.h>
 
@@ -11,8 +13,9 @@
 #include "engine/child_convert_priv.h"
 
 enum {
-    WINDOW_BYTES = 1024 * 1024, /* looked at first; grown up to line_bytes_max while no record ends in it */
-    RECORDS_MAX = 100,          /* records looked at */
+    /* looked at first; grown up to line_bytes_max while no record ends in it */
+    WINDOW_BYTES = 1024 * 1024,
+    RECORDS_MAX = 100, /* records looked at */
 };
 
 struct window {
@@ -21,9 +24,10 @@ struct window {
     bool whole;      /* the file ends in it */
 };
 
-/** Calls `field` (may be NULL) for each field of the record at *at and moves *at behind it. False when the window ends inside the record. */
-static bool scan_record(const struct window *w, size_t *at, char delimiter, size_t *count_out, void (*field)(void *ctx, struct str raw, bool quoted),
-                        void *ctx)
+/** Calls `field` (may be NULL) for each field of the record at *at and moves *at behind it. False
+ * when the window ends inside the record. */
+static bool scan_record(const struct window *w, size_t *at, char delimiter, size_t *count_out,
+                        void (*field)(void *ctx, struct str raw, bool quoted), void *ctx)
 {
     const char *p = w->text.ptr;
     size_t i = *at, end = w->text.len, count = 0;
@@ -87,14 +91,18 @@ static enum status open_window(struct convert *c, struct window *w, struct err *
             return OK;
         }
         if (bytes > c->line_bytes_max) {
-            return err_set(err, E_INVALID, "line 1: longer than %llu bytes (ingestd.max_line_bytes)", (unsigned long long)c->line_bytes_max);
+            return err_set(err, E_INVALID,
+                           "line 1: longer than %llu bytes (ingestd.max_line_bytes)",
+                           (unsigned long long)c->line_bytes_max);
         }
         bytes *= 4;
     }
 }
 
-/** Of the first records, how many have as many fields as the first one; *fields_out is that number. */
-static size_t agreeing_records(const struct window *w, char delimiter, size_t *fields_out, size_t *records_out)
+/** Of the first records, how many have as many fields as the first one; *fields_out is that
+ * number. */
+static size_t agreeing_records(const struct window *w, char delimiter, size_t *fields_out,
+                               size_t *records_out)
 {
     size_t at = 0, agreeing = 0, records = 0, first = 0;
     while (at < w->text.len && records < RECORDS_MAX) {
@@ -103,7 +111,8 @@ static size_t agreeing_records(const struct window *w, char delimiter, size_t *f
         if (!scan_record(w, &at, delimiter, &count, NULL, NULL)) {
             break;
         }
-        bool blank = count == 1 && at - before <= 2 && (w->text.ptr[before] == '\n' || w->text.ptr[before] == '\r');
+        bool blank = count == 1 && at - before <= 2 &&
+                     (w->text.ptr[before] == '\n' || w->text.ptr[before] == '\r');
         if (blank && records > 0) {
             continue; /* an empty line is no record */
         }
@@ -116,7 +125,8 @@ static size_t agreeing_records(const struct window *w, char delimiter, size_t *f
     return agreeing;
 }
 
-/** The delimiter under which most records agree, among those that split the first one; the more fields win a draw. */
+/** The delimiter under which most records agree, among those that split the first one; the more
+ * fields win a draw. */
 static char find_delimiter(const struct window *w)
 {
     static const char candidates[] = { ',', ';', '\t', '|', '^', '~', 1 };
@@ -125,7 +135,8 @@ static char find_delimiter(const struct window *w)
     for (size_t i = 0; i < sizeof(candidates); i++) {
         size_t fields, records;
         size_t agreeing = agreeing_records(w, candidates[i], &fields, &records);
-        if (fields > 1 && (agreeing > best_agreeing || (agreeing == best_agreeing && fields > best_fields))) {
+        if (fields > 1 &&
+            (agreeing > best_agreeing || (agreeing == best_agreeing && fields > best_fields))) {
             best = candidates[i];
             best_agreeing = agreeing;
             best_fields = fields;
@@ -167,10 +178,13 @@ static bool looks_like_data(struct str text)
 {
     double number;
     struct str trimmed = str_trim(text);
-    bool date = trimmed.len >= 8 && trimmed.len <= 35 && trimmed.ptr[0] >= '0' && trimmed.ptr[0] <= '9' &&
-                (str_find_char(trimmed, '-') != SIZE_MAX || str_find_char(trimmed, '/') != SIZE_MAX ||
+    bool date = trimmed.len >= 8 && trimmed.len <= 35 && trimmed.ptr[0] >= '0' &&
+                trimmed.ptr[0] <= '9' &&
+                (str_find_char(trimmed, '-') != SIZE_MAX ||
+                 str_find_char(trimmed, '/') != SIZE_MAX ||
                  str_find_char(trimmed, ':') != SIZE_MAX);
-    return str_to_double(trimmed, &number) || date || str_eq_nocase(trimmed, STR("true")) || str_eq_nocase(trimmed, STR("false"));
+    return str_to_double(trimmed, &number) || date || str_eq_nocase(trimmed, STR("true")) ||
+           str_eq_nocase(trimmed, STR("false"));
 }
 
 static void add_name(void *ctx, struct str raw, bool quoted)
@@ -193,11 +207,14 @@ static enum status write_source(struct convert *c, char delimiter, bool has_head
 {
     AUTO(buf_done) struct buf sql;
     buf_init(&sql, 0);
-    unsigned long long buffer = c->line_bytes_max * 4 < 32000000ULL ? 32000000ULL : (unsigned long long)c->line_bytes_max * 4;
-    enum status status = buf_printf(&sql,
-                                    "read_csv('spool://in', auto_detect=false, header=%s, delim='%c', quote='\"', escape='\"', strict_mode=true, "
-                                    "null_padding=false, max_line_size=%llu, buffer_size=%llu, columns={",
-                                    has_header ? "true" : "false", delimiter, (unsigned long long)c->line_bytes_max, buffer);
+    unsigned long long buffer = c->line_bytes_max * 4 < 32000000ULL
+                                    ? 32000000ULL
+                                    : (unsigned long long)c->line_bytes_max * 4;
+    enum status status = buf_printf(
+        &sql,
+        "read_csv('spool://in', auto_detect=false, header=%s, delim='%c', quote='\"', escape='\"', strict_mode=true, "
+        "null_padding=false, max_line_size=%llu, buffer_size=%llu, columns={",
+        has_header ? "true" : "false", delimiter, (unsigned long long)c->line_bytes_max, buffer);
     for (size_t i = 0; i < c->column_count && status == OK; i++) {
         status = buf_printf(&sql, "%s'c%zu':'VARCHAR'", i == 0 ? "" : ",", i);
     }
@@ -208,7 +225,8 @@ static enum status write_source(struct convert *c, char delimiter, bool has_head
     return c->source.ptr != NULL ? OK : err_no_memory(err);
 }
 
-static enum status read_layout(struct convert *c, const struct window *w, char delimiter, struct err *err)
+static enum status read_layout(struct convert *c, const struct window *w, char delimiter,
+                               struct err *err)
 {
     size_t records = 0, at = 0, count = 0;
     agreeing_records(w, delimiter, &c->column_count, &records);

@@ -1,5 +1,6 @@
 /*
- * The layouts of JSON and Parquet: DuckDB reads the columns and their types, we say what becomes of those that Iceberg does not have.
+ * The layouts of JSON and Parquet: DuckDB reads the columns and their types, we say what becomes of
+ * those that Iceberg does not have.
  */
 #include "engine/child_convert_priv.h"
 
@@ -40,10 +41,13 @@ static enum status add_column(void *ctx, const struct str *cells, size_t count, 
     if (sql_type_parse(arena, cells[1], &column->type, &why) != OK) {
         return err_set(err, E_INVALID, "column \"%.*s\": %s", STR_ARG(cells[0]), why.msg);
     }
-    /* JSON text is what DuckDB calls a column whose values are of several kinds: strings lose their quotes again. */
+    /* JSON text is what DuckDB calls a column whose values are of several kinds: strings lose their
+     * quotes again. */
     if (str_eq(cells[1], STR("JSON"))) {
-        column->expr = arena_printf(arena, "CASE json_type(%.*s) WHEN 'VARCHAR' THEN %.*s->>'$' WHEN 'NULL' THEN NULL ELSE CAST(%.*s AS VARCHAR) END",
-                                    STR_ARG(column->expr), STR_ARG(column->expr), STR_ARG(column->expr));
+        column->expr = arena_printf(
+            arena,
+            "CASE json_type(%.*s) WHEN 'VARCHAR' THEN %.*s->>'$' WHEN 'NULL' THEN NULL ELSE CAST(%.*s AS VARCHAR) END",
+            STR_ARG(column->expr), STR_ARG(column->expr), STR_ARG(column->expr));
     }
     c->column_count++;
     return column->expr.ptr != NULL ? OK : err_no_memory(err);
@@ -52,7 +56,8 @@ static enum status add_column(void *ctx, const struct str *cells, size_t count, 
 static enum status describe(struct convert *c, struct err *err)
 {
     struct described d = { .c = c };
-    struct str sql = arena_printf(&c->job->arena, "DESCRIBE SELECT * FROM %.*s", STR_ARG(c->source));
+    struct str sql = arena_printf(&c->job->arena, "DESCRIBE SELECT * FROM %.*s",
+                                  STR_ARG(c->source));
     if (sql.ptr == NULL) {
         return err_no_memory(err);
     }
@@ -73,21 +78,24 @@ enum status convert_parquet_layout(struct convert *c, struct err *err)
 
 /* --- JSON --- */
 
-/** A type with every date, time and time stamp replaced by VARCHAR: their texts are read as they stand. */
+/** A type with every date, time and time stamp replaced by VARCHAR: their texts are read as they
+ * stand. */
 static bool without_times(struct ice_type *type)
 {
     bool changed = false;
     for (size_t i = 0; i < type->field_count; i++) {
         changed = without_times(&type->fields[i].type) || changed;
     }
-    if (type->kind == ICE_DATE || type->kind == ICE_TIMESTAMP || type->kind == ICE_TIMESTAMPTZ || type->kind == ICE_UUID) {
+    if (type->kind == ICE_DATE || type->kind == ICE_TIMESTAMP || type->kind == ICE_TIMESTAMPTZ ||
+        type->kind == ICE_UUID) {
         *type = (struct ice_type){ .kind = ICE_STRING };
         changed = true;
     }
     return changed;
 }
 
-/** Iceberg knows no map with keys of JSON's kind, and a struct needs a field: an object that is always empty is kept as its text. */
+/** Iceberg knows no map with keys of JSON's kind, and a struct needs a field: an object that is
+ * always empty is kept as its text. */
 static bool has_empty_struct(const struct ice_type *type)
 {
     bool found = type->kind == ICE_STRUCT && type->field_count == 0;
@@ -100,7 +108,8 @@ static bool has_empty_struct(const struct ice_type *type)
 static struct str json_call(struct convert *c, bool array, struct str columns)
 {
     return arena_printf(&c->job->arena,
-                        "read_json('spool://in', format='%s', maximum_object_size=%llu, %.*s)", array ? "array" : "newline_delimited",
+                        "read_json('spool://in', format='%s', maximum_object_size=%llu, %.*s)",
+                        array ? "array" : "newline_delimited",
                         (unsigned long long)c->line_bytes_max, STR_ARG(columns));
 }
 
@@ -113,7 +122,8 @@ static enum status json_columns(struct convert *c, struct buf *out, struct err *
         AUTO(buf_done) struct buf type;
         buf_init(&type, 0);
         bool json = str_starts(column->expr, STR("CASE json_type"));
-        column->only_times = column->type.kind == ICE_DATE || column->type.kind == ICE_TIMESTAMP || column->type.kind == ICE_TIMESTAMPTZ;
+        column->only_times = column->type.kind == ICE_DATE || column->type.kind == ICE_TIMESTAMP ||
+                             column->type.kind == ICE_TIMESTAMPTZ;
         column->text = column->only_times;
         without_times(&column->type);
         if (has_empty_struct(&column->type)) {
@@ -130,8 +140,10 @@ static enum status json_columns(struct convert *c, struct buf *out, struct err *
 
 enum status convert_json_layout(struct convert *c, bool array, struct err *err)
 {
-    c->source = json_call(c, array, STR("sample_size=-1, maximum_depth=-1, map_inference_threshold=-1, field_appearance_threshold=0, "
-                                        "convert_strings_to_integers=false"));
+    c->source = json_call(
+        c, array,
+        STR("sample_size=-1, maximum_depth=-1, map_inference_threshold=-1, field_appearance_threshold=0, "
+            "convert_strings_to_integers=false"));
     if (c->source.ptr == NULL) {
         return err_no_memory(err);
     }

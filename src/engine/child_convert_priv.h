@@ -1,5 +1,6 @@
 /*
- * What the files of a conversion share: the source as SQL sees it, its columns, and what is known of their types.
+ * What the files of a conversion share: the source as SQL sees it, its columns, and what is known
+ * of their types.
  *
  *   child_convert.c         the flow: layout, types, plan, write
  *   child_convert_csv.c     the layout of a CSV file, from its first bytes
@@ -14,51 +15,67 @@
 #include "engine/sql_type.h"
 
 /** What all values of a text column are, narrowest first. */
-enum text_class { TEXT_LONG, TEXT_DOUBLE, TEXT_DECIMAL, TEXT_BOOLEAN, TEXT_DATE, TEXT_TIMESTAMP, TEXT_TIMESTAMPTZ, TEXT_STRING };
+enum text_class {
+    TEXT_LONG,
+    TEXT_DOUBLE,
+    TEXT_DECIMAL,
+    TEXT_BOOLEAN,
+    TEXT_DATE,
+    TEXT_TIMESTAMP,
+    TEXT_TIMESTAMPTZ,
+    TEXT_STRING
+};
 enum { TEXT_CLASS_COUNT = TEXT_STRING };
 
 struct convert_column {
-    struct str name;        /* in the table */
-    struct str expr;        /* SQL over the source: a column, quoted, or more */
-    bool text;              /* values are texts whose type is to be found */
-    bool only_times;        /* text from JSON: it may be a date or a time stamp, never a number */
-    bool checked;           /* the write checks each value: the type is a guess from the sample */
-    struct ice_type type;   /* what it is written as, before the table's schema has its say */
+    struct str name;      /* in the table */
+    struct str expr;      /* SQL over the source: a column, quoted, or more */
+    bool text;            /* values are texts whose type is to be found */
+    bool only_times;      /* text from JSON: it may be a date or a time stamp, never a number */
+    bool checked;         /* the write checks each value: the type is a guess from the sample */
+    struct ice_type type; /* what it is written as, before the table's schema has its say */
 };
 
 struct convert {
     struct child_job *job;
     struct duck_session *session;
-    struct str format;      /* "csv", ... after the layout is known */
+    struct str format; /* "csv", ... after the layout is known */
     uint64_t size, columns_max, line_bytes_max;
     int input_fd, output_fd;
     const struct ice_schema *table; /* NULL: a new one */
-    struct str source;      /* a table function call */
+    struct str source;              /* a table function call */
     struct convert_column *columns;
     size_t column_count;
-    unsigned outputs;       /* names of output spools given so far */
+    unsigned outputs; /* names of output spools given so far */
 };
 
 /** The first bytes of the input, at most `cap`. */
-enum status convert_peek(struct convert *c, char *ptr, size_t cap, size_t *got_out, struct err *err) MUST_USE;
+enum status convert_peek(struct convert *c, char *ptr, size_t cap, size_t *got_out,
+                         struct err *err) MUST_USE;
 
-enum status convert_csv_layout(struct convert *c, char delimiter /* 0: find it */, struct err *err) MUST_USE;
+enum status convert_csv_layout(struct convert *c, char delimiter /* 0: find it */,
+                               struct err *err) MUST_USE;
 enum status convert_json_layout(struct convert *c, bool array, struct err *err) MUST_USE;
 enum status convert_parquet_layout(struct convert *c, struct err *err) MUST_USE;
 /** Duplicate names (ignoring case) get _1, _2, ...; empty ones become column1, ... */
 enum status convert_unique_names(struct convert *c, struct err *err) MUST_USE;
 
 /**
- * Find the types of the text columns. From a sample: types are guesses, to be checked while writing; *again_out is true when the sample cannot tell (a column
- * without values in it). From the whole file: types hold.
+ * Find the types of the text columns. From a sample: types are guesses, to be checked while
+ * writing; *again_out is true when the sample cannot tell (a column without values in it). From the
+ * whole file: types hold.
  */
-enum status convert_type_texts(struct convert *c, bool sample, bool *again_out, struct err *err) MUST_USE;
+enum status convert_type_texts(struct convert *c, bool sample, bool *again_out,
+                               struct err *err) MUST_USE;
 /** The value of a text column as `type`, checked or not. */
-enum status convert_text_cast(const struct convert_column *column, const struct ice_type *type, bool checked, struct buf *out, struct err *err) MUST_USE;
+enum status convert_text_cast(const struct convert_column *column, const struct ice_type *type,
+                              bool checked, struct buf *out, struct err *err) MUST_USE;
 bool convert_has_texts(const struct convert *c);
 
-/** Write under `target` (with ids). *misfit_out: a value did not fit its guessed type; nothing is written then. `done` gets the statistics. */
-enum status convert_write(struct convert *c, const struct ice_schema *target, bool *misfit_out, struct buf *done, struct err *err) MUST_USE;
+/** Write under `target` (with ids). *misfit_out: a value did not fit its guessed type; nothing is
+ * written then. `done` gets the statistics. */
+enum status convert_write(struct convert *c, const struct ice_schema *target, bool *misfit_out,
+                          struct buf *done, struct err *err) MUST_USE;
 
 /** E_INVALID with "line 3: ..." of what DuckDB says of a bad row; other errors stay. */
 enum status convert_explain(const struct convert *c, enum status status, struct err *err) MUST_USE;

@@ -19,7 +19,8 @@ static const struct convert_column *column_of(const struct convert *c, struct st
     return NULL;
 }
 
-static enum status append_value(const struct convert_column *column, const struct ice_type *type, struct buf *out, struct err *err)
+static enum status append_value(const struct convert_column *column, const struct ice_type *type,
+                                struct buf *out, struct err *err)
 {
     if (column->text) {
         return convert_text_cast(column, type, column->checked, out, err);
@@ -27,11 +28,13 @@ static enum status append_value(const struct convert_column *column, const struc
     AUTO(buf_done) struct buf sql;
     buf_init(&sql, 0);
     TRY(sql_type_print(type, &sql, err));
-    bool ok = buf_printf(out, "CAST(%.*s AS %.*s)", STR_ARG(column->expr), STR_ARG(buf_str(&sql))) == OK;
+    bool ok = buf_printf(out, "CAST(%.*s AS %.*s)", STR_ARG(column->expr),
+                         STR_ARG(buf_str(&sql))) == OK;
     return ok ? OK : err_no_memory(err);
 }
 
-/** 'name': id, or with children 'name': {__duckdb_field_id: id, ...}. Lists have `element`, maps `key` and `value`. */
+/** 'name': id, or with children 'name': {__duckdb_field_id: id, ...}. Lists have `element`, maps
+ * `key` and `value`. */
 static enum status append_ids(const struct ice_field *field, struct buf *out)
 {
     TRY(duck_quote_text(out, field->name));
@@ -47,7 +50,8 @@ static enum status append_ids(const struct ice_field *field, struct buf *out)
 }
 
 /** Each column of the target that the file has, in the target's order, from the source. */
-static enum status append_select(const struct convert *c, const struct ice_schema *target, struct buf *out, struct buf *ids, struct err *err)
+static enum status append_select(const struct convert *c, const struct ice_schema *target,
+                                 struct buf *out, struct buf *ids, struct err *err)
 {
     size_t written = 0;
     for (size_t i = 0; i < target->root.field_count; i++) {
@@ -56,28 +60,37 @@ static enum status append_select(const struct convert *c, const struct ice_schem
         if (column == NULL) {
             continue; /* readers give NULL for it */
         }
-        bool ok = (written == 0 || (buf_append(out, STR(", ")) == OK && buf_append(ids, STR(", ")) == OK));
+        bool ok = (written == 0 ||
+                   (buf_append(out, STR(", ")) == OK && buf_append(ids, STR(", ")) == OK));
         if (!ok) {
             return err_no_memory(err);
         }
         TRY(append_value(column, &field->type, out, err));
-        ok = buf_append(out, STR(" AS ")) == OK && duck_quote_ident(out, field->name) == OK && append_ids(field, ids) == OK;
+        ok = buf_append(out, STR(" AS ")) == OK && duck_quote_ident(out, field->name) == OK &&
+             append_ids(field, ids) == OK;
         if (!ok) {
             return err_no_memory(err);
         }
         written++;
     }
-    return written == c->column_count ? OK : err_set(err, E_INTERNAL, "the plan has not all columns of the file");
+    return written == c->column_count
+               ? OK
+               : err_set(err, E_INTERNAL, "the plan has not all columns of the file");
 }
 
-static enum status copy_statement(const struct convert *c, const struct ice_schema *target, struct buf *out, struct err *err)
+static enum status copy_statement(const struct convert *c, const struct ice_schema *target,
+                                  struct buf *out, struct err *err)
 {
     AUTO(buf_done) struct buf select, ids;
     buf_init(&select, 0);
     buf_init(&ids, 0);
     TRY(append_select(c, target, &select, &ids, err));
-    bool ok = buf_printf(out, "COPY (SELECT %.*s FROM %.*s) TO 'spool://out%u' (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {%.*s}, RETURN_STATS)",
-                         STR_ARG(buf_str(&select)), STR_ARG(c->source), c->outputs, STR_ARG(buf_str(&ids))) == OK;
+    bool ok =
+        buf_printf(
+            out,
+            "COPY (SELECT %.*s FROM %.*s) TO 'spool://out%u' (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {%.*s}, RETURN_STATS)",
+            STR_ARG(buf_str(&select)), STR_ARG(c->source), c->outputs,
+            STR_ARG(buf_str(&ids))) == OK;
     return ok ? OK : err_no_memory(err);
 }
 
@@ -92,7 +105,8 @@ static enum status append_path(struct buf *path, struct str name)
     return duck_quote_ident(path, name);
 }
 
-static void write_number(struct json_writer *w, const char *key, yyjson_val *stats, const char *name)
+static void write_number(struct json_writer *w, const char *key, yyjson_val *stats,
+                         const char *name)
 {
     const char *text = yyjson_get_str(yyjson_obj_get(stats, name));
     int64_t number;
@@ -101,7 +115,8 @@ static void write_number(struct json_writer *w, const char *key, yyjson_val *sta
     }
 }
 
-static void write_bound(struct json_writer *w, const char *key, yyjson_val *stats, const char *name, const struct ice_type *type)
+static void write_bound(struct json_writer *w, const char *key, yyjson_val *stats, const char *name,
+                        const struct ice_type *type)
 {
     yyjson_val *value = yyjson_obj_get(stats, name);
     if (!yyjson_is_str(value) || type->kind == ICE_BINARY || type->kind == ICE_FIXED) {
@@ -114,8 +129,10 @@ static void write_bound(struct json_writer *w, const char *key, yyjson_val *stat
     jw_kv_str(w, key, text);
 }
 
-/** The leaves below `field`. Children of lists and maps have counts, but no bounds: a bound of elements says nothing of rows. */
-static enum status write_field(struct json_writer *w, yyjson_val *all, const struct ice_field *field, struct buf *path, bool repeated)
+/** The leaves below `field`. Children of lists and maps have counts, but no bounds: a bound of
+ * elements says nothing of rows. */
+static enum status write_field(struct json_writer *w, yyjson_val *all,
+                               const struct ice_field *field, struct buf *path, bool repeated)
 {
     size_t before = path->len;
     TRY(append_path(path, field->name));
@@ -123,7 +140,8 @@ static enum status write_field(struct json_writer *w, yyjson_val *all, const str
     for (size_t i = 0; i < field->type.field_count; i++) {
         TRY(write_field(w, all, &field->type.fields[i], path, repeats));
     }
-    yyjson_val *stats = field->type.field_count == 0 ? yyjson_obj_getn(all, path->ptr, path->len) : NULL;
+    yyjson_val *stats = field->type.field_count == 0 ? yyjson_obj_getn(all, path->ptr, path->len)
+                                                     : NULL;
     if (stats != NULL) {
         jw_obj_begin(w);
         jw_kv_i64(w, "id", field->id);
@@ -154,13 +172,17 @@ static enum status add_offset(void *ctx, const struct str *cells, size_t count, 
     return OK;
 }
 
-/** Row groups begin where a reader may split; DuckDB does not return them, so the footer just written is read. */
+/** Row groups begin where a reader may split; DuckDB does not return them, so the footer just
+ * written is read. */
 static enum status write_offsets(struct convert *c, struct json_writer *w, struct err *err)
 {
     char name[32], sql[256];
     snprintf(name, sizeof(name), "written%u", c->outputs);
-    snprintf(sql, sizeof(sql), "SELECT min(coalesce(dictionary_page_offset, data_page_offset)) FROM parquet_metadata('spool://%s') "
-                               "GROUP BY row_group_id ORDER BY 1", name);
+    snprintf(
+        sql, sizeof(sql),
+        "SELECT min(coalesce(dictionary_page_offset, data_page_offset)) FROM parquet_metadata('spool://%s') "
+        "GROUP BY row_group_id ORDER BY 1",
+        name);
     off_t size = lseek(c->output_fd, 0, SEEK_END);
     TRY(lakefs_add_input(c->job->lakefs, str_of(name), dup(c->output_fd), (uint64_t)size, err));
     jw_kv_arr(w, "split_offsets");
@@ -169,7 +191,8 @@ static enum status write_offsets(struct convert *c, struct json_writer *w, struc
     return OK;
 }
 
-static enum status write_done(struct convert *c, const struct ice_schema *target, yyjson_val *row, struct buf *done, struct err *err)
+static enum status write_done(struct convert *c, const struct ice_schema *target, yyjson_val *row,
+                              struct buf *done, struct err *err)
 {
     AUTO(buf_done) struct buf path;
     buf_init(&path, 0);
@@ -183,7 +206,9 @@ static enum status write_done(struct convert *c, const struct ice_schema *target
     jw_kv_arr(&w, "columns");
     enum status status = OK;
     for (size_t i = 0; i < target->root.field_count && status == OK; i++) {
-        status = write_field(&w, all, &target->root.fields[i], &path, false) == OK ? OK : err_no_memory(err);
+        status = write_field(&w, all, &target->root.fields[i], &path, false) == OK
+                     ? OK
+                     : err_no_memory(err);
     }
     jw_arr_end(&w);
     if (status == OK) {
@@ -210,7 +235,8 @@ static enum status copy(struct convert *c, struct str sql, struct buf *row, stru
     return status;
 }
 
-enum status convert_write(struct convert *c, const struct ice_schema *target, bool *misfit_out, struct buf *done, struct err *err)
+enum status convert_write(struct convert *c, const struct ice_schema *target, bool *misfit_out,
+                          struct buf *done, struct err *err)
 {
     AUTO(buf_done) struct buf sql, row;
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
@@ -246,17 +272,22 @@ static enum status bad_row(const struct convert *c, const char *message, struct 
         expected = strtoull(counts + strlen("Expected Number of Columns: "), NULL, 10);
         found = got != NULL ? strtoull(got + strlen("Found: "), NULL, 10) : 0;
         if (got != NULL) {
-            return err_set(err, E_INVALID, "line %llu: expected %llu fields, found %llu", number, expected, found);
+            return err_set(err, E_INVALID, "line %llu: expected %llu fields, found %llu", number,
+                           expected, found);
         }
     }
     if (strstr(message, "unterminated quote") != NULL) {
-        return err_set(err, E_INVALID, "line %llu: a quoted field is not closed, or has text behind its closing quote", number);
+        return err_set(
+            err, E_INVALID,
+            "line %llu: a quoted field is not closed, or has text behind its closing quote",
+            number);
     }
     if (strstr(message, "nvalid unicode") != NULL) {
         return err_set(err, E_INVALID, "line %llu: not valid UTF-8", number);
     }
     if (strstr(message, "aximum line size") != NULL) {
-        return err_set(err, E_INVALID, "line %llu: longer than %llu bytes (ingestd.max_line_bytes)", number, (unsigned long long)c->line_bytes_max);
+        return err_set(err, E_INVALID, "line %llu: longer than %llu bytes (ingestd.max_line_bytes)",
+                       number, (unsigned long long)c->line_bytes_max);
     }
     return err_set(err, E_INVALID, "line %llu: the row cannot be read", number);
 }
@@ -270,9 +301,11 @@ enum status convert_explain(const struct convert *c, enum status status, struct 
     if (strstr(said.msg, "CSV Error on Line") != NULL) {
         return bad_row(c, said.msg, err);
     }
-    const char *in_line = strstr(said.msg, "in line "), *colon = in_line != NULL ? strstr(in_line, ": ") : NULL;
+    const char *in_line = strstr(said.msg, "in line "),
+               *colon = in_line != NULL ? strstr(in_line, ": ") : NULL;
     if (strcasestr(said.msg, "malformed JSON") != NULL && colon != NULL) {
-        return err_set(err, E_INVALID, "line %llu: malformed JSON: %s", strtoull(in_line + strlen("in line "), NULL, 10), colon + 2);
+        return err_set(err, E_INVALID, "line %llu: malformed JSON: %s",
+                       strtoull(in_line + strlen("in line "), NULL, 10), colon + 2);
     }
     return status;
 }

@@ -3,8 +3,8 @@
  *
  *   payload  {"size"}
  *   fds      [0] the file
- *   done     {"schema":<Iceberg, every field with an
- *            id>,"has_ids":bool,"rows","columns":[{"id","size","values","nulls","min","max"}],"split_offsets":[..]}
+ *   done     {"schema":<Iceberg, every field with an id>,"has_ids":bool,"rows",
+ *             "columns":[{"id","size","values","nulls","min","max"}],"split_offsets":[..]}
  *
  * DuckDB says which types the columns have; the footer's own tree, walked beside them, says which
  * ids. A file whose columns do not all have one gets ids

@@ -1,12 +1,15 @@
 /*
  * The proxy in steps, over http/upstream.h.
  *
- *   begin   build the head that goes on: target without "/v1", hop-by-hop headers, our own token and Origin left out
- *   body    each piece goes on before the next is taken, so a slow service slows its own client only
+ *   begin   build the head that goes on: target without "/v1", hop-by-hop headers, our own token
+ *           and Origin left out
+ *   body    each piece goes on before the next is taken, so a slow service slows its own client
+ *           only
  *   end     the rest, then the answer's head
  *   pull    the answer's body
  *
- * An answer that comes before the body is whole (a 413) ends the request: it is collected and answered, and the server drains the client.
+ * An answer that comes before the body is whole (a 413) ends the request: it is collected and
+ * answered, and the server drains the client.
  */
 #include "gateway/gateway.h"
 
@@ -32,9 +35,9 @@ struct gateway {
 
 struct forward {
     struct upstream_call *call;
-    bool taken;       /* the piece of this body step is already with the upstream */
-    bool sent;        /* end: everything has left */
-    bool early;       /* the service has answered before the body was whole */
+    bool taken; /* the piece of this body step is already with the upstream */
+    bool sent;  /* end: everything has left */
+    bool early; /* the service has answered before the body was whole */
     bool head_known;
     struct upstream_head head;
     struct buf early_body;
@@ -56,10 +59,10 @@ static const struct http_handler forward_handler = {
     .state_bytes = sizeof(struct forward),
 };
 
-
 /* --- life --- */
 
-static enum status area_init(struct area *area, const struct gateway_upstream *in, int64_t head_timeout_ms, struct err *err)
+static enum status area_init(struct area *area, const struct gateway_upstream *in,
+                             int64_t head_timeout_ms, struct err *err)
 {
     struct err why = { 0 };
     if (http_url_parse(str_of(in->url), &area->url, &why) != OK) {
@@ -68,11 +71,16 @@ static enum status area_init(struct area *area, const struct gateway_upstream *i
     snprintf(area->service, sizeof(area->service), "%s", in->service);
     snprintf(area->pattern, sizeof(area->pattern), "/%s", in->area);
     snprintf(area->tail_pattern, sizeof(area->tail_pattern), "/%s/{rest*}", in->area);
-    struct upstream_opts opts = { .url = area->url, .service = area->service, .head_timeout_ms = head_timeout_ms };
+    struct upstream_opts opts = { .url = area->url,
+                                  .service = area->service,
+                                  .head_timeout_ms = head_timeout_ms };
     if (upstream_new(&opts, &area->upstream, &why) != OK) {
         return err_set(err, E_INVALID, "%s = \"%s\": %s", in->setting, in->url, why.msg);
     }
-    struct http_route route = { .method = HTTP_METHOD_OTHER, .pattern = area->pattern, .handler = &forward_handler, .ctx = area,
+    struct http_route route = { .method = HTTP_METHOD_OTHER,
+                                .pattern = area->pattern,
+                                .handler = &forward_handler,
+                                .ctx = area,
                                 .flags = HTTP_RAW_TAIL };
     area->routes[0] = route;
     route.pattern = area->tail_pattern;
@@ -96,8 +104,11 @@ enum status gateway_new(const struct gateway_opts *opts, struct gateway **out, s
         gateway_free(gateway);
         return status;
     }
-    gateway->health_route = (struct http_route){ .method = HTTP_GET, .pattern = "/health/{service}", .handler = &forward_handler,
-                                                 .ctx = gateway, .flags = HTTP_QUIET };
+    gateway->health_route = (struct http_route){ .method = HTTP_GET,
+                                                 .pattern = "/health/{service}",
+                                                 .handler = &forward_handler,
+                                                 .ctx = gateway,
+                                                 .flags = HTTP_QUIET };
     *out = gateway;
     return OK;
 }
@@ -124,27 +135,32 @@ void gateway_free(struct gateway *gateway)
 
 /* --- the head that goes on --- */
 
-/** Left out: hop-by-hop, what we set ourselves, what only the edge may judge, and a token that outsiders must not use. */
+/** Left out: hop-by-hop, what we set ourselves, what only the edge may judge, and a token that
+ * outsiders must not use. */
 static bool header_goes_on(const struct http_req *req, const struct http_header *header)
 {
-    static const char *const ours[] = { "Host", "Content-Length", "Expect", "Origin", "X-Request-Id", "Transfer-Encoding" };
+    static const char *const ours[] = { "Host",   "Content-Length", "Expect",
+                                        "Origin", "X-Request-Id",   "Transfer-Encoding" };
     for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
         if (str_eq_nocase(header->name, str_of(ours[i]))) {
             return false;
         }
     }
-    if (str_eq_nocase(header->name, STR("Authorization")) && str_starts(header->value, STR("Lakehouse "))) {
+    if (str_eq_nocase(header->name, STR("Authorization")) &&
+        str_starts(header->value, STR("Lakehouse "))) {
         return false;
     }
     return !http_header_is_hop(&req->headers, header->name);
 }
 
-static enum status head_write(const struct http_req *req, const struct area *area, struct str target, struct buf *out)
+static enum status head_write(const struct http_req *req, const struct area *area,
+                              struct str target, struct buf *out)
 {
     const struct http_address *address = &area->url.address;
     bool v6 = strchr(address->host, ':') != NULL;
-    TRY(buf_printf(out, "%.*s %s%.*s HTTP/1.1\r\nHost: %s%s%s:%u\r\n", STR_ARG(req->method_name), area->url.path,
-                   STR_ARG(target), v6 ? "[" : "", address->host, v6 ? "]" : "", address->port));
+    TRY(buf_printf(out, "%.*s %s%.*s HTTP/1.1\r\nHost: %s%s%s:%u\r\n", STR_ARG(req->method_name),
+                   area->url.path, STR_ARG(target), v6 ? "[" : "", address->host, v6 ? "]" : "",
+                   address->port));
     for (size_t i = 0; i < req->headers.count; i++) {
         const struct http_header *header = &req->headers.items[i];
         if (header_goes_on(req, header)) {
@@ -160,7 +176,8 @@ static enum status head_write(const struct http_req *req, const struct area *are
     return buf_append(out, STR("\r\n"));
 }
 
-/** The area of a request: its route's, or the one that /health/{service} names; NULL when there is none. */
+/** The area of a request: its route's, or the one that /health/{service} names; NULL when there is
+ * none. */
 static struct area *area_of(struct http_req *req, struct str *target_out)
 {
     if (!str_starts(req->path, STR("/v1/health/"))) {
@@ -183,7 +200,8 @@ static enum http_step forward_begin(struct http_req *req)
     struct str target;
     struct area *area = area_of(req, &target);
     if (area == NULL) {
-        return http_fail(req, err_set(&req->err, E_NOT_FOUND, "there is no service \"%.*s\" behind this gateway",
+        return http_fail(req, err_set(&req->err, E_NOT_FOUND,
+                                      "there is no service \"%.*s\" behind this gateway",
                                       STR_ARG(http_param(req, "service"))));
     }
     struct buf head;
@@ -194,7 +212,8 @@ static enum http_step forward_begin(struct http_req *req)
     if (status != OK) {
         status = err_no_memory(&req->err);
     } else {
-        status = upstream_call_new(area->upstream, buf_str(&head), safe, chunked, &forward->call, &req->err);
+        status = upstream_call_new(area->upstream, buf_str(&head), safe, chunked, &forward->call,
+                                   &req->err);
     }
     buf_done(&head);
     return status == OK ? HTTP_NEXT : http_fail(req, status);
@@ -206,7 +225,8 @@ static enum http_step wait_for(struct http_req *req, enum upstream_state state)
 {
     struct forward *forward = req->state;
     short events = state == UPSTREAM_WANT_WRITE ? POLLOUT | POLLIN : POLLIN;
-    return http_wait(req, upstream_call_fd(forward->call), events, upstream_call_deadline(forward->call));
+    return http_wait(req, upstream_call_fd(forward->call), events,
+                     upstream_call_deadline(forward->call));
 }
 
 /** Headers of the answer that our server does not write itself. */
@@ -232,12 +252,14 @@ static const char *content_type_of(struct http_req *req, const struct upstream_h
     return type.ptr != NULL ? arena_cstr(&req->arena, type) : NULL;
 }
 
-/** Read the answer's head, once. Until forward->head_known the step that is returned is the caller's to return. */
+/** Read the answer's head, once. Until forward->head_known the step that is returned is the
+ * caller's to return. */
 static enum http_step read_head(struct http_req *req)
 {
     struct forward *forward = req->state;
     enum upstream_state state;
-    enum status status = upstream_recv_head(forward->call, &req->arena, &forward->head, &state, &req->err);
+    enum status status = upstream_recv_head(forward->call, &req->arena, &forward->head, &state,
+                                            &req->err);
     if (status != OK) {
         return http_fail(req, status);
     }
@@ -260,10 +282,12 @@ static enum http_step answer_head(struct http_req *req)
     if (code == 204 || code == 304) {
         return http_reply_empty(req, code);
     }
-    return http_stream(req, code, content_type_of(req, &forward->head), forward->head.content_length);
+    return http_stream(req, code, content_type_of(req, &forward->head),
+                       forward->head.content_length);
 }
 
-/** The service has answered before the body was whole: collect its (small) answer and end the request with it. */
+/** The service has answered before the body was whole: collect its (small) answer and end the
+ * request with it. */
 static enum http_step early_answer(struct http_req *req)
 {
     struct forward *forward = req->state;
@@ -279,7 +303,8 @@ static enum http_step early_answer(struct http_req *req)
     for (;;) {
         char piece[4096];
         size_t got;
-        enum status status = upstream_recv(forward->call, piece, sizeof(piece), &got, &state, &req->err);
+        enum status status = upstream_recv(forward->call, piece, sizeof(piece), &got, &state,
+                                           &req->err);
         if (status != OK) {
             return http_fail(req, status);
         }
@@ -291,7 +316,8 @@ static enum http_step early_answer(struct http_req *req)
         }
     }
     reply_headers(req, &forward->head);
-    return http_reply(req, forward->head.status, content_type_of(req, &forward->head), buf_str(&forward->early_body));
+    return http_reply(req, forward->head.status, content_type_of(req, &forward->head),
+                      buf_str(&forward->early_body));
 }
 
 /* --- steps --- */
@@ -303,8 +329,8 @@ static enum http_step forward_body(struct http_req *req, struct str bytes)
         return early_answer(req);
     }
     enum upstream_state state;
-    enum status status =
-        upstream_send(forward->call, forward->taken ? STR_EMPTY : bytes, false, &state, &forward->early, &req->err);
+    enum status status = upstream_send(forward->call, forward->taken ? STR_EMPTY : bytes, false,
+                                       &state, &forward->early, &req->err);
     if (status != OK) {
         return http_fail(req, status);
     }
@@ -320,7 +346,8 @@ static enum http_step forward_end(struct http_req *req)
     struct forward *forward = req->state;
     if (!forward->sent) {
         enum upstream_state state;
-        enum status status = upstream_send(forward->call, STR_EMPTY, true, &state, &forward->early, &req->err);
+        enum status status = upstream_send(forward->call, STR_EMPTY, true, &state, &forward->early,
+                                           &req->err);
         if (status != OK) {
             return http_fail(req, status);
         }

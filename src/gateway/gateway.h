@@ -1,5 +1,6 @@
 /*
- * The one door: forwards `/v1/<area>/...` to the service of that area, byte for byte, streaming in both directions. Knows HTTP, knows no lakehouse.
+ * The one door: forwards `/v1/<area>/...` to the service of that area, byte for byte, streaming in
+ * both directions. Knows HTTP, knows no lakehouse.
  */
 #ifndef GATEWAY_GATEWAY_H
 #define GATEWAY_GATEWAY_H
@@ -24,9 +25,11 @@ struct gateway_opts {
 };
 
 /** E_INVALID names the setting whose URL has no scheme or is wrong. */
-enum status gateway_new(const struct gateway_opts *opts, struct gateway **out, struct err *err) MUST_USE;
+enum status gateway_new(const struct gateway_opts *opts, struct gateway **out,
+                        struct err *err) MUST_USE;
 /** Mounts /v1/<area> and /v1/health/{service}; before http_server_start. */
-enum status gateway_mount(struct gateway *gateway, struct http_server *server, struct err *err) MUST_USE;
+enum status gateway_mount(struct gateway *gateway, struct http_server *server,
+                          struct err *err) MUST_USE;
 /** After http_server_stop. */
 void gateway_free(struct gateway *gateway);
 

@@ -23,7 +23,8 @@ static int keep_header(struct answer_parser *parser)
         return 0;
     }
     parser->in_value = false;
-    enum status status = parser->events.header(parser->events.ctx, buf_str(&parser->name), buf_str(&parser->value));
+    enum status status = parser->events.header(parser->events.ctx, buf_str(&parser->name),
+                                               buf_str(&parser->value));
     buf_clear(&parser->name);
     buf_clear(&parser->value);
     return status == OK ? 0 : HPE_USER;
@@ -124,7 +125,8 @@ void answer_parser_reset(struct answer_parser *parser)
     buf_clear(&parser->value);
 }
 
-enum status answer_parser_feed(struct answer_parser *parser, struct str bytes, size_t *used_out, struct err *err)
+enum status answer_parser_feed(struct answer_parser *parser, struct str bytes, size_t *used_out,
+                               struct err *err)
 {
     enum llhttp_errno code = llhttp_execute(&parser->llhttp, bytes.ptr, bytes.len);
     if (code == HPE_OK) {
@@ -136,7 +138,8 @@ enum status answer_parser_feed(struct answer_parser *parser, struct str bytes, s
         return OK;
     }
     const char *reason = llhttp_get_error_reason(&parser->llhttp);
-    return err_set(err, E_UPSTREAM, "%s", code == HPE_USER || reason == NULL ? "its answer is too large" : reason);
+    return err_set(err, E_UPSTREAM, "%s",
+                   code == HPE_USER || reason == NULL ? "its answer is too large" : reason);
 }
 
 enum status answer_parser_end(struct answer_parser *parser, struct err *err)

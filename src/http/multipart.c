@@ -1,10 +1,13 @@
 /*
- * A scanner over `window`, which holds what is not decided yet: bytes that may be the beginning of a delimiter, or a part's head that is not whole.
+ * A scanner over `window`, which holds what is not decided yet: bytes that may be the beginning of
+ * a delimiter, or a part's head that is not whole.
  *
- *   PREAMBLE --delimiter--> AFTER_DELIMITER --CRLF--> HEAD --blank line--> DATA --delimiter--> AFTER_DELIMITER ...
+ *   PREAMBLE --delimiter--> AFTER_DELIMITER --CRLF--> HEAD --blank line--> DATA --delimiter-->
+ *   AFTER_DELIMITER ...
  *                                 `-- "--" --> EPILOGUE
  *
- * The delimiter is CRLF "--" boundary; the first one may stand at the very start, so the scan begins as if a CRLF had been read.
+ * The delimiter is CRLF "--" boundary; the first one may stand at the very start, so the scan
+ * begins as if a CRLF had been read.
  */
 #include "http/multipart.h"
 
@@ -19,11 +22,12 @@ struct multipart {
     struct buf window;
     struct str delimiter; /* in the arena, with CRLF in front */
     enum state state;
-    bool file_seen;   /* the file part has begun */
-    bool in_file;     /* DATA belongs to it */
+    bool file_seen; /* the file part has begun */
+    bool in_file;   /* DATA belongs to it */
 };
 
-/** The value of a parameter in a header such as `form-data; name="a"; filename="b c"`, unquoted; .ptr NULL when absent. */
+/** The value of a parameter in a header such as `form-data; name="a"; filename="b c"`, unquoted;
+ * .ptr NULL when absent. */
 static struct str parameter(struct arena *arena, struct str header, struct str name)
 {
     size_t at = str_find_char(header, ';');
@@ -41,7 +45,8 @@ static struct str parameter(struct arena *arena, struct str header, struct str n
             break;
         }
         for (used = quoted; used < value.len && value.ptr[used] != (quoted ? '"' : ';'); used++) {
-            bool escape = quoted && value.ptr[used] == '\\' && used + 1 < value.len && strchr("\"\\", value.ptr[used + 1]) != NULL;
+            bool escape = quoted && value.ptr[used] == '\\' && used + 1 < value.len &&
+                          strchr("\"\\", value.ptr[used + 1]) != NULL;
             used += escape;
             text[len++] = value.ptr[used];
         }
@@ -60,7 +65,8 @@ bool multipart_is(struct str content_type)
     return str_eq_nocase(str_trim(str_split(&content_type, ';')), STR("multipart/form-data"));
 }
 
-enum status multipart_new(struct str content_type, const struct multipart_events *events, struct multipart **out, struct err *err)
+enum status multipart_new(struct str content_type, const struct multipart_events *events,
+                          struct multipart **out, struct err *err)
 {
     struct multipart *multipart = mem_zalloc(sizeof(*multipart));
     if (multipart == NULL) {
@@ -68,14 +74,18 @@ enum status multipart_new(struct str content_type, const struct multipart_events
     }
     multipart->events = *events;
     arena_init(&multipart->arena, 1024 * 1024);
-    buf_init(&multipart->window, 64 * 1024 * 1024); /* one piece of the body and what was held back */
+    /* one piece of the body and what was held back */
+    buf_init(&multipart->window, 64 * 1024 * 1024);
     struct str boundary = parameter(&multipart->arena, content_type, STR("boundary"));
     enum status status = OK;
     if (boundary.len == 0 || boundary.len > MULTIPART_BOUNDARY_MAX || str_has_control(boundary)) {
-        status = err_set(err, E_INVALID, "the Content-Type has no usable boundary (1 to %d characters)", MULTIPART_BOUNDARY_MAX);
+        status = err_set(err, E_INVALID,
+                         "the Content-Type has no usable boundary (1 to %d characters)",
+                         MULTIPART_BOUNDARY_MAX);
     } else {
         multipart->delimiter = arena_printf(&multipart->arena, "\r\n--%.*s", STR_ARG(boundary));
-        bool ok = multipart->delimiter.ptr != NULL && buf_append(&multipart->window, STR("\r\n")) == OK;
+        bool ok = multipart->delimiter.ptr != NULL &&
+                  buf_append(&multipart->window, STR("\r\n")) == OK;
         status = ok ? OK : err_no_memory(err);
     }
     if (status != OK) {
@@ -123,7 +133,8 @@ static enum status emit(struct multipart *multipart, size_t len, struct err *err
 {
     enum status status = OK;
     if (multipart->state == DATA && multipart->in_file && len > 0) {
-        status = multipart->events.data(multipart->events.ctx, str_take(buf_str(&multipart->window), len), err);
+        status = multipart->events.data(multipart->events.ctx,
+                                        str_take(buf_str(&multipart->window), len), err);
     }
     buf_consume(&multipart->window, len);
     return status;
@@ -145,7 +156,8 @@ static enum status scan_data(struct multipart *multipart, bool *more_out, struct
     return OK;
 }
 
-static enum status scan_after_delimiter(struct multipart *multipart, bool *more_out, struct err *err)
+static enum status scan_after_delimiter(struct multipart *multipart, bool *more_out,
+                                        struct err *err)
 {
     struct str window = buf_str(&multipart->window);
     if (str_starts(window, STR("--"))) {
@@ -158,13 +170,15 @@ static enum status scan_after_delimiter(struct multipart *multipart, bool *more_
     }
     struct str rest = str_skip(window, padding);
     if (str_starts(rest, STR("\r\n"))) {
-        buf_consume(&multipart->window, padding); /* the CRLF stays: it may be half of the blank line of an empty head */
+        /* the CRLF stays: it may be half of the blank line of an empty head */
+        buf_consume(&multipart->window, padding);
         multipart->state = HEAD;
         return OK;
     }
     bool undecided = rest.len == 0 || str_eq(rest, STR("\r")) || str_eq(window, STR("-"));
     if (!undecided || window.len > MULTIPART_HEAD_MAX) {
-        return err_set(err, E_INVALID, "a multipart boundary is followed by neither a line break nor \"--\"");
+        return err_set(err, E_INVALID,
+                       "a multipart boundary is followed by neither a line break nor \"--\"");
     }
     *more_out = false;
     return OK;
@@ -178,10 +192,13 @@ static enum status scan_head(struct multipart *multipart, bool *more_out, struct
         *more_out = false;
         return window.len <= MULTIPART_HEAD_MAX
                    ? OK
-                   : err_set(err, E_INVALID, "the headers of a multipart part are longer than %d bytes", MULTIPART_HEAD_MAX);
+                   : err_set(err, E_INVALID,
+                             "the headers of a multipart part are longer than %d bytes",
+                             MULTIPART_HEAD_MAX);
     }
     if (end > MULTIPART_HEAD_MAX) {
-        return err_set(err, E_INVALID, "the headers of a multipart part are longer than %d bytes", MULTIPART_HEAD_MAX);
+        return err_set(err, E_INVALID, "the headers of a multipart part are longer than %d bytes",
+                       MULTIPART_HEAD_MAX);
     }
     TRY(begin_part(multipart, str_take(window, end), err));
     buf_consume(&multipart->window, end + 4);
@@ -221,5 +238,7 @@ enum status multipart_end(struct multipart *multipart, struct err *err)
     if (multipart->state != EPILOGUE) {
         return err_set(err, E_INVALID, "the multipart body ends before its closing boundary");
     }
-    return multipart->file_seen ? OK : err_set(err, E_INVALID, "the multipart body has no part with a file (filename=)");
+    return multipart->file_seen
+               ? OK
+               : err_set(err, E_INVALID, "the multipart body has no part with a file (filename=)");
 }

@@ -1,7 +1,9 @@
 /*
- * multipart/form-data as it streams by (RFC 7578): the bytes of the first part that carries a file, and what its headers say.
+ * multipart/form-data as it streams by (RFC 7578): the bytes of the first part that carries a file,
+ * and what its headers say.
  *
- * Memory is bounded: a window of one delimiter is held back, part headers have a limit. Other parts are passed over.
+ * Memory is bounded: a window of one delimiter is held back, part headers have a limit. Other parts
+ * are passed over.
  */
 #ifndef HTTP_MULTIPART_H
 #define HTTP_MULTIPART_H
@@ -14,7 +16,8 @@ struct multipart;
 enum { MULTIPART_HEAD_MAX = 16 * 1024, MULTIPART_BOUNDARY_MAX = 70 }; /* RFC 2046, 5.1.1 */
 
 struct multipart_part {
-    struct str field, file_name, content_type; /* decoded, empty when absent; live as long as the parser */
+    /* decoded, empty when absent; live as long as the parser */
+    struct str field, file_name, content_type;
     bool has_file_name;
 };
 
@@ -28,7 +31,8 @@ struct multipart_events {
 /** True when the Content-Type is multipart/form-data. */
 bool multipart_is(struct str content_type);
 /** E_INVALID when the content type has no usable boundary. */
-enum status multipart_new(struct str content_type, const struct multipart_events *events, struct multipart **out, struct err *err) MUST_USE;
+enum status multipart_new(struct str content_type, const struct multipart_events *events,
+                          struct multipart **out, struct err *err) MUST_USE;
 void multipart_free(struct multipart *multipart);
 enum status multipart_feed(struct multipart *multipart, struct str bytes, struct err *err) MUST_USE;
 /** The body has ended: E_INVALID when the closing boundary has not come, or no part had a file. */

@@ -1,10 +1,13 @@
 /*
- * Upstream connections of the gateway, in steps: connect, send, read the head, read the body. Nothing here blocks.
+ * Upstream connections of the gateway, in steps: connect, send, read the head, read the body.
+ * Nothing here blocks.
  *
- *   upstream_call_new --> [connect] --> send ... --> recv_head --> recv ... --> free (the connection is kept when the exchange is whole)
+ *   upstream_call_new --> [connect] --> send ... --> recv_head --> recv ... --> free (the
+ *   connection is kept when the exchange is whole)
  *
- * Bytes to send are kept in `out` until the socket takes them; bytes read are parsed at once (answer_parser.h), head fields into the caller's arena and body
- * bytes into `body`, which is emptied before the socket is read again: both buffers stay bounded by one piece.
+ * Bytes to send are kept in `out` until the socket takes them; bytes read are parsed at once
+ * (answer_parser.h), head fields into the caller's arena and body bytes into `body`, which is
+ * emptied before the socket is read again: both buffers stay bounded by one piece.
  */
 #include "http/upstream.h"
 
@@ -38,8 +41,8 @@ struct upstream {
 struct upstream_call {
     struct upstream *upstream;
     int fd;
-    bool reused;     /* came from the kept ones */
-    bool safe;       /* may be sent again */
+    bool reused; /* came from the kept ones */
+    bool safe;   /* may be sent again */
     bool chunked;
     bool connecting;
     bool finished_sending;
@@ -59,7 +62,8 @@ struct upstream_call {
 enum status upstream_new(const struct upstream_opts *opts, struct upstream **out, struct err *err)
 {
     if (opts->url.tls) {
-        return err_set(err, E_INVALID, "an https upstream is not supported for \"%s\"", opts->service);
+        return err_set(err, E_INVALID, "an https upstream is not supported for \"%s\"",
+                       opts->service);
     }
     struct upstream *upstream = mem_zalloc(sizeof(*upstream));
     if (upstream == NULL) {
@@ -149,7 +153,8 @@ static enum status connect_start(struct upstream_call *call, struct err *err)
     }
     int problem = ECONNREFUSED;
     for (struct addrinfo *at = list; at != NULL && call->fd == -1; at = at->ai_next) {
-        int fd = socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, at->ai_protocol);
+        int fd = socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                        at->ai_protocol);
         if (fd == -1) {
             problem = errno;
             continue;
@@ -204,8 +209,8 @@ static enum status on_body(void *ctx, struct str bytes)
 
 /* --- a call --- */
 
-enum status upstream_call_new(struct upstream *upstream, struct str head, bool safe, bool chunked_body, struct upstream_call **out,
-                              struct err *err)
+enum status upstream_call_new(struct upstream *upstream, struct str head, bool safe,
+                              bool chunked_body, struct upstream_call **out, struct err *err)
 {
     struct upstream_call *call = mem_zalloc(sizeof(*call));
     if (call == NULL) {
@@ -222,7 +227,8 @@ enum status upstream_call_new(struct upstream *upstream, struct str head, bool s
     struct answer_events events = { on_header, on_head, on_interim, on_body, call };
     call->parser = answer_parser_new(&events, str_starts(head, STR("HEAD ")));
     enum status status = call->in == NULL || call->parser == NULL ? err_no_memory(err) : OK;
-    if (status == OK && (buf_append(&call->head, head) != OK || buf_append(&call->out, head) != OK)) {
+    if (status == OK &&
+        (buf_append(&call->head, head) != OK || buf_append(&call->out, head) != OK)) {
         status = err_set(err, E_TOO_LARGE, "the head of the request is too large to forward");
     }
     if (status == OK) {
@@ -244,8 +250,8 @@ void upstream_call_free(struct upstream_call *call)
     if (call == NULL) {
         return;
     }
-    bool whole = call->parser != NULL && answer_parser_done(call->parser) && call->keep_alive && call->finished_sending &&
-                 call->out.len == 0 && !call->extra && !call->eof;
+    bool whole = call->parser != NULL && answer_parser_done(call->parser) && call->keep_alive &&
+                 call->finished_sending && call->out.len == 0 && !call->extra && !call->eof;
     if (call->fd != -1 && whole) {
         give_back(call->upstream, call->fd);
     } else if (call->fd != -1) {
@@ -288,7 +294,8 @@ static enum status broken(const struct upstream_call *call, const char *why, str
     return err_set(err, E_UPSTREAM, "%s broke off: %s", call->upstream->service, why);
 }
 
-/** A kept connection died under a request that is safe to repeat and had no answer yet: once more on a fresh one. */
+/** A kept connection died under a request that is safe to repeat and had no answer yet: once more
+ * on a fresh one. */
 static enum status send_again(struct upstream_call *call, const char *why, struct err *err)
 {
     if (!call->reused || !call->safe || call->got_bytes) {
@@ -327,7 +334,8 @@ static bool readable(int fd)
 }
 
 /** Send what is in `out`; *state_out says whether it has all left. */
-static enum status flush(struct upstream_call *call, enum upstream_state *state_out, bool *early_out, struct err *err)
+static enum status flush(struct upstream_call *call, enum upstream_state *state_out,
+                         bool *early_out, struct err *err)
 {
     if (call->connecting) {
         bool ready;
@@ -366,12 +374,13 @@ static enum status flush(struct upstream_call *call, enum upstream_state *state_
     return OK;
 }
 
-enum status upstream_send(struct upstream_call *call, struct str bytes, bool last, enum upstream_state *state_out, bool *early_out,
-                          struct err *err)
+enum status upstream_send(struct upstream_call *call, struct str bytes, bool last,
+                          enum upstream_state *state_out, bool *early_out, struct err *err)
 {
     *early_out = false;
     bool frame = call->chunked && bytes.len > 0;
-    bool ok = (!frame || buf_printf(&call->out, "%zx\r\n", bytes.len) == OK) && buf_append(&call->out, bytes) == OK &&
+    bool ok = (!frame || buf_printf(&call->out, "%zx\r\n", bytes.len) == OK) &&
+              buf_append(&call->out, bytes) == OK &&
               (!frame || buf_append(&call->out, STR("\r\n")) == OK);
     if (ok && last && !call->finished_sending) {
         ok = !call->chunked || buf_append(&call->out, STR("0\r\n\r\n")) == OK;
@@ -381,7 +390,8 @@ enum status upstream_send(struct upstream_call *call, struct str bytes, bool las
         return err_no_memory(err);
     }
     TRY(flush(call, state_out, early_out, err));
-    if (!*early_out && !last && *state_out == UPSTREAM_DONE && bytes.len > 0 && !call->reused && readable(call->fd)) {
+    if (!*early_out && !last && *state_out == UPSTREAM_DONE && bytes.len > 0 && !call->reused &&
+        readable(call->fd)) {
         *early_out = true;
     }
     if (*state_out == UPSTREAM_DONE && last) {
@@ -391,7 +401,8 @@ enum status upstream_send(struct upstream_call *call, struct str bytes, bool las
 }
 
 /** Read and parse once. *state_out is DONE when something was read (or the end was seen). */
-static enum status read_some(struct upstream_call *call, enum upstream_state *state_out, struct err *err)
+static enum status read_some(struct upstream_call *call, enum upstream_state *state_out,
+                             struct err *err)
 {
     ssize_t n = recv(call->fd, call->in, READ_BYTES, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
@@ -430,12 +441,14 @@ static int64_t answer_length(const struct upstream_call *call)
     return text.ptr != NULL && str_to_u64(text, &length) ? (int64_t)length : -1;
 }
 
-enum status upstream_recv_head(struct upstream_call *call, struct arena *arena, struct upstream_head *head_out,
-                               enum upstream_state *state_out, struct err *err)
+enum status upstream_recv_head(struct upstream_call *call, struct arena *arena,
+                               struct upstream_head *head_out, enum upstream_state *state_out,
+                               struct err *err)
 {
     call->arena = arena;
     while (!call->head_done) {
-        if (call->connecting || call->out.len > 0) { /* sent again after a kept connection had died */
+        /* sent again after a kept connection had died */
+        if (call->connecting || call->out.len > 0) {
             bool early = false;
             TRY(flush(call, state_out, &early, err));
             if (*state_out != UPSTREAM_DONE && !early) {
@@ -458,13 +471,16 @@ enum status upstream_recv_head(struct upstream_call *call, struct arena *arena, 
             TRY(http_headers_add(&kept, arena, header->name, header->value));
         }
     }
-    *head_out = (struct upstream_head){ .status = call->status, .headers = kept,
-                                        .content_length = answer_length(call), .arena = arena };
+    *head_out = (struct upstream_head){ .status = call->status,
+                                        .headers = kept,
+                                        .content_length = answer_length(call),
+                                        .arena = arena };
     *state_out = UPSTREAM_DONE;
     return OK;
 }
 
-enum status upstream_recv(struct upstream_call *call, char *ptr, size_t cap, size_t *got_out, enum upstream_state *state_out, struct err *err)
+enum status upstream_recv(struct upstream_call *call, char *ptr, size_t cap, size_t *got_out,
+                          enum upstream_state *state_out, struct err *err)
 {
     *got_out = 0;
     *state_out = UPSTREAM_DONE;

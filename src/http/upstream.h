@@ -1,8 +1,10 @@
 /*
- * The gateway's way to a service: non-blocking HTTP/1.1 over kept connections, parsed by llhttp, driven in steps.
+ * The gateway's way to a service: non-blocking HTTP/1.1 over kept connections, parsed by llhttp,
+ * driven in steps.
  *
- * Every call either makes progress, or says that it must wait for `fd`; nothing blocks. A kept connection is checked for a
- * half-close before use; a request is sent again by itself only if it is a GET or HEAD without body and no byte of an answer has come.
+ * Every call either makes progress, or says that it must wait for `fd`; nothing blocks. A kept
+ * connection is checked for a half-close before use; a request is sent again by itself only if it
+ * is a GET or HEAD without body and no byte of an answer has come.
  */
 #ifndef HTTP_UPSTREAM_H
 #define HTTP_UPSTREAM_H
@@ -31,26 +33,40 @@ struct upstream_head {
     struct arena *arena;
 };
 
-enum status upstream_new(const struct upstream_opts *opts, struct upstream **out, struct err *err) MUST_USE;
+enum status upstream_new(const struct upstream_opts *opts, struct upstream **out,
+                         struct err *err) MUST_USE;
 void upstream_free(struct upstream *upstream);
 
-/** `head` is the ready-made request head (request line to blank line); copied. `safe` marks GET/HEAD without body. */
-enum status upstream_call_new(struct upstream *upstream, struct str head, bool safe, bool chunked_body, struct upstream_call **out, struct err *err) MUST_USE;
-/** Gives the connection back to the kept ones when the exchange is complete, else closes it. NULL is fine. */
+/** `head` is the ready-made request head (request line to blank line); copied. `safe` marks
+ * GET/HEAD without body. */
+enum status upstream_call_new(struct upstream *upstream, struct str head, bool safe,
+                              bool chunked_body, struct upstream_call **out,
+                              struct err *err) MUST_USE;
+/** Gives the connection back to the kept ones when the exchange is complete, else closes it. NULL
+ * is fine. */
 void upstream_call_free(struct upstream_call *call);
 /** The descriptor and the deadline to wait for, after a WANT. */
 int upstream_call_fd(const struct upstream_call *call);
 deadline_ms upstream_call_deadline(const struct upstream_call *call);
 /**
- * Send the head and then body bytes. All of `bytes` is taken or kept inside (at most 256 KiB + framing); *state_out is UPSTREAM_DONE
- * when everything has left, else wait and call again with empty bytes. `last` closes a chunked body.
- * Errors   E_UPSTREAM (cannot connect, broken off), E_TIMEOUT (a deadline has passed). An answer that comes before the body is whole
+ * Send the head and then body bytes. All of `bytes` is taken or kept inside (at most 256 KiB +
+ * framing); *state_out is UPSTREAM_DONE
+ * when everything has left, else wait and call again with empty bytes. `last` closes a chunked
+ * body.
+ * Errors   E_UPSTREAM (cannot connect, broken off), E_TIMEOUT (a deadline has passed). An answer
+ *          that comes before the body is whole
  *          (413) is no error: *early_out becomes true and the rest of the body need not be sent.
  */
-enum status upstream_send(struct upstream_call *call, struct str bytes, bool last, enum upstream_state *state_out, bool *early_out, struct err *err) MUST_USE;
+enum status upstream_send(struct upstream_call *call, struct str bytes, bool last,
+                          enum upstream_state *state_out, bool *early_out,
+                          struct err *err) MUST_USE;
 /** The answer's head; 1xx are skipped. */
-enum status upstream_recv_head(struct upstream_call *call, struct arena *arena, struct upstream_head *head_out, enum upstream_state *state_out, struct err *err) MUST_USE;
-/** Body bytes, de-chunked. *got_out 0 with UPSTREAM_DONE is the clean end; a connection that ends early is E_UPSTREAM. */
-enum status upstream_recv(struct upstream_call *call, char *ptr, size_t cap, size_t *got_out, enum upstream_state *state_out, struct err *err) MUST_USE;
+enum status upstream_recv_head(struct upstream_call *call, struct arena *arena,
+                               struct upstream_head *head_out, enum upstream_state *state_out,
+                               struct err *err) MUST_USE;
+/** Body bytes, de-chunked. *got_out 0 with UPSTREAM_DONE is the clean end; a connection that ends
+ * early is E_UPSTREAM. */
+enum status upstream_recv(struct upstream_call *call, char *ptr, size_t cap, size_t *got_out,
+                          enum upstream_state *state_out, struct err *err) MUST_USE;
 
 #endif

@@ -21,8 +21,9 @@ static enum ingest_format look_up(const struct naming *table, size_t count, stru
 static enum ingest_format by_name(struct str name)
 {
     static const struct naming names[] = {
-        { "csv", INGEST_CSV },       { "tsv", INGEST_TSV },     { "tab", INGEST_TSV },        { "json", INGEST_JSON },
-        { "ndjson", INGEST_NDJSON }, { "jsonl", INGEST_NDJSON }, { "parquet", INGEST_PARQUET }, { "pq", INGEST_PARQUET },
+        { "csv", INGEST_CSV },         { "tsv", INGEST_TSV },       { "tab", INGEST_TSV },
+        { "json", INGEST_JSON },       { "ndjson", INGEST_NDJSON }, { "jsonl", INGEST_NDJSON },
+        { "parquet", INGEST_PARQUET }, { "pq", INGEST_PARQUET },
     };
     return look_up(names, ARRAY_LEN(names), name);
 }

@@ -1,9 +1,11 @@
 /*
  * Uploads: spool and hash, convert in an engine, put the Parquet file, commit.
  *
- * An attempt is: look for the batch, ask where the table's files go (catalog_place), run the engine job, put the file, append. When the schema has moved on
- * between place and append (E_CONFLICT) the attempt is made again from the spool, a bounded number of times. What an attempt put into the store and did not
- * commit is deleted at once, unless the outcome of its commit is unknown: then the file may be the table's.
+ * An attempt is: look for the batch, ask where the table's files go (catalog_place), run the engine
+ * job, put the file, append. When the schema has moved on between place and append (E_CONFLICT) the
+ * attempt is made again from the spool, a bounded number of times. What an attempt put into the
+ * store and did not commit is deleted at once, unless the outcome of its commit is unknown: then
+ * the file may be the table's.
  */
 #include "ingest/ingest.h"
 
@@ -14,9 +16,11 @@
 #include "base/mem.h"
 #include "ingest/ingest_priv.h"
 
-enum { ATTEMPTS_MAX = 16 }; /* each lost one means that somebody else changed the schema meanwhile */
+/* each lost one means that somebody else changed the schema meanwhile */
+enum { ATTEMPTS_MAX = 16 };
 
-enum status ingest_open(const struct ingest_service_opts *opts, struct ingest **out, struct err *err)
+enum status ingest_open(const struct ingest_service_opts *opts, struct ingest **out,
+                        struct err *err)
 {
     struct ingest *ingest = mem_zalloc(sizeof(*ingest));
     if (ingest == NULL) {
@@ -27,12 +31,16 @@ enum status ingest_open(const struct ingest_service_opts *opts, struct ingest **
     ingest->opts.line_bytes_max = opts->line_bytes_max ? opts->line_bytes_max : 16u * 1024 * 1024;
     ingest->opts.timeout_ms = opts->timeout_ms ? opts->timeout_ms : 3600 * 1000;
     struct metrics *metrics = opts->metrics;
-    ingest->files = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_files_total", "result=\"committed\"", "Files ingested.");
-    ingest->deduplicated =
-        metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_files_total", "result=\"deduplicated\"", "Files ingested.");
-    ingest->failed = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_files_total", "result=\"failed\"", "Files ingested.");
-    ingest->rows = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_rows_total", "", "Rows committed.");
-    ingest->bytes = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_bytes_total", "", "Bytes received.");
+    ingest->files = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_files_total",
+                               "result=\"committed\"", "Files ingested.");
+    ingest->deduplicated = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_files_total",
+                                      "result=\"deduplicated\"", "Files ingested.");
+    ingest->failed = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_files_total",
+                                "result=\"failed\"", "Files ingested.");
+    ingest->rows = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_rows_total", "",
+                              "Rows committed.");
+    ingest->bytes = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_bytes_total", "",
+                               "Bytes received.");
     *out = ingest;
     return OK;
 }
@@ -44,7 +52,8 @@ void ingest_close(struct ingest *ingest)
 
 /* --- receiving --- */
 
-enum status ingest_begin(struct ingest *ingest, const struct ingest_params *params, struct ingest_upload **out, struct err *err)
+enum status ingest_begin(struct ingest *ingest, const struct ingest_params *params,
+                         struct ingest_upload **out, struct err *err)
 {
     struct ingest_upload *upload = mem_zalloc(sizeof(*upload));
     if (upload == NULL) {
@@ -62,7 +71,8 @@ enum status ingest_begin(struct ingest *ingest, const struct ingest_params *para
     upload->params.batch_key = arena_str(&upload->arena, params->batch_key);
     upload->digest = digest_new(DIGEST_SHA256);
     enum status status = OK;
-    if (upload->digest == NULL || upload->params.table.ns.ptr == NULL || upload->params.table.name.ptr == NULL) {
+    if (upload->digest == NULL || upload->params.table.ns.ptr == NULL ||
+        upload->params.table.name.ptr == NULL) {
         status = err_no_memory(err);
     }
     if (status == OK) {
@@ -87,8 +97,8 @@ enum status ingest_write(struct ingest_upload *upload, struct str bytes, struct 
 }
 
 /**
- * The batch id: the client's key, else what the file is and what would change its rows. `evolve` does not: it decides whether a file may land, not
- * what lands.
+ * The batch id: the client's key, else what the file is and what would change its rows. `evolve`
+ * does not: it decides whether a file may land, not what lands.
  */
 static enum status name_batch(struct ingest_upload *upload, struct err *err)
 {
@@ -126,7 +136,8 @@ enum status ingest_end(struct ingest_upload *upload, struct err *err)
 /* --- an attempt --- */
 
 /** An earlier batch with this id is the answer. */
-static enum status finish_with(struct ingest_upload *upload, const struct catalog_appended *appended, struct err *err)
+static enum status finish_with(struct ingest_upload *upload,
+                               const struct catalog_appended *appended, struct err *err)
 {
     struct ingest_result *result = &upload->result;
     AUTO(buf_done) struct buf name;
@@ -171,40 +182,51 @@ static enum status start_attempt(struct ingest_upload *upload, struct err *err)
     struct catalog_appended appended;
     bool found = false;
     if (++upload->attempts > ATTEMPTS_MAX) {
-        return err_set(err, E_CONFLICT, "the schema of the table keeps changing under this file, try again later");
+        return err_set(err, E_CONFLICT,
+                       "the schema of the table keeps changing under this file, try again later");
     }
     arena_reset(&upload->attempt_arena);
-    TRY(catalog_batch(opts->catalog, &upload->params.table, upload->batch_id, &upload->attempt_arena, &found, &appended, err));
+    TRY(catalog_batch(opts->catalog, &upload->params.table, upload->batch_id,
+                      &upload->attempt_arena, &found, &appended, err));
     if (found) {
         appended.deduplicated = true;
         return finish_with(upload, &appended, err);
     }
-    TRY(catalog_place(opts->catalog, &upload->params.table, &upload->attempt_arena, &upload->place, err));
+    TRY(catalog_place(opts->catalog, &upload->params.table, &upload->attempt_arena, &upload->place,
+                      err));
     fd_done(&upload->output_fd);
     TRY(store_spool(opts->store, &upload->output_fd, err));
     AUTO(buf_done) struct buf payload;
     buf_init(&payload, 0);
     TRY(write_payload(upload, &payload, err));
     struct engine_job job = {
-        .kind = "convert", .payload = buf_str(&payload), .fds = { upload->spool_fd, upload->output_fd }, .fd_count = 2,
-        .deadline = upload->deadline, .call = ingest_on_call, .ctx = upload,
+        .kind = "convert",
+        .payload = buf_str(&payload),
+        .fds = { upload->spool_fd, upload->output_fd },
+        .fd_count = 2,
+        .deadline = upload->deadline,
+        .call = ingest_on_call,
+        .ctx = upload,
     };
     TRY(engine_start(opts->engines, &job, &upload->run, err));
     upload->state = UPLOAD_CONVERTING;
     return OK;
 }
 
-static enum status put_file(struct ingest_upload *upload, struct ice_data_file *file, struct err *err)
+static enum status put_file(struct ingest_upload *upload, struct ice_data_file *file,
+                            struct err *err)
 {
     char name[UUID_TEXT + 1];
     uuid4(name);
     struct store_info info;
-    file->path = arena_printf(&upload->attempt_arena, "%.*s/data/%s.parquet", STR_ARG(upload->place.location_key), name);
+    file->path = arena_printf(&upload->attempt_arena, "%.*s/data/%s.parquet",
+                              STR_ARG(upload->place.location_key), name);
     if (file->path.ptr == NULL) {
         return err_no_memory(err);
     }
     struct store_cond cond = { .if_absent = true };
-    TRY(store_put_fd(upload->ingest->opts.store, file->path, upload->output_fd, true, &cond, &info, err));
+    TRY(store_put_fd(upload->ingest->opts.store, file->path, upload->output_fd, true, &cond, &info,
+                     err));
     file->size_bytes = (int64_t)info.size;
     return OK;
 }
@@ -212,7 +234,8 @@ static enum status put_file(struct ingest_upload *upload, struct ice_data_file *
 /** True when `status` says for sure that a commit did not happen. */
 static bool surely_not_committed(enum status status)
 {
-    return status == E_CONFLICT || status == E_NOT_FOUND || status == E_EXISTS || status == E_INVALID;
+    return status == E_CONFLICT || status == E_NOT_FOUND || status == E_EXISTS ||
+           status == E_INVALID;
 }
 
 /** Deleting is tidiness, not correctness: a failure leaves an orphan for the sweep. */
@@ -222,7 +245,8 @@ static void delete_file(struct ingest_upload *upload, struct str key)
     (void)status;
 }
 
-static enum status keep_result_file(struct ingest_upload *upload, const struct ice_data_file *file, struct err *err)
+static enum status keep_result_file(struct ingest_upload *upload, const struct ice_data_file *file,
+                                    struct err *err)
 {
     struct ingest_file *kept = ARENA_NEW(&upload->arena, struct ingest_file);
     if (kept == NULL) {
@@ -257,7 +281,8 @@ static enum status commit(struct ingest_upload *upload, struct str done_json, st
         .evolved_last_column_id = plan->last_id,
         .deadline = upload->deadline,
     };
-    enum status status = catalog_append(upload->ingest->opts.catalog, &append, &upload->attempt_arena, &appended, err);
+    enum status status = catalog_append(upload->ingest->opts.catalog, &append,
+                                        &upload->attempt_arena, &appended, err);
     if (status == E_CONFLICT) {
         delete_file(upload, file.path);
         upload->state = UPLOAD_STARTING; /* the schema moved on: once more against the new one */

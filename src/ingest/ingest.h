@@ -3,12 +3,15 @@
  *
  * An upload is a small state machine, driven by whoever has the bytes (HTTP, a registered object):
  *
- *      ingest_begin --> ingest_write ... --> ingest_end --> ingest_step, wait ingest_fd, ingest_step ... --> done
- *        the spool       spooled, hashed      an engine job starts (dedup is looked up first)                committed
+ *      ingest_begin --> ingest_write ... --> ingest_end --> ingest_step, wait ingest_fd,
+ *      ingest_step ... --> done
+ *        the spool       spooled, hashed      an engine job starts (dedup is looked up first)
+ *        committed
  *
- * The engine reads the spool and writes Parquet into a second spool; it asks for the target schema by a call ("plan") when it knows the file's.
- * Then the file goes to the store under a fresh name and catalog_append commits it. The batch id is the caller's key, else SHA-256 of the bytes and of the
- * options that change the result.
+ * The engine reads the spool and writes Parquet into a second spool; it asks for the target schema
+ * by a call ("plan") when it knows the file's. Then the file goes to the store under a fresh name
+ * and catalog_append commits it. The batch id is the caller's key, else SHA-256 of the bytes and of
+ * the options that change the result.
  */
 #ifndef INGEST_INGEST_H
 #define INGEST_INGEST_H
@@ -21,35 +24,46 @@ struct ingest;        /* the service: thread safe */
 struct ingest_upload; /* one file: one thread at a time */
 
 struct ingest_service_opts {
-    struct engine_pool *engines;     /* borrowed, like the rest */
+    struct engine_pool *engines; /* borrowed, like the rest */
     struct catalog *catalog;
     struct store *store;
-    struct metrics *metrics;         /* may be NULL */
-    size_t columns_max;              /* 0: 10000 */
-    size_t line_bytes_max;           /* 0: 16 MiB */
-    int64_t timeout_ms;              /* of the engine job; 0: one hour */
+    struct metrics *metrics; /* may be NULL */
+    size_t columns_max;      /* 0: 10000 */
+    size_t line_bytes_max;   /* 0: 16 MiB */
+    int64_t timeout_ms;      /* of the engine job; 0: one hour */
 };
-enum status ingest_open(const struct ingest_service_opts *opts, struct ingest **out, struct err *err) MUST_USE;
+enum status ingest_open(const struct ingest_service_opts *opts, struct ingest **out,
+                        struct err *err) MUST_USE;
 void ingest_close(struct ingest *ingest);
 
 /** For registering objects: their footers, read by an engine. Blocks its caller. */
 struct catalog_inspector ingest_inspector(struct ingest *ingest);
 
-enum ingest_format { INGEST_GUESS, INGEST_CSV, INGEST_TSV, INGEST_JSON, INGEST_NDJSON, INGEST_PARQUET };
+enum ingest_format {
+    INGEST_GUESS,
+    INGEST_CSV,
+    INGEST_TSV,
+    INGEST_JSON,
+    INGEST_NDJSON,
+    INGEST_PARQUET
+};
 /** By name ("csv"), by content type, by file name; INGEST_GUESS when it says nothing. */
 enum ingest_format ingest_format_of(struct str name, struct str content_type, struct str file_name);
 
 struct ingest_params {
     struct table_name table;
     enum ingest_format format;
-    bool evolve;           /* add columns, widen types */
-    struct str batch_key;  /* the client's Idempotency-Key; empty: by content */
+    bool evolve;          /* add columns, widen types */
+    struct str batch_key; /* the client's Idempotency-Key; empty: by content */
 };
-enum status ingest_begin(struct ingest *ingest, const struct ingest_params *params, struct ingest_upload **out, struct err *err) MUST_USE;
+enum status ingest_begin(struct ingest *ingest, const struct ingest_params *params,
+                         struct ingest_upload **out, struct err *err) MUST_USE;
 enum status ingest_write(struct ingest_upload *upload, struct str bytes, struct err *err) MUST_USE;
-/** All bytes are there: look for the batch, else start the engine job. E_INVALID for an empty file. */
+/** All bytes are there: look for the batch, else start the engine job. E_INVALID for an empty
+ * file. */
 enum status ingest_end(struct ingest_upload *upload, struct err *err) MUST_USE;
-/** Go on; *done_out false: call again when ingest_fd is readable. The commit itself runs inside a step, on the caller's thread. */
+/** Go on; *done_out false: call again when ingest_fd is readable. The commit itself runs inside a
+ * step, on the caller's thread. */
 enum status ingest_step(struct ingest_upload *upload, bool *done_out, struct err *err) MUST_USE;
 int ingest_fd(const struct ingest_upload *upload);
 

@@ -16,13 +16,14 @@ struct ingest {
     struct metric *files, *deduplicated, *failed, *rows, *bytes;
 };
 
-/** The schema under which the file is written; made on a thread of the engine pool, read after the job's DONE. */
+/** The schema under which the file is written; made on a thread of the engine pool, read after the
+ * job's DONE. */
 struct ingest_plan {
     pthread_mutex_t lock;
     struct arena arena;       /* guarded by lock, like the rest */
     struct ice_schema target; /* with ids */
     int32_t last_id;
-    bool changed;             /* the table's schema has to change */
+    bool changed; /* the table's schema has to change */
 };
 
 enum upload_state { UPLOAD_RECEIVING, UPLOAD_STARTING, UPLOAD_CONVERTING, UPLOAD_DONE };
@@ -46,12 +47,15 @@ struct ingest_upload {
 };
 
 /** engine_job.call of a "convert" job: answers "plan". */
-enum status ingest_on_call(void *ctx, struct str name, yyjson_val *args, struct buf *reply, int *fd_out, struct err *err) MUST_USE;
+enum status ingest_on_call(void *ctx, struct str name, yyjson_val *args, struct buf *reply,
+                           int *fd_out, struct err *err) MUST_USE;
 
 /**
- * The DONE frame of a "convert" or an entry of an "inspect" job as a data file: counts, sizes, bounds by field id, split offsets. path and size_bytes are the
- * caller's to set. `schema` has the ids that the frame speaks of.
+ * The DONE frame of a "convert" or an entry of an "inspect" job as a data file: counts, sizes,
+ * bounds by field id, split offsets. path and size_bytes are the caller's to set. `schema` has the
+ * ids that the frame speaks of.
  */
-enum status ingest_file_stats(struct arena *arena, const struct ice_schema *schema, struct str json, struct ice_data_file *out, struct err *err) MUST_USE;
+enum status ingest_file_stats(struct arena *arena, const struct ice_schema *schema, struct str json,
+                              struct ice_data_file *out, struct err *err) MUST_USE;
 
 #endif

@@ -8,7 +8,8 @@
 enum { PIECE_BYTES = 1024 * 1024 };
 
 /** A store without descriptors: the object is copied to a spool first. */
-static enum status spool_object(struct store *store, struct store_object *object, struct arena *arena, int *fd_out, struct err *err)
+static enum status spool_object(struct store *store, struct store_object *object,
+                                struct arena *arena, int *fd_out, struct err *err)
 {
     AUTO(fd_done) int fd = -1;
     char *piece = arena_alloc(arena, PIECE_BYTES);
@@ -30,7 +31,8 @@ static enum status spool_object(struct store *store, struct store_object *object
     return OK;
 }
 
-static enum status run_job(struct ingest *ingest, int fd, uint64_t size, struct arena *arena, struct str *done_out, struct err *err)
+static enum status run_job(struct ingest *ingest, int fd, uint64_t size, struct arena *arena,
+                           struct str *done_out, struct err *err)
 {
     struct engine_run *run = NULL;
     struct engine_frame frame = { 0 };
@@ -38,7 +40,10 @@ static enum status run_job(struct ingest *ingest, int fd, uint64_t size, struct 
     if (payload.ptr == NULL) {
         return err_no_memory(err);
     }
-    struct engine_job job = { .kind = "inspect", .payload = payload, .fds = { fd }, .fd_count = 1,
+    struct engine_job job = { .kind = "inspect",
+                              .payload = payload,
+                              .fds = { fd },
+                              .fd_count = 1,
                               .deadline = deadline_in(ingest->opts.timeout_ms) };
     TRY(engine_start(ingest->opts.engines, &job, &run, err));
     enum status status = OK;
@@ -53,7 +58,8 @@ static enum status run_job(struct ingest *ingest, int fd, uint64_t size, struct 
     return status;
 }
 
-static enum status read_answer(struct str json, struct arena *arena, struct catalog_inspected *out, struct err *err)
+static enum status read_answer(struct str json, struct arena *arena, struct catalog_inspected *out,
+                               struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     yyjson_val *schema_json = NULL;
@@ -71,8 +77,8 @@ static enum status read_answer(struct str json, struct arena *arena, struct cata
     return OK;
 }
 
-static enum status inspect(void *ctx, struct str key, struct store_object *object, struct arena *arena, struct catalog_inspected *out,
-                           struct err *err)
+static enum status inspect(void *ctx, struct str key, struct store_object *object,
+                           struct arena *arena, struct catalog_inspected *out, struct err *err)
 {
     struct ingest *ingest = ctx;
     AUTO(fd_done) int fd = -1;

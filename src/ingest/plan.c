@@ -1,5 +1,6 @@
 /*
- * The engine knows the file's schema now and asks under which it shall write: the table's own, the table's after evolution, or fresh ids for a new table.
+ * The engine knows the file's schema now and asks under which it shall write: the table's own, the
+ * table's after evolution, or fresh ids for a new table.
  */
 #include "ingest/ingest_priv.h"
 
@@ -9,15 +10,16 @@ static enum status fit(struct ingest_upload *upload, const struct ice_schema *fi
     const struct catalog_place *place = &upload->place;
     if (place->exists) {
         plan->last_id = place->last_column_id;
-        return ice_schema_fit(&plan->arena, place->schema, file, upload->params.evolve, &plan->last_id, &plan->target,
-                              &plan->changed, err);
+        return ice_schema_fit(&plan->arena, place->schema, file, upload->params.evolve,
+                              &plan->last_id, &plan->target, &plan->changed, err);
     }
     plan->last_id = 0;
     plan->changed = false;
     return ice_schema_assign_ids(&plan->arena, file, &plan->last_id, &plan->target, err);
 }
 
-static enum status answer(struct ingest_upload *upload, yyjson_val *args, struct buf *reply, struct err *err)
+static enum status answer(struct ingest_upload *upload, yyjson_val *args, struct buf *reply,
+                          struct err *err)
 {
     struct ice_schema file;
     yyjson_val *schema = NULL;
@@ -25,7 +27,8 @@ static enum status answer(struct ingest_upload *upload, yyjson_val *args, struct
     TRY(json_get_obj(args, "schema", JSON_REQUIRED, &schema, err));
     TRY(ice_schema_parse(&upload->plan.arena, schema, &file, err));
     if (file.root.field_count > upload->ingest->opts.columns_max) {
-        return err_set(err, E_INVALID, "the file has %zu columns, at most %zu are taken (ingestd.max_columns)",
+        return err_set(err, E_INVALID,
+                       "the file has %zu columns, at most %zu are taken (ingestd.max_columns)",
                        file.root.field_count, upload->ingest->opts.columns_max);
     }
     TRY(fit(upload, &file, err));
@@ -38,7 +41,8 @@ static enum status answer(struct ingest_upload *upload, yyjson_val *args, struct
     return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
-enum status ingest_on_call(void *ctx, struct str name, yyjson_val *args, struct buf *reply, int *fd_out, struct err *err)
+enum status ingest_on_call(void *ctx, struct str name, yyjson_val *args, struct buf *reply,
+                           int *fd_out, struct err *err)
 {
     struct ingest_upload *upload = ctx;
     (void)fd_out;

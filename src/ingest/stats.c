@@ -1,16 +1,18 @@
 /*
  * What the engine reports of a Parquet file, as a manifest entry's statistics.
  *
- *   {"rows":n,"columns":[{"id":1,"size":n,"values":n,"nulls":n,"min":"text","max":"text"},...],"split_offsets":[4,...]}
+ *   {"rows":n,"split_offsets":[4,...],
+ *    "columns":[{"id":1,"size":n,"values":n,"nulls":n,"min":"text","max":"text"},...]}
  *
- * min and max are text as SQL prints it, missing when there are none (no values, or a value that is not worth a bound); "nan":true says that a floating
- * column has some NaN. The engine is a process that may have been led astray by hostile bytes, so nothing in here is believed without a check.
+ * min and max are text as SQL prints it, missing when there are none (no values, or a value that is
+ * not worth a bound); "nan":true says that a floating column has some NaN. The engine is a process
+ * that may have been led astray by hostile bytes, so nothing in here is believed without a check.
  */
 #include "iceberg/value.h"
 #include "ingest/ingest_priv.h"
 
-static enum status bound(struct arena *arena, const struct ice_type *type, yyjson_val *column, const char *name, bool upper,
-                         struct str *out, struct err *err)
+static enum status bound(struct arena *arena, const struct ice_type *type, yyjson_val *column,
+                         const char *name, bool upper, struct str *out, struct err *err)
 {
     struct str text = { 0 };
     bool none = true;
@@ -26,16 +28,24 @@ static enum status bound(struct arena *arena, const struct ice_type *type, yyjso
     return OK;
 }
 
-static enum status column_stats(struct arena *arena, const struct ice_schema *schema, yyjson_val *column, struct ice_column_stats *out,
-                                struct err *err)
+static enum status column_stats(struct arena *arena, const struct ice_schema *schema,
+                                yyjson_val *column, struct ice_column_stats *out, struct err *err)
 {
     int64_t id = 0;
     TRY(json_get_i64(column, "id", JSON_REQUIRED, &id, err));
-    const struct ice_field *field = id > 0 && id <= INT32_MAX ? ice_schema_by_id(schema, (int32_t)id) : NULL;
+    const struct ice_field *field = id > 0 && id <= INT32_MAX
+                                        ? ice_schema_by_id(schema, (int32_t)id)
+                                        : NULL;
     if (field == NULL) {
-        return err_set(err, E_INTERNAL, "the engine reports a column with id %lld, which the schema does not have", (long long)id);
+        return err_set(err, E_INTERNAL,
+                       "the engine reports a column with id %lld, which the schema does not have",
+                       (long long)id);
     }
-    *out = (struct ice_column_stats){ .field_id = (int32_t)id, .size_bytes = -1, .value_count = -1, .null_count = -1, .nan_count = -1 };
+    *out = (struct ice_column_stats){ .field_id = (int32_t)id,
+                                      .size_bytes = -1,
+                                      .value_count = -1,
+                                      .null_count = -1,
+                                      .nan_count = -1 };
     bool nan = false;
     TRY(json_get_i64(column, "size", JSON_OPTIONAL, &out->size_bytes, err));
     TRY(json_get_i64(column, "values", JSON_OPTIONAL, &out->value_count, err));
@@ -47,7 +57,8 @@ static enum status column_stats(struct arena *arena, const struct ice_schema *sc
     return bound(arena, &field->type, column, "max", true, &out->upper, err);
 }
 
-static enum status split_offsets(struct arena *arena, yyjson_val *root, struct ice_data_file *out, struct err *err)
+static enum status split_offsets(struct arena *arena, yyjson_val *root, struct ice_data_file *out,
+                                 struct err *err)
 {
     yyjson_val *offsets = NULL, *item;
     size_t i, max;
@@ -59,22 +70,30 @@ static enum status split_offsets(struct arena *arena, yyjson_val *root, struct i
     if (out->split_offsets == NULL) {
         return err_no_memory(err);
     }
-    yyjson_arr_foreach(offsets, i, max, item) {
+    yyjson_arr_foreach(offsets, i, max, item)
+    {
         out->split_offsets[out->split_count++] = yyjson_get_sint(item);
     }
     return OK;
 }
 
-enum status ingest_file_stats(struct arena *arena, const struct ice_schema *schema, struct str json, struct ice_data_file *out, struct err *err)
+enum status ingest_file_stats(struct arena *arena, const struct ice_schema *schema, struct str json,
+                              struct ice_data_file *out, struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     TRY(json_parse(json, &doc, err));
     yyjson_val *root = yyjson_doc_get_root(doc), *columns = NULL, *item;
-    struct ice_data_file file = { .content = ICE_DATA, .format = STR("PARQUET"), .status = ICE_ADDED, .snapshot_id = -1,
-                                  .sequence_number = -1, .file_sequence_number = -1, .sort_order_id = -1 };
+    struct ice_data_file file = { .content = ICE_DATA,
+                                  .format = STR("PARQUET"),
+                                  .status = ICE_ADDED,
+                                  .snapshot_id = -1,
+                                  .sequence_number = -1,
+                                  .file_sequence_number = -1,
+                                  .sort_order_id = -1 };
     TRY(json_get_i64(root, "rows", JSON_REQUIRED, &file.record_count, err));
     if (file.record_count < 0) {
-        return err_set(err, E_INTERNAL, "the engine reports %lld rows", (long long)file.record_count);
+        return err_set(err, E_INTERNAL, "the engine reports %lld rows",
+                       (long long)file.record_count);
     }
     TRY(json_get_arr(root, "columns", JSON_REQUIRED, &columns, err));
     file.columns = arena_array(arena, yyjson_arr_size(columns) + 1, sizeof(*file.columns));
@@ -82,7 +101,8 @@ enum status ingest_file_stats(struct arena *arena, const struct ice_schema *sche
         return err_no_memory(err);
     }
     size_t i, max;
-    yyjson_arr_foreach(columns, i, max, item) {
+    yyjson_arr_foreach(columns, i, max, item)
+    {
         TRY(column_stats(arena, schema, item, &file.columns[file.column_count], err));
         file.column_count++;
     }

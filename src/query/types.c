@@ -1,5 +1,6 @@
 /*
- * Which bounds of Iceberg types may leave files out. What a type is called in SQL: engine/sql_type.h.
+ * Which bounds of Iceberg types may leave files out. What a type is called in SQL:
+ * engine/sql_type.h.
  */
 #include "query/types.h"
 

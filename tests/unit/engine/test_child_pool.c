@@ -432,7 +432,8 @@ static void engine_queue_has_an_end(void **state)
     assert_works(pool);
     struct engine_run *busy = start(pool, "hang", "{}", 60000);
     deadline_ms given_up = deadline_in(10000);
-    while (engine_pid(busy) == 0) { /* the child of the job before may not have said yet that it is idle */
+    /* the child of the job before may not have said yet that it is idle */
+    while (engine_pid(busy) == 0) {
         assert_false(deadline_passed(given_up));
         assert_int_equal(usleep(1000), 0);
     }

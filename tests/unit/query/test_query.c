@@ -56,11 +56,10 @@ static void assert_error(const char *sql, enum status expected, const char *word
 
 static void query_reads_a_table(void **state)
 {
-    assert_answer(
-        "SELECT id, name FROM birds WHERE weight > 10 ORDER BY id",
-        "{\"columns\":[{\"name\":\"id\",\"type\":\"BIGINT\"},"
-        "{\"name\":\"name\",\"type\":\"VARCHAR\"}],"
-        "\"rows\":[[2,\"owl\"],[3,\"swift\"]],\"row_count\":2}");
+    assert_answer("SELECT id, name FROM birds WHERE weight > 10 ORDER BY id",
+                  "{\"columns\":[{\"name\":\"id\",\"type\":\"BIGINT\"},"
+                  "{\"name\":\"name\",\"type\":\"VARCHAR\"}],"
+                  "\"rows\":[[2,\"owl\"],[3,\"swift\"]],\"row_count\":2}");
 }
 
 static void query_sees_what_was_acknowledged_before_it(void **state)
@@ -84,13 +83,13 @@ static void query_travels_in_time(void **state)
     snprintf(sql, sizeof(sql), "SELECT a FROM past AT (VERSION => %lld)", (long long)first);
     assert_answer(
         sql, "{\"columns\":[{\"name\":\"a\",\"type\":\"BIGINT\"}],\"rows\":[[1]],\"row_count\":1}");
-    snprintf(
-        sql, sizeof(sql),
-        "SELECT (SELECT count(*) FROM past AT (VERSION => %lld)) AS was, (SELECT count(*) FROM past) AS is_now",
-        (long long)first);
-    assert_answer(
-        sql,
-        "{\"columns\":[{\"name\":\"was\",\"type\":\"BIGINT\"},{\"name\":\"is_now\",\"type\":\"BIGINT\"}],\"rows\":[[1,2]],\"row_count\":1}");
+    snprintf(sql, sizeof(sql),
+             "SELECT (SELECT count(*) FROM past AT (VERSION => %lld)) AS was, "
+             "(SELECT count(*) FROM past) AS is_now",
+             (long long)first);
+    assert_answer(sql, "{\"columns\":[{\"name\":\"was\",\"type\":\"BIGINT\"},"
+                       "{\"name\":\"is_now\",\"type\":\"BIGINT\"}],"
+                       "\"rows\":[[1,2]],\"row_count\":1}");
     assert_error("SELECT * FROM past AT (VERSION => 12345)", E_NOT_FOUND, "12345");
 }
 
@@ -282,9 +281,9 @@ static void query_of_a_small_table_is_quick_and_leaves_nothing_open(void **state
     size_t before = open_fds();
     for (size_t i = 0; i < ARRAY_LEN(took); i++) {
         int64_t begin = clock_now_us();
-        assert_answer(
-            "SELECT name FROM birds WHERE id = 2",
-            "{\"columns\":[{\"name\":\"name\",\"type\":\"VARCHAR\"}],\"rows\":[[\"owl\"]],\"row_count\":1}");
+        assert_answer("SELECT name FROM birds WHERE id = 2",
+                      "{\"columns\":[{\"name\":\"name\",\"type\":\"VARCHAR\"}],"
+                      "\"rows\":[[\"owl\"]],\"row_count\":1}");
         took[i] = clock_now_us() - begin;
     }
     qsort(took, ARRAY_LEN(took), sizeof(took[0]), compare);
