@@ -1,9 +1,7 @@
 /*
  * Keys from outside. The input is a list of operations on keys, one a line: '+' puts, '-' deletes,
- * '?' lists with the rest as
- * prefix, '/' lists with it as prefix and a slash as delimiter, '>' lists behind it. The file
- * driver must do what the memory
- * driver does, and never leave its folder.
+ * '?' lists with the rest as prefix, '/' lists with it as prefix and a slash as delimiter, '>'
+ * lists behind it. The file driver must do what the memory driver does, and never leave its folder.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 /*
  * The routes of catalogd: those below /catalog for clients, and those below /internal/catalog for
- * the other services, which the
- * http driver of src/catalog speaks.
+ * the other services, which the http driver of src/catalog speaks.
  */
 #ifndef API_API_CATALOG_H
 #define API_API_CATALOG_H

@@ -1,7 +1,7 @@
 /*
  * catalogd's routes for the other services, which src/catalog/http.c speaks: the catalogue's own
- * operations, one to one, with the
- * cluster's token. All are POST with a JSON body (src/catalog/wire.h).
+ * operations, one to one, with the cluster's token. All are POST with a JSON body
+ * (src/catalog/wire.h).
  *
  *      /internal/catalog/list     {"namespace","after","limit"}        ->
  *      {"tables":[summary],"next"}

@@ -2,10 +2,9 @@
  * POST /sql. The body is {"sql", "params", "format", "row_format"}; the answer streams.
  *
  * The head of the answer leaves when the engine has its first rows, so an error until then has its
- * own status. A later one is told in the body
- * where the format has a place for it (NDJSON: a last line; JSON: "error" behind the rows) and
- * every format ends cut, so that a client that reads
- * only rows sees it as well. No thread waits for an engine: the request is parked on the query's
+ * own status. A later one is told in the body where the format has a place for it (NDJSON: a last
+ * line; JSON: "error" behind the rows) and every format ends cut, so that a client that reads only
+ * rows sees it as well. No thread waits for an engine: the request is parked on the query's
  * descriptor.
  */
 #include "api/api_sql.h"

@@ -1,7 +1,7 @@
 /*
  * storaged's routes for clients: put, get, list and delete. A PUT streams into a store_writer as it
- * comes; a GET leaves
- * by sendfile where the store has a file, else in pieces. Nothing is held in memory but one piece.
+ * comes; a GET leaves by sendfile where the store has a file, else in pieces. Nothing is held in
+ * memory but one piece.
  *
  * The body of a refused PUT is not read: the size and the conditions are looked at when the head is
  * there.

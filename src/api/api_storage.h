@@ -1,11 +1,10 @@
 /*
  * The routes of storaged over one store: those below /storage for clients, those below
- * /internal/store for the other
- * services (the http driver of src/store speaks them; docs/reference tells the shapes).
+ * /internal/store for the other services (the http driver of src/store speaks them; docs/reference
+ * tells the shapes).
  *
  * Clients have PUT slots and a size limit, `_lake/` and `_buckets/` are closed to them, and `wh/`
- * (the
- * tables' files) can be read but not written. Services have none of these limits.
+ * (the tables' files) can be read but not written. Services have none of these limits.
  */
 #ifndef API_STORAGE_H
 #define API_STORAGE_H
@@ -27,8 +26,7 @@ struct api_storage {
 
 /**
  * Mount both with `http_server_mount(server, prefix, routes, count, &api_storage, err)`: the public
- * ones
- * under "" (storaged) or "/v1" (serve), the internal ones under "" only, where services call.
+ * ones under "" (storaged) or "/v1" (serve), the internal ones under "" only, where services call.
  */
 const struct http_route *api_storage_routes(size_t *count_out);
 const struct http_route *api_storage_internal_routes(size_t *count_out);

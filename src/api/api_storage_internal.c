@@ -1,8 +1,7 @@
 /*
  * storaged's routes for the other services, which src/store/http.c speaks: the store's own
- * operations, one to one, with
- * the cluster's token and without slots, limits or closed keys (the store itself keeps its secret
- * to itself).
+ * operations, one to one, with the cluster's token and without slots, limits or closed keys (the
+ * store itself keeps its secret to itself).
  *
  *      PUT    /internal/store/put/{key}              body; If-None-Match: *, If-Match  -> info
  *      GET    /internal/store/read/{key}?offset=&length=&etag=   bytes; headers X-Lake-Size,

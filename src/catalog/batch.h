@@ -3,8 +3,7 @@
  * remember them for good.
  *
  * A batch is first recorded in the swapped pointer itself (so that it lands with its snapshot or
- * not at all), and after
- * the swap in a marker; only then may the pointer forget it.
+ * not at all), and after the swap in a marker; only then may the pointer forget it.
  */
 #ifndef CATALOG_BATCH_H
 #define CATALOG_BATCH_H
@@ -33,8 +32,8 @@ enum status batch_read(struct store *store, struct str uuid, struct str id, stru
                        bool *found_out, struct pointer_batch *out, struct err *err) MUST_USE;
 /**
  * Does what the batch brought still stand in the table? False when its snapshot is no ancestor of
- * the current one (a rollback), or
- * everything was removed or replaced since (TRUNCATE, overwrite of all files).
+ * the current one (a rollback), or everything was removed or replaced since (TRUNCATE, overwrite of
+ * all files).
  */
 bool batch_counts(const struct ice_metadata *metadata, const struct pointer_batch *batch);
 

@@ -2,9 +2,8 @@
  * The cache of parsed metadata, manifest lists and manifests.
  *
  * A map from key to entry, and a ring of entries by use, newest first. An entry is shared by
- * reference count: the cache
- * holds one, each user one. Eviction only drops the cache's, so a value never goes away under a
- * reader.
+ * reference count: the cache holds one, each user one. Eviction only drops the cache's, so a value
+ * never goes away under a reader.
  */
 #include "catalog/cache.h"
 

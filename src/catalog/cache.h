@@ -1,7 +1,6 @@
 /*
  * A bounded cache of parsed immutable objects, least recently used out first. Thread safe; no lock
- * is held while a value
- * is made or freed.
+ * is held while a value is made or freed.
  */
 #ifndef CATALOG_CACHE_H
 #define CATALOG_CACHE_H

@@ -1,7 +1,7 @@
 /*
  * The door of the catalogue: arguments are checked once, then the driver does the work. What reads
- * immutable files only
- * (catalog_files, catalog_sources) is the same for all drivers and lies in files.c.
+ * immutable files only (catalog_files, catalog_sources) is the same for all drivers and lies in
+ * files.c.
  */
 #include "catalog/catalog_priv.h"
 

@@ -91,9 +91,8 @@ void catalog_unpin(struct catalog_pin *pin);
 
 /**
  * The live files of a pinned snapshot, from manifests in a bounded cache: data files, and apart
- * from them the delete files that a
- * reader must apply. Keys are `store` keys (the URI mapped by the lake's roots); a path outside all
- * roots is E_INVALID.
+ * from them the delete files that a reader must apply. Keys are `store` keys (the URI mapped by the
+ * lake's roots); a path outside all roots is E_INVALID.
  *
  * Owns     the arrays and keys are in `arena`; `file` and what it points to live as long as the pin
  */
@@ -159,8 +158,8 @@ struct catalog_appended {
 };
 /**
  * After an unknown outcome the same append (same batch id, same files) may be sent again, or the
- * same batch with fresh files; files of
- * such an append must not be deleted or used in another batch.
+ * same batch with fresh files; files of such an append must not be deleted or used in another
+ * batch.
  *
  * Errors   E_CONFLICT (schema moved on: read and try again), E_NOT_FOUND (no table and not
  *          `create`), E_EXISTS (name differs only by case),
@@ -173,8 +172,8 @@ enum status catalog_append(struct catalog *catalog, const struct catalog_append 
 
 /**
  * Where the files of a table go, asked before they are written: for an existing table its location
- * and schema, for a new one a
- * fresh uuid and location that only a later append with `create` makes real.
+ * and schema, for a new one a fresh uuid and location that only a later append with `create` makes
+ * real.
  */
 struct catalog_place {
     bool exists;

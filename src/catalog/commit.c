@@ -13,9 +13,8 @@
  *                                                                                touch nothing
  *
  * Invariants: an append is answered with success only after a swap that carries its batch was seen
- * to land; with a failure only
- * when no body with it can land any more, or with "the outcome is unknown". What a swap may still
- * point to is never deleted.
+ * to land; with a failure only when no body with it can land any more, or with "the outcome is
+ * unknown". What a swap may still point to is never deleted.
  */
 #include "catalog/commit.h"
 
@@ -344,8 +343,7 @@ static void keep_rest(struct commit *commit)
 
 /**
  * The table was made in a namespace that is gone: nobody may find it there. A later creation of the
- * namespace
- * would tombstone it as well, so a lost answer here does no harm.
+ * namespace would tombstone it as well, so a lost answer here does no harm.
  */
 static void undo_create(struct commit *commit, const struct err *why)
 {

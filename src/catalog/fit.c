@@ -1,7 +1,6 @@
 /*
  * Schemas by field id: the last check before a commit. Fitting by name, with all differences told,
- * was done when the file was
- * planned (ice_schema_fit); here it only has to hold still.
+ * was done when the file was planned (ice_schema_fit); here it only has to hold still.
  */
 #include "catalog/fit.h"
 

@@ -10,8 +10,8 @@
 enum status fit_has_ids(const struct ice_schema *schema, struct err *err) MUST_USE;
 /**
  * Files written under `file` can be read under `table`: each field of `file` is in it with the same
- * id and name and a type that reads
- * it, and what `table` requires is there. Else E_CONFLICT that names the first difference.
+ * id and name and a type that reads it, and what `table` requires is there. Else E_CONFLICT that
+ * names the first difference.
  */
 enum status fit_reads(const struct ice_schema *file, const struct ice_schema *table,
                       struct err *err) MUST_USE;

@@ -4,10 +4,8 @@
  * The first append to an idle table leads: it takes all that wait, commits them, and wakes them.
  * Whoever came meanwhile waits;
  * when the leader is through, it names the longest waiting one leader of the next commit and does
- * the rest of its own
- * (markers, trash) beside it. A follower that is not taken yet leaves at its deadline; one that is
- * taken stays to the end, because
- * the leader reads its append.
+ * the rest of its own (markers, trash) beside it. A follower that is not taken yet leaves at its
+ * deadline; one that is taken stays to the end, because the leader reads its append.
  */
 #include "catalog/group.h"
 

@@ -1,11 +1,10 @@
 /*
  * The http driver: another process' catalogd decides what tables exist; what never changes
- * (metadata, manifests) is read
- * from the store directly, through the same reader and cache as in the local driver.
+ * (metadata, manifests) is read from the store directly, through the same reader and cache as in
+ * the local driver.
  *
  * An append whose answer was lost is sent again when it has a batch id, which makes it land once;
- * without one the caller is
- * told that the outcome is unknown.
+ * without one the caller is told that the outcome is unknown.
  */
 #include "http/client.h"
 

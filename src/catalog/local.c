@@ -2,9 +2,8 @@
  * The local driver: tables on a store, found by their pointers.
  *
  * Nothing is remembered that the store does not tell: every call reads the pointer fresh (one small
- * object), and only what
- * never changes is cached. So several of these on one store, in any number of processes, see each
- * other's commits at once.
+ * object), and only what never changes is cached. So several of these on one store, in any number
+ * of processes, see each other's commits at once.
  */
 #include "catalog/local.h"
 

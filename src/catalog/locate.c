@@ -2,10 +2,9 @@
  * URIs and keys.
  *
  * Table metadata names files by full URI, and a lake that was moved or copied still holds the old
- * ones. So a URI is brought to one
- * canonical spelling and compared with every root the lake has had, the longest first. The list is
- * read when it is first
- * needed, and once more when a URI fits none: another process may have added a root since.
+ * ones. So a URI is brought to one canonical spelling and compared with every root the lake has
+ * had, the longest first. The list is read when it is first needed, and once more when a URI fits
+ * none: another process may have added a root since.
  */
 #include "catalog/locate.h"
 

@@ -1,7 +1,6 @@
 /*
  * Which batches have their marker, as far as this process knows. A pointer may forget a batch only
- * then; one that another
- * process left in the pointer simply gets its marker written again.
+ * then; one that another process left in the pointer simply gets its marker written again.
  */
 #include "catalog/marks.h"
 

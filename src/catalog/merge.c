@@ -1,9 +1,8 @@
 /*
  * Merging manifests: entries of many small manifests are carried into few larger ones as
- * "existing", with the snapshot id
- * and sequence numbers that they had. Deleted entries have told their story and are left out. The
- * old manifests stay where they
- * are: older snapshots name them until they expire.
+ * "existing", with the snapshot id and sequence numbers that they had. Deleted entries have told
+ * their story and are left out. The old manifests stay where they are: older snapshots name them
+ * until they expire.
  */
 #include "catalog/merge.h"
 

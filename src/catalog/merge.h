@@ -18,8 +18,7 @@ struct merge_writer {
 };
 /**
  * The rows of the next manifest list from those of the last one. Only manifests of unpartitioned
- * data are touched; with fewer than
- * MERGE_COUNT_MIN small ones all rows are taken over.
+ * data are touched; with fewer than MERGE_COUNT_MIN small ones all rows are taken over.
  *
  * Returns  *rows_out has room for one more row at its end
  */

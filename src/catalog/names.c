@@ -1,9 +1,7 @@
 /*
  * Listing pointers. Percent-encoding does not keep byte order (`%` sorts before letters), so all
- * names of a namespace are
- * collected and sorted by their printed form; only the pointers of the page that is asked for are
- * read, and those that have
- * not changed since (by ETag) not even that.
+ * names of a namespace are collected and sorted by their printed form; only the pointers of the
+ * page that is asked for are read, and those that have not changed since (by ETag) not even that.
  */
 #include "catalog/names.h"
 

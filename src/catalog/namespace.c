@@ -1,8 +1,7 @@
 /*
  * Namespace objects. They come into being with their first table; like pointers they are never
- * deleted, only swapped to a
- * state. "location" is among the properties because some engines need to see one before they create
- * a table.
+ * deleted, only swapped to a state. "location" is among the properties because some engines need to
+ * see one before they create a table.
  */
 #include "catalog/namespace.h"
 

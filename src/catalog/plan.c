@@ -2,11 +2,9 @@
  * Which appends fit a base.
  *
  * Each waiting append is looked at on its own, in order: has its batch landed already (pointer,
- * then markers), does the
- * table exist, do the field ids that its files were written with still mean the same columns. One
- * that does not fit is
- * finished with its error and leaves the others alone. An append that evolves the schema changes it
- * for those behind it.
+ * then markers), does the table exist, do the field ids that its files were written with still mean
+ * the same columns. One that does not fit is finished with its error and leaves the others alone.
+ * An append that evolves the schema changes it for those behind it.
  */
 #include "catalog/plan.h"
 

@@ -7,11 +7,9 @@
  *    "batches":[...]}
  *
  * Invariants: a pointer is never deleted; every body ends its commit_ids with an id that no other
- * body has, so that no two
- * bodies (and no two ETags) of one key are equal; `tx` is where a transaction over several tables
- * will sit, and a
- * program that does not know such transactions stops when it meets one instead of reading around
- * it.
+ * body has, so that no two bodies (and no two ETags) of one key are equal; `tx` is where a
+ * transaction over several tables will sit, and a program that does not know such transactions
+ * stops when it meets one instead of reading around it.
  */
 #include "catalog/pointer.h"
 

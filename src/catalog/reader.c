@@ -2,8 +2,7 @@
  * The reader: bytes of immutable objects -> parsed, shared values.
  *
  * A cache key is a letter for the kind and the URI. What is parsed may point into the bytes it came
- * from, so both live and
- * die in one value.
+ * from, so both live and die in one value.
  */
 #include "catalog/reader.h"
 
@@ -231,8 +230,7 @@ enum status reader_manifest(struct reader *reader, const struct ice_manifest_fil
     struct arena arena;
     arena_init(&arena, 64 * 1024);
     /* The same manifest can be named by rows with different numbers only when a commit was retried;
-     * those are
-     * inherited into the entries, so they are part of the key. */
+     * those are inherited into the entries, so they are part of the key. */
     struct str key = arena_printf(&arena, "f%lld:%lld:%.*s", (long long)row->sequence_number,
                                   (long long)row->added_snapshot_id, STR_ARG(row->path));
     enum status status = key.ptr == NULL ? err_no_memory(err) : OK;

@@ -1,7 +1,6 @@
 /*
  * Reading what never changes: table metadata, manifest lists and manifests, through one bounded
- * cache. Both drivers of the
- * catalogue stand on it. Thread safe.
+ * cache. Both drivers of the catalogue stand on it. Thread safe.
  */
 #ifndef CATALOG_READER_H
 #define CATALOG_READER_H

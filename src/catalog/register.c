@@ -5,10 +5,8 @@
  *      one append
  *
  * Nothing is written before every object was found and fits. The append itself decides once more
- * which objects are new (the
- * commit looks their keys up on the base it swaps), so two registrations at once add each object
- * once; a copy that turns out to
- * be one too many is deleted.
+ * which objects are new (the commit looks their keys up on the base it swaps), so two registrations
+ * at once add each object once; a copy that turns out to be one too many is deleted.
  */
 #include "catalog/register.h"
 

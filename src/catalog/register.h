@@ -2,9 +2,9 @@
  * Registering: Parquet objects that lie in the store already become a table, or join one.
  *
  * The objects are copied (by link where the store can) to fresh names in the table, so their keys
- * stay their owner's to change. Which
- * key a file came from is kept in `_lake/ingest/<table-uuid>/src-<sha256 of the key>.json`; it also
- * makes a key count once per table.
+ * stay their owner's to change. Which key a file came from is kept in
+ * `_lake/ingest/<table-uuid>/src-<sha256 of the key>.json`; it also makes a key count once per
+ * table.
  */
 #ifndef CATALOG_REGISTER_H
 #define CATALOG_REGISTER_H
@@ -23,8 +23,7 @@ struct catalog_inspected {
 };
 /**
  * Read the footer of `object`, which lies under `key`. Everything returned is in `arena`. What is
- * no Parquet file is E_INVALID. Only this needs an
- * engine, so it is handed in.
+ * no Parquet file is E_INVALID. Only this needs an engine, so it is handed in.
  */
 struct catalog_inspector {
     enum status (*inspect)(void *ctx, struct str key, struct store_object *object,

@@ -1,9 +1,8 @@
 /*
  * After a commit, when its callers have their answers: marker objects for the batches in the
- * pointer, and a trash object for
- * what the commit has made unreferenced: metadata files that fell out of the log, manifest lists of
- * expired snapshots, and
- * manifests that only those named (merged ones).
+ * pointer, and a trash object for what the commit has made unreferenced: metadata files that fell
+ * out of the log, manifest lists of expired snapshots, and manifests that only those named (merged
+ * ones).
  *
  * Data files are not looked for here: appends and merges never make one unreferenced.
  */
@@ -79,9 +78,8 @@ static enum status add_unmarked(struct heap_of_keys *heap, struct str uri, struc
 
 /**
  * In one line of history a manifest that has left the list never comes back, so what the oldest
- * kept snapshot does not name,
- * nobody does. With further branches or tags that is not so, and the manifests are left to the
- * sweep.
+ * kept snapshot does not name, nobody does. With further branches or tags that is not so, and the
+ * manifests are left to the sweep.
  */
 static enum status add_expired(struct heap_of_keys *heap, const struct commit_rest *rest,
                                struct err *err)

@@ -5,9 +5,8 @@
  *      (the pointer, swapped later)
  *
  * A manifest names its files with inherited numbers; the list carries the rows of the snapshot
- * before, merged when they
- * have become many; the metadata file is the last one edited. None of it is visible before the
- * swap.
+ * before, merged when they have become many; the metadata file is the last one edited. None of it
+ * is visible before the swap.
  */
 #include "catalog/snapshot.h"
 

@@ -1,7 +1,6 @@
 /*
  * Trash objects. Nothing is deleted here: a reader that pinned an older snapshot may still need it,
- * so what became
- * unreferenced is only noted, with the moment from which its grace counts.
+ * so what became unreferenced is only noted, with the moment from which its grace counts.
  */
 #include "catalog/trash.h"
 

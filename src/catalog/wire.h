@@ -1,7 +1,6 @@
 /*
  * How appends, places and summaries travel between a service and catalogd: JSON both ways. Used by
- * the http driver and by
- * the routes that answer it.
+ * the http driver and by the routes that answer it.
  */
 #ifndef CATALOG_WIRE_H
 #define CATALOG_WIRE_H

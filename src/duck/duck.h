@@ -3,8 +3,7 @@
  * guard, results as bytes.
  *
  * DuckDB reaches files only through `struct duck_files` and tables only through `struct duck_lake`;
- * both are handed in per
- * session. No exception and no DuckDB type leaves this folder.
+ * both are handed in per session. No exception and no DuckDB type leaves this folder.
  */
 #ifndef DUCK_DUCK_H
 #define DUCK_DUCK_H
@@ -62,8 +61,7 @@ struct duck_table_file {
     struct str path;
     int64_t row_count, size_bytes;
     /* the file may be without field ids: then its columns are matched by name; one whose columns
-     * all
-     * have ids is matched by id in any case */
+     * all have ids is matched by id in any case */
     bool by_name;
 };
 struct duck_bounds {
@@ -127,8 +125,8 @@ void duck_session_progress(struct duck_session *session, double *percent_out, ui
  *
  * params   JSON text: an array for ? and $1, an object for $name, or empty
  * Errors   E_INVALID with position ("line 1, column 15: ...") and reason, also for statements that
- *          write (with a word on what to use); E_NOT_FOUND for
- *          tables (with near misses), E_NO_MEMORY, E_CANCELED, E_CORRUPT and others from files
+ *          write (with a word on what to use); E_NOT_FOUND for tables (with near misses),
+ *          E_NO_MEMORY, E_CANCELED, E_CORRUPT and others from files
  */
 enum status duck_query(struct duck_session *session, struct str sql, struct str params,
                        struct duck_result **out, struct err *err) MUST_USE;

@@ -1,7 +1,7 @@
 /*
  * What the files of this folder share: the state that a session carries through DuckDB, and the
- * classes that stand where DuckDB lets an
- * engine be extended. C++ and DuckDB types stay in this folder; the door is duck.h.
+ * classes that stand where DuckDB lets an engine be extended. C++ and DuckDB types stay in this
+ * folder; the door is duck.h.
  */
 #ifndef DUCK_DUCK_PRIV_HPP
 #define DUCK_DUCK_PRIV_HPP
@@ -171,8 +171,7 @@ class LakeSchema : public duckdb::SchemaCatalogEntry {
 
 /**
  * Names in `main` that DuckDB's own views have. Its SHOW and its information_schema ask for them
- * without saying where, and would find a table of the
- * lake before them.
+ * without saying where, and would find a table of the lake before them.
  */
 bool is_reserved_table(const string &ns, const string &table);
 /** What the lake answers to every attempt to write through its catalogue. */
@@ -236,8 +235,7 @@ duckdb::TableFunction make_scan(duckdb::ClientContext &context, duckdb::shared_p
 
 /**
  * The files of one scan. A pruned list keeps the ordinals of the whole one: late materialisation
- * joins two scans of a table on them, and they need
- * not have been pruned alike.
+ * joins two scans of a table on them, and they need not have been pruned alike.
  */
 class LakeFileList : public duckdb::MultiFileList {
   public:

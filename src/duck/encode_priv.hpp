@@ -16,8 +16,7 @@ namespace lake {
 
 /**
  * The end of a struct buf, with the room for a whole value asked for at once. `sync` gives the
- * length back; until then the buffer is not
- * touched by others.
+ * length back; until then the buffer is not touched by others.
  */
 class Out {
   public:

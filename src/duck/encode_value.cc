@@ -3,8 +3,7 @@
  * value is its JSON text.
  *
  * The writer of a column is chosen once per chunk. A nested column has prepared children, so that a
- * list of a million numbers costs what a column of
- * a million numbers costs.
+ * list of a million numbers costs what a column of a million numbers costs.
  */
 #include "duck/encode_priv.hpp"
 

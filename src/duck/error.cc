@@ -2,10 +2,9 @@
  * Errors across DuckDB, both ways.
  *
  * What our callbacks report (a table that is ambiguous, a file that is damaged) travels through
- * DuckDB as one of its exceptions with our kind in
- * its extra info, and comes out as the status that it was. What DuckDB itself reports is sorted
- * into our kinds by its exception type, and
- * loses its decoration: `LINE 1: ... ^` becomes "line 1, column 15: " in front.
+ * DuckDB as one of its exceptions with our kind in its extra info, and comes out as the status that
+ * it was. What DuckDB itself reports is sorted into our kinds by its exception type, and loses its
+ * decoration: `LINE 1: ... ^` becomes "line 1, column 15: " in front.
  */
 #include "duck/duck_priv.hpp"
 

@@ -3,10 +3,8 @@
  * that asks the session's duck_files for every path.
  *
  * DuckDB would let any statement open any path below an allowed prefix, so each open goes to the
- * session of the connection that asks, and a
- * path opened by nobody's connection is refused. Files are immutable and read in any order by many
- * threads; sinks are written from start to
- * end by one.
+ * session of the connection that asks, and a path opened by nobody's connection is refused. Files
+ * are immutable and read in any order by many threads; sinks are written from start to end by one.
  */
 #include "duck/duck_priv.hpp"
 

@@ -2,12 +2,10 @@
  * The statement guard: what a client may ask at all.
  *
  * The tree that the parser made is walked as a whole before anything is bound. Only SELECT and
- * EXPLAIN of a SELECT pass (SHOW, DESCRIBE and SUMMARIZE are
- * SELECTs to DuckDB). Table functions need to be on a list, scalar functions must not be on
- * another. Every table name that is not a common
- * table expression in scope is qualified with the lake here and now, so that it can resolve to
- * nothing else: DuckDB's own views
- * (duckdb_logs, duckdb_settings, ...) have names too.
+ * EXPLAIN of a SELECT pass (SHOW, DESCRIBE and SUMMARIZE are SELECTs to DuckDB). Table functions
+ * need to be on a list, scalar functions must not be on another. Every table name that is not a
+ * common table expression in scope is qualified with the lake here and now, so that it can resolve
+ * to nothing else: DuckDB's own views (duckdb_logs, duckdb_settings, ...) have names too.
  *
  * A second look follows at the bound plan (guard_plan.cc), for what views and macros turned into.
  */

@@ -2,10 +2,9 @@
  * The lists of the guard.
  *
  * Table functions by what is allowed, because a new one may read or write anything. Scalar
- * functions by what is denied, because nearly all are
- * harmless: denied are those that read the process (its environment, settings, variables, logs),
- * that write anything, or that are DuckDB's own
- * inner parts and trust their arguments.
+ * functions by what is denied, because nearly all are harmless: denied are those that read the
+ * process (its environment, settings, variables, logs), that write anything, or that are DuckDB's
+ * own inner parts and trust their arguments.
  */
 #include "duck/guard_priv.hpp"
 

@@ -2,8 +2,8 @@
  * The second look: the bound plan of a client's statement, before anything of it runs.
  *
  * The first look judges names; this one judges what they became. Views, macros and SHOW turn into
- * other tables and functions while they are bound, so
- * a scan that is not on the list ends the statement here even if a way was found to have it bound.
+ * other tables and functions while they are bound, so a scan that is not on the list ends the
+ * statement here even if a way was found to have it bound.
  */
 #include "duck/duck_priv.hpp"
 #include "duck/guard_priv.hpp"

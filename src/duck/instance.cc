@@ -3,9 +3,8 @@
  * wall behind the guard.
  *
  * The order matters: the lake is attached and the database `memory` detached while that is still
- * allowed, then external access is switched off
- * with our two prefixes as the only exception, then the configuration is locked, and the attach
- * function is sealed.
+ * allowed, then external access is switched off with our two prefixes as the only exception, then
+ * the configuration is locked, and the attach function is sealed.
  */
 #include "duck/duck_priv.hpp"
 

@@ -212,8 +212,7 @@ class LakeCatalog : public Catalog {
 
 /**
  * Any name is a schema here: whether its table exists is asked at once anyway, and one question is
- * cheaper than two. The names of DuckDB's own
- * schemas stay its own.
+ * cheaper than two. The names of DuckDB's own schemas stay its own.
  */
 optional_ptr<SchemaCatalogEntry> LakeCatalog::LookupSchema(CatalogTransaction transaction,
                                                            const EntryLookupInfo &lookup,

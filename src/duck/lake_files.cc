@@ -2,9 +2,8 @@
  * The files of one scan, and which of them a filter leaves over.
  *
  * DuckDB offers its filters twice: while it plans (then the estimates get better too) and when the
- * scan starts (then filters that a join has
- * found meanwhile are there as well). Both make a shorter list with the ordinals of the whole table
- * kept.
+ * scan starts (then filters that a join has found meanwhile are there as well). Both make a shorter
+ * list with the ordinals of the whole table kept.
  */
 #include "duck/duck_priv.hpp"
 

@@ -3,8 +3,8 @@
  * understood is a "maybe".
  *
  * Bounds come as text that casts to the column's type. They say nothing about NaN, which DuckDB
- * orders above every number, so the upper bound of a
- * floating column never excludes `x > 5`. A string bound may be cut: it is still a bound.
+ * orders above every number, so the upper bound of a floating column never excludes `x > 5`. A
+ * string bound may be cut: it is still a bound.
  */
 #include "duck/duck_priv.hpp"
 

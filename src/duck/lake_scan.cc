@@ -3,9 +3,8 @@
  * columns.
  *
  * Columns are matched by field id, at every depth, so a rename, a new order, a promotion or a new
- * column needs no rewriting of files: what a file does
- * not have is NULL. A file without ids (registered, not written by us) is matched by name. The
- * plain function's silent traps are closed
+ * column needs no rewriting of files: what a file does not have is NULL. A file without ids
+ * (registered, not written by us) is matched by name. The plain function's silent traps are closed
  * here: a file that should have ids and has none is an error, not a table of NULLs.
  */
 #include "duck/duck_priv.hpp"
@@ -148,8 +147,7 @@ namespace {
 
 /**
  * The table's columns as a file without ids names them: structs by name, and the single parts of
- * lists and maps by place, since writers call
- * them element, item, array, ...
+ * lists and maps by place, since writers call them element, item, array, ...
  */
 MultiFileColumnDefinition named_like(const MultiFileColumnDefinition &field,
                                      const MultiFileColumnDefinition *local)

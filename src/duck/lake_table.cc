@@ -95,8 +95,7 @@ namespace {
 
 /**
  * A column with its field id and those of its fields, elements, keys and values. Types of children
- * are taken from the parent's type, so that the
- * two never differ in spelling.
+ * are taken from the parent's type, so that the two never differ in spelling.
  */
 MultiFileColumnDefinition field_of(const struct duck_column &column, const string &name,
                                    const LogicalType &type)

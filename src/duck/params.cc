@@ -1,7 +1,6 @@
 /*
  * Parameters: a JSON array for `?` and `$1`, an object for `$name`. Integers are BIGINT, other
- * numbers DOUBLE; nesting is refused, for there is no one
- * type that a nested value would have.
+ * numbers DOUBLE; nesting is refused, for there is no one type that a nested value would have.
  */
 #include "duck/duck_priv.hpp"
 

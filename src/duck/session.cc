@@ -2,9 +2,8 @@
  * A statement from its text to chunks: parse, guard, bind with parameters, start, fetch.
  *
  * Every session is a connection of its own. A result streams: DuckDB's threads run ahead by a
- * bounded buffer only, and the rest is computed as it
- * is taken. Interrupts may come at any moment: DuckDB forgets one that comes before it has begun,
- * so a flag of our own is looked at as well.
+ * bounded buffer only, and the rest is computed as it is taken. Interrupts may come at any moment:
+ * DuckDB forgets one that comes before it has begun, so a flag of our own is looked at as well.
  */
 #include "duck/duck_priv.hpp"
 

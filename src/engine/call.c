@@ -1,9 +1,8 @@
 /*
  * What children ask while their job runs. The monitor takes the question from the control socket, a
- * thread of the call pool lets the job's
- * owner answer it, and the answer goes back over the socket that came with the question: one short
- * message, whose body is a memory
- * file when it is long, so that no thread of ours waits for a child to read.
+ * thread of the call pool lets the job's owner answer it, and the answer goes back over the socket
+ * that came with the question: one short message, whose body is a memory file when it is long, so
+ * that no thread of ours waits for a child to read.
  */
 #include <unistd.h>
 

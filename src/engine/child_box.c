@@ -3,12 +3,10 @@
  * away in it reaches nothing.
  *
  * It dies with its parent, leaves no core, is the system's first choice when memory runs out, gains
- * no privileges, and maps no more than its
- * share. Where the kernel has Landlock it opens no file but its spill folder and what the C library
- * and DuckDB look at (processor, memory,
- * its own /proc), makes no TCP connection and signals nobody; an older kernel gives less of that or
- * nothing, which is no error: the statement
- * guard and DuckDB's own settings stand before this wall.
+ * no privileges, and maps no more than its share. Where the kernel has Landlock it opens no file
+ * but its spill folder and what the C library and DuckDB look at (processor, memory, its own
+ * /proc), makes no TCP connection and signals nobody; an older kernel gives less of that or
+ * nothing, which is no error: the statement guard and DuckDB's own settings stand before this wall.
  *
  * Source: landlock(7); the numbers of newer rights are written out here, since the headers of
  * Debian 12 end before them.

@@ -7,10 +7,9 @@
  *             "columns":[{"id","size","values","nulls","min","max"}],"split_offsets":[..]}
  *
  * DuckDB says which types the columns have; the footer's own tree, walked beside them, says which
- * ids. A file whose columns do not all have one gets ids
- * from 1 on, and has_ids false. DuckDB renames a column whose name another one has already but for
- * its case; since the file stays as it is, such a file is
- * refused.
+ * ids. A file whose columns do not all have one gets ids from 1 on, and has_ids false. DuckDB
+ * renames a column whose name another one has already but for its case; since the file stays as it
+ * is, such a file is refused.
  */
 #include <stdlib.h>
 #include <string.h>

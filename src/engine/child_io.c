@@ -2,12 +2,11 @@
  * The child's side of the sockets.
  *
  * Frames go straight into the data socket while the parent reads. When it has not read for a while
- * (its client is slow), they go to a
- * spool, an unnamed file, so that the job ends and the engine is free for the next one; what is
- * spooled goes to the socket as soon as
- * there is room, and what is left at the end of the job is handed to the parent as a descriptor.
- * The bytes on the socket and those in the
- * spool are one stream. A spool that is full makes the job wait for its reader after all.
+ * (its client is slow), they go to a spool, an unnamed file, so that the job ends and the engine is
+ * free for the next one; what is spooled goes to the socket as soon as there is room, and what is
+ * left at the end of the job is handed to the parent as a descriptor. The bytes on the socket and
+ * those in the spool are one stream. A spool that is full makes the job wait for its reader after
+ * all.
  */
 #include "engine/child_io.h"
 

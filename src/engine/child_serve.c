@@ -3,10 +3,9 @@
  * of its own.
  *
  * The control thread never waits for a job, so a cancel is heard at any time; it interrupts again
- * and again until the job has ended, since an
- * interrupt that meets DuckDB between two statements is forgotten. The end of the control socket
- * ends the process on the spot: without its
- * server a child has nothing to keep.
+ * and again until the job has ended, since an interrupt that meets DuckDB between two statements is
+ * forgotten. The end of the control socket ends the process on the spot: without its server a child
+ * has nothing to keep.
  */
 #include <errno.h>
 #include <poll.h>

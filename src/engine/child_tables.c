@@ -2,11 +2,9 @@
  * The tables of a query, as DuckDB asks for them.
  *
  * A name is asked of the parent once (call "resolve"), which pins the snapshot for the whole
- * statement. What a snapshot consists of never
- * changes, so this process keeps it from job to job: it tells the parent which ones it has, and the
- * answer is then a few bytes. Bounds
- * come column by column, when pruning asks for them (call "bounds"), and are kept with the
- * snapshot.
+ * statement. What a snapshot consists of never changes, so this process keeps it from job to job:
+ * it tells the parent which ones it has, and the answer is then a few bytes. Bounds come column by
+ * column, when pruning asks for them (call "bounds"), and are kept with the snapshot.
  *
  *   resolve  {"ns","name","version"?,"timestamp_ms"?,"files":bool,"have":[key,...]}
  *            {"pin","first","key","ns","name",

@@ -3,13 +3,11 @@
  * time each.
  *
  * A child is `lakehouse-engine`, connected by socketpairs, under RLIMIT_AS, a raised oom_score_adj
- * and PR_SET_PDEATHSIG. It owns nothing: tables, files and spools
- * reach it through calls that the job's own handler answers. The parent owns deadlines: a job that
- * is cancelled and does not end within a second,
- * or a child past its memory limit, is killed; the job gets E_TIMEOUT or E_NO_MEMORY, and since no
- * other job runs in that child nobody
- * else notices. A child that dies by itself before its job's answer has begun has the job run again
- * once in a fresh child.
+ * and PR_SET_PDEATHSIG. It owns nothing: tables, files and spools reach it through calls that the
+ * job's own handler answers. The parent owns deadlines: a job that is cancelled and does not end
+ * within a second, or a child past its memory limit, is killed; the job gets E_TIMEOUT or
+ * E_NO_MEMORY, and since no other job runs in that child nobody else notices. A child that dies by
+ * itself before its job's answer has begun has the job run again once in a fresh child.
  *
  *      parent                                   child
  *      engine_start  --- job + descriptors ---> runs it
@@ -62,8 +60,8 @@ struct engine_job {
     deadline_ms deadline; /* then E_TIMEOUT */
     /**
      * A call of the child while the job runs: on the pool's threads, several at once. Fill `reply`
-     * (JSON or bytes, as that call has it) and perhaps *fd_out
-     * (then owned and closed by the pool). Not called any more once engine_free has returned.
+     * (JSON or bytes, as that call has it) and perhaps *fd_out (then owned and closed by the pool).
+     * Not called any more once engine_free has returned.
      */
     enum status (*call)(void *ctx, struct str name, yyjson_val *args, struct buf *reply,
                         int *fd_out, struct err *err);

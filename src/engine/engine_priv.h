@@ -1,7 +1,7 @@
 /*
  * The parent's half, shared among pool.c (jobs to children), run.c (a job as its caller sees it),
- * monitor.c (the one thread that watches),
- * call.c (what children ask), spawn.c (how a child is started) and spill.c (their folders).
+ * monitor.c (the one thread that watches), call.c (what children ask), spawn.c (how a child is
+ * started) and spill.c (their folders).
  *
  *          callers                        monitor thread                        call threads
  *   engine_start ---> queue | child   <--- control sockets: ready, idle, call ---> job.call --->

@@ -1,13 +1,11 @@
 /*
  * The one thread that watches a pool: it starts children (PR_SET_PDEATHSIG is tied to the thread
- * that starts them), hears what they say on
- * their control sockets, holds jobs to their deadlines and children to their memory, reaps, and
- * keeps spares.
+ * that starts them), hears what they say on their control sockets, holds jobs to their deadlines
+ * and children to their memory, reaps, and keeps spares.
  *
  * The end of a control socket is the sign that a child has gone; it is killed then in any case, and
- * waitpid, which is asked only about
- * children that were seen dying, tells how it ended. A pid is signalled only before it was reaped,
- * so it is always ours.
+ * waitpid, which is asked only about children that were seen dying, tells how it ended. A pid is
+ * signalled only before it was reaped, so it is always ours.
  */
 #include <errno.h>
 #include <fcntl.h>

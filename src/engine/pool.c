@@ -2,9 +2,8 @@
  * The pool of engine processes: opening and closing it, and which job goes to which child.
  *
  * A job goes straight to an idle child from the thread that starts it; only when none is idle does
- * it wait in the queue, and
- * the monitor hands it on. The pool's memory lives until the last run is freed, so that runs and
- * pool may end in any order.
+ * it wait in the queue, and the monitor hands it on. The pool's memory lives until the last run is
+ * freed, so that runs and pool may end in any order.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -54,9 +53,8 @@ static void set_defaults(struct engine_pool_opts *opts)
 
 /**
  * The share of address space. Resident memory is what the monitor watches; this wall is for the
- * single huge allocation that would come
- * between two of its looks. Beyond it: the program and its libraries, and for each thread a stack
- * (8 MiB) and an allocator's arena (64 MiB reserved).
+ * single huge allocation that would come between two of its looks. Beyond it: the program and its
+ * libraries, and for each thread a stack (8 MiB) and an allocator's arena (64 MiB reserved).
  */
 static uint64_t address_space(const struct engine_pool_opts *opts)
 {

@@ -2,13 +2,11 @@
  * A job as its caller sees it: start, read frames, free.
  *
  * The caller reads the child's stream directly, so that a slow caller holds back its own child and
- * nothing else. The stream's end before
- * a DONE or ERROR frame means one of three things. The monitor has ended the run: then its outcome
- * is there. The frames go on in a
- * spool, a file that the child left behind. Or the child has died: then the caller gets a fresh
- * socket to wait on, and the monitor
- * decides, once it knows how the child ended, whether the job runs again over that socket or the
- * socket is closed with an outcome.
+ * nothing else. The stream's end before a DONE or ERROR frame means one of three things. The
+ * monitor has ended the run: then its outcome is there. The frames go on in a spool, a file that
+ * the child left behind. Or the child has died: then the caller gets a fresh socket to wait on, and
+ * the monitor decides, once it knows how the child ended, whether the job runs again over that
+ * socket or the socket is closed with an outcome.
  */
 #include <errno.h>
 #include <fcntl.h>

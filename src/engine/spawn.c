@@ -1,8 +1,7 @@
 /*
  * Start of a child: posix_spawn with nothing inherited but its control socket and standard error, a
- * cleaned environment, and a process group
- * of its own, so that a Ctrl-C at the terminal reaches the server alone, which then ends its
- * children in order.
+ * cleaned environment, and a process group of its own, so that a Ctrl-C at the terminal reaches the
+ * server alone, which then ends its children in order.
  * What a process can only do to itself (limits, PR_SET_PDEATHSIG, the sandbox) it does first thing:
  * child_box.c.
  */

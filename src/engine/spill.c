@@ -1,8 +1,7 @@
 /*
  * Folders for what engines spill: `<temp_dir>/<pool>-<random>/<slot>`, one of the middle kind a
- * pool, held by a lock on a file in it. Two servers
- * may share one temp_dir; what a server that was killed has left behind goes when the next one
- * starts and finds its lock free.
+ * pool, held by a lock on a file in it. Two servers may share one temp_dir; what a server that was
+ * killed has left behind goes when the next one starts and finds its lock free.
  */
 #include <dirent.h>
 #include <errno.h>

@@ -2,8 +2,8 @@
  * SQL's types as DuckDB spells them, and Iceberg's: both directions.
  *
  * What Iceberg does not have becomes the next wider thing that it has; a value is then cast before
- * it is written. TIME and INTERVAL become strings on the way
- * in (a `time` column makes a whole table unreadable in Spark).
+ * it is written. TIME and INTERVAL become strings on the way in (a `time` column makes a whole
+ * table unreadable in Spark).
  */
 #ifndef ENGINE_SQL_TYPE_H
 #define ENGINE_SQL_TYPE_H

@@ -2,9 +2,8 @@
  * Messages and frames between parent and child. See wire.h for the shapes.
  *
  * The parent treats every byte of a child as hostile: a control message has a fixed head, a bounded
- * body and a bounded number of
- * descriptors; more descriptors than that are closed by the kernel (MSG_CTRUNC) and the message is
- * refused.
+ * body and a bounded number of descriptors; more descriptors than that are closed by the kernel
+ * (MSG_CTRUNC) and the message is refused.
  */
 #include "engine/wire.h"
 

@@ -7,9 +7,8 @@
  *             type, bytes
  *
  * What is long and goes to the child (a job's payload, the reply of a call) goes as a memory file
- * beside a short message, so that
- * the parent never waits for a child that does not read. Everything that comes from a child has a
- * bound and is checked.
+ * beside a short message, so that the parent never waits for a child that does not read. Everything
+ * that comes from a child has a bound and is checked.
  */
 #ifndef ENGINE_WIRE_H
 #define ENGINE_WIRE_H

@@ -3,11 +3,9 @@
  * connection.
  *
  * What libcurl would do by itself and must not: follow redirects, use a proxy for loopback, resolve
- * dots in paths, send a
- * request again that is not safe to repeat (it does when a kept connection dies before the answer,
- * also for POST; so those
- * always get a connection of their own), and wait a second for `100 Continue` with bodies that are
- * small.
+ * dots in paths, send a request again that is not safe to repeat (it does when a kept connection
+ * dies before the answer, also for POST; so those always get a connection of their own), and wait a
+ * second for `100 Continue` with bodies that are small.
  */
 #include "http/client.h"
 

@@ -3,9 +3,8 @@
  * bodies stream in both directions.
  *
  * A request that is not safe to repeat (POST, or a PUT with a condition) always gets a fresh
- * connection: libcurl would re-send it
- * by itself when a kept one dies before the answer. Redirects are not followed. Proxies of the
- * environment are not used for loopback.
+ * connection: libcurl would re-send it by itself when a kept one dies before the answer. Redirects
+ * are not followed. Proxies of the environment are not used for loopback.
  */
 #ifndef HTTP_CLIENT_H
 #define HTTP_CLIENT_H
@@ -57,8 +56,8 @@ struct http_answer {
 
 /**
  * Errors   E_UPSTREAM when the service cannot be reached or breaks off (the message names it),
- *          E_TIMEOUT. An HTTP error status is
- *          not an error here: look at answer->status, or use http_client_call_ok
+ *          E_TIMEOUT. An HTTP error status is not an error here: look at answer->status, or use
+ *          http_client_call_ok
  * Owns     the caller runs http_answer_done, also after a failure
  */
 enum status http_client_call(struct http_client *client, const struct http_call *call,

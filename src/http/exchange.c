@@ -3,15 +3,13 @@
  * and what we lean on:
  *
  *   - The handler is called for the head again and again while it suspends there; `100 Continue` is
- *     sent only when it
- *     returns without suspending and without an answer. So `begin` may take its time, and a refusal
- *     needs no 100.
+ *     sent only when it returns without suspending and without an answer. So `begin` may take its
+ *     time, and a refusal needs no 100.
  *   - For the body it is called with at least one byte; then, when all has come, without any until
  *     there is an answer.
  *   - An answer can be queued at the head (which ends the connection) or at the end, not between.
- *     What must be said
- *     between is written to the socket by the watcher, while the connection is suspended
- *     (watch_linger).
+ *     What must be said between is written to the socket by the watcher, while the connection is
+ *     suspended (watch_linger).
  *
  *        target ---> head: begin ---> body, body ---> end ---> queue the answer ---> pull, pull
  *        ---> completed
@@ -159,8 +157,7 @@ void exchange_lingered(struct http_exchange *ex)
 
 /*
  * A client that is known to have left is not looked for here: it may have closed its sending half
- * only and still read a quick
- * answer. Its request ends when it would have to wait (watch_park).
+ * only and still read a quick answer. Its request ends when it would have to wait (watch_park).
  *
  * Let the handler work: in place, or on a worker while the connection is suspended. Returns true
  * when it was handed over:
@@ -307,9 +304,8 @@ static bool more_waits(const struct http_exchange *ex)
 
 /*
  * While a chunked body holds more than one chunk, libmicrohttpd calls again at once although the
- * connection is suspended,
- * unless a byte is left over. So one byte that is already taken is shown to it as left, and skipped
- * when it comes again.
+ * connection is suspended, unless a byte is left over. So one byte that is already taken is shown
+ * to it as left, and skipped when it comes again.
  */
 static enum MHD_Result access_body(struct http_exchange *ex, const char *upload, size_t *upload_len)
 {

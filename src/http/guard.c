@@ -1,7 +1,7 @@
 /*
  * The guards of the edge. libmicrohttpd already refuses malformed heads; these are the well-formed
- * requests that
- * still mean two things to two readers, or come from a page that has no business here.
+ * requests that still mean two things to two readers, or come from a page that has no business
+ * here.
  */
 #include "http/guard.h"
 

@@ -1,7 +1,6 @@
 /*
  * The guards of the edge: what is refused before a route is looked up, so that nothing behind us
- * ever has to
- * think about it. Pure functions over what the client sent.
+ * ever has to think about it. Pure functions over what the client sent.
  */
 #ifndef HTTP_GUARD_H
 #define HTTP_GUARD_H
@@ -14,9 +13,8 @@ enum status guard_target(struct str target, struct err *err) MUST_USE;
 
 /**
  * Two lengths, length and chunked, chunked before HTTP/1.1, two Hosts: whoever reads such a request
- * together with a
- * proxy may see two different ones (RFC 9112 section 11.2). The connection must be closed after the
- * answer.
+ * together with a proxy may see two different ones (RFC 9112 section 11.2). The connection must be
+ * closed after the answer.
  */
 enum status guard_framing(const struct http_headers *headers, bool http10,
                           struct err *err) MUST_USE;

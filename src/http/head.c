@@ -1,7 +1,6 @@
 /*
  * From a head to a request: copy what the client sent into the request's arena, ask the guards,
- * find the route. A refusal
- * is an answer like any other and leaves by the same door.
+ * find the route. A refusal is an answer like any other and leaves by the same door.
  */
 #include "http/server_priv.h"
 

@@ -1,7 +1,6 @@
 /*
  * What both ends of HTTP share: names of methods and statuses, header lists, ranges, ETag lists,
- * addresses and
- * URLs, and the JSON form of our errors. Pure functions; nothing here knows a socket.
+ * addresses and URLs, and the JSON form of our errors. Pure functions; nothing here knows a socket.
  *
  * The table of kinds below is the only mapping between our errors and HTTP.
  */

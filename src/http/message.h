@@ -1,7 +1,6 @@
 /*
  * What server, client and gateway share: methods, header lists, status texts, and the one table
- * from kinds of
- * errors to HTTP statuses.
+ * from kinds of errors to HTTP statuses.
  */
 #ifndef HTTP_MESSAGE_H
 #define HTTP_MESSAGE_H

@@ -1,8 +1,7 @@
 /*
  * /health, /ready and /metrics, the same for every service. Health and metrics answer on the HTTP
- * thread, so that they can be
- * asked when every worker is busy; readiness may ask others and runs on a worker, at most once a
- * second.
+ * thread, so that they can be asked when every worker is busy; readiness may ask others and runs on
+ * a worker, at most once a second.
  */
 #include "http/server_priv.h"
 

@@ -1,7 +1,6 @@
 /*
  * What a handler calls in its steps: the request's parts, and the answer it wants. Nothing here
- * touches a socket; the answer
- * is noted in the exchange and leaves when the step has returned.
+ * touches a socket; the answer is noted in the exchange and leaves when the step has returned.
  */
 #include "http/server_priv.h"
 

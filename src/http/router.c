@@ -1,7 +1,6 @@
 /*
  * The router: a list of patterns, tried one by one. A server has a few dozen routes; comparing
- * first segments is
- * faster than anything cleverer would be to read.
+ * first segments is faster than anything cleverer would be to read.
  */
 #include "http/router.h"
 

@@ -2,8 +2,8 @@
  * The router: which route a path belongs to, and the values of the {names} in its pattern.
  *
  * Segments are compared raw, so an encoded spelling of a route's literal never matches. Of several
- * patterns that match
- * the most literal one wins, segment by segment: a literal before {x} before {x*}.
+ * patterns that match the most literal one wins, segment by segment: a literal before {x} before
+ * {x*}.
  */
 #ifndef HTTP_ROUTER_H
 #define HTTP_ROUTER_H
@@ -36,9 +36,8 @@ enum status router_add(struct router *router, const char *prefix, const struct h
  * Find the route of req->path and req->method and fill req->params.
  *
  * Errors   E_NOT_FOUND; E_METHOD with *allow_out a list like "GET, HEAD, POST" in the request's
- *          arena; E_INVALID for encoded
- *          slashes, backslashes and dots where a route's own part stands, and for parameters with
- *          broken escapes or NUL
+ *          arena; E_INVALID for encoded slashes, backslashes and dots where a route's own part
+ *          stands, and for parameters with broken escapes or NUL
  */
 enum status router_find(const struct router *router, struct http_req *req,
                         const struct router_entry **entry_out, struct str *allow_out,

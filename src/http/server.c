@@ -8,10 +8,9 @@
  *          pool of workers ----------------------------------------'
  *
  * Stop: no more connections; new requests on kept ones get 503; what runs has drain_ms; then
- * whatever waits is ended, steps
- * that run are waited for (they return soon, by contract), and when nothing is suspended any more
- * the daemon stops
- * (MHD_stop_daemon aborts the process while something is). Workers last, for the done() calls.
+ * whatever waits is ended, steps that run are waited for (they return soon, by contract), and when
+ * nothing is suspended any more the daemon stops (MHD_stop_daemon aborts the process while
+ * something is). Workers last, for the done() calls.
  */
 #include "http/server_priv.h"
 

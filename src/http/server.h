@@ -2,21 +2,17 @@
  * The HTTP server every service stands on: libmicrohttpd below, handlers in steps above.
  *
  * A request is a small state machine. Its steps run one at a time on a bounded pool of workers,
- * never on an HTTP
- * thread, and each step returns soon: what must wait for a socket says so (http_wait) and costs no
- * thread while it
- * waits. So slow clients, slow readers and slow upstreams cost a bounded buffer each and nothing
- * else.
+ * never on an HTTP thread, and each step returns soon: what must wait for a socket says so
+ * (http_wait) and costs no thread while it waits. So slow clients, slow readers and slow upstreams
+ * cost a bounded buffer each and nothing else.
  *
  *      head read --> begin --> body, body, ... --> end --> pull, pull, ... --> done
  *                                                    \___ or http_reply_* ___/
  *
  *   begin  (optional) the head is known: refuse early, or prepare to take the body
  *   body   (optional) the next bytes of the body, 1 byte to 256 KiB. After HTTP_WAIT or HTTP_AGAIN
- *          it is called again with the
- *          same bytes: they count as taken with HTTP_NEXT. A handler without it gets the whole body
- *          in req->body, at most
- *          body_bytes_max of its route
+ *          it is called again with the same bytes: they count as taken with HTTP_NEXT. A handler
+ *          without it gets the whole body in req->body, at most body_bytes_max of its route
  *   end    the body is complete: make the answer, whole (http_reply_*) or as the head of a stream
  *          (http_stream)
  *   pull   (streams) the client has room: http_write some more
@@ -26,16 +22,13 @@
  *          whole
  *
  * A step returns HTTP_NEXT when its part is done, HTTP_AGAIN to be called again as soon as there is
- * room (pull),
- * HTTP_WAIT after http_wait() to be called again when the descriptor is ready or the deadline has
- * passed, HTTP_END
- * when the answer is complete, or HTTP_CUT to close the connection so that the client sees the
- * answer is not whole
- * (before any head was sent: answers req->err as an error instead).
+ * room (pull), HTTP_WAIT after http_wait() to be called again when the descriptor is ready or the
+ * deadline has passed, HTTP_END when the answer is complete, or HTTP_CUT to close the connection so
+ * that the client sees the answer is not whole (before any head was sent: answers req->err as an
+ * error instead).
  * An answer that a step makes (http_reply_*, http_fail, http_stream) counts whatever the step
- * returns with it. Made in begin or
- * body of a request whose body is not whole it goes out at once, is held to 1 MiB, and usually ends
- * the connection.
+ * returns with it. Made in begin or body of a request whose body is not whole it goes out at once,
+ * is held to 1 MiB, and usually ends the connection.
  * A step that has failed calls http_fail(req, kind) after filling req->err, and returns what it
  * gives.
  */
@@ -182,9 +175,8 @@ enum http_step http_reply_buf(struct http_req *req, int http_status, const char 
 enum http_step http_reply_json(struct http_req *req, int http_status, struct buf *json);
 enum http_step http_reply_empty(struct http_req *req, int http_status);
 /** Answer req->err (kind `kind`, which is returned by the call that failed) as our JSON error. Ends
- * the request. Before the
- * body was read whole, up to 64 MiB or 5 s of it are drained and dropped, so that the client sees
- * the answer. */
+ * the request. Before the body was read whole, up to 64 MiB or 5 s of it are drained and dropped,
+ * so that the client sees the answer. */
 enum http_step http_fail(struct http_req *req, enum status kind);
 /** The head of a stream: `length` -1 is chunked. Then pull() is called until it returns HTTP_END.
  * Returns HTTP_NEXT. */

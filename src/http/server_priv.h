@@ -7,10 +7,9 @@
  *      worker --watch_park--> watcher --pool_submit or resume--> ...
  *
  * A connection is suspended exactly while a step of its request is queued, running or parked, or
- * while the watcher sends
- * an early answer. Each hand-over goes through a mutex (the pool's, the watcher's,
- * libmicrohttpd's), which publishes
- * the fields to the next owner. The only field that others write is conn->gone.
+ * while the watcher sends an early answer. Each hand-over goes through a mutex (the pool's, the
+ * watcher's, libmicrohttpd's), which publishes the fields to the next owner. The only field that
+ * others write is conn->gone.
  */
 #ifndef HTTP_SERVER_PRIV_H
 #define HTTP_SERVER_PRIV_H

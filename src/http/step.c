@@ -1,8 +1,7 @@
 /*
  * Running a handler's steps, on a worker or (HTTP_INLINE) on the HTTP thread. One call of step_run
- * does as much as can be done
- * without the client or a descriptor: begin, then back for the body; the last piece of the body,
- * end, and the first pulls.
+ * does as much as can be done without the client or a descriptor: begin, then back for the body;
+ * the last piece of the body, end, and the first pulls.
  *
  * A stream gives its bytes to the client early rather than late: after each pull that took a while,
  * and when 64 KiB are there.

@@ -50,12 +50,11 @@ int upstream_call_fd(const struct upstream_call *call);
 deadline_ms upstream_call_deadline(const struct upstream_call *call);
 /**
  * Send the head and then body bytes. All of `bytes` is taken or kept inside (at most 256 KiB +
- * framing); *state_out is UPSTREAM_DONE
- * when everything has left, else wait and call again with empty bytes. `last` closes a chunked
- * body.
+ * framing); *state_out is UPSTREAM_DONE when everything has left, else wait and call again with
+ * empty bytes. `last` closes a chunked body.
  * Errors   E_UPSTREAM (cannot connect, broken off), E_TIMEOUT (a deadline has passed). An answer
- *          that comes before the body is whole
- *          (413) is no error: *early_out becomes true and the rest of the body need not be sent.
+ *          that comes before the body is whole (413) is no error: *early_out becomes true and the
+ *          rest of the body need not be sent.
  */
 enum status upstream_send(struct upstream_call *call, struct str bytes, bool last,
                           enum upstream_state *state_out, bool *early_out,

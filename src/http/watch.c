@@ -2,20 +2,18 @@
  * The watcher: one thread with one epoll that waits for everybody, so that nobody else has to.
  *
  *   - the listening socket: accepts, and hands connections to libmicrohttpd (its own way to stop
- *     listening can abort the
- *     process when a connection limit is met at the same moment)
+ *     listening can abort the process when a connection limit is met at the same moment)
  *   - the client's socket of every connection, for a client that leaves while its connection is
- *     suspended (a half-close
- *     counts as gone; bytes that are sent ahead do not), and for heads that take too long
+ *     suspended (a half-close counts as gone; bytes that are sent ahead do not), and for heads that
+ *     take too long
  *   - descriptors and deadlines of parked requests (http_wait)
  *   - early answers: sent while the client is still sending, then half-closed, then drained (a
- *     lingering close), because
- *     a socket that is closed with unread bytes takes the answer back with its reset
+ *     lingering close), because a socket that is closed with unread bytes takes the answer back
+ *     with its reset
  *
  * Everything is found by descriptor in one table below one lock. An event may be stale, its
- * descriptor closed and used again
- * in the meantime: a client's leaving is therefore asked for once more, and a parked step can bear
- * to be called in vain.
+ * descriptor closed and used again in the meantime: a client's leaving is therefore asked for once
+ * more, and a parked step can bear to be called in vain.
  * Exchanges are given back outside the lock.
  */
 #include "http/server_priv.h"

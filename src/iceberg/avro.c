@@ -2,9 +2,8 @@
  * Reading Avro container files.
  *
  * Values are read through a cursor over one decompressed block, guided by the schema that the file
- * was written with. Each
- * value that is looked at costs one unit of a budget: an array of a billion nulls takes no bytes
- * and would otherwise never end.
+ * was written with. Each value that is looked at costs one unit of a budget: an array of a billion
+ * nulls takes no bytes and would otherwise never end.
  */
 #include "iceberg/avro_priv.h"
 

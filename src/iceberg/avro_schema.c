@@ -2,8 +2,8 @@
  * Avro schemas: JSON to a tree of types.
  *
  * A name may stand for a record, enum or fixed that was defined before it, also for the record that
- * is being defined, so
- * the tree may have cycles. Whoever follows values of it limits the depth (avro_skip does).
+ * is being defined, so the tree may have cycles. Whoever follows values of it limits the depth
+ * (avro_skip does).
  */
 #include "iceberg/avro_priv.h"
 

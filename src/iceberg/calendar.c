@@ -2,9 +2,8 @@
  * Dates and times as SQL engines print them, and as the numbers that Iceberg stores.
  *
  * The calendar is the proleptic Gregorian one. Days are counted in 400-year cycles that begin in
- * March, which puts the leap
- * day last; the formulas are the well-known ones of Howard Hinnant's "chrono-compatible low-level
- * date algorithms".
+ * March, which puts the leap day last; the formulas are the well-known ones of Howard Hinnant's
+ * "chrono-compatible low-level date algorithms".
  */
 #include "iceberg/calendar.h"
 

@@ -72,8 +72,8 @@ struct ice_manifest_opts {
  * Write version 2. Unpartitioned files, or opaque partition records of one spec.
  *
  * Errors   E_INVALID for no files, for existing or deleted entries without ids and sequence
- *          numbers, for content of the other kind, for partition
- *          records that are not of avro_partition_schema; E_UNSUPPORTED for a deletion vector
+ *          numbers, for content of the other kind, for partition records that are not of
+ *          avro_partition_schema; E_UNSUPPORTED for a deletion vector
  */
 enum status ice_manifest_write(const struct ice_manifest_opts *opts,
                                const struct ice_data_file *files, size_t count, struct buf *out,

@@ -2,9 +2,8 @@
  * Reading manifests and manifest lists of versions 1 to 3, written by anybody.
  *
  * A record is read along the schema in its file: each field is found by its field id (by name where
- * a writer forgot ids), and
- * what we do not know is skipped. Everything is copied into the caller's arena, so that results
- * outlive the file's bytes.
+ * a writer forgot ids), and what we do not know is skipped. Everything is copied into the caller's
+ * arena, so that results outlive the file's bytes.
  */
 #include "iceberg/avro.h"
 #include "iceberg/manifest.h"

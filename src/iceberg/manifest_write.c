@@ -2,9 +2,8 @@
  * Writing manifests and manifest lists of format version 2.
  *
  * The Avro schemas are printed from tables of columns; only the partition record varies. Values are
- * appended in the
- * schema's order by put_*
- * functions; the two must be read side by side. docs/formats/iceberg.md has the tables.
+ * appended in the schema's order by put_* functions; the two must be read side by side.
+ * docs/formats/iceberg.md has the tables.
  */
 #include "iceberg/avro_priv.h"
 #include "iceberg/manifest.h"

@@ -3,9 +3,8 @@
  * count.
  *
  * The document itself is kept beside the parsed view, so that properties, statistics, branches,
- * sort orders and members that
- * we do not know are carried through our own commits unharmed. An edit makes a new document from an
- * old one.
+ * sort orders and members that we do not know are carried through our own commits unharmed. An edit
+ * makes a new document from an old one.
  */
 #ifndef ICEBERG_METADATA_H
 #define ICEBERG_METADATA_H

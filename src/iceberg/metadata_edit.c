@@ -2,11 +2,9 @@
  * Making table metadata: a first document, and a new document from an old one.
  *
  * An edit streams the members of the old document into the new one in their order. Members that the
- * edit changes are
- * written by a function of their own; all others, known or not, are copied as they are. So nothing
- * is lost that another
- * program put there: sort orders, statistics, branches, encryption keys, members of a later
- * version.
+ * edit changes are written by a function of their own; all others, known or not, are copied as they
+ * are. So nothing is lost that another program put there: sort orders, statistics, branches,
+ * encryption keys, members of a later version.
  */
 #include "iceberg/metadata_priv.h"
 

@@ -96,9 +96,8 @@ enum status ice_schema_fingerprint(const struct ice_schema *schema, char out[65]
  * Fit the schema of a file (ids do not matter, matched by name) to a table's.
  *
  * Without `evolve`: OK when each file column is in the table with a type that can be read as the
- * table's (equal, or int in long, float in
- * double, decimal of the same scale in one of more precision), and columns that are missing in the
- * file are optional; else E_CONFLICT with a message
+ * table's (equal, or int in long, float in double, decimal of the same scale in one of more
+ * precision), and columns that are missing in the file are optional; else E_CONFLICT with a message
  * that lists every difference. With `evolve`: new columns are added as optional at the end, types
  * are widened where Iceberg allows it (int -> long, float ->
  * double, decimal precision); what it does not allow stays E_CONFLICT. Nested structs the same, by

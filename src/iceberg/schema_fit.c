@@ -2,8 +2,8 @@
  * Fit the schema of a file to a table's, with or without evolution.
  *
  * One walk over both trees, matched by name. It copies what changes and shares what does not; every
- * difference that cannot
- * be bridged is written to one list, so that a person sees all of them at once.
+ * difference that cannot be bridged is written to one list, so that a person sees all of them at
+ * once.
  */
 #include "iceberg/schema_priv.h"
 

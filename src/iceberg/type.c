@@ -2,8 +2,7 @@
  * Iceberg types: from JSON, to JSON and to text.
  *
  * A type is a small tree. Lists and maps keep their children as fields with fixed names, so that
- * every walk over a
- * type (ids, lookup, comparison) is one loop over `fields`.
+ * every walk over a type (ids, lookup, comparison) is one loop over `fields`.
  */
 #include "iceberg/schema_priv.h"
 

@@ -2,9 +2,8 @@
  * Single values: bounds from text, compared, and back to text.
  *
  * A bound is a promise to readers that skip files: a lower bound must not be above any value, an
- * upper bound not below. Where
- * that cannot be promised (NaN, no code point to increment, text of another form), there is no
- * bound, which is always right.
+ * upper bound not below. Where that cannot be promised (NaN, no code point to increment, text of
+ * another form), there is no bound, which is always right.
  * Source: Iceberg table specification, appendix D "Binary single-value serialization"; Java's
  * default of 16 for cut bounds.
  */

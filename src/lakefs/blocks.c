@@ -2,9 +2,8 @@
  * The block cache of remote files.
  *
  * A block is in one of two states: loading, while the thread that asked first fetches it without
- * the lock, and ready. Others that want a loading block
- * wait for it. A fetch that fails takes its block away; who waited then tries for itself, so that
- * an error is always one's own.
+ * the lock, and ready. Others that want a loading block wait for it. A fetch that fails takes its
+ * block away; who waited then tries for itself, so that an error is always one's own.
  *
  * Ready blocks that nobody reads are in a list by age. A block in use has `users` > 0 and is in no
  * list.

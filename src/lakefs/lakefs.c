@@ -8,9 +8,8 @@
  *      spool://<name>                a descriptor that came with the job
  *
  * A path is opened only when its token is the running job's and its number is pinned, whatever the
- * statement says. An object that was opened stays
- * open for the rest of the job, up to IDLE_MAX of them, because DuckDB opens a file again for each
- * scan of a self-join or a late materialisation,
+ * statement says. An object that was opened stays open for the rest of the job, up to IDLE_MAX of
+ * them, because DuckDB opens a file again for each scan of a self-join or a late materialisation,
  * and each opening is a call to the parent.
  */
 #include "lakefs/lakefs.h"

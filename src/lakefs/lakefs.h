@@ -2,9 +2,8 @@
  * The one implementation of duck_files: what a job may read and write, and nothing else.
  *
  * A job opens `lake://<token>/<n>.parquet`, the n-th file that its statement pinned, under its
- * random 128-bit token; `spool://<name>` are
- * descriptors that came with the job. Local bytes come as a descriptor from the parent and are
- * checked against their checksums here; remote bytes are
+ * random 128-bit token; `spool://<name>` are descriptors that came with the job. Local bytes come
+ * as a descriptor from the parent and are checked against their checksums here; remote bytes are
  * asked for in ranges, through a bounded block cache.
  */
 #ifndef LAKEFS_LAKEFS_H

@@ -3,8 +3,7 @@
  * other side.
  *
  * A snapshot is named by a key of what it consists of: table uuid, snapshot and schema. When the
- * engine has a snapshot of that key already,
- * its columns and files are not sent again.
+ * engine has a snapshot of that key already, its columns and files are not sent again.
  */
 #include "engine/sql_type.h"
 #include "iceberg/value.h"

@@ -1,7 +1,7 @@
 /*
  * Bytes of pinned files for the engine. A local store gives a descriptor, which the engine then
- * reads by itself; another store's objects are read
- * here, through a few that are kept open for the query.
+ * reads by itself; another store's objects are read here, through a few that are kept open for the
+ * query.
  */
 #include <unistd.h>
 

@@ -1,7 +1,7 @@
 /*
  * The tables of one statement. A name with its AT is looked up once, whoever asks first; who asks
- * meanwhile waits for that answer. Two
- * spellings of one table share a pin, so that a join of `t` with `T` is of one moment.
+ * meanwhile waits for that answer. Two spellings of one table share a pin, so that a join of `t`
+ * with `T` is of one moment.
  */
 #include "base/mem.h"
 #include "query/query_priv.h"

@@ -2,9 +2,8 @@
  * SQL over pinned snapshots: one statement in, its answer out as bytes, run by an engine process.
  *
  * The engine asks what a name means and for the bytes of files; this layer answers from the
- * catalogue and the store. Each table of a statement
- * is pinned once, so it is read as of one moment however often it is named, and stays readable
- * until the query is freed.
+ * catalogue and the store. Each table of a statement is pinned once, so it is read as of one moment
+ * however often it is named, and stays readable until the query is freed.
  *
  *      query_start --> engine_start           engine child
  *      query_read  <-- frames                    |

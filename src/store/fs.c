@@ -14,10 +14,8 @@
  *      fs_format.c  _lake/format.json
  *
  * Invariants: a name appears only after its bytes and record are on the disk; an answer is given
- * only after the name
- * is. After one failed fsync nothing is written any more: the kernel may have dropped the pages,
- * and a second fsync
- * would say that all is well.
+ * only after the name is. After one failed fsync nothing is written any more: the kernel may have
+ * dropped the pages, and a second fsync would say that all is well.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,7 @@
 /*
  * The moments in which a name changes: publish, remove, copy. Each holds the key's lock from
- * reading what is there to
- * the folder's fsync, so that among all threads and processes one condition is decided at a time,
- * and a pointer that is
- * read under the shared lock is on the disk.
+ * reading what is there to the folder's fsync, so that among all threads and processes one
+ * condition is decided at a time, and a pointer that is read under the shared lock is on the disk.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -69,8 +67,8 @@ static enum status name_replace(struct fs_store *fs, struct str key, struct fs_t
 
 /**
  * Choose the place and give the file its name there. E_NOT_FOUND: the folder has gone or come
- * meanwhile, try again. A name
- * that somebody who knows no locks has taken meanwhile is replaced, unless the object must be new.
+ * meanwhile, try again. A name that somebody who knows no locks has taken meanwhile is replaced,
+ * unless the object must be new.
  */
 static enum status place_and_name(struct fs_store *fs, struct str key, struct fs_temp *temp,
                                   struct fs_record *record, const struct fs_current *current,

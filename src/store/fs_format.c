@@ -1,9 +1,8 @@
 /*
  * `_lake/format.json`: the version of the layout, the lake's id, and every root URI that it has had
- * (table metadata names
- * files by full URI, so a lake that was moved must know its old names). Kept through the store's
- * own conditional
- * writes: two processes that start on one new folder agree on one id.
+ * (table metadata names files by full URI, so a lake that was moved must know its old names). Kept
+ * through the store's own conditional writes: two processes that start on one new folder agree on
+ * one id.
  */
 #include "base/json.h"
 #include "base/rng.h"

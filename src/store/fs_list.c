@@ -1,14 +1,11 @@
 /*
  * Listing in byte order of whole keys. A folder's names, each folder with a slash behind it, sort
- * exactly as the keys
- * below them do ("a.b" < "a/b" < "a0"), so a walk that takes them in that order needs no other
- * sorting. Odd keys are a
- * second sorted stream, and the two are merged.
+ * exactly as the keys below them do ("a.b" < "a/b" < "a0"), so a walk that takes them in that order
+ * needs no other sorting. Odd keys are a second sorted stream, and the two are merged.
  *
  * Memory is bounded by the page: of a folder only the smallest names that can still be on the page
- * are kept; if they
- * turn out not to be enough, the folder is read again from where they end. No folder stays open
- * between two steps.
+ * are kept; if they turn out not to be enough, the folder is read again from where they end. No
+ * folder stays open between two steps.
  */
 #include <dirent.h>
 #include <errno.h>

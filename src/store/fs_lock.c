@@ -1,11 +1,9 @@
 /*
  * Locks of keys: 256 files `_lake/locks/00` to `ff`, a key's file is chosen by its CRC32C.
- * Open-file-description
- * locks hold among processes and vanish with the holder; they are taken on a description of their
- * own for each use.
+ * Open-file-description locks hold among processes and vanish with the holder; they are taken on a
+ * description of their own for each use.
  * Before them a read-write lock of this process is taken, so that threads queue up in memory and
- * only one
- * of them at a time waits for other processes.
+ * only one of them at a time waits for other processes.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -11,8 +11,8 @@
  *             folder where the file should be) to odd
  *
  * An object therefore never moves. No lookup follows a symbolic link or leaves the root: openat2
- * with RESOLVE_BENEATH and
- * RESOLVE_NO_SYMLINKS, or a walk of single names with O_NOFOLLOW where the kernel lacks it.
+ * with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, or a walk of single names with O_NOFOLLOW where the
+ * kernel lacks it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -285,8 +285,7 @@ static enum status dir_durable(struct fs_store *fs, int parent_fd, int fd, struc
 
 /**
  * One step of the walk. *child_out -1 (and OK) when a file is in the way; E_NOT_FOUND when the
- * folder was pruned by
- * somebody meanwhile.
+ * folder was pruned by somebody meanwhile.
  */
 static enum status dir_step(struct fs_store *fs, int parent_fd, const char *name, struct str key,
                             int *child_out, struct err *err)

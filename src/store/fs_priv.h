@@ -176,8 +176,7 @@ enum status fs_spool(struct store *, int *fd_out, struct err *);
 
 /**
  * Make a finished temporary file the object `key`, if `cond` holds, and make that durable. `record`
- * says what is in the
- * file; it is stored and the file synced already.
+ * says what is in the file; it is stored and the file synced already.
  */
 enum status fs_publish(struct fs_store *fs, struct str key, struct fs_temp *temp,
                        struct fs_record *record, const struct store_cond *cond,

@@ -1,12 +1,10 @@
 /*
  * Reading: one open file is one version of an object, whatever happens to its name. Each block that
- * a read touches is
- * checked against its CRC32C, by pread (never through a mapping: a file cut short by somebody would
- * be a SIGBUS).
+ * a read touches is checked against its CRC32C, by pread (never through a mapping: a file cut short
+ * by somebody would be a SIGBUS).
  *
  * A checked block is remembered by inode, time of change and number, in one table of the process; a
- * later read of the
- * same unchanged file costs nothing, and what was checked may leave by sendfile.
+ * later read of the same unchanged file costs nothing, and what was checked may leave by sendfile.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,10 +1,8 @@
 /*
  * Format and making of the record. A record has at most 640 checksums so that it fits into one
- * xattr on every file
- * system; an object of more blocks has bigger ones. A stream does not know its size beforehand:
- * when the list is
- * full, neighbours are joined into the checksum of a block of twice the size, without reading
- * anything again.
+ * xattr on every file system; an object of more blocks has bigger ones. A stream does not know its
+ * size beforehand: when the list is full, neighbours are joined into the checksum of a block of
+ * twice the size, without reading anything again.
  */
 #include "store/fs_record.h"
 

@@ -1,10 +1,8 @@
 /*
  * Where a record lies: in the xattr `user.lakehouse` of its file, set before the file gets its
- * name; on file systems
- * without xattrs, or when there is no room for it, in `_lake/sums/<SHA-256 of the key>-<inode>`.
- * The inode in the name
- * keeps a crash between side file and rename harmless: the object that is still there has its own
- * side file.
+ * name; on file systems without xattrs, or when there is no room for it, in `_lake/sums/<SHA-256 of
+ * the key>-<inode>`. The inode in the name keeps a crash between side file and rename harmless: the
+ * object that is still there has its own side file.
  */
 #include <dirent.h>
 #include <errno.h>

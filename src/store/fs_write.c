@@ -1,8 +1,7 @@
 /*
  * Writing: bytes go to a temporary file and through the hashes as they come; then time and record
- * are set, the file
- * is synced, and fs_publish gives it its name. Until that moment nobody can see it, and a crash
- * leaves nothing.
+ * are set, the file is synced, and fs_publish gives it its name. Until that moment nobody can see
+ * it, and a crash leaves nothing.
  */
 #include <errno.h>
 #include <fcntl.h>

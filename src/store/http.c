@@ -2,14 +2,12 @@
  * The driver for a store in another process: storaged's internal routes, one call each.
  *
  * A lost answer is an unknown outcome (E_UPSTREAM, E_TIMEOUT) and is said to the caller, who reads
- * back; nothing that
- * changes anything is sent twice. The http client gives requests with a condition a connection of
- * their own for that.
+ * back; nothing that changes anything is sent twice. The http client gives requests with a
+ * condition a connection of their own for that.
  *
  * An open object keeps its first MiB, so small ones (pointers) are whole versions whatever happens
- * later. Of a bigger one each
- * further piece is asked for by ETag; if it was replaced or deleted meanwhile the read fails, other
- * bytes never come.
+ * later. Of a bigger one each further piece is asked for by ETag; if it was replaced or deleted
+ * meanwhile the read fails, other bytes never come.
  */
 #include <errno.h>
 #include <fcntl.h>

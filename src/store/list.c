@@ -1,9 +1,8 @@
 /*
  * One page of a listing. A source is asked for "the smallest key not below a bound"; after an
- * object the bound is just
- * above its key, after a common prefix it is just above everything that starts with it, so a page
- * costs as many
- * seeks as it has lines, however many keys a common prefix hides.
+ * object the bound is just above its key, after a common prefix it is just above everything that
+ * starts with it, so a page costs as many seeks as it has lines, however many keys a common prefix
+ * hides.
  */
 #include "store/list.h"
 

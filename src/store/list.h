@@ -9,10 +9,9 @@
 
 /**
  * A sorted source of keys. `seek` gives the smallest key that is not below `bound`; the bounds of
- * successive calls never go
- * down. *key_out is valid until the next call; *found_out false: no more. `info` fills what is
- * known of the key that seek
- * gave last (not its key); *there_out false: it was deleted meanwhile.
+ * successive calls never go down. *key_out is valid until the next call; *found_out false: no more.
+ * `info` fills what is known of the key that seek gave last (not its key); *there_out false: it was
+ * deleted meanwhile.
  */
 struct list_source {
     enum status (*seek)(void *ctx, struct str bound, struct str *key_out, bool *found_out,

@@ -1,9 +1,8 @@
 /*
  * The memory driver: a sorted array of keys, each with a counted, immutable version. It keeps the
- * contract in full, so
- * that what stands on a store can be tested without a disk, and with faults: the hook is called
- * before a write
- * ("write"), after it ("answer": a failure there is a lost answer) and before a read ("open").
+ * contract in full, so that what stands on a store can be tested without a disk, and with faults:
+ * the hook is called before a write ("write"), after it ("answer": a failure there is a lost
+ * answer) and before a read ("open").
  */
 #include <errno.h>
 #include <pthread.h>

@@ -1,7 +1,6 @@
 /*
  * The cluster secret. It appears whole or not at all: written without a name, synced, then linked;
- * the link fails when
- * another process was first, and then its secret is read.
+ * the link fails when another process was first, and then its secret is read.
  */
 #include "store/secret.h"
 

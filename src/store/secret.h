@@ -11,9 +11,8 @@ enum { STORE_SECRET_MIN = 16, STORE_SECRET_MAX = 128 };
 
 /**
  * Read the secret below `dir`, or make it: 64 hex digits, mode 0600, durable. Of processes that
- * start together one makes it and
- * all get the same. A text of one's own in the file is fine: one line of 16 to 128 printable
- * characters.
+ * start together one makes it and all get the same. A text of one's own in the file is fine: one
+ * line of 16 to 128 printable characters.
  *
  * Errors   E_DENIED when others than the owner may read the file, E_INVALID when the text is no
  *          secret

@@ -1,8 +1,7 @@
 /*
  * The one door to the drivers: checks keys and limits, then calls the driver's table. What several
- * drivers would
- * otherwise write alike (a whole read, a put through a writer, a put from a descriptor by copying)
- * is here once.
+ * drivers would otherwise write alike (a whole read, a put through a writer, a put from a
+ * descriptor by copying) is here once.
  */
 #include "store/store.h"
 

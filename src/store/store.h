@@ -3,15 +3,13 @@
  * which it has.
  *
  * A write is durable and atomic before it is acknowledged: a reader sees the old object or the new
- * one, whole. Conditions
- * (create only if absent, swap only if unchanged) hold among all threads and processes that share
- * the store. A read never passes on
- * bytes that are not what was written: E_CORRUPT.
+ * one, whole. Conditions (create only if absent, swap only if unchanged) hold among all threads and
+ * processes that share the store. A read never passes on bytes that are not what was written:
+ * E_CORRUPT.
  *
  * Keys are 1 to 1024 bytes of UTF-8 without control characters, no leading '/', no empty segment
- * except one at the very end (a
- * trailing '/'), no '.' or '..' segment. `_lake/` is ours: the API refuses it to clients, the store
- * does not.
+ * except one at the very end (a trailing '/'), no '.' or '..' segment. `_lake/` is ours: the API
+ * refuses it to clients, the store does not.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -53,10 +51,9 @@ void store_close(struct store *store);
  * Write a small object whole.
  *
  * Errors   E_INVALID (key), E_PRECONDITION, E_DISK_FULL, E_UNAVAILABLE (not written: a failed fsync
- *          has stopped this store, or
- *          another process holds the key's lock). E_UPSTREAM and E_TIMEOUT: the outcome is unknown,
- *          read it back (http driver: the
- *          answer was lost; fs driver: the folder's fsync failed after the rename)
+ *          has stopped this store, or another process holds the key's lock). E_UPSTREAM and
+ *          E_TIMEOUT: the outcome is unknown, read it back (http driver: the answer was lost; fs
+ *          driver: the folder's fsync failed after the rename)
  * Returns  *info_out (may be NULL): size, etag and time of what is there now
  */
 enum status store_put(struct store *store, struct str key, struct str bytes,
@@ -76,9 +73,8 @@ void store_writer_abort(struct store_writer *writer);
 
 /**
  * Put the content of an open file: `fd` from its start, whole. The fs driver copies with
- * copy_file_range or adopts an unnamed
- * temporary file of its own file system by linking it (`adopt`), so that bulk data is not written
- * twice.
+ * copy_file_range or adopts an unnamed temporary file of its own file system by linking it
+ * (`adopt`), so that bulk data is not written twice.
  */
 enum status store_put_fd(struct store *store, struct str key, int fd, bool adopt,
                          const struct store_cond *cond, struct store_info *info_out,
@@ -103,10 +99,8 @@ enum status store_read(struct store *store, struct str key, const struct store_r
 
 /**
  * Open one version of an object for reading in pieces. Later writes and deletes do not change what
- * is
- * read; with the http driver they may end it: what is behind the first MiB is then E_CONFLICT,
- * never
- * other bytes.
+ * is read; with the http driver they may end it: what is behind the first MiB is then E_CONFLICT,
+ * never other bytes.
  */
 enum status store_open(struct store *store, struct str key, struct store_object **out,
                        struct err *err) MUST_USE;

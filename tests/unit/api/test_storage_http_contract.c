@@ -1,7 +1,6 @@
 /*
  * The http driver keeps the contract: over a server of ours in this process, with storaged's routes
- * over a file store and over
- * a memory store (which has no descriptors to send).
+ * over a file store and over a memory store (which has no descriptors to send).
  */
 #include "../store/contract.h"
 

@@ -3,8 +3,8 @@
  * turns by a seed.
  *
  * Each writer is a thread with a store handle of its own over one store in memory. Only the thread
- * that has the turn runs; every
- * store operation gives the turn away at random. So a schedule repeats from its seed.
+ * that has the turn runs; every store operation gives the turn away at random. So a schedule
+ * repeats from its seed.
  */
 #ifndef TESTS_CATALOG_CHAOS_H
 #define TESTS_CATALOG_CHAOS_H

@@ -1,9 +1,8 @@
 /*
  * The commit protocol under crashes, lost answers, late and repeated writes: thousands of random
- * schedules of several writers, each
- * checked for what must always hold. A failure prints its seed; LAKEHOUSE_CHAOS_SEED=<seed> runs
- * that schedule alone,
- * LAKEHOUSE_CHAOS_SCHEDULES sets how many run.
+ * schedules of several writers, each checked for what must always hold. A failure prints its seed;
+ * LAKEHOUSE_CHAOS_SEED=<seed> runs that schedule alone, LAKEHOUSE_CHAOS_SCHEDULES sets how many
+ * run.
  */
 #include "chaos.h"
 #include "fixture.h"

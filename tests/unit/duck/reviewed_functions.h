@@ -1,8 +1,7 @@
 /*
  * The scalar, aggregate and macro functions of the pinned DuckDB that were looked at one by one and
- * found harmless: they compute from their
- * arguments, the clock, a random number or the session's own names, and touch nothing else.
- * icu_collate_* is looked at as a family.
+ * found harmless: they compute from their arguments, the clock, a random number or the session's
+ * own names, and touch nothing else. icu_collate_* is looked at as a family.
  *
  * After a new version of the library a name that is missing here fails the test: look at it, then
  * put it here or on the guard's list.

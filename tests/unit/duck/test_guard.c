@@ -1,7 +1,7 @@
 /*
  * The box: every function that the library has is refused or was looked at; statements that write,
- * read files or look at the process are refused,
- * however they are written; and what passes the first wall by mistake meets the second.
+ * read files or look at the process are refused, however they are written; and what passes the
+ * first wall by mistake meets the second.
  */
 #include "lab.h"
 #include "reviewed_functions.h"

@@ -1,7 +1,6 @@
 /*
  * The edge by raw sockets: what is refused and how, answers that come before the body was read,
- * slow and leaving clients,
- * full queues, and stopping in the middle of all of it.
+ * slow and leaving clients, full queues, and stopping in the middle of all of it.
  */
 #include "lab.h"
 #include "peer.h"

@@ -1,7 +1,7 @@
 /*
  * Whole files, for other programs to read, and files of other programs, for us to read. Without
- * arguments it tests itself; the
- * integration tests (tests/integration/test_iceberg_files.py) call it with
+ * arguments it tests itself; the integration tests (tests/integration/test_iceberg_files.py) call
+ * it with
  *
  *     write[-deflate] FOLDER DATA_PATH ROWS BYTES COLUMN TYPE LOWER UPPER ...   metadata.json,
  *     list.avro, manifest.avro of a table of one file
