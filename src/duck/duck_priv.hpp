@@ -94,6 +94,8 @@ struct SessionState : public duckdb::ClientContextState {
     const struct duck_lake *tables = nullptr;
     const struct duck_files *files = nullptr;
     bool trusted = false;
+    /* what the first of the statement's threads failed with, kept while the executor goes away */
+    duckdb::ErrorData first_error;
 
     static duckdb::shared_ptr<SessionState> Of(duckdb::ClientContext &context);
 };

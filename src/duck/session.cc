@@ -7,6 +7,9 @@
  */
 #include "duck/duck_priv.hpp"
 
+#include "duckdb/common/progress_bar/progress_bar.hpp"
+#include "duckdb/execution/executor.hpp"
+#include "duckdb/main/client_config.hpp"
 #include "duckdb/main/connection.hpp"
 #include "duckdb/main/pending_query_result.hpp"
 #include "duckdb/main/stream_query_result.hpp"
@@ -32,9 +35,40 @@ void check_canceled(struct duck_session &session)
     }
 }
 
-[[noreturn]] void throw_result_error(BaseQueryResult &result)
+/**
+ * Takes an executor's error before it goes away. When one of its threads fails, DuckDB interrupts
+ * the others; if the one that fetches is outside at that moment, it comes back with "interrupted"
+ * as the result's error and ends the executor, which alone knew the reason. The display of the
+ * progress bar is what DuckDB lets us hang on an executor: made with it, ended just before it.
+ */
+class Witness : public ProgressBarDisplay {
+  public:
+    Witness(SessionState &owner, Executor &watched) : state(owner), executor(watched) {}
+    ~Witness() override
+    {
+        try {
+            if (executor.HasError()) {
+                state.first_error = executor.GetError();
+            }
+        } catch (...) { /* out of memory: the error stays as DuckDB tells it */
+            state.first_error = ErrorData();
+        }
+    }
+    void Update(double) override {}
+    void Finish() override {}
+
+  private:
+    SessionState &state;
+    Executor &executor;
+};
+
+[[noreturn]] void throw_result_error(struct duck_session &session, BaseQueryResult &result)
 {
     auto &error = result.GetErrorObject();
+    if (error.Type() == ExceptionType::INTERRUPT && session.state->first_error.HasError() &&
+        !session.canceled.load(std::memory_order_acquire)) {
+        session.state->first_error.Throw();
+    }
     if (!error.RawMessage().empty() && error.RawMessage()[0] == '{') {
         ErrorData(error.RawMessage()).Throw();
     }
@@ -45,18 +79,19 @@ unique_ptr<QueryResult> start(struct duck_session &session, unique_ptr<SQLStatem
                               Params params)
 {
     check_canceled(session);
+    session.state->first_error = ErrorData();
     auto &context = *session.connection->context;
     auto pending = context.PendingQuery(std::move(statement), params,
                                         QueryParameters(QueryResultOutputType::ALLOW_STREAMING));
     if (pending->HasError()) {
-        throw_result_error(*pending);
+        throw_result_error(session, *pending);
     }
     if (session.canceled.load(std::memory_order_acquire)) {
         session.connection->Interrupt();
     }
     auto result = pending->Execute();
     if (result->HasError()) {
-        throw_result_error(*result);
+        throw_result_error(session, *result);
     }
     return result;
 }
@@ -67,7 +102,7 @@ void drain(struct duck_session &session, QueryResult &result)
         check_canceled(session);
         auto chunk = result.FetchRaw();
         if (result.HasError()) {
-            throw_result_error(result);
+            throw_result_error(session, result);
         }
         if (!chunk || chunk->size() == 0) {
             return;
@@ -139,9 +174,13 @@ void open_session(struct duck_session &session, const struct duck_session_opts &
     session.state->trusted = opts.trusted;
     auto &context = *session.connection->context;
     context.registered_state->Insert(SessionState::KEY, session.state);
-    /* The progress is computed only where a bar could be shown; ours is never printed. */
+    /* The progress is computed only where a bar could be shown; ours shows nothing. */
     context.config.enable_progress_bar = true;
-    context.config.print_progress_bar = false;
+    context.config.print_progress_bar = true;
+    auto &state = *session.state;
+    context.config.display_create_func = [&context, &state] {
+        return make_uniq_base<ProgressBarDisplay, Witness>(state, context.GetExecutor());
+    };
     context.config.wait_time = 0;
     /* FROM 'x.csv' would look for a file. */
     context.config.use_replacement_scans = false;
@@ -154,7 +193,7 @@ unique_ptr<DataChunk> fetch(struct duck_result &result)
     check_canceled(*result.session);
     auto chunk = result.result->FetchRaw();
     if (result.result->HasError()) {
-        throw_result_error(*result.result);
+        throw_result_error(*result.session, *result.result);
     }
     if (!chunk || chunk->size() == 0) {
         return nullptr;
