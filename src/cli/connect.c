@@ -1,37 +1,65 @@
 /*
  * The connection of a client command, and how its failures read.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "cli/cli_priv.h"
 
+static const char default_server[] = "http://127.0.0.1:3110";
+
 enum status cli_connect(const char *server_option, struct http_client **out, struct err *err)
 {
-    const char *server = server_option != NULL ? server_option : getenv("LAKEHOUSE_SERVER");
-    if (server == NULL || server[0] == '\0') {
-        server = "http://127.0.0.1:3110";
+    const char *server = server_option, *source = "--server";
+    if (server == NULL) {
+        server = getenv("LAKEHOUSE_SERVER");
+        source = "LAKEHOUSE_SERVER";
     }
-    return http_client_new(
-        &(struct http_client_opts){ .base_url = server, .service = "the server" }, out, err);
+    if (server == NULL || (server[0] == '\0' && server_option == NULL)) {
+        server = default_server;
+    }
+    struct err why = { 0 };
+    enum status status = http_client_new(
+        &(struct http_client_opts){ .base_url = server, .service = "the server" }, out, &why);
+    return status == OK ? OK : err_set(err, status, "%s: %s", source, why.msg);
+}
+
+enum status cli_call(struct http_client *client, const struct http_call *call,
+                     struct http_answer *answer, struct err *err)
+{
+    enum status status = http_client_call_ok(client, call, answer, err);
+    if (status != E_UPSTREAM || answer->status != 0) {
+        return status;
+    }
+    struct err why = *err;
+    return err_set(err, status,
+                   "%s\nis it running? start one with: lakehouse serve (or name another: --server "
+                   "URL, LAKEHOUSE_SERVER)",
+                   why.msg);
 }
 
 int cli_failed(const char *command, const struct err *err)
 {
+    fflush(stdout); /* rows that came before stand before it on a terminal */
     fprintf(stderr, "lakehouse %s: %s\n", command, err->msg);
-    if (err->kind == E_UPSTREAM) {
-        fprintf(
-            stderr,
-            "is it running? start one with: lakehouse serve (or name another: --server URL, LAKEHOUSE_SERVER)\n");
-    }
     return 1;
+}
+
+enum status cli_print(struct str text, struct err *err)
+{
+    size_t written = fwrite(text.ptr, 1, text.len, stdout);
+    if (written != text.len || fflush(stdout) != 0) {
+        return err_errno(err, errno, "cannot write to standard output");
+    }
+    return OK;
 }
 
 enum status cli_get_json(struct http_client *client, struct str target, yyjson_doc **out,
                          struct err *err)
 {
     AUTO(http_answer_done) struct http_answer answer = { 0 };
-    TRY(http_client_call_ok(client, &(struct http_call){ .method = HTTP_GET, .target = target },
-                            &answer, err));
+    TRY(cli_call(client, &(struct http_call){ .method = HTTP_GET, .target = target }, &answer,
+                 err));
     return json_parse(buf_str(&answer.body), out, err);
 }

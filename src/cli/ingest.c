@@ -16,10 +16,12 @@ static const char usage[] =
     "\n"
     "Each file is added to a table, in one atomic commit: the table of its own name (birdstrikes.csv -> birdstrikes), or the one\n"
     "that --table names. A table that is not there is made with the file's schema. The same file again is recognised and changes\n"
-    "nothing. \"-\" reads standard input (with --table).\n"
+    "nothing. A file that is refused adds nothing, and the others are still tried. \"-\" reads standard input (with --table).\n"
     "\n"
+    "  --table    the table, for all files\n"
     "  --evolve   let the table grow: add columns that are new, widen types\n"
     "  --format   what the file is, when its name and its bytes do not tell\n"
+    "  --server   where the server is; else LAKEHOUSE_SERVER, else http://127.0.0.1:3110\n"
     "\n"
     "  lakehouse ingest birdstrikes.csv airports.csv\n"
     "  lakehouse ingest 2025-*.csv --table sales.orders --evolve\n"
@@ -85,11 +87,14 @@ static enum status report(struct str json, int64_t took_us, struct err *err)
     TRY(json_get_bool(root, "created", JSON_OPTIONAL, &created, err));
     TRY(json_get_bool(root, "deduplicated", JSON_OPTIONAL, &again, err));
     struct str count = cli_count(&arena, rows);
-    printf("%.*s: %.*s rows %s%s (%.1f s)\n", STR_ARG(table), STR_ARG(count),
-           again ? "were there already, nothing changed" : "added",
-           created && !again ? ", table created" : "", (double)took_us / 1e6);
-    fflush(stdout);
-    return OK;
+    const char *outcome = again     ? rows == 1 ? "was there already, nothing changed"
+                                                : "were there already, nothing changed"
+                          : created ? "added, table created"
+                                    : "added";
+    struct str line = arena_printf(&arena, "%.*s: %.*s row%s %s (%.1f s)\n", STR_ARG(table),
+                                   STR_ARG(count), rows == 1 ? "" : "s", outcome,
+                                   (double)took_us / 1e6);
+    return cli_print(line, err);
 }
 
 static enum status send_file(struct http_client *client, const struct upload *upload,
@@ -99,10 +104,10 @@ static enum status send_file(struct http_client *client, const struct upload *up
     AUTO(fd_done) int fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
     struct stat info;
     if (fd == -1 || fstat(fd, &info) != 0) {
-        return err_errno(err, errno, "cannot open \"%s\"", path);
+        return err_errno(err, errno, "cannot open it");
     }
     if (S_ISDIR(info.st_mode)) {
-        return err_set(err, E_INVALID, "\"%s\" is a folder", path);
+        return err_set(err, E_INVALID, "it is a folder");
     }
     AUTO(buf_done) struct buf target;
     AUTO(http_answer_done) struct http_answer answer = { 0 };
@@ -112,17 +117,38 @@ static enum status send_file(struct http_client *client, const struct upload *up
         return err_no_memory(err);
     }
     int64_t start = clock_now_us();
-    TRY(http_client_call_ok(client,
-                            &(struct http_call){
-                                .method = HTTP_POST,
-                                .target = buf_str(&target),
-                                .read_body = read_file,
-                                .ctx = &fd,
-                                .body_length = S_ISREG(info.st_mode) ? (int64_t)info.st_size : -1,
-                                .deadline = DEADLINE_NEVER,
-                            },
-                            &answer, err));
+    TRY(cli_call(client,
+                 &(struct http_call){
+                     .method = HTTP_POST,
+                     .target = buf_str(&target),
+                     .read_body = read_file,
+                     .ctx = &fd,
+                     .body_length = S_ISREG(info.st_mode) ? (int64_t)info.st_size : -1,
+                     .deadline = DEADLINE_NEVER,
+                 },
+                 &answer, err));
     return report(buf_str(&answer.body), clock_now_us() - start, err);
+}
+
+/** Each file is a commit of its own, so one that is refused does not stop the others; a server that
+ * is gone does. */
+static int send_all(struct http_client *client, const struct upload *upload, int count,
+                    char **paths)
+{
+    int code = 0;
+    for (int i = 0; i < count; i++) {
+        struct err err = { 0 }, named = { 0 };
+        if (send_file(client, upload, paths[i], &err) == OK) {
+            continue;
+        }
+        err_set(&named, err.kind, "%s: %s",
+                strcmp(paths[i], "-") == 0 ? "standard input" : paths[i], err.msg);
+        code = cli_failed("ingest", &named);
+        if (err.kind == E_UPSTREAM) {
+            break;
+        }
+    }
+    return code;
 }
 
 int cli_ingest(int argc, char **argv)
@@ -143,27 +169,22 @@ int cli_ingest(int argc, char **argv)
         return 2;
     }
     if (help) {
-        fputs(usage, stdout);
-        return 0;
+        return cli_help(usage);
     }
     if (argc == 0) {
         return cli_usage("ingest", "which files? (lakehouse ingest --help)");
     }
     struct err err = { 0 };
     struct http_client *client = NULL;
-    if (cli_connect(upload.server, &client, &err) != OK) {
-        return cli_failed("ingest", &err);
-    }
-    int code = 0;
-    for (int i = 0; i < argc && code == 0; i++) {
+    for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "-") == 0 && upload.table == NULL) {
-            code = cli_usage("ingest", "standard input has no name: say --table NAME");
-        } else if (send_file(client, &upload, argv[i], &err) != OK) {
-            struct err named = { 0 };
-            err_set(&named, err.kind, "%s: %s", argv[i], err.msg);
-            code = cli_failed("ingest", &named);
+            return cli_usage("ingest", "standard input has no name: say --table NAME");
         }
     }
+    if (cli_connect(upload.server, &client, &err) != OK) {
+        return cli_usage("ingest", "%s", err.msg);
+    }
+    int code = send_all(client, &upload, argc, argv);
     http_client_free(client);
     return code;
 }

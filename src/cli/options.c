@@ -16,6 +16,12 @@ int cli_usage(const char *command, const char *fmt, ...)
     return 2;
 }
 
+int cli_help(const char *usage)
+{
+    struct err err = { 0 };
+    return cli_print(str_of(usage), &err) == OK ? 0 : 1;
+}
+
 static const struct cli_option *find(const struct cli_option *options, size_t count,
                                      struct str name)
 {
@@ -33,14 +39,17 @@ static bool unknown(const char *command, const struct cli_option *options, size_
     const char *best = NULL;
     size_t best_distance = 4; /* three letters off is still a typing error */
     for (size_t i = 0; i < count; i++) {
+        if (options[i].name[1] == '\0') {
+            continue; /* any letter is near to a letter */
+        }
         size_t distance = str_distance(name, str_of(options[i].name));
         if (distance < best_distance) {
             best_distance = distance;
             best = options[i].name;
         }
     }
-    cli_usage(command, "unknown option \"--%.*s\"%s%s%s", STR_ARG(name),
-              best ? ", did you mean \"--" : "", best ? best : "", best ? "\"?" : "");
+    cli_usage(command, "unknown option \"--%.*s\"%s%s%s (lakehouse %s --help)", STR_ARG(name),
+              best ? ", did you mean \"--" : "", best ? best : "", best ? "\"?" : "", command);
     return false;
 }
 

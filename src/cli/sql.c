@@ -2,41 +2,68 @@
  * `lakehouse sql`: one statement, its rows as a table on a terminal, as CSV when piped, or as asked
  * for.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "cli/cli_priv.h"
 
-/* a table must be held whole to be aligned; larger results go out as CSV or NDJSON */
-enum { TABLE_BYTES_MAX = 64 * 1024 * 1024 };
+/* TABLE_BYTES_MAX: a table must be held whole to be aligned; larger results go out as CSV or
+ * NDJSON.
+ * TAIL_BYTES_MAX: what is kept of the end of a streamed answer; more than an error takes. */
+enum { TABLE_BYTES_MAX = 64 * 1024 * 1024, TAIL_BYTES_MAX = 8 * 1024 };
 
 static const char usage[] =
     "usage: lakehouse sql [--format table|csv|json|ndjson] [--server URL] \"SELECT ...\"\n"
+    "       lakehouse sql [options] --file query.sql\n"
+    "       ... | lakehouse sql [options]\n"
     "\n"
-    "Runs one statement and prints its rows: a table on a terminal, CSV when piped. \"-\" reads the statement from standard input.\n"
+    "Runs one statement and prints its rows: a table on a terminal, CSV when piped. Without a statement (or with \"-\") it is read\n"
+    "from standard input. A table is cut to the screen, or shows one value a line where the screen is too narrow; the other\n"
+    "formats are always whole. Ctrl-C ends the statement, on the server too.\n"
+    "\n"
+    "  --file, -f   read the statement from a file\n"
+    "  --format     table, csv, json or ndjson\n"
+    "  --server     where the server is; else LAKEHOUSE_SERVER, else http://127.0.0.1:3110\n"
     "\n"
     "  lakehouse sql \"SELECT count(*) FROM birdstrikes\"\n"
     "  lakehouse sql \"SHOW TABLES\"\n"
     "  lakehouse sql \"SELECT * FROM flights AT (VERSION => 123) LIMIT 5\"\n"
+    "  lakehouse sql \"SELECT * FROM flights AT (TIMESTAMP => TIMESTAMP '2025-01-31 12:00:00') LIMIT 5\"\n"
     "  lakehouse sql --format ndjson \"FROM airports\" > airports.ndjson\n";
 
-static enum status print_bytes(void *ctx, struct str bytes, struct err *err)
+struct question {
+    const char *server, *format;
+    struct str sql;
+};
+
+static bool wants_table(const struct question *question)
 {
-    FILE *out = ctx;
-    if (fwrite(bytes.ptr, 1, bytes.len, out) != bytes.len) {
-        return err_set(err, E_INTERNAL, "cannot write to standard output");
-    }
-    return OK;
+    return strcmp(question->format, "table") == 0;
 }
 
-static enum status body_of(struct str sql, const char *format, struct buf *out)
+/** Print a piece of the answer, and keep the end of it: `ctx` is the buf that does. */
+static enum status print_bytes(void *ctx, struct str bytes, struct err *err)
 {
-    bool table = strcmp(format, "table") == 0;
+    struct buf *tail = ctx;
+    TRY(cli_print(bytes, err));
+    if (bytes.len > TAIL_BYTES_MAX) {
+        bytes = str_skip(bytes, bytes.len - TAIL_BYTES_MAX);
+    }
+    if (tail->len + bytes.len > TAIL_BYTES_MAX) {
+        buf_consume(tail, tail->len + bytes.len - TAIL_BYTES_MAX);
+    }
+    return buf_append(tail, bytes) == OK ? OK : err_no_memory(err);
+}
+
+static enum status body_of(const struct question *question, struct buf *out)
+{
+    bool table = wants_table(question);
     struct json_writer w;
     json_writer_init(&w, out);
     jw_obj_begin(&w);
-    jw_kv_str(&w, "sql", sql);
-    jw_kv_cstr(&w, "format", table ? "json" : format);
+    jw_kv_str(&w, "sql", question->sql);
+    jw_kv_cstr(&w, "format", table ? "json" : question->format);
     if (table) {
         jw_kv_cstr(&w, "row_format", "arrays");
     }
@@ -61,6 +88,9 @@ static struct str cell_text(struct arena *arena, yyjson_val *value)
 {
     if (yyjson_is_str(value)) {
         return str_from(yyjson_get_str(value), yyjson_get_len(value));
+    }
+    if (yyjson_is_raw(value)) { /* a number, with all its digits */
+        return str_from(yyjson_get_raw(value), yyjson_get_len(value));
     }
     if (yyjson_is_null(value)) {
         return STR("NULL");
@@ -105,88 +135,220 @@ static enum status fill(struct cli_table *table, yyjson_val *columns, yyjson_val
     return OK;
 }
 
+/** The plan that EXPLAIN gives is a drawing of many lines. */
+static bool is_plan(yyjson_val *columns)
+{
+    return yyjson_arr_size(columns) == 2 &&
+           yyjson_equals_str(yyjson_obj_get(yyjson_arr_get(columns, 0), "name"), "explain_key") &&
+           yyjson_equals_str(yyjson_obj_get(yyjson_arr_get(columns, 1), "name"), "explain_value");
+}
+
+static enum status append_plan(yyjson_val *rows, struct buf *out)
+{
+    size_t i, max;
+    yyjson_val *item;
+    yyjson_arr_foreach(rows, i, max, item)
+    {
+        yyjson_val *value = yyjson_arr_get(item, 1);
+        struct str rest = str_from(yyjson_get_str(value), yyjson_get_len(value));
+        while (rest.ptr != NULL && rest.len > 0) {
+            TRY(cli_append_clean(out, str_split(&rest, '\n')));
+            TRY(buf_append_char(out, '\n'));
+        }
+    }
+    return OK;
+}
+
+static enum status append_table(yyjson_val *columns, yyjson_val *rows, struct buf *out,
+                                struct err *err)
+{
+    AUTO(cli_table_done) struct cli_table table;
+    TRY(cli_table_init(&table, yyjson_arr_size(columns), err));
+    TRY(fill(&table, columns, rows, err));
+    struct str count = cli_count(&table.arena, (int64_t)yyjson_arr_size(rows));
+    if (cli_table_print(&table, cli_screen_width(), out) != OK ||
+        buf_printf(out, "(%.*s row%s)\n", STR_ARG(count), yyjson_arr_size(rows) == 1 ? "" : "s") !=
+            OK) {
+        return err_no_memory(err);
+    }
+    return OK;
+}
+
 /** The answer of a query as a table; an error that came after the first rows is told behind
  * them. */
 static enum status print_table(struct str json, struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
-    TRY(json_parse(json, &doc, err));
+    AUTO(buf_done) struct buf out;
+    buf_init(&out, 0);
+    /* numbers stay text: a table shows every digit that the server sent */
+    doc = yyjson_read(json.ptr, json.len, YYJSON_READ_NUMBER_AS_RAW);
+    if (doc == NULL) {
+        return err_set(err, E_UPSTREAM, "the server's answer is no JSON");
+    }
     yyjson_val *root = yyjson_doc_get_root(doc), *columns = NULL, *rows = NULL, *error;
     TRY(json_get_arr(root, "columns", JSON_REQUIRED, &columns, err));
     TRY(json_get_arr(root, "rows", JSON_REQUIRED, &rows, err));
-    AUTO(cli_table_done) struct cli_table table;
-    TRY(cli_table_init(&table, yyjson_arr_size(columns), err));
-    AUTO(buf_done) struct buf out;
-    buf_init(&out, 0);
-    TRY(fill(&table, columns, rows, err));
-    if (cli_table_print(&table, &out) != OK) {
-        return err_no_memory(err);
+    if (is_plan(columns)) {
+        TRY(append_plan(rows, &out) == OK ? OK : err_no_memory(err));
+    } else {
+        TRY(append_table(columns, rows, &out, err));
     }
-    fwrite(out.ptr, 1, out.len, stdout);
-    printf("(%zu row%s)\n", yyjson_arr_size(rows), yyjson_arr_size(rows) == 1 ? "" : "s");
+    TRY(cli_print(buf_str(&out), err));
     error = yyjson_obj_get(root, "error");
     if (error != NULL) {
         const char *message = yyjson_get_str(yyjson_obj_get(error, "message"));
-        return err_set(err, E_INTERNAL, "%s",
+        return err_set(err, E_INTERNAL, "%s (the rows above are not all)",
                        message != NULL ? message : "the answer is not whole");
     }
     return OK;
 }
 
-static enum status run(const char *server, struct str sql, const char *format, struct err *err)
+/**
+ * Why a streamed answer ended too early: JSON and NDJSON end with `"error":{"message":..}}`; CSV
+ * has no place for it.
+ */
+static enum status explain_break(const char *format, struct str tail, struct err *err)
 {
-    struct http_client *client = NULL;
-    bool table = strcmp(format, "table") == 0;
+    static const struct str mark = STR_INIT("\"error\":");
+    size_t at = SIZE_MAX;
+    for (size_t next = str_find(tail, mark); next != SIZE_MAX;) {
+        at = (at == SIZE_MAX ? 0 : at + mark.len) + next;
+        next = str_find(str_skip(tail, at + mark.len), mark);
+    }
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    if (at != SIZE_MAX && strcmp(format, "csv") != 0) {
+        struct str object = str_trim(str_skip(tail, at + mark.len));
+        doc = yyjson_read(object.ptr, object.len, YYJSON_READ_STOP_WHEN_DONE);
+    }
+    const char *message = yyjson_get_str(yyjson_obj_get(yyjson_doc_get_root(doc), "message"));
+    if (message != NULL) {
+        return err_set(err, E_INTERNAL, "%s (the rows above are not all)", message);
+    }
+    return err_set(err, E_INTERNAL,
+                   "the server broke off in the middle of the answer: the rows above are not all%s",
+                   strcmp(format, "csv") == 0 ? " (--format ndjson may tell why)" : "");
+}
+
+static enum status ask(struct http_client *client, const struct question *question, struct err *err)
+{
     AUTO(buf_done) struct buf body;
+    AUTO(buf_done) struct buf tail;
     AUTO(http_answer_done) struct http_answer answer = { 0 };
     buf_init(&body, 0);
-    if (body_of(sql, format, &body) != OK) {
+    buf_init(&tail, 0);
+    if (body_of(question, &body) != OK) {
         return err_no_memory(err);
     }
-    TRY(cli_connect(server, &client, err));
+    bool table = wants_table(question);
     struct http_header headers[] = { { STR_INIT("Content-Type"), STR_INIT("application/json") } };
-    enum status status = http_client_call_ok(client,
-                                             &(struct http_call){
-                                                 .method = HTTP_POST,
-                                                 .target = STR("/v1/sql"),
-                                                 .headers = headers,
-                                                 .header_count = 1,
-                                                 .body = buf_str(&body),
-                                                 .write_body = table ? NULL : print_bytes,
-                                                 .ctx = stdout,
-                                                 .deadline = DEADLINE_NEVER,
-                                                 .body_bytes_max = TABLE_BYTES_MAX,
-                                             },
-                                             &answer, err);
-    http_client_free(client);
-    if (status == E_TOO_LARGE && table) {
+    enum status status = cli_call(client,
+                                  &(struct http_call){
+                                      .method = HTTP_POST,
+                                      .target = STR("/v1/sql"),
+                                      .headers = headers,
+                                      .header_count = 1,
+                                      .body = buf_str(&body),
+                                      .write_body = table ? NULL : print_bytes,
+                                      .ctx = &tail,
+                                      .deadline = DEADLINE_NEVER,
+                                      .body_bytes_max = TABLE_BYTES_MAX,
+                                  },
+                                  &answer, err);
+    bool broke_off = status == E_UPSTREAM && answer.status == 200;
+    if (table && status == E_TOO_LARGE && answer.status == 200) {
         return err_set(err, status,
                        "the result is too large for a table: use --format csv or ndjson");
     }
-    return status == OK && table ? print_table(buf_str(&answer.body), err) : status;
+    if (table && (status == OK || (broke_off && answer.body.len > 0))) {
+        struct err late = { 0 };
+        enum status printed = print_table(buf_str(&answer.body), &late);
+        if (broke_off && (printed == OK || printed == E_UPSTREAM)) {
+            return status; /* cut without a word from the server: how it broke off is told */
+        }
+        return printed == OK ? OK : err_set(err, printed, "%s", late.msg);
+    }
+    if (status == OK && strcmp(question->format, "json") == 0) {
+        return cli_print(STR("\n"), err);
+    }
+    return broke_off ? explain_break(question->format, buf_str(&tail), err) : status;
 }
 
-static enum status read_statement(struct buf *out, struct err *err)
+static enum status read_statement(FILE *file, struct buf *out, struct err *err)
 {
     char piece[4096];
     size_t n;
-    while ((n = fread(piece, 1, sizeof(piece), stdin)) > 0) {
+    while ((n = fread(piece, 1, sizeof(piece), file)) > 0) {
         if (buf_append_bytes(out, piece, n) != OK) {
             return err_no_memory(err);
         }
     }
-    return OK;
+    return ferror(file) ? err_errno(err, errno, "cannot read the statement") : OK;
+}
+
+/** The statement: the word, the file's text, or what stands on standard input. */
+static enum status statement_of(const char *word, const char *path, struct buf *out,
+                                struct err *err)
+{
+    if (path == NULL && word != NULL && strcmp(word, "-") != 0) {
+        return buf_append(out, str_of(word)) == OK ? OK : err_no_memory(err);
+    }
+    if (path == NULL || strcmp(path, "-") == 0) {
+        return read_statement(stdin, out, err);
+    }
+    FILE *file = fopen(path, "re");
+    if (file == NULL) {
+        return err_errno(err, errno, "cannot open \"%s\"", path);
+    }
+    enum status status = read_statement(file, out, err);
+    (void)fclose(file);
+    return status;
+}
+
+static bool known_format(const char *format)
+{
+    static const char *const formats[] = { "table", "csv", "json", "ndjson" };
+    for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
+        if (strcmp(format, formats[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int run(const char *word, const char *path, struct question *question)
+{
+    struct err err = { 0 };
+    struct http_client *client = NULL;
+    AUTO(buf_done) struct buf statement;
+    buf_init(&statement, 0);
+    if (statement_of(word, path, &statement, &err) != OK) {
+        return cli_failed("sql", &err);
+    }
+    question->sql = buf_str(&statement);
+    if (str_trim(question->sql).len == 0) {
+        return cli_usage("sql", "the statement is empty (lakehouse sql --help)");
+    }
+    if (cli_connect(question->server, &client, &err) != OK) {
+        return cli_usage("sql", "%s", err.msg);
+    }
+    enum status status = ask(client, question, &err);
+    http_client_free(client);
+    return status == OK ? 0 : cli_failed("sql", &err);
 }
 
 int cli_sql(int argc, char **argv)
 {
     argc--;
     argv++;
-    const char *server = NULL, *format = NULL;
+    struct question question = { 0 };
+    const char *path = NULL;
     bool help = false;
     struct cli_option options[] = {
-        { "server", &server, NULL },
-        { "format", &format, NULL },
+        { "server", &question.server, NULL },
+        { "format", &question.format, NULL },
+        { "file", &path, NULL },
+        { "f", &path, NULL },
         { "help", NULL, &help },
         { "h", NULL, &help },
     };
@@ -194,38 +356,22 @@ int cli_sql(int argc, char **argv)
         return 2;
     }
     if (help) {
-        fputs(usage, stdout);
-        return 0;
+        return cli_help(usage);
     }
-    if (argc != 1) {
-        return cli_usage("sql", argc == 0 ? "which statement? (lakehouse sql --help)"
-                                          : "one statement, please: put it in quotes");
+    if (argc > 1) {
+        return cli_usage("sql", "one statement, please: put it in quotes");
     }
-    static const char *const formats[] = { "table", "csv", "json", "ndjson" };
-    bool known = format == NULL;
-    for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
-        known = known || strcmp(format, formats[i]) == 0;
+    if (argc == 1 && path != NULL) {
+        return cli_usage("sql", "a statement, or --file: not both");
     }
-    if (!known) {
-        return cli_usage("sql", "--format is table, csv, json or ndjson, not \"%s\"", format);
+    if (argc == 0 && path == NULL && isatty(STDIN_FILENO)) {
+        return cli_usage("sql", "which statement? (lakehouse sql --help)");
     }
-    struct err err = { 0 };
-    AUTO(buf_done) struct buf statement;
-    buf_init(&statement, 0);
-    struct str sql = str_of(argv[0]);
-    if (str_eq(sql, STR("-"))) {
-        if (read_statement(&statement, &err) != OK) {
-            return cli_failed("sql", &err);
-        }
-        sql = buf_str(&statement);
+    if (question.format == NULL) {
+        question.format = isatty(STDOUT_FILENO) ? "table" : "csv";
+    } else if (!known_format(question.format)) {
+        return cli_usage("sql", "--format is table, csv, json or ndjson, not \"%s\"",
+                         question.format);
     }
-    if (run(server, sql,
-            format != NULL          ? format
-            : isatty(STDOUT_FILENO) ? "table"
-                                    : "csv",
-            &err) != OK ||
-        fflush(stdout) != 0) {
-        return cli_failed("sql", &err);
-    }
-    return 0;
+    return run(argc == 1 ? argv[0] : NULL, path, &question);
 }

@@ -4,15 +4,24 @@
  *   species        strikes
  *   -------------  -------
  *   Mourning dove    1,204
+ *
+ * A table that is wider than the screen has its widest text columns cut, numbers never. When even
+ * that does not make it fit, each row is shown as a record, one line a column:
+ *
+ *   -- row 1 --
+ *   species  Mourning dove
+ *   strikes  1,204
  */
 #include <stdlib.h>
-#include <wchar.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "cli/cli_priv.h"
 
-/* a longer cell is cut: chosen so that a few columns fit a screen */
-enum { CELL_WIDTH_MAX = 60, GAP = 2 };
+/* CELL_WIDTH_MAX: of a table that goes to no screen; CUT_WIDTH_MIN: text is not cut shorter than
+ * this to make a table fit; both chosen so that a few columns fit 80 */
+enum { CELL_WIDTH_MAX = 60, CUT_WIDTH_MIN = 12, GAP = 2, SCREEN_WIDTH_DEFAULT = 80 };
 
 enum status cli_table_init(struct cli_table *table, size_t column_count, struct err *err)
 {
@@ -49,57 +58,14 @@ struct str *cli_table_row(struct cli_table *table)
     return row;
 }
 
-/** The code point at `text[*at]`, moving *at behind it; bytes that are no UTF-8 count one each. */
-static uint32_t next_code_point(struct str text, size_t *at)
+size_t cli_screen_width(void)
 {
-    unsigned char lead = (unsigned char)text.ptr[*at];
-    size_t extra = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;
-    uint32_t code = extra == 3   ? lead & 7u
-                    : extra == 2 ? lead & 15u
-                    : extra == 1 ? lead & 31u
-                                 : lead;
-    *at += 1;
-    while (extra-- > 0 && *at < text.len && ((unsigned char)text.ptr[*at] & 0xc0) == 0x80) {
-        code = code << 6 | ((unsigned char)text.ptr[(*at)++] & 0x3fu);
-    }
-    return code;
-}
-
-/** East Asian wide and emoji blocks take two columns, combining marks none. Blocks from Unicode's
- * EastAsianWidth, coarse. */
-static size_t code_point_width(uint32_t code)
-{
-    if ((code >= 0x300 && code <= 0x36f) || code == 0x200d || (code >= 0xfe00 && code <= 0xfe0f)) {
+    struct winsize size;
+    if (!isatty(STDOUT_FILENO)) {
         return 0;
     }
-    bool wide = (code >= 0x1100 && code <= 0x115f) || (code >= 0x2e80 && code <= 0xa4cf) ||
-                (code >= 0xac00 && code <= 0xd7a3) || (code >= 0xf900 && code <= 0xfaff) ||
-                (code >= 0xfe30 && code <= 0xfe6f) || (code >= 0xff00 && code <= 0xff60) ||
-                (code >= 0x1f300 && code <= 0x1faff) || (code >= 0x20000 && code <= 0x3fffd);
-    return wide ? 2 : 1;
-}
-
-size_t cli_display_width(struct str text)
-{
-    size_t width = 0;
-    for (size_t at = 0; at < text.len;) {
-        width += code_point_width(next_code_point(text, &at));
-    }
-    return width;
-}
-
-/** Bytes of `text` that fit in `width` columns. */
-static size_t fitting_bytes(struct str text, size_t width)
-{
-    size_t used = 0;
-    for (size_t at = 0; at < text.len;) {
-        size_t before = at;
-        used += code_point_width(next_code_point(text, &at));
-        if (used > width) {
-            return before;
-        }
-    }
-    return text.len;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col
+                                                                           : SCREEN_WIDTH_DEFAULT;
 }
 
 static enum status spaces(struct buf *out, size_t count, char c)
@@ -110,26 +76,16 @@ static enum status spaces(struct buf *out, size_t count, char c)
     return OK;
 }
 
-/** Control characters would move the cursor: they are shown as a dot. */
-static enum status append_clean(struct buf *out, struct str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = (unsigned char)text.ptr[i];
-        TRY(buf_append_char(out, c < 0x20 || c == 0x7f ? '.' : (char)c));
-    }
-    return OK;
-}
-
 static enum status print_cell(struct buf *out, struct str cell, size_t width, bool right, bool last)
 {
     size_t wide = cli_display_width(cell);
     bool cut = wide > width;
-    struct str shown = cut ? str_take(cell, fitting_bytes(cell, width - 1)) : cell;
+    struct str shown = cut ? cli_fitting(cell, width - 1) : cell;
     size_t used = cli_display_width(shown) + (cut ? 1 : 0);
     if (right) {
         TRY(spaces(out, width - used, ' '));
     }
-    TRY(append_clean(out, shown));
+    TRY(cli_append_clean(out, shown));
     if (cut) {
         TRY(buf_append(out, STR("\xe2\x80\xa6")));
     }
@@ -148,7 +104,92 @@ static enum status print_row(const struct cli_table *table, const struct str *ro
     return buf_append_char(out, '\n');
 }
 
-enum status cli_table_print(const struct cli_table *table, struct buf *out)
+static enum status print_rule(const struct cli_table *table, const size_t *widths, struct buf *out)
+{
+    for (size_t c = 0; c < table->column_count; c++) {
+        TRY(spaces(out, widths[c], '-'));
+        TRY(c + 1 < table->column_count ? spaces(out, GAP, ' ') : OK);
+    }
+    return buf_append_char(out, '\n');
+}
+
+static void measure(const struct cli_table *table, size_t *widths)
+{
+    for (size_t i = 0; i < table->row_count * table->column_count; i++) {
+        size_t width = cli_display_width(table->cells[i]);
+        size_t *widest = &widths[i % table->column_count];
+        *widest = width > *widest ? width : *widest;
+    }
+}
+
+/** Cut the widest text columns, one display column at a time, until all fit; false when they do
+ * not. */
+static bool fit(const struct cli_table *table, size_t *widths, size_t screen_width)
+{
+    size_t total = GAP * (table->column_count - 1);
+    for (size_t c = 0; c < table->column_count; c++) {
+        total += widths[c];
+    }
+    while (total > screen_width) {
+        size_t *widest = NULL, second = CUT_WIDTH_MIN;
+        for (size_t c = 0; c < table->column_count; c++) {
+            if (table->right[c] || widths[c] <= CUT_WIDTH_MIN) {
+                continue;
+            }
+            if (widest == NULL || widths[c] > *widest) {
+                second = widest != NULL ? *widest : second;
+                widest = &widths[c];
+            } else if (widths[c] > second) {
+                second = widths[c];
+            }
+        }
+        if (widest == NULL) {
+            return false;
+        }
+        size_t less = *widest > second ? *widest - second : 1;
+        less = less > total - screen_width ? total - screen_width : less;
+        *widest -= less;
+        total -= less;
+    }
+    return true;
+}
+
+/** Rows one below the other, for a table that no screen holds. */
+static enum status print_records(const struct cli_table *table, size_t screen_width,
+                                 struct buf *out)
+{
+    size_t label = 0;
+    for (size_t c = 0; c < table->column_count; c++) {
+        size_t width = cli_display_width(table->cells[c]);
+        label = width > label ? width : label;
+    }
+    label = label > screen_width / 2 ? screen_width / 2 : label;
+    size_t rest = screen_width > label + GAP + CUT_WIDTH_MIN ? screen_width - label - GAP
+                                                             : CUT_WIDTH_MIN;
+    for (size_t r = 1; r < table->row_count; r++) {
+        TRY(buf_printf(out, "-- row %zu --\n", r));
+        for (size_t c = 0; c < table->column_count; c++) {
+            struct str cell = table->cells[r * table->column_count + c];
+            size_t width = table->right[c] ? cli_display_width(cell) : rest;
+            TRY(print_cell(out, table->cells[c], label, false, false));
+            TRY(print_cell(out, cell, width, false, true));
+            TRY(buf_append_char(out, '\n'));
+        }
+    }
+    return OK;
+}
+
+static enum status print_grid(const struct cli_table *table, const size_t *widths, struct buf *out)
+{
+    TRY(print_row(table, table->cells, widths, out));
+    TRY(print_rule(table, widths, out));
+    for (size_t r = 1; r < table->row_count; r++) {
+        TRY(print_row(table, table->cells + r * table->column_count, widths, out));
+    }
+    return OK;
+}
+
+enum status cli_table_print(const struct cli_table *table, size_t screen_width, struct buf *out)
 {
     if (table->column_count == 0 || table->row_count == 0) {
         return OK;
@@ -157,23 +198,45 @@ enum status cli_table_print(const struct cli_table *table, struct buf *out)
     if (widths == NULL) {
         return E_NO_MEMORY;
     }
-    for (size_t i = 0; i < table->row_count * table->column_count; i++) {
-        size_t width = cli_display_width(table->cells[i]);
-        size_t *widest = &widths[i % table->column_count];
-        width = width > CELL_WIDTH_MAX ? CELL_WIDTH_MAX : width;
-        *widest = width > *widest ? width : *widest;
-    }
-    enum status status = OK;
-    for (size_t r = 0; r < table->row_count && status == OK; r++) {
-        status = print_row(table, table->cells + r * table->column_count, widths, out);
-        for (size_t c = 0; r == 0 && c < table->column_count && status == OK; c++) {
-            status = spaces(out, widths[c], '-');
-            status = status == OK && c + 1 < table->column_count ? spaces(out, GAP, ' ') : status;
+    measure(table, widths);
+    bool fits = true;
+    if (screen_width > 0) {
+        fits = fit(table, widths, screen_width);
+    } else {
+        for (size_t c = 0; c < table->column_count; c++) {
+            bool cut = !table->right[c] && widths[c] > CELL_WIDTH_MAX;
+            widths[c] = cut ? CELL_WIDTH_MAX : widths[c];
         }
-        status = r == 0 && status == OK ? buf_append_char(out, '\n') : status;
     }
+    enum status status = fits || table->row_count == 1 ? print_grid(table, widths, out)
+                                                       : print_records(table, screen_width, out);
     mem_free(widths);
     return status;
+}
+
+/** RFC 4180: quotes around what holds a comma, a quote or a line break. */
+static enum status print_csv_cell(struct str cell, struct buf *out)
+{
+    bool plain = str_find_char(cell, ',') == SIZE_MAX && str_find_char(cell, '"') == SIZE_MAX &&
+                 str_find_char(cell, '\n') == SIZE_MAX && str_find_char(cell, '\r') == SIZE_MAX;
+    if (plain) {
+        return buf_append(out, cell);
+    }
+    TRY(buf_append_char(out, '"'));
+    for (size_t i = 0; i < cell.len; i++) {
+        TRY(cell.ptr[i] == '"' ? buf_append_char(out, '"') : OK);
+        TRY(buf_append_char(out, cell.ptr[i]));
+    }
+    return buf_append_char(out, '"');
+}
+
+enum status cli_table_print_csv(const struct cli_table *table, struct buf *out)
+{
+    for (size_t i = 0; i < table->row_count * table->column_count; i++) {
+        TRY(print_csv_cell(table->cells[i], out));
+        TRY(buf_append_char(out, (i + 1) % table->column_count == 0 ? '\n' : ','));
+    }
+    return OK;
 }
 
 struct str cli_size(struct arena *arena, uint64_t bytes)

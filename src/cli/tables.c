@@ -11,10 +11,22 @@
 static const char tables_usage[] =
     "usage: lakehouse tables [--namespace NAME] [--server URL]\n"
     "\n"
-    "Lists the tables: name, rows, files, size and the time of the last change.\n";
-static const char describe_usage[] = "usage: lakehouse describe TABLE [--server URL]\n"
-                                     "\n"
-                                     "Shows a table's columns and where it lies.\n";
+    "Lists the tables: name, rows, files, size and the time of the last change. A table on a terminal, CSV when piped.\n"
+    "\n"
+    "  --namespace  only the tables of this namespace\n"
+    "  --server     where the server is; else LAKEHOUSE_SERVER, else http://127.0.0.1:3110\n"
+    "\n"
+    "  lakehouse tables\n"
+    "  lakehouse tables --namespace sales | cut -d, -f1\n";
+static const char describe_usage[] =
+    "usage: lakehouse describe TABLE [--server URL]\n"
+    "\n"
+    "Shows a table's columns with their types and ids, its size, and where its Iceberg metadata lies. When piped: the columns as CSV.\n"
+    "\n"
+    "  --server     where the server is; else LAKEHOUSE_SERVER, else http://127.0.0.1:3110\n"
+    "\n"
+    "  lakehouse describe birdstrikes\n"
+    "  lakehouse describe sales.orders\n";
 
 static int64_t number_of(yyjson_val *object, const char *name)
 {
@@ -28,28 +40,15 @@ static struct str text_of(yyjson_val *object, const char *name)
                                 : STR_EMPTY;
 }
 
-/** On a terminal an aligned table; piped, tab-separated lines without a head. */
+/** On a terminal an aligned table; piped, CSV. */
 static enum status print_any(const struct cli_table *table, struct err *err)
 {
     AUTO(buf_done) struct buf out;
     buf_init(&out, 0);
-    enum status status = OK;
-    if (isatty(STDOUT_FILENO)) {
-        status = cli_table_print(table, &out);
-    }
-    for (size_t i = table->column_count;
-         status == OK && !isatty(STDOUT_FILENO) && i < table->row_count * table->column_count;
-         i++) {
-        status = buf_append(&out, table->cells[i]);
-        status = status == OK
-                     ? buf_append_char(&out, (i + 1) % table->column_count == 0 ? '\n' : '\t')
-                     : status;
-    }
-    if (status != OK) {
-        return err_no_memory(err);
-    }
-    fwrite(out.ptr, 1, out.len, stdout);
-    return OK;
+    size_t screen_width = cli_screen_width();
+    enum status status = screen_width > 0 ? cli_table_print(table, screen_width, &out)
+                                          : cli_table_print_csv(table, &out);
+    return status == OK ? cli_print(buf_str(&out), err) : err_no_memory(err);
 }
 
 static enum status add_tables(struct cli_table *table, yyjson_val *tables, bool terminal,
@@ -94,9 +93,8 @@ static enum status list_page(struct http_client *client, struct str ns, struct s
     return OK;
 }
 
-static enum status list_all(const char *server, struct str ns, struct err *err)
+static enum status list_all(struct http_client *client, struct str ns, struct err *err)
 {
-    struct http_client *client = NULL;
     AUTO(cli_table_done) struct cli_table table;
     TRY(cli_table_init(&table, 5, err));
     struct str *head = cli_table_row(&table);
@@ -108,14 +106,16 @@ static enum status list_all(const char *server, struct str ns, struct err *err)
         head[i] = str_of(names[i]);
         table.right[i] = i >= 1 && i <= 3;
     }
-    TRY(cli_connect(server, &client, err));
     struct str after = STR_EMPTY;
-    enum status status;
     do {
-        status = list_page(client, ns, &after, &table, err);
-    } while (status == OK && after.len > 0);
-    http_client_free(client);
-    return status == OK ? print_any(&table, err) : status;
+        TRY(list_page(client, ns, &after, &table, err));
+    } while (after.len > 0);
+    if (table.row_count == 1 && isatty(STDOUT_FILENO)) {
+        fprintf(stderr, "no tables%s yet; make one of a file with: lakehouse ingest FILE\n",
+                ns.len > 0 ? " of this namespace" : "");
+        return OK;
+    }
+    return print_any(&table, err);
 }
 
 int cli_tables(int argc, char **argv)
@@ -134,16 +134,19 @@ int cli_tables(int argc, char **argv)
         return 2;
     }
     if (help) {
-        fputs(tables_usage, stdout);
-        return 0;
+        return cli_help(tables_usage);
     }
     if (argc != 0) {
         return cli_usage("tables", "unexpected \"%s\"", argv[0]);
     }
     struct err err = { 0 };
-    return list_all(server, ns != NULL ? str_of(ns) : STR_EMPTY, &err) == OK
-               ? 0
-               : cli_failed("tables", &err);
+    struct http_client *client = NULL;
+    if (cli_connect(server, &client, &err) != OK) {
+        return cli_usage("tables", "%s", err.msg);
+    }
+    enum status status = list_all(client, ns != NULL ? str_of(ns) : STR_EMPTY, &err);
+    http_client_free(client);
+    return status == OK ? 0 : cli_failed("tables", &err);
 }
 
 static enum status print_columns(yyjson_val *root, struct err *err)
@@ -177,9 +180,8 @@ static enum status print_columns(yyjson_val *root, struct err *err)
     return print_any(&table, err);
 }
 
-static enum status describe(const char *server, struct str name, struct err *err)
+static enum status describe(struct http_client *client, struct str name, struct err *err)
 {
-    struct http_client *client = NULL;
     AUTO(buf_done) struct buf target;
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     AUTO(arena_done) struct arena arena;
@@ -189,10 +191,7 @@ static enum status describe(const char *server, struct str name, struct err *err
         percent_append(&target, name, "") != OK) {
         return err_no_memory(err);
     }
-    TRY(cli_connect(server, &client, err));
-    enum status status = cli_get_json(client, buf_str(&target), &doc, err);
-    http_client_free(client);
-    TRY(status);
+    TRY(cli_get_json(client, buf_str(&target), &doc, err));
     yyjson_val *root = yyjson_doc_get_root(doc), *files = NULL, *item;
     TRY(json_get_arr(root, "files", JSON_REQUIRED, &files, err));
     TRY(print_columns(root, err));
@@ -206,8 +205,11 @@ static enum status describe(const char *server, struct str name, struct err *err
         struct str rows = cli_count(&arena, number_of(root, "row_count")),
                    size = cli_size(&arena, (uint64_t)bytes);
         struct str where = text_of(root, "metadata_location");
-        printf("\n%.*s rows in %zu file%s, %.*s\n%.*s\n", STR_ARG(rows), yyjson_arr_size(files),
-               yyjson_arr_size(files) == 1 ? "" : "s", STR_ARG(size), STR_ARG(where));
+        struct str text = arena_printf(
+            &arena, "\n%.*s row%s in %zu file%s, %.*s\n%.*s\n", STR_ARG(rows),
+            number_of(root, "row_count") == 1 ? "" : "s", yyjson_arr_size(files),
+            yyjson_arr_size(files) == 1 ? "" : "s", STR_ARG(size), STR_ARG(where));
+        return cli_print(text, err);
     }
     return OK;
 }
@@ -225,12 +227,17 @@ int cli_describe(int argc, char **argv)
         return 2;
     }
     if (help) {
-        fputs(describe_usage, stdout);
-        return 0;
+        return cli_help(describe_usage);
     }
     if (argc != 1) {
         return cli_usage("describe", "which table? (one; lakehouse tables lists them)");
     }
     struct err err = { 0 };
-    return describe(server, str_of(argv[0]), &err) == OK ? 0 : cli_failed("describe", &err);
+    struct http_client *client = NULL;
+    if (cli_connect(server, &client, &err) != OK) {
+        return cli_usage("describe", "%s", err.msg);
+    }
+    enum status status = describe(client, str_of(argv[0]), &err);
+    http_client_free(client);
+    return status == OK ? 0 : cli_failed("describe", &err);
 }

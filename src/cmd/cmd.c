@@ -24,9 +24,9 @@ static const char *service_named(const char *name)
     return NULL;
 }
 
-static bool wants_help(int argc, char **argv)
+bool cmd_wants_help(int argc, char **argv)
 {
-    for (int i = 0; i < argc; i++) {
+    for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-help") == 0 ||
             strcmp(argv[i], "-h") == 0) {
             return true;
@@ -38,7 +38,7 @@ static bool wants_help(int argc, char **argv)
 /** argv begins with the word that named the service. */
 static int run_service(const char *service, int argc, char **argv)
 {
-    if (wants_help(argc, argv)) {
+    if (cmd_wants_help(argc, argv)) {
         return cmd_help(service);
     }
     return cmd_serve(service, argc, argv);
@@ -49,16 +49,18 @@ static int serve_all(int argc, char **argv)
     return run_service("serve", argc, argv);
 }
 
-/** `lakehouse help [SERVICE]` */
-static int help(int argc, char **argv)
-{
-    return cmd_help(argc > 1 ? service_named(argv[1]) : NULL);
-}
+static int help(int argc, char **argv);
 
 static int version(int argc, char **argv)
 {
-    (void)argc;
-    (void)argv;
+    if (cmd_wants_help(argc, argv)) {
+        printf("usage: lakehouse version\n\nPrints the version of the program.\n");
+        return 0;
+    }
+    if (argc > 1) {
+        fprintf(stderr, "lakehouse version: unexpected \"%s\"\n", argv[1]);
+        return 2;
+    }
     printf("lakehouse %s\n", LAKEHOUSE_VERSION);
     return 0;
 }
@@ -99,6 +101,31 @@ static int unknown_command(const char *word)
     return 2;
 }
 
+static int run_command(int argc, char **argv)
+{
+    const char *service = service_named(argv[0]);
+    if (service != NULL) {
+        return run_service(service, argc, argv);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        if (strcmp(argv[0], commands[i].name) == 0) {
+            return commands[i].run(argc, argv);
+        }
+    }
+    return unknown_command(argv[0]);
+}
+
+/** `lakehouse help [COMMAND]`: the overview, or what COMMAND --help says. */
+static int help(int argc, char **argv)
+{
+    if (argc < 2 || strcmp(argv[1], argv[0]) == 0) {
+        return cmd_overview(stdout);
+    }
+    char flag[] = "--help";
+    char *asked[] = { argv[1], flag, NULL };
+    return run_command(2, asked);
+}
+
 int cmd_main(int argc, char **argv)
 {
     struct str path = str_of(argc > 0 ? argv[0] : "lakehouse");
@@ -108,17 +135,8 @@ int cmd_main(int argc, char **argv)
         return run_service(service, argc, argv);
     }
     if (argc < 2) {
-        cmd_help(NULL);
+        cmd_overview(stderr);
         return 2;
     }
-    service = service_named(argv[1]);
-    if (service != NULL) {
-        return run_service(service, argc - 1, argv + 1);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strcmp(argv[1], commands[i].name) == 0) {
-            return commands[i].run(argc - 1, argv + 1);
-        }
-    }
-    return unknown_command(argv[1]);
+    return run_command(argc - 1, argv + 1);
 }

@@ -25,45 +25,113 @@ static const char overview[] =
     "  curl --data-binary @birdstrikes.csv 'http://127.0.0.1:3110/v1/ingest?name=birdstrikes'\n"
     "  curl -H 'Content-Type: application/json' -d '{\"sql\":\"SELECT count(*) FROM birdstrikes\"}' http://127.0.0.1:3110/v1/sql\n";
 
-static bool belongs(const char *service, const struct setting_def *def)
+int cmd_overview(FILE *out)
 {
-    static const char *const shared[] = { "log", "http", "cluster" };
-    for (size_t i = 0; i < ARRAY_LEN(shared); i++) {
-        if (strcmp(def->section, shared[i]) == 0) {
-            return true;
-        }
-    }
-    return strcmp(service, "serve") == 0 ? strstr(def->name, "_url") == NULL
-                                         : strcmp(def->section, service) == 0;
+    fputs(overview, out);
+    return 0;
 }
 
-static int service_help(const char *service)
+/* What each service is, and the settings it reads: whole sections ("queryd") and single ones. */
+static const struct service_page {
+    const char *service;
+    const char *settings[8]; /* up to the NULL */
+    const char *text;
+} pages[] = {
+    { "serve",
+      { "gateway", "storaged", "catalogd", "ingestd", "queryd", "cluster" },
+      "Everything in one process, on one port: objects, tables, ingest and SQL over one data folder.\n"
+      "\n"
+      "  lakehouse serve                                    http://127.0.0.1:3110, data in ./data\n"
+      "  lakehouse serve --data /srv/lake --listen 127.0.0.1:8080\n"
+      "  lakehouse serve -config lakehouse.toml\n" },
+    { "gateway",
+      { "gateway" },
+      "The one door in front of services that run as processes of their own: forwards /v1/* to them.\n" },
+    { "storaged",
+      { "storaged", "gateway.hosts", "gateway.origins", "cluster" },
+      "Objects: bytes under keys in one data folder.\n" },
+    { "catalogd",
+      { "catalogd", "ingestd", "storaged.dir", "gateway.hosts", "gateway.origins", "cluster" },
+      "Tables: what exists, of which files, and every commit. Stands on storaged.\n" },
+    { "ingestd",
+      { "ingestd", "catalogd.cache_bytes", "storaged.dir", "gateway.hosts", "gateway.origins",
+        "cluster" },
+      "Files in: CSV, JSON and Parquet become rows of tables. Stands on storaged and catalogd.\n" },
+    { "queryd",
+      { "queryd", "catalogd.cache_bytes", "storaged.dir", "gateway.hosts", "gateway.origins",
+        "cluster" },
+      "SQL over the tables. Stands on storaged and catalogd.\n" },
+};
+
+static const struct service_page *page_of(const char *service)
 {
-    printf("usage: lakehouse %s [-config FILE] [options]\n\n", service);
-    printf(
-        "Settings come from the table below, then FILE (TOML, [section] name = value), then LAKEHOUSE_<SECTION>_<NAME>, then\n"
-        "these options (one dash or two; --name=value or --name value).\n\n");
-    for (size_t i = 0; i < option_count; i++) {
-        const struct setting_def *def = &option_defs[i];
-        if (!belongs(service, def)) {
-            continue;
+    for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
+        if (strcmp(pages[i].service, service) == 0) {
+            return &pages[i];
         }
-        char flag[96];
-        snprintf(flag, sizeof(flag), "--%s.%s%s%s", def->section, def->name,
-                 def->flag ? ", --" : "", def->flag ? def->flag : "");
-        printf("  %s\n      %s [%s]\n", flag, def->help, def->default_value);
     }
-    return 0;
+    assert(!"a service without a page of help");
+    return NULL;
+}
+
+/** What only the service itself reads: its door, and whom it calls. */
+static bool is_inner(const struct setting_def *def)
+{
+    bool gateway = strcmp(def->section, "gateway") == 0;
+    return strstr(def->name, "_url") != NULL || (!gateway && strcmp(def->name, "bind") == 0) ||
+           (gateway && strcmp(def->name, "head_timeout_seconds") == 0);
+}
+
+static bool belongs(const struct service_page *page, const struct setting_def *def)
+{
+    if (strcmp(page->service, def->section) != 0 && is_inner(def)) {
+        return false;
+    }
+    bool listed = strcmp(def->section, "log") == 0 || strcmp(def->section, "http") == 0;
+    for (size_t i = 0; i < ARRAY_LEN(page->settings) && page->settings[i] != NULL; i++) {
+        struct str wanted = str_of(page->settings[i]);
+        struct str section = str_split(&wanted, '.'); /* wanted is now the name, if there is one */
+        listed = listed || (str_eq(section, str_of(def->section)) &&
+                            (wanted.ptr == NULL || str_eq(wanted, str_of(def->name))));
+    }
+    return listed;
+}
+
+static void print_setting(const struct setting_def *def)
+{
+    printf("  --%s.%s%s%s\n      %s", def->section, def->name, def->flag ? ", --" : "",
+           def->flag ? def->flag : "", def->help);
+    if (def->default_value[0] != '\0') {
+        printf(" [%s]", def->default_value);
+    }
+    putchar('\n');
 }
 
 int cmd_help(const char *service)
 {
-    if (service != NULL) {
-        return service_help(service);
+    const struct service_page *page = page_of(service);
+    printf(
+        "usage: lakehouse %s [-config FILE] [options]\n\n%s\n"
+        "Settings come from their defaults (in brackets), then FILE (TOML: [section] name = value), then the environment\n"
+        "(LAKEHOUSE_SECTION_NAME), then these options (one dash or two; --name=value or --name value).\n"
+        "`lakehouse config` with the same options prints what would be in force.\n\n",
+        service, page->text);
+    for (size_t i = 0; i < option_count; i++) {
+        if (belongs(page, &option_defs[i])) {
+            print_setting(&option_defs[i]);
+        }
     }
-    fputs(overview, stdout);
     return 0;
 }
+
+static const char config_usage[] =
+    "usage: lakehouse config [-config FILE] [options]\n"
+    "\n"
+    "Prints every setting with the value in force and where that comes from: default, file, environment or flag. Secrets are\n"
+    "masked. The output is TOML: a file to begin with. The options are those of the services.\n"
+    "\n"
+    "  lakehouse config\n"
+    "  lakehouse config -config lakehouse.toml --queryd.threads 4\n";
 
 int cmd_config(int argc, char **argv)
 {
@@ -71,8 +139,17 @@ int cmd_config(int argc, char **argv)
     struct settings *settings = NULL;
     AUTO(buf_done) struct buf out;
     buf_init(&out, 0);
+    if (cmd_wants_help(argc, argv)) {
+        fputs(config_usage, stdout);
+        return 0;
+    }
     if (options_load(&argc, argv, &settings, &err) != OK) {
         fprintf(stderr, "lakehouse config: %s\n", err.msg);
+        return 2;
+    }
+    if (argc > 1) {
+        fprintf(stderr, "lakehouse config: unexpected \"%s\" (lakehouse config --help)\n", argv[1]);
+        settings_free(settings);
         return 2;
     }
     enum status status = settings_print(settings, &out);
