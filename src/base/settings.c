@@ -364,7 +364,9 @@ static bool parse_bytes(struct str text, int64_t *out)
 static enum status fail_value(const struct setting_def *def, const char *place, struct str text,
                               struct err *err)
 {
-    const char *wanted = def->type == SETTING_INT    ? "a whole number"
+    bool seconds = def->unit != NULL && strcmp(def->unit, "s") == 0;
+    const char *wanted = seconds                     ? "a whole number of seconds"
+                         : def->type == SETTING_INT  ? "a whole number"
                          : def->type == SETTING_BOOL ? "true or false"
                                                      : "a number of bytes such as 1048576 or "
                                                        "\"256MiB\"";

@@ -40,10 +40,12 @@ static enum status load_variable(struct settings *settings, struct str name, str
                                  struct err *err);
 static bool is_ignored(struct str name, const char *const *ignore);
 static void variable_name(const struct setting_def *def, char out[NAME_BYTES]);
-static enum status fail_variable(const struct settings *settings, struct str name, struct err *err);
+static size_t nearest_variable(const struct settings *settings, struct str name,
+                               char best[NAME_BYTES]);
 static enum status load_flag(struct settings *settings, const char *arg, const char *next,
                              bool *took_next_out, struct err *err);
 static size_t find_flag(const struct settings *settings, struct str name);
+static enum status fail_flag(const struct settings *settings, struct str name, struct err *err);
 static bool is_bool_text(const char *text);
 
 enum status settings_load_file(struct settings *settings, const char *path, struct err *err)
@@ -263,15 +265,21 @@ static enum status load_variable(struct settings *settings, struct str name, str
         }
     }
     /* Other programs may have variables of this prefix; ours begin with the name of a section. */
+    bool ours = false;
     for (size_t i = 0; i < settings->count; i++) {
         struct setting_def section = { .section = settings->defs[i].section, .name = "" };
         char prefix[NAME_BYTES];
         variable_name(&section, prefix);
-        if (str_starts(name, str_of(prefix))) {
-            return fail_variable(settings, name, err);
-        }
+        ours = ours || str_starts(name, str_of(prefix));
     }
-    return OK;
+    char best[NAME_BYTES];
+    size_t distance = nearest_variable(settings, name, best);
+    if (!ours && distance > 2) { /* up to two letters off is a typing error in the section */
+        return OK;
+    }
+    return err_set(err, E_INVALID,
+                   "unknown setting in the environment variable \"%.*s\", did you mean \"%s\"?",
+                   STR_ARG(name), best);
 }
 
 static bool is_ignored(struct str name, const char *const *ignore)
@@ -302,23 +310,23 @@ static void variable_name(const struct setting_def *def, char out[NAME_BYTES])
     }
 }
 
-static enum status fail_variable(const struct settings *settings, struct str name, struct err *err)
+/** How far `name` is from the variable most like it, which goes to `best`. */
+static size_t nearest_variable(const struct settings *settings, struct str name,
+                               char best[NAME_BYTES])
 {
-    char best[NAME_BYTES] = "";
     struct str bare = str_skip(name, strlen("LAKEHOUSE_")); /* the prefix is no likeness */
     size_t best_distance = SIZE_MAX;
+    best[0] = '\0';
     for (size_t i = 0; i < settings->count; i++) {
         char known[NAME_BYTES];
         variable_name(&settings->defs[i], known);
         size_t distance = str_distance(bare, str_skip(str_of(known), strlen("LAKEHOUSE_")));
         if (distance < best_distance) {
-            memcpy(best, known, sizeof(best));
+            memcpy(best, known, NAME_BYTES);
             best_distance = distance;
         }
     }
-    return err_set(err, E_INVALID,
-                   "unknown setting in the environment variable \"%.*s\", did you mean \"%s\"?",
-                   STR_ARG(name), best);
+    return best_distance;
 }
 
 /* ---- flags ---- */
@@ -333,8 +341,7 @@ static enum status load_flag(struct settings *settings, const char *arg, const c
     snprintf(place, sizeof(place), "--%.*s", STR_ARG(name));
     size_t index = find_flag(settings, name);
     if (index == SIZE_MAX && str_find_char(name, '.') == SIZE_MAX) {
-        return err_set(err, E_INVALID, "unknown flag \"%.*s\"",
-                       STR_ARG(str_take(str_of(arg), 100)));
+        return fail_flag(settings, name, err);
     }
     if (index == SIZE_MAX) {
         return settings_fail_unknown(settings, place, name, err);
@@ -362,6 +369,32 @@ static size_t find_flag(const struct settings *settings, struct str name)
         }
     }
     return settings_find_dotted(settings, name);
+}
+
+/** A flag without a dot: a short one misspelt, or a setting's name without its section. */
+static enum status fail_flag(const struct settings *settings, struct str name, struct err *err)
+{
+    const struct setting_def *best = NULL;
+    bool by_flag = false;
+    size_t best_distance = 3; /* two letters off is still a typing error */
+    for (size_t i = 0; i < settings->count; i++) {
+        const struct setting_def *def = &settings->defs[i];
+        size_t flag = def->flag != NULL ? str_distance(name, str_of(def->flag)) : SIZE_MAX;
+        size_t bare = str_distance(name, str_of(def->name));
+        size_t distance = flag < bare ? flag : bare;
+        if (distance < best_distance) {
+            best = def;
+            best_distance = distance;
+            by_flag = flag <= bare;
+        }
+    }
+    struct str shown = str_take(name, 100);
+    if (best == NULL) {
+        return err_set(err, E_INVALID, "unknown flag \"--%.*s\"", STR_ARG(shown));
+    }
+    return err_set(err, E_INVALID, "unknown flag \"--%.*s\", did you mean \"--%s%s%s\"?",
+                   STR_ARG(shown), by_flag ? "" : best->section, by_flag ? "" : ".",
+                   by_flag ? best->flag : best->name);
 }
 
 static bool is_bool_text(const char *text)

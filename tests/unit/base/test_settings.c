@@ -192,8 +192,9 @@ static void wrong_values_in_a_file_are_refused_with_what_is_wanted(void **state)
                       "2: \"queryd.timeout_seconds\" must be a whole number without quotes");
     expect_file_error("[queryd]\ntimeout_seconds = 0\n",
                       "2: \"queryd.timeout_seconds\" must be between 1 and 3600, not 0");
-    expect_file_error("[queryd]\ntimeout_seconds = true\n",
-                      "2: \"queryd.timeout_seconds\" must be a whole number, not \"true\"");
+    expect_file_error(
+        "[queryd]\ntimeout_seconds = true\n",
+        "2: \"queryd.timeout_seconds\" must be a whole number of seconds, not \"true\"");
     expect_file_error("[queryd]\nmemory_limit = \"lots\"\n",
                       "2: \"queryd.memory_limit\" must be a number of bytes such as 1048576 or "
                       "\"256MiB\", not \"lots\"");
@@ -316,10 +317,17 @@ static void variables_of_known_sections_are_checked_and_others_left_alone(void *
     assert_string_equal(err.msg,
                         "unknown setting in the environment variable \"LAKEHOUSE_QUERYD_TIMEOUT\", "
                         "did you mean \"LAKEHOUSE_QUERYD_TIMEOUT_SECONDS\"?");
+    const char *section[] = { "LAKEHOUSE_QERYD_TIMEOUT_SECONDS=5", NULL };
+    assert_int_equal(settings_load_env(settings, (char **)section, NULL, &err), E_INVALID);
+    assert_string_equal(err.msg, "unknown setting in the environment variable "
+                                 "\"LAKEHOUSE_QERYD_TIMEOUT_SECONDS\", did you mean "
+                                 "\"LAKEHOUSE_QUERYD_TIMEOUT_SECONDS\"?");
+    const char *foreign[] = { "LAKEHOUSE_BUILD_FOLDER=5", NULL };
+    assert_int_equal(settings_load_env(settings, (char **)foreign, NULL, &err), OK);
     const char *wrong[] = { "LAKEHOUSE_QUERYD_TIMEOUT_SECONDS=soon", NULL };
     assert_int_equal(settings_load_env(settings, (char **)wrong, NULL, &err), E_INVALID);
     assert_string_equal(err.msg, "LAKEHOUSE_QUERYD_TIMEOUT_SECONDS: \"queryd.timeout_seconds\" "
-                                 "must be a whole number, not \"soon\"");
+                                 "must be a whole number of seconds, not \"soon\"");
     settings_free(settings);
 }
 
@@ -367,10 +375,13 @@ static void unknown_and_broken_flags_are_refused(void **state)
     static const char *const cases[][2] = {
         { "--gatway.bind=x", "--gatway.bind: unknown setting \"gatway.bind\", did you mean "
                              "\"gateway.bind\"?" },
-        { "--lisen", "unknown flag \"--lisen\"" },
+        { "--lisen", "unknown flag \"--lisen\", did you mean \"--listen\"?" },
+        { "--memory_limits=5", "unknown flag \"--memory_limits\", did you mean "
+                               "\"--queryd.memory_limit\"?" },
+        { "--frobnicate", "unknown flag \"--frobnicate\"" },
         { "--queryd.timeout_seconds", "--queryd.timeout_seconds: needs a value" },
         { "-queryd.timeout_seconds=x", "--queryd.timeout_seconds: \"queryd.timeout_seconds\" must "
-                                       "be a whole number, not \"x\"" },
+                                       "be a whole number of seconds, not \"x\"" },
         { "--allow-remote=maybe", "--allow-remote: \"http.allow_remote\" must be true or false, "
                                   "not \"maybe\"" },
     };
