@@ -1,6 +1,8 @@
 /* Log lines: standard error is a temporary file while a test runs. */
 #include "testing.h"
 
+#include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -86,7 +88,7 @@ static void a_long_value_is_cut_and_bad_utf8_stays_valid_json(void **state)
     LOG(LOG_INFO, "big", L_STR("value", str_from(big, sizeof(big))));
     struct buf lines;
     take_lines(&lines);
-    assert_in_range(lines.len, 4096, 3 * 4096 + 200);
+    assert_in_range(lines.len, 3 * 512, PIPE_BUF);
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     assert_int_equal(json_parse(buf_str(&lines), &doc, NULL), OK);
     buf_done(&lines);
@@ -102,6 +104,67 @@ static void a_line_that_cannot_be_built_leaves_a_trace(void **state)
     take_lines(&lines);
     assert_str(buf_str(&lines), "{\"level\":\"error\",\"event\":\"log_line_lost\"}\n");
     buf_done(&lines);
+}
+
+static void every_line_fits_where_it_must_not_wait(void **state)
+{
+    static char odd[4000];
+    memset(odd, '\x01', sizeof(odd));
+    struct str value = str_from(odd, sizeof(odd));
+    LOG(LOG_INFO, "odd", L_STR("a", value), L_STR("b", value), L_STR("c", value));
+    struct buf lines;
+    take_lines(&lines);
+    assert_in_range(lines.len, 3 * 64 * 6, PIPE_BUF);
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    assert_int_equal(json_parse(buf_str(&lines), &doc, NULL), OK);
+    buf_done(&lines);
+}
+
+/* The next line of what came through the pipe, parsed. */
+static yyjson_doc *next_line(struct str *rest)
+{
+    yyjson_doc *doc = NULL;
+    assert_int_equal(json_parse(str_split(rest, '\n'), &doc, NULL), OK);
+    return doc;
+}
+
+static void a_reader_that_stands_still_costs_lines_and_not_time(void **state)
+{
+    enum { LINES = 2000 };
+    int ends[2];
+    size_t got, kept = 0;
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    dup2(ends[1], STDERR_FILENO);
+    assert_int_equal(fcntl(STDERR_FILENO, F_SETPIPE_SZ, 8192), 8192);
+    for (int i = 0; i < LINES; i++) {
+        LOG(LOG_INFO, "line", L_I64("i", i),
+            L_CSTR("text", "some sixty bytes of text that fill it up"));
+    }
+    struct buf lines;
+    buf_init(&lines, 0);
+    char *room = buf_reserve(&lines, 65536);
+    lines.len = (size_t)read(ends[0], room, 65536);
+    struct str rest = buf_str(&lines);
+    for (; rest.len > 0; kept++) {
+        AUTO(json_doc_done) yyjson_doc *doc = next_line(&rest);
+        yyjson_val *i = yyjson_obj_get(yyjson_doc_get_root(doc), "i");
+        assert_int_equal(yyjson_get_int(i), kept);
+    }
+    assert_in_range(kept, 10, LINES - 1);
+    LOG(LOG_INFO, "after");
+    got = (size_t)read(ends[0], room, 65536);
+    rest = str_from(room, got);
+    AUTO(json_doc_done) yyjson_doc *notice = next_line(&rest);
+    AUTO(json_doc_done) yyjson_doc *after = next_line(&rest);
+    yyjson_val *root = yyjson_doc_get_root(notice);
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(root, "event")), "log_lines_dropped");
+    assert_int_equal(yyjson_get_int(yyjson_obj_get(root, "count")), LINES - kept);
+    root = yyjson_doc_get_root(after);
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(root, "event")), "after");
+    assert_int_equal(rest.len, 0);
+    buf_done(&lines);
+    close(ends[0]);
+    close(ends[1]);
 }
 
 static void *log_much(void *arg)
@@ -154,6 +217,9 @@ int main(void)
                                         release),
         cmocka_unit_test_setup_teardown(a_line_that_cannot_be_built_leaves_a_trace, capture,
                                         release),
+        cmocka_unit_test_setup_teardown(every_line_fits_where_it_must_not_wait, capture, release),
+        cmocka_unit_test_setup_teardown(a_reader_that_stands_still_costs_lines_and_not_time,
+                                        capture, release),
         cmocka_unit_test_setup_teardown(lines_of_threads_do_not_mix, capture, release),
         cmocka_unit_test(levels_are_read_by_name),
     };
