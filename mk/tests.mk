@@ -68,12 +68,16 @@ test-all:
 	@$(MAKE) tests-built
 	@tests/run --build $(BUILD) --sdk $(SDK) --python $(PYTHON_TEST) --unit-all --integration --slow
 
-## Set up, build and run the benchmarks of bench/.
+$(BUILD)/bench/duckdb_sql: bench/duckdb_sql.c | sdk
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(DUCK_INCLUDE) -o $@ $< $(LIBS_DUCK) -Wl,-rpath,$(SDK)/lib
+
+## Set up, build and run the benchmarks of bench/ beside their peers; BENCH_FLAGS="--write query" for some of it.
 .PHONY: bench
 bench:
-	@./bootstrap --bench --test
-	@$(MAKE) all
-	@BUILD=$(BUILD) SDK=$(SDK) PYTHON=$(PYTHON_TEST) bench/run
+	@./bootstrap
+	@$(MAKE) programs $(BUILD)/bench/duckdb_sql
+	@BUILD=$(BUILD) SDK=$(SDK) bench/run $(BENCH_FLAGS)
 
 # ---- fuzzing ----------------------------------------------------------------------------------------
 
