@@ -1,11 +1,14 @@
 /*
  * /health, /ready and /metrics, the same for every service. Health and metrics answer on the HTTP
  * thread, so that they can be asked when every worker is busy; readiness may ask others and runs on
- * a worker, at most once a second.
+ * a worker, at most once a second while the answer is yes. A no is asked again soon: whoever polls
+ * it waits for the start.
  */
 #include "http/server_priv.h"
 
 #include "base/mem.h"
+
+enum { READY_FRESH_US = 1000 * 1000, NOT_READY_FRESH_US = 10 * 1000 };
 
 struct ops {
     struct http_server *server;
@@ -46,7 +49,8 @@ static enum http_step ready_end(struct http_req *req)
     struct ops *ops = req->ctx;
     pthread_mutex_lock(&ops->lock);
     int64_t now_us = clock_now_us();
-    if (ops->ready != NULL && (ops->asked_us == 0 || now_us - ops->asked_us > 1000 * 1000)) {
+    int64_t fresh_us = ops->last.kind == OK ? READY_FRESH_US : NOT_READY_FRESH_US;
+    if (ops->ready != NULL && (ops->asked_us == 0 || now_us - ops->asked_us > fresh_us)) {
         ops->last = (struct err){ .kind = OK };
         enum status kind = ops->ready(ops->ready_ctx, &ops->last);
         if (kind != OK && ops->last.kind == OK) {
