@@ -9,11 +9,15 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "cmd/parts.h"
 #include "cmd/version.h"
+
+/* chosen: an engine is up after 60 ms, and a start that takes 5 s has failed */
+enum { READY_LOOK_MS = 2, READY_WAIT_MS = 5000 };
 
 static void stop_signals(sigset_t *set)
 {
@@ -33,13 +37,40 @@ static void *second_signal(void *arg)
     _exit(1);
 }
 
-static void wait_for_stop(void)
+/**
+ * `listening` of the whole program is said when it can be used at once: the first engines come up
+ * in the background. Returns the signal that came meanwhile, or 0. Gives up waiting after
+ * READY_WAIT_MS: why it is not ready is then for /ready to say.
+ */
+static int wait_until_ready(struct parts *parts)
+{
+    sigset_t set;
+    struct err err = { 0 };
+    deadline_ms deadline = deadline_in(READY_WAIT_MS);
+    stop_signals(&set);
+    while (parts_ready(parts, &err) != OK && !deadline_passed(deadline)) {
+        const struct timespec look = { .tv_nsec = READY_LOOK_MS * 1000 * 1000 };
+        int signal_number = sigtimedwait(&set, NULL, &look);
+        if (signal_number > 0) {
+            return signal_number;
+        }
+    }
+    return 0;
+}
+
+static int wait_for_signal(void)
 {
     sigset_t set;
     int signal_number = 0;
     stop_signals(&set);
     while (sigwait(&set, &signal_number) != 0) {
     }
+    return signal_number;
+}
+
+/** From here on a second signal ends the process. */
+static void begin_stop(int signal_number)
+{
     LOG(LOG_INFO, "stopping", L_I64("signal", signal_number));
     pthread_t thread;
     if (pthread_create(&thread, NULL, second_signal, NULL) == 0) {
@@ -63,9 +94,13 @@ static int run(const char *service, const struct settings *settings)
         parts_close(&parts);
         return refuse(service, &err);
     }
-    LOG(LOG_INFO, "listening", L_CSTR("address", http_server_address(parts.server)),
-        L_CSTR("version", LAKEHOUSE_VERSION));
-    wait_for_stop();
+    int signal_number = strcmp(service, "serve") == 0 ? wait_until_ready(&parts) : 0;
+    if (signal_number == 0) {
+        LOG(LOG_INFO, "listening", L_CSTR("address", http_server_address(parts.server)),
+            L_CSTR("version", LAKEHOUSE_VERSION));
+        signal_number = wait_for_signal();
+    }
+    begin_stop(signal_number);
     parts_close(&parts);
     LOG(LOG_INFO, "stopped");
     return 0;
