@@ -144,6 +144,9 @@ static int send_all(struct http_client *client, const struct upload *upload, int
         err_set(&named, err.kind, "%s: %s",
                 strcmp(paths[i], "-") == 0 ? "standard input" : paths[i], err.msg);
         code = cli_failed("ingest", &named);
+        if (err.kind == E_CONFLICT && !upload->evolve) {
+            fprintf(stderr, "--evolve lets a table grow: new columns, wider types\n");
+        }
         if (err.kind == E_UPSTREAM) {
             break;
         }

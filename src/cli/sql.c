@@ -42,10 +42,44 @@ static bool wants_table(const struct question *question)
     return strcmp(question->format, "table") == 0;
 }
 
-/** Print a piece of the answer, and keep the end of it: `ctx` is the buf that does. */
+/* What a streamed answer goes through. */
+struct sink {
+    bool csv, quoted;  /* quoted: inside a quoted cell */
+    struct buf pieces; /* of CSV, as it is printed */
+    struct buf tail;   /* the end of the answer */
+};
+
+static void sink_done(struct sink *sink)
+{
+    buf_done(&sink->pieces);
+    buf_done(&sink->tail);
+}
+
+/** Lines end with CR LF in the server's CSV, as RFC 4180 has it, and with LF for a shell. A CR that
+ * belongs to a value stands in quotes. */
+static enum status shell_lines(struct sink *sink, struct str bytes)
+{
+    buf_clear(&sink->pieces);
+    size_t start = 0;
+    for (size_t i = 0; i < bytes.len; i++) {
+        if (bytes.ptr[i] == '"') {
+            sink->quoted = !sink->quoted;
+        } else if (bytes.ptr[i] == '\r' && !sink->quoted) {
+            TRY(buf_append_bytes(&sink->pieces, bytes.ptr + start, i - start));
+            start = i + 1;
+        }
+    }
+    return buf_append_bytes(&sink->pieces, bytes.ptr + start, bytes.len - start);
+}
+
 static enum status print_bytes(void *ctx, struct str bytes, struct err *err)
 {
-    struct buf *tail = ctx;
+    struct sink *sink = ctx;
+    struct buf *tail = &sink->tail;
+    if (sink->csv) {
+        TRY(shell_lines(sink, bytes) == OK ? OK : err_no_memory(err));
+        bytes = buf_str(&sink->pieces);
+    }
     TRY(cli_print(bytes, err));
     if (bytes.len > TAIL_BYTES_MAX) {
         bytes = str_skip(bytes, bytes.len - TAIL_BYTES_MAX);
@@ -233,10 +267,11 @@ static enum status explain_break(const char *format, struct str tail, struct err
 static enum status ask(struct http_client *client, const struct question *question, struct err *err)
 {
     AUTO(buf_done) struct buf body;
-    AUTO(buf_done) struct buf tail;
+    AUTO(sink_done) struct sink sink = { .csv = strcmp(question->format, "csv") == 0 };
     AUTO(http_answer_done) struct http_answer answer = { 0 };
     buf_init(&body, 0);
-    buf_init(&tail, 0);
+    buf_init(&sink.pieces, 0);
+    buf_init(&sink.tail, 0);
     if (body_of(question, &body) != OK) {
         return err_no_memory(err);
     }
@@ -250,7 +285,7 @@ static enum status ask(struct http_client *client, const struct question *questi
                                       .header_count = 1,
                                       .body = buf_str(&body),
                                       .write_body = table ? NULL : print_bytes,
-                                      .ctx = &tail,
+                                      .ctx = &sink,
                                       .deadline = DEADLINE_NEVER,
                                       .body_bytes_max = TABLE_BYTES_MAX,
                                   },
@@ -271,7 +306,7 @@ static enum status ask(struct http_client *client, const struct question *questi
     if (status == OK && strcmp(question->format, "json") == 0) {
         return cli_print(STR("\n"), err);
     }
-    return broke_off ? explain_break(question->format, buf_str(&tail), err) : status;
+    return broke_off ? explain_break(question->format, buf_str(&sink.tail), err) : status;
 }
 
 static enum status read_statement(FILE *file, struct buf *out, struct err *err)

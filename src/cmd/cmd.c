@@ -4,6 +4,7 @@
  */
 #include "cmd/cmd.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -126,7 +127,8 @@ static int help(int argc, char **argv)
     return run_command(2, asked);
 }
 
-int cmd_main(int argc, char **argv)
+/** By the program's name, else by its first word. */
+static int run_named(int argc, char **argv)
 {
     struct str path = str_of(argc > 0 ? argv[0] : "lakehouse");
     size_t slash = str_rfind_char(path, '/');
@@ -139,4 +141,14 @@ int cmd_main(int argc, char **argv)
         return 2;
     }
     return run_command(argc - 1, argv + 1);
+}
+
+int cmd_main(int argc, char **argv)
+{
+    int code = run_named(argc, argv);
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
+        fprintf(stderr, "lakehouse: cannot write to standard output: %s\n", strerror(errno));
+        return 1;
+    }
+    return code;
 }

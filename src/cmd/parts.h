@@ -45,6 +45,6 @@ enum status parts_open(struct parts *parts, const char *service, const struct se
 /** Stop the server, then close everything. A half-built struct is fine. */
 void parts_close(struct parts *parts);
 /** For /ready: OK when everything below would work now. */
-enum status parts_ready(void *parts, struct err *err) MUST_USE;
+enum status parts_ready(void *ctx, struct err *err) MUST_USE;
 
 #endif

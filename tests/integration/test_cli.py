@@ -1,0 +1,431 @@
+"""The command line as a person at a shell meets it: what is printed where, and how it ends.
+
+Exit codes: 0 done, 1 the request failed, 2 called wrongly. Results on standard output, all else on standard error.
+"""
+
+import csv
+import errno
+import fcntl
+import io
+import json
+import os
+import pathlib
+import pty
+import re
+import signal
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+import requests
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COMMANDS = ["serve", "gateway", "storaged", "catalogd", "ingestd", "queryd", "ingest", "sql", "tables", "describe", "config",
+            "version"]
+# seconds of work for one statement on any machine
+ENDLESS = "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE (a.range * b.range) % 7 = 3"
+
+
+class Shell:
+    """Runs the program; `server` of a running one goes into its environment, as a user would export it."""
+
+    def __init__(self, program, server=None):
+        self.program = program
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
+        if server is not None:
+            self.env["LAKEHOUSE_SERVER"] = server
+
+    def __call__(self, *words, stdin="", timeout=60, **env):
+        return subprocess.run([self.program, *map(str, words)], input=stdin, capture_output=True, text=True, timeout=timeout,
+                              env={**self.env, **env})
+
+    def popen(self, *words, **options):
+        return subprocess.Popen([self.program, *words], env=self.env, stdin=subprocess.DEVNULL, **options)
+
+    def terminal(self, *words, columns=80, typed=None):
+        """The same on a terminal: (exit code, what the screen shows). `typed` is sent as from the keyboard."""
+        main, side = pty.openpty()
+        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        process = subprocess.Popen([self.program, *words], stdin=side, stdout=side, stderr=side, env=self.env,
+                                   start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        os.close(side)
+        shown = b""
+        if typed is not None:
+            typed(main)
+        while True:
+            try:
+                piece = os.read(main, 65536)
+            except OSError as fault:
+                assert fault.errno == errno.EIO  # the other side is closed
+                break
+            if not piece:
+                break
+            shown += piece
+        os.close(main)
+        return process.wait(30), shown.decode().replace("\r\n", "\n")
+
+
+@pytest.fixture
+def shell(lakehouse):
+    """No server runs, and none is named."""
+    return Shell(lakehouse)
+
+
+@pytest.fixture
+def lake(lakehouse, serve):
+    """A shell with a running server, which is `lake.server`."""
+    server = serve()
+    found = Shell(lakehouse, server.url)
+    found.server = server
+    return found
+
+
+def metric(server, name):
+    """The sum of a metric over its labels."""
+    text = requests.get(server.url + "/metrics", timeout=10).text
+    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}[{{ ]", line))
+
+
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+# ---- help, unknown words, exit codes ----
+
+def test_help_is_for_everybody_who_asks(shell):
+    overview = shell("--help")
+    assert overview.returncode == 0 and overview.stderr == ""
+    assert shell("help").stdout == shell("-h").stdout == overview.stdout
+    for command in COMMANDS:
+        assert command in overview.stdout
+        for words in ([command, "--help"], [command, "-h"], ["help", command]):
+            asked = shell(*words)
+            assert asked.returncode == 0 and asked.stderr == "", words
+            assert asked.stdout.startswith(f"usage: lakehouse {command}"), words
+
+
+@pytest.mark.parametrize("command", ["ingest", "sql", "tables", "describe", "config", "serve"])
+def test_help_of_a_command_teaches_by_examples(shell, command):
+    text = shell(command, "--help").stdout
+    assert len(re.findall(rf"^  .*lakehouse {command}", text, re.MULTILINE)) >= 2, text
+
+
+def test_no_command_shows_the_overview_as_a_mistake(shell):
+    bare = shell()
+    assert bare.returncode == 2 and bare.stdout == "" and "lakehouse serve" in bare.stderr
+
+
+@pytest.mark.parametrize("words,wanted", [
+    (["sevre"], '"serve"'),
+    (["tabels"], '"tables"'),
+    (["help", "desribe"], '"describe"'),
+    (["sql", "--fromat", "csv", "SELECT 1"], '"--format"'),
+    (["ingest", "--tabel", "t", "x.csv"], '"--table"'),
+    (["tables", "--namspace", "x"], '"--namespace"'),
+    (["describe", "--sever", "x", "t"], '"--server"'),
+    (["serve", "--lisen", "127.0.0.1:0"], '"--listen"'),
+    (["serve", "--memory_limt", "1GB"], '"--ingestd.memory_limit"'),
+    (["config", "--queryd.thread", "1"], '"queryd.threads"'),
+])
+def test_an_unknown_word_gets_a_suggestion(shell, words, wanted):
+    refused = shell(*words)
+    assert refused.returncode == 2 and refused.stdout == ""
+    assert "unknown" in refused.stderr and f"did you mean {wanted}" in refused.stderr, refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [
+    ["frobnicate"], ["sql", "--q", "SELECT 1"], ["sql", "--format"], ["sql", "--format", "xml", "SELECT 1"], ["sql", "--help=yes"],
+    ["sql", "SELECT 1", "SELECT 2"], ["sql", "  "], ["sql", "--file", "q.sql", "SELECT 1"], ["describe"], ["describe", "a", "b"],
+    ["tables", "x"], ["ingest"], ["ingest", "-"], ["config", "x"], ["version", "x"], ["serve", "x"], ["sql", "--server", "foo", "SELECT 1"],
+    ["ingest", "--server", "ftp://x", "f.csv"], ["tables", "--server", ""], ["describe", "--server", "http://", "t"],
+])
+def test_a_wrong_call_is_2_and_one_line_on_stderr(shell, words):
+    refused = shell(*words)
+    assert refused.returncode == 2 and refused.stdout == "", refused
+    assert refused.stderr.startswith("lakehouse") or refused.stderr.startswith("serve: "), refused.stderr
+    assert refused.stderr.count("\n") == 1, refused.stderr
+
+
+def test_version_is_one_line(shell):
+    assert re.fullmatch(r"lakehouse \d+\.\d+\.\d+\n", shell("version").stdout)
+    assert shell("--version").stdout == shell("version").stdout
+
+
+@pytest.mark.parametrize("words", [["sql", "SELECT 1"], ["tables"], ["describe", "t"], ["ingest", "{file}"]])
+def test_no_server_tells_what_to_do(shell, tmp_path, words):
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    words = [str(tmp_path / "t.csv") if word == "{file}" else word for word in words]
+    failed = shell(*words, LAKEHOUSE_SERVER="http://127.0.0.1:1")
+    assert failed.returncode == 1 and failed.stdout == ""
+    assert "http://127.0.0.1:1" in failed.stderr
+    assert "lakehouse serve" in failed.stderr and "--server" in failed.stderr and "LAKEHOUSE_SERVER" in failed.stderr
+
+
+def test_the_server_is_the_option_then_the_variable(lake):
+    assert lake("sql", "--server", lake.server.url, "SELECT 1", LAKEHOUSE_SERVER="http://127.0.0.1:1").returncode == 0
+    assert lake("sql", f"-server={lake.server.url}/", "SELECT 1", LAKEHOUSE_SERVER="http://127.0.0.1:1").returncode == 0
+    assert lake("sql", "SELECT 1").returncode == 0
+    wrong = lake("sql", "SELECT 1", LAKEHOUSE_SERVER="localhost")
+    assert wrong.returncode == 2 and "LAKEHOUSE_SERVER" in wrong.stderr
+
+
+def test_a_refused_request_is_1_with_the_servers_words(lake):
+    for statement, wanted in [("SELECT * FROM nope", '"nope" does not exist'), ("CREATE TABLE x AS SELECT 1", "CREATE is not allowed"),
+                              ("SELECT '", "line 1, column 8"), ("SELECT error('boom')", "boom")]:
+        failed = lake("sql", statement)
+        assert failed.returncode == 1 and failed.stdout == "" and wanted in failed.stderr, failed
+        assert "is it running" not in failed.stderr
+    failed = lake("describe", "nope")
+    assert failed.returncode == 1 and failed.stdout == "" and "nope" in failed.stderr
+
+
+# ---- sql ----
+
+def test_sql_piped_is_csv(lake):
+    got = lake("sql", "SELECT 1 AS a, NULL AS b, 'x,\"y\"' AS c, '' AS d")
+    assert got.returncode == 0 and got.stderr == ""
+    assert list(csv.reader(io.StringIO(got.stdout))) == [["a", "b", "c", "d"], ["1", "", 'x,"y"', ""]]
+    assert lake("sql", "SELECT 1 AS a WHERE false").stdout == "a\n"
+
+
+def test_piped_lines_end_as_a_shell_wants_them(lake):
+    """`n=$(lakehouse sql ... | tail -1)` must not hold a carriage return; a value's own stays."""
+    raw = subprocess.run([lake.program, "sql", "SELECT 7 AS n, 'a' || chr(13) || chr(10) || '\"b' AS t FROM range(3)"], env=lake.env,
+                         capture_output=True, timeout=30)
+    assert raw.stdout == b"n,t\n" + b'7,"a\r\n""b"\n' * 3
+    lines = subprocess.run([lake.program, "sql", "SELECT repeat('x', 1000) AS n FROM range(1000)"], env=lake.env, capture_output=True,
+                           timeout=30).stdout
+    assert lines == b"n\n" + (b"x" * 1000 + b"\n") * 1000  # over many pieces of the answer
+
+
+def test_sql_formats(lake):
+    statement = "SELECT 1 AS a, 2.50::DECIMAL(5,2) AS b"
+    assert json.loads(lake("sql", "--format", "json", statement).stdout)["rows"] == [{"a": 1, "b": 2.5}]
+    assert lake("sql", "--format=json", statement).stdout.endswith("}\n")
+    assert lake("sql", "--format", "ndjson", statement).stdout == '{"a":1,"b":2.50}\n'
+    assert lake("sql", "--format", "table", statement).stdout == "a     b\n-  ----\n1  2.50\n(1 row)\n"
+
+
+def test_sql_takes_the_statement_from_where_it_is(lake, tmp_path):
+    path = tmp_path / "q.sql"
+    path.write_text("-- a comment\nSELECT 42\n  AS x;\n")
+    for got in (lake("sql", stdin=path.read_text()), lake("sql", "-", stdin=path.read_text()), lake("sql", "--file", path),
+                lake("sql", "-f", path), lake("sql", "-f", "-", stdin=path.read_text())):
+        assert (got.returncode, got.stdout, got.stderr) == (0, "x\n42\n", "")
+    empty = lake("sql", stdin="\n")
+    assert empty.returncode == 2 and "empty" in empty.stderr
+    missing = lake("sql", "--file", tmp_path / "no.sql")
+    assert missing.returncode == 1 and "no.sql" in missing.stderr and "No such file" in missing.stderr
+    code, shown = lake.terminal("sql")
+    assert code == 2 and "which statement?" in shown  # it does not wait for a keyboard
+
+
+def test_a_statement_that_begins_with_a_dash_goes_behind_two(lake):
+    assert lake("sql", "--", "-- seven\nSELECT 7 AS x").stdout == "x\n7\n"
+
+
+def test_time_travel_from_the_command_line(lake, tmp_path):
+    for name, text in (("one", "a\n1\n"), ("two", "a\n2\n")):
+        (tmp_path / name).write_text(text)
+    assert lake("ingest", tmp_path / "one", "--table", "t", "--format", "csv").returncode == 0
+    first = requests.get(lake.server.url + "/v1/catalog/manifest/t", timeout=10).json()["snapshot_id"]
+    assert lake("ingest", tmp_path / "two", "--table", "t", "--format", "csv").returncode == 0
+    assert lake("sql", "SELECT a FROM t ORDER BY a").stdout == "a\n1\n2\n"
+    assert lake("sql", f"SELECT a FROM t AT (VERSION => {first})").stdout == "a\n1\n"
+
+
+def test_a_late_error_is_told_whatever_the_format(lake):
+    late = "SELECT CASE WHEN range = 290000 THEN error('too late') ELSE range END AS x FROM range(3000000)"
+    for form, told in (("ndjson", "too late"), ("json", "too late"), ("table", "too late"), ("csv", "rows above are not all")):
+        failed = lake("sql", "--format", form, late)
+        assert failed.returncode == 1, form
+        assert told in failed.stderr and "not all" in failed.stderr and "is it running" not in failed.stderr, failed.stderr
+        assert "0" in failed.stdout  # the rows that came before it
+
+
+def test_a_full_disk_is_told(lake, tmp_path):
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    for words in (["sql", "SELECT 1"], ["sql", "--format", "table", "SELECT 1"], ["tables"], ["sql", "SELECT * FROM range(100000)"],
+                  ["ingest", tmp_path / "t.csv"], ["describe", "t"], ["sql", "--help"], ["--help"], ["config"], ["serve", "--help"]):
+        with open("/dev/full", "w") as full:
+            failed = subprocess.run([lake.program, *map(str, words)], stdout=full, stderr=subprocess.PIPE, text=True, env=lake.env, timeout=60)
+        assert failed.returncode == 1 and "No space left" in failed.stderr, (words, failed)
+
+
+def test_a_reader_that_has_enough_ends_the_query(lake):
+    """`lakehouse sql ... | head -1`: ended by SIGPIPE without a word, and the server stops computing."""
+    process = lake.popen("sql", "SELECT range AS x FROM range(100000000000)", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == b"x\n"
+    process.stdout.close()
+    assert process.wait(30) == -signal.SIGPIPE
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    until(lambda: metric(lake.server, "lakehouse_engines_busy") == 0)
+
+
+def test_ctrl_c_ends_the_statement_here_and_there(lake):
+    def ctrl_c(keyboard):
+        until(lambda: metric(lake.server, "lakehouse_engines_busy") == 1)
+        os.write(keyboard, b"\x03")
+    start = time.monotonic()
+    code, _ = lake.terminal("sql", ENDLESS, typed=ctrl_c)
+    assert code == -signal.SIGINT
+    until(lambda: metric(lake.server, "lakehouse_engines_busy") == 0)
+    assert time.monotonic() - start < 15
+    assert lake("sql", "SELECT 1 AS a").stdout == "a\n1\n"
+
+
+# ---- tables on a terminal ----
+
+def test_a_table_on_a_terminal(lake):
+    code, shown = lake.terminal("sql", "SELECT 'Mourning dove' AS species, 1204 AS strikes, NULL AS n UNION ALL SELECT 'Gull', 7, NULL")
+    assert code == 0
+    assert sorted(shown.splitlines()[2:4]) == ["Gull                 7  NULL", "Mourning dove     1204  NULL"]
+    assert shown.splitlines()[:2] == ["species        strikes     n", "-------------  -------  ----"]
+    assert shown.splitlines()[4:] == ["(2 rows)"]
+
+
+def test_an_empty_result_shows_its_columns(lake):
+    assert lake.terminal("sql", "SELECT 1 AS a, 'x' AS b WHERE false") == (0, "a  b\n-  -\n(0 rows)\n")
+
+
+def test_numbers_keep_all_their_digits(lake):
+    _, shown = lake.terminal("sql", "SELECT 170141183460469231731687303715884105727::HUGEINT AS h, 3.50::DECIMAL(5,2) AS d, "
+                                    "[1.10::DECIMAL(4,2)] AS l, 9007199254740993 AS b")
+    assert shown.splitlines()[2].split() == ["170141183460469231731687303715884105727", "3.50", "[1.10]", "9007199254740993"]
+
+
+def test_wide_and_combining_characters_stand_in_their_columns(lake):
+    _, shown = lake.terminal("sql", "SELECT '日本語' AS a, 'e' || chr(769) AS b, '✅' AS c, 'ไทย' AS d, 'end' AS e "
+                                    "UNION ALL SELECT 'abcdef', 'x', 'yz', 'klm', 'end'")
+    # columns of the terminal: 6, 1, 2, 3, 3; the accent takes none, the ideographs and the emoji two
+    assert sorted(shown.splitlines()[2:4]) == sorted(["日本語  e\u0301  ✅  ไทย  end", "abcdef  x  yz  klm  end"])
+    assert shown.splitlines()[1] == "------  -  --  ---  ---"
+
+
+def test_control_characters_do_not_reach_the_terminal(lake):
+    _, shown = lake.terminal("sql", "SELECT chr(27) || '[2J' || chr(10) || chr(9) || chr(155) || chr(8238) || chr(127) AS x")
+    assert shown.splitlines()[2] == "␛[2J␊␉\ufffd\ufffd␡"
+
+
+def test_a_long_cell_is_cut_to_the_screen(lake):
+    _, shown = lake.terminal("sql", "SELECT repeat('x', 500) AS x, 12345 AS n", columns=40)
+    assert shown.splitlines()[2] == "x" * 32 + "…  12345"
+    assert all(len(line) <= 40 for line in shown.splitlines())
+    _, shown = lake.terminal("sql", "SELECT repeat('日', 500) AS x, 12345 AS n", columns=40)
+    assert shown.splitlines()[2] == "日" * 16 + "…  12345"
+    whole = lake("sql", "--format", "csv", "SELECT repeat('x', 500) AS x").stdout
+    assert whole == "x\n" + "x" * 500 + "\n"
+
+
+def test_the_widest_columns_are_cut_first(lake):
+    _, shown = lake.terminal("sql", "SELECT 'short' AS a, repeat('m', 30) AS b, repeat('w', 90) AS c", columns=60)
+    assert shown.splitlines()[2].split() == ["short", "m" * 25 + "…", "w" * 24 + "…"] or \
+        shown.splitlines()[2].split() == ["short", "m" * 24 + "…", "w" * 25 + "…"]
+
+
+def test_too_many_columns_become_records(lake):
+    columns = ", ".join(f"'value {i}' AS column_{i}" for i in range(20))
+    _, shown = lake.terminal("sql", f"SELECT {columns} FROM range(2)", columns=80)
+    lines = shown.splitlines()
+    assert lines[0] == "-- row 1 --" and lines[21] == "-- row 2 --" and lines[-1] == "(2 rows)"
+    assert lines[1] == "column_0   value 0" and lines[20] == "column_19  value 19"
+
+
+def test_a_plan_is_shown_as_the_drawing_that_it_is(lake):
+    _, shown = lake.terminal("sql", "EXPLAIN SELECT 1")
+    assert shown.startswith("┌─") and "PROJECTION" in shown and "␊" not in shown and "(1 row)" not in shown
+
+
+# ---- ingest, tables, describe ----
+
+def test_ingest_names_the_table_after_the_file(lake, tmp_path):
+    (tmp_path / "birds.csv").write_text("a,b\n1,x\n2,y\n")
+    first = lake("ingest", tmp_path / "birds.csv")
+    assert first.returncode == 0 and first.stderr == ""
+    assert re.fullmatch(r"birds: 2 rows added, table created \(\d+\.\d s\)\n", first.stdout)
+    again = lake("ingest", tmp_path / "birds.csv")
+    assert again.returncode == 0 and "2 rows were there already, nothing changed" in again.stdout
+    other = lake("ingest", tmp_path / "birds.csv", "--table", "zoo.birds")
+    assert other.returncode == 0 and other.stdout.startswith("zoo.birds: 2 rows added, table created")
+    piped = lake("ingest", "-", "--table", "birds", stdin="a,b\n3,z\n")
+    assert piped.returncode == 0 and piped.stdout.startswith("birds: 1 row added (")
+
+
+def test_ingest_of_many_goes_on_after_a_refusal(lake, tmp_path):
+    (tmp_path / "good.csv").write_text("a\n1\n")
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n1,2,3,4\n")
+    (tmp_path / "folder.csv").mkdir()
+    got = lake("ingest", tmp_path / "bad.csv", tmp_path / "missing.csv", tmp_path / "folder.csv", tmp_path / "good.csv")
+    assert got.returncode == 1
+    assert got.stdout.startswith("good: 1 row added")
+    told = got.stderr.splitlines()
+    assert len(told) == 3
+    assert "bad.csv: " in told[0] and "line 3" in told[0]
+    assert "missing.csv: " in told[1] and "No such file" in told[1]
+    assert "folder.csv: " in told[2] and "folder" in told[2]
+
+
+def test_ingest_tells_drift_and_evolves_when_asked(lake, tmp_path):
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    (tmp_path / "wider.csv").write_text("a,b\n2,x\n")
+    assert lake("ingest", tmp_path / "t.csv").returncode == 0
+    refused = lake("ingest", tmp_path / "wider.csv", "--table", "t")
+    assert refused.returncode == 1 and '"b"' in refused.stderr and "evolve" in refused.stderr
+    assert lake("ingest", tmp_path / "wider.csv", "--table", "t", "--evolve").returncode == 0
+    assert lake("sql", "SELECT a, b FROM t ORDER BY a").stdout == "a,b\n1,\n2,x\n"
+
+
+def test_ingest_of_a_great_file_is_streamed(lake, tmp_path):
+    """More than the client could hold back in its own buffers, from a pipe whose length nobody knows."""
+    rows = 300_000
+    process = subprocess.Popen([lake.program, "ingest", "-", "--table", "big"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, env=lake.env)
+    out, told = process.communicate("a,b\n" + "".join(f"{i},{'x' * 40}\n" for i in range(rows)), timeout=60)
+    assert process.returncode == 0 and told == ""
+    assert out.startswith("big: 300,000 rows added")
+
+
+def test_tables_and_describe_piped_are_csv(lake, tmp_path):
+    assert lake("tables").stdout == "table,rows,files,size,changed\n"
+    (tmp_path / "t.csv").write_text('id,"odd, ""name"""\n1,x\n')
+    assert lake("ingest", tmp_path / "t.csv").returncode == 0
+    assert lake("ingest", tmp_path / "t.csv", "--table", "zoo.t").returncode == 0
+    rows = list(csv.DictReader(io.StringIO(lake("tables").stdout)))
+    assert [(row["table"], row["rows"], row["files"]) for row in rows] == [("t", "1", "1"), ("zoo.t", "1", "1")]
+    assert int(rows[0]["size"]) > 100
+    assert [row["table"] for row in csv.DictReader(io.StringIO(lake("tables", "--namespace", "zoo").stdout))] == ["zoo.t"]
+    columns = list(csv.DictReader(io.StringIO(lake("describe", "t").stdout)))
+    assert columns == [{"column": "id", "type": "long", "required": "no", "id": "1"},
+                       {"column": 'odd, "name"', "type": "string", "required": "no", "id": "2"}]
+
+
+def test_tables_and_describe_on_a_terminal(lake):
+    code, shown = lake.terminal("tables")
+    assert code == 0 and "no tables yet" in shown and "lakehouse ingest" in shown
+    assert lake("ingest", ROOT / "examples/data/airports.csv").returncode == 0
+    code, shown = lake.terminal("tables")
+    assert code == 0 and re.search(r"^airports  3,376      1  \d+ kB  20", shown, re.MULTILINE), shown
+    code, shown = lake.terminal("describe", "airports", columns=200)
+    assert code == 0 and re.search(r"^latitude   double  no         6$", shown, re.MULTILINE), shown
+    location = shown.splitlines()[-1]
+    assert "3,376 rows in 1 file" in shown and pathlib.Path(location.removeprefix("file://")).exists(), location
+
+
+@pytest.mark.slow
+def test_listing_goes_beyond_one_page(lake):
+    """A page of the list holds 1,000 tables."""
+    session = requests.Session()
+    first = session.post(lake.server.url + "/v1/ingest", params={"name": "t0000"}, data=b"a\n1\n", timeout=30).json()
+    key = first["files"][0]["key"]
+    names = [f"t{i:04}" for i in range(1, 1003)]
+    for name in names:
+        answer = session.post(lake.server.url + "/v1/catalog/register", json={"name": name, "objects": [key]}, timeout=30)
+        assert answer.status_code == 200, answer.text
+    assert [row["table"] for row in csv.DictReader(io.StringIO(lake("tables").stdout))] == ["t0000", *names]
