@@ -6,6 +6,12 @@
  */
 #include "base/status.h"
 
+#ifdef __clang_analyzer__
+#undef err_set
+#undef err_no_memory
+#undef err_errno
+#endif
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

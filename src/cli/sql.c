@@ -313,11 +313,12 @@ static enum status read_statement(FILE *file, struct buf *out, struct err *err)
 {
     char piece[4096];
     size_t n;
-    while ((n = fread(piece, 1, sizeof(piece), file)) > 0) {
+    do {
+        n = fread(piece, 1, sizeof(piece), file);
         if (buf_append_bytes(out, piece, n) != OK) {
             return err_no_memory(err);
         }
-    }
+    } while (n == sizeof(piece));
     return ferror(file) ? err_errno(err, errno, "cannot read the statement") : OK;
 }
 

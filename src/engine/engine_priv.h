@@ -176,7 +176,7 @@ void engine_run_count(struct engine_run *run, enum status kind);
 void engine_run_decide(struct engine_run *run);
 
 /* monitor.c */
-void *engine_monitor(void *pool);
+void *engine_monitor(void *arg);
 /** Let go of a child's job: tell it, and give it a second. With the lock held. */
 void engine_child_cancel(struct engine_pool *pool, struct engine_child *child);
 void engine_child_kill(struct engine_pool *pool, struct engine_child *child,

@@ -17,8 +17,6 @@
 #include "base/mem.h"
 #include "engine/engine_priv.h"
 
-extern char **environ;
-
 enum { ARG_MAX_BYTES = 4200, ARGS_MAX = 12 };
 
 /* What may go on to a child. Settings and secrets of the server (LAKEHOUSE_*) may not. */

@@ -85,7 +85,7 @@ const char *http_server_address(const struct http_server *server)
 
 static enum status note_address(struct http_server *server, int fd, struct err *err)
 {
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = { 0 };
     socklen_t len = sizeof(bound);
     char host[256], port[16];
     if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0) {

@@ -90,7 +90,7 @@ void upstream_free(struct upstream *upstream)
     if (upstream == NULL) {
         return;
     }
-    for (size_t i = 0; i < upstream->kept_count; i++) {
+    for (size_t i = 0; upstream->kept != NULL && i < upstream->kept_count; i++) {
         close(upstream->kept[i]);
     }
     pthread_mutex_destroy(&upstream->lock);

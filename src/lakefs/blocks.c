@@ -144,7 +144,7 @@ static enum status load(struct blocks *blocks, struct block *block, size_t want,
     if (status == OK && got != want) {
         status = err_set(err, E_CORRUPT,
                          "a data file ends at byte %llu, before the size that it had",
-                         (unsigned long long)(block->index * BLOCK_BYTES + got));
+                         (unsigned long long)block->index * BLOCK_BYTES + got);
     }
     pthread_mutex_lock(&blocks->lock);
     if (status == OK) {

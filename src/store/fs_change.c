@@ -175,12 +175,14 @@ static enum status copy_by_link(struct fs_store *fs, struct str from, struct str
     TRY(fs_place_make(fs, to, NULL, &place, err));
     enum status status = OK;
     if (!place.odd) {
-        if (linkat(source->dir_fd, source->name, place.dir_fd, place.name, 0) == 0) {
+        int linked = linkat(source->dir_fd, source->name, place.dir_fd, place.name, 0);
+        int why = linked == 0 ? 0 : errno;
+        if (linked == 0) {
             *done_out = true;
             status = fs_sync(fs, place.dir_fd, "fsync_dir", to, true, err);
-        } else if (errno == EEXIST && !folder_there(&place)) {
+        } else if (why == EEXIST && !folder_there(&place)) {
             status = err_set(err, E_EXISTS, "object \"%.*s\" is there already", STR_ARG(to));
-        } else if (errno == ENOENT) {
+        } else if (why == ENOENT) {
             status = err_set(err, E_NOT_FOUND, "object \"%.*s\" is not there", STR_ARG(from));
         }
     }

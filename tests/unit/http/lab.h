@@ -20,7 +20,7 @@ struct lab {
 };
 
 /** `opts` may be NULL; bind, metrics and service are filled in. */
-void lab_start(struct lab *lab, const struct http_server_opts *opts);
+void lab_start(struct lab *lab, const struct http_server_opts *given);
 void lab_stop(struct lab *lab);
 /** Wait (5 s at most) until the counter is `value`. */
 bool lab_wait(const atomic_int *counter, int value);
