@@ -116,15 +116,21 @@ static int run_command(int argc, char **argv)
     return unknown_command(argv[0]);
 }
 
+int cmd_command_help(const char *command)
+{
+    char word[64], flag[] = "--help";
+    snprintf(word, sizeof(word), "%s", command);
+    char *asked[] = { word, flag, NULL };
+    return run_command(2, asked);
+}
+
 /** `lakehouse help [COMMAND]`: the overview, or what COMMAND --help says. */
 static int help(int argc, char **argv)
 {
     if (argc < 2 || strcmp(argv[1], argv[0]) == 0) {
         return cmd_overview(stdout);
     }
-    char flag[] = "--help";
-    char *asked[] = { argv[1], flag, NULL };
-    return run_command(2, asked);
+    return cmd_command_help(argv[1]);
 }
 
 /** By the program's name, else by its first word. */

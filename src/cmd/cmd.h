@@ -20,6 +20,8 @@ bool cmd_wants_help(int argc, char **argv);
 int cmd_overview(FILE *out);
 /** What a service does, and the settings that it reads. Returns 0. */
 int cmd_help(const char *service);
+/** What COMMAND --help prints. Returns the exit code. */
+int cmd_command_help(const char *command);
 /** Undocumented in the help: print the reference pages that are made from tables. */
 int cmd_reference(int argc, char **argv);
 

@@ -107,15 +107,19 @@ static void print_setting(const struct setting_def *def)
     putchar('\n');
 }
 
+static void print_head(const struct service_page *page)
+{
+    printf("usage: lakehouse %s [-config FILE] [options]\n\n%s", page->service, page->text);
+}
+
 int cmd_help(const char *service)
 {
     const struct service_page *page = page_of(service);
+    print_head(page);
     printf(
-        "usage: lakehouse %s [-config FILE] [options]\n\n%s\n"
-        "Settings come from their defaults (in brackets), then FILE (TOML: [section] name = value), then the environment\n"
+        "\nSettings come from their defaults (in brackets), then FILE (TOML: [section] name = value), then the environment\n"
         "(LAKEHOUSE_SECTION_NAME), then these options (one dash or two; --name=value or --name value).\n"
-        "`lakehouse config` with the same options prints what would be in force.\n\n",
-        service, page->text);
+        "`lakehouse config` with the same options prints what would be in force.\n\n");
     for (size_t i = 0; i < option_count; i++) {
         if (belongs(page, &option_defs[i])) {
             print_setting(&option_defs[i]);
@@ -162,18 +166,51 @@ int cmd_config(int argc, char **argv)
     return 0;
 }
 
-/** `lakehouse reference settings`: the page docs/reference/settings.md. */
-int cmd_reference(int argc, char **argv)
+static int reference_settings(void)
 {
     AUTO(buf_done) struct buf out;
     buf_init(&out, 0);
-    if (argc != 2 || strcmp(argv[1], "settings") != 0) {
-        fprintf(stderr, "usage: lakehouse reference settings\n");
-        return 2;
-    }
     if (settings_reference(option_defs, option_count, &out) != OK) {
         return 1;
     }
     fwrite(out.ptr, 1, out.len, stdout);
     return 0;
+}
+
+static int reference_commands(void)
+{
+    static const char *const commands[] = { "ingest",   "sql",    "tables",
+                                            "describe", "config", "version" };
+    fputs(
+        "# Commands\n\n"
+        "What `lakehouse COMMAND --help` says. Exit codes: 0 done, 1 the request failed (the server "
+        "refused it, or none answered),\n2 called or set up wrongly. Results go to standard output, "
+        "everything else to standard error.\n",
+        stdout);
+    for (size_t i = 0; i < ARRAY_LEN(pages); i++) {
+        printf("\n## %s\n\n```\n", pages[i].service);
+        print_head(&pages[i]);
+        printf(
+            "```\n\nOptions: [settings.md](settings.md), as far as `lakehouse %s --help` lists them.\n",
+            pages[i].service);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        printf("\n## %s\n\n```\n", commands[i]);
+        cmd_command_help(commands[i]);
+        printf("```\n");
+    }
+    return 0;
+}
+
+/** `lakehouse reference settings|commands`: the pages of these names in docs/reference. */
+int cmd_reference(int argc, char **argv)
+{
+    if (argc == 2 && strcmp(argv[1], "settings") == 0) {
+        return reference_settings();
+    }
+    if (argc == 2 && strcmp(argv[1], "commands") == 0) {
+        return reference_commands();
+    }
+    fprintf(stderr, "usage: lakehouse reference settings|commands\n");
+    return 2;
 }

@@ -36,6 +36,14 @@ static const char *text(const struct parts *parts, const char *section, const ch
     return settings_str(parts->settings, section, name);
 }
 
+/** Milliseconds of a setting in seconds. To the layers below 0 means their default; a user who says
+ * 0 means 0, so the least there is. */
+static int64_t ms_of(const struct settings *settings, const char *section, const char *name)
+{
+    int64_t seconds = settings_int(settings, section, name);
+    return seconds > 0 ? seconds * 1000 : 1;
+}
+
 /* --- store and secret --- */
 
 static enum status check_url(const struct parts *parts, const char *section, const char *name,
@@ -105,7 +113,7 @@ static enum status open_catalog(struct parts *parts, struct err *err)
             .store = parts->store,
             .metrics = parts->metrics,
             .cache_bytes = settings_bytes(parts->settings, "catalogd", "cache_bytes"),
-            .grace_ms = settings_int(parts->settings, "catalogd", "grace_seconds") * 1000,
+            .grace_ms = ms_of(parts->settings, "catalogd", "grace_seconds"),
         };
         return catalog_local_open(&opts, &parts->catalog, err);
     }
@@ -149,6 +157,7 @@ static enum status open_engines(struct parts *parts, const char *section, size_t
     const struct settings *settings = parts->settings;
     char spill[4096];
     TRY(temp_dir(parts, section, spill, sizeof(spill), err));
+    uint64_t temp_bytes = settings_bytes(settings, section, "temp_bytes_max");
     struct engine_pool_opts opts = {
         .name = section,
         .engines_max = (unsigned)settings_int(settings, section, "engines"),
@@ -156,7 +165,7 @@ static enum status open_engines(struct parts *parts, const char *section, size_t
         .threads = (unsigned)settings_int(settings, section, "threads"),
         .memory_limit_bytes = settings_bytes(settings, section, "memory_limit"),
         .temp_dir = spill,
-        .temp_bytes_max = settings_bytes(settings, section, "temp_bytes_max"),
+        .temp_bytes_max = temp_bytes > 0 ? temp_bytes : 1, /* 0 would be the default, not none */
         .metrics = parts->metrics,
     };
     return engine_pool_open(&opts, out, err);
@@ -170,11 +179,9 @@ static enum status open_query(struct parts *parts, struct err *err)
                                        .store = parts->store,
                                        .engines = parts->query_engines };
     TRY(query_service_open(&opts, &parts->query, err));
-    struct api_sql_opts api = {
-        .service = parts->query,
-        .metrics = parts->metrics,
-        .timeout_ms = settings_int(parts->settings, "queryd", "timeout_seconds") * 1000
-    };
+    struct api_sql_opts api = { .service = parts->query,
+                                .metrics = parts->metrics,
+                                .timeout_ms = ms_of(parts->settings, "queryd", "timeout_seconds") };
     return api_sql_new(&api, &parts->api_sql, err);
 }
 
@@ -189,7 +196,7 @@ static enum status open_ingest(struct parts *parts, struct err *err)
         .metrics = parts->metrics,
         .columns_max = (size_t)settings_int(settings, "ingestd", "max_columns"),
         .line_bytes_max = (size_t)settings_bytes(settings, "ingestd", "max_line_bytes"),
-        .timeout_ms = settings_int(settings, "ingestd", "timeout_seconds") * 1000,
+        .timeout_ms = ms_of(settings, "ingestd", "timeout_seconds"),
     };
     return ingest_open(&opts, &parts->ingest, err);
 }
@@ -231,8 +238,8 @@ static enum status open_server(struct parts *parts, struct err *err)
         .connections_max = (unsigned)settings_int(settings, "http", "connections_max"),
         .header_bytes_max = (size_t)settings_bytes(settings, "http", "header_bytes_max"),
         .body_bytes_max = settings_bytes(settings, "http", "body_bytes_max"),
-        .idle_timeout_ms = settings_int(settings, "http", "idle_timeout_seconds") * 1000,
-        .drain_ms = settings_int(settings, "http", "drain_seconds") * 1000,
+        .idle_timeout_ms = ms_of(settings, "http", "idle_timeout_seconds"),
+        .drain_ms = ms_of(settings, "http", "drain_seconds"),
         .hosts = hosts,
         .origins = origins,
         .trust_request_id = true,
@@ -291,11 +298,10 @@ static enum status open_gateway(struct parts *parts, struct err *err)
                                                   .setting = settings_names[i],
                                                   .url = text(parts, "gateway", areas[i][2]) };
     }
-    struct gateway_opts opts = {
-        .upstreams = upstreams,
-        .upstream_count = ARRAY_LEN(areas),
-        .head_timeout_ms = settings_int(parts->settings, "gateway", "head_timeout_seconds") * 1000
-    };
+    struct gateway_opts opts = { .upstreams = upstreams,
+                                 .upstream_count = ARRAY_LEN(areas),
+                                 .head_timeout_ms = ms_of(parts->settings, "gateway",
+                                                          "head_timeout_seconds") };
     TRY(gateway_new(&opts, &parts->gateway, err));
     TRY(open_server(parts, err));
     return gateway_mount(parts->gateway, parts->server, err);
