@@ -32,14 +32,27 @@ demo:
 	@$(MAKE) all
 	@BUILD=$(BUILD) SDK=$(SDK) tools/demo
 
-## Install below PREFIX (default /usr/local): bin/, libexec/, lib/. DESTDIR is honoured.
+## Install below PREFIX (default /usr/local): bin/, libexec/, lib/lakehouse/. DESTDIR is honoured.
 .PHONY: install
-install: programs
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec $(DESTDIR)$(PREFIX)/lib
+install:
+	@test -x $(BUILD)/bin/lakehouse || { echo "make: nothing is built in $(BUILD): run make first" >&2; exit 1; }
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec $(DESTDIR)$(PREFIX)/lib/lakehouse
 	install -m 755 $(BUILD)/bin/lakehouse $(DESTDIR)$(PREFIX)/bin/lakehouse
 	for name in $(SERVICES); do ln -sfn lakehouse $(DESTDIR)$(PREFIX)/bin/$$name || exit 1; done
 	install -m 755 $(BUILD)/libexec/lakehouse-engine $(DESTDIR)$(PREFIX)/libexec/lakehouse-engine
-	install -m 644 $(RUNTIME_LIBS) $(DESTDIR)$(PREFIX)/lib/
+	install -m 644 $(RUNTIME_LIBS) $(DESTDIR)$(PREFIX)/lib/lakehouse/
+
+# `sudo make install` has another home, so another cache of ./bootstrap: it installs what was built.
+ifneq ($(wildcard $(SDK)),)
+install: programs
+endif
+
+## Remove what `make install` with the same PREFIX and DESTDIR has put there.
+.PHONY: uninstall
+uninstall:
+	rm -f $(patsubst %,$(DESTDIR)$(PREFIX)/bin/%,lakehouse $(SERVICES)) $(DESTDIR)$(PREFIX)/libexec/lakehouse-engine
+	rm -f $(patsubst %,$(DESTDIR)$(PREFIX)/lib/lakehouse/%,$(notdir $(RUNTIME_LIBS)))
+	rmdir --ignore-fail-on-non-empty $(wildcard $(DESTDIR)$(PREFIX)/lib/lakehouse)
 
 ## Remove what was built (the cache of ./bootstrap stays).
 .PHONY: clean

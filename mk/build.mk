@@ -10,7 +10,7 @@ $(BUILD)/layers.mk: tools/layers.txt mk/layers.awk
 	@mkdir -p $(@D)
 	@awk -f mk/layers.awk $< >$@.tmp && mv $@.tmp $@
 
-SERVICES   := gateway storaged catalogd ingestd queryd vectord
+SERVICES   := gateway storaged catalogd ingestd queryd
 CHILD_ONLY := duck lakefs
 
 # ---- objects ----------------------------------------------------------------------------------------
@@ -28,11 +28,14 @@ ALL_OBJS := $(call objects,$(ALL_SRCS))
 
 # A file that holds what the objects were compiled with; it changes, and all of them with it, only when the
 # flags do. keep_text FILE,TEXT is evaluated while make reads this, so nothing runs when nothing changed.
-keep_text = $(if $(call same,$(file <$(1)),$(2)),,$(shell mkdir -p $(dir $(1)))$(file >$(1),$(2)))
+# Without the libraries nothing can be compiled, and what is there stays as it is.
+keep_text = $(if $(wildcard $(SDK)),$(if $(call same,$(file <$(1)),$(2)),,$(shell mkdir -p $(dir $(1)))$(file >$(1),$(2))))
 same      = $(and $(findstring x$(strip $(1))x,x$(strip $(2))x),$(findstring x$(strip $(2))x,x$(strip $(1))x))
 $(call keep_text,$(BUILD)/flags,$(CC) $(CXX) $(CFLAGS_ALL) $(CXXFLAGS_ALL) $(INCLUDE) $(SIMD_FLAGS_avx2) $(SIMD_FLAGS_avx512) \
     $(shell $(CC) -dumpfullversion -dumpversion))
-$(call keep_text,$(BUILD)/ldflags,$(CXX) $(LDFLAGS_ALL) $(LDFLAGS) $(LIBS) $(LIBS_DUCK))
+# Where a program looks for its libraries; `make install` puts them into a folder of their own in lib/.
+rpath = -Wl,-rpath,'$$ORIGIN/$(1)/lakehouse:$$ORIGIN/$(1)'
+$(call keep_text,$(BUILD)/ldflags,$(CXX) $(LDFLAGS_ALL) $(LDFLAGS) $(value rpath) $(LIBS) $(LIBS_DUCK))
 $(BUILD)/flags $(BUILD)/ldflags: ;
 
 duck_include = $(if $(filter src/duck/% tests/unit/duck/%,$(1)),$(DUCK_INCLUDE))
@@ -111,7 +114,7 @@ ENGINE_ARCHIVES := $(call child_archives,$(CLOSURE_engine))
 define link
 	@mkdir -p $(@D)
 	@echo '  LINK  $@'
-	@$(CXX) $(LDFLAGS_ALL) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/$(1)' -o $@ $(filter %.o,$^) \
+	@$(CXX) $(LDFLAGS_ALL) $(LDFLAGS) $(call rpath,$(1)) -o $@ $(filter %.o,$^) \
 	    -Wl,--start-group $(2) -Wl,--end-group $(3)
 endef
 

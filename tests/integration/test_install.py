@@ -1,0 +1,90 @@
+"""What `make install` puts somewhere works from there, and needs nothing of the folder that it was built in."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+import requests
+from conftest import build_folder
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SERVICES = ["catalogd", "gateway", "ingestd", "queryd", "storaged"]
+FILES = sorted(["bin/lakehouse", *(f"bin/{name}" for name in SERVICES), "lib/lakehouse/libduckdb.so", "lib/lakehouse/libyyjson.so.0",
+                "libexec/lakehouse-engine"])
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not here")
+
+
+def make(tmp_path, *words):
+    """As `sudo make install` after `make`: another home, so no libraries to build with; what is built gets installed."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "LAKEHOUSE_", "MFLAGS"))}
+    return subprocess.run(["make", "-C", ROOT, f"BUILD={build_folder()}", *map(str, words)], env={**env, "LAKEHOUSE_CACHE": str(tmp_path / "none")},
+                          capture_output=True, text=True, timeout=120)
+
+
+def files_of(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+
+
+def test_an_installed_server_works_from_anywhere(tmp_path):
+    prefix = tmp_path / "a prefix" / "of mine"
+    flags = build_folder() / "flags"
+    before = flags.read_bytes()
+    installed = make(tmp_path, "install", f"DESTDIR={tmp_path / 'dest'}", "PREFIX=/usr")
+    assert installed.returncode == 0, installed.stderr
+    assert files_of(tmp_path / "dest/usr") == FILES and files_of(tmp_path / "dest") == [f"usr/{name}" for name in FILES]
+    assert flags.read_bytes() == before  # the next `make` has nothing to do again
+    prefix.parent.mkdir()
+    (tmp_path / "dest/usr").rename(prefix)  # it may be moved, and its path may have spaces
+    for name in FILES:
+        assert (prefix / name).is_symlink() == (name.split("/")[-1] in SERVICES), name
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    env = {"PATH": f"{prefix / 'bin'}:/usr/bin:/bin"}
+    server = subprocess.Popen(["lakehouse", "serve", "--listen", "127.0.0.1:0"], cwd=elsewhere, env=env, stderr=subprocess.PIPE, text=True)
+    try:
+        url = "http://" + json.loads(server.stderr.readline())["address"]
+        (elsewhere / "birds.csv").write_text("a\n1\n2\n")
+        run = {"cwd": elsewhere, "env": {**env, "LAKEHOUSE_SERVER": url}, "capture_output": True, "text": True, "timeout": 30}
+        assert subprocess.run(["lakehouse", "ingest", "birds.csv"], **run).stdout.startswith("birds: 2 rows added")
+        assert subprocess.run(["lakehouse", "sql", "SELECT sum(a) AS s FROM birds"], **run).stdout == "s\n3\n"
+        assert requests.get(url + "/ready", timeout=10).status_code == 200
+        children = pathlib.Path(f"/proc/{server.pid}/task").glob("*/children")
+        engines = [pid for path in children for pid in path.read_text().split()]
+        assert engines
+        for pid in [str(server.pid), *engines]:
+            mapped = set(re.findall(r"(/\S.*(?:lakehouse-engine|bin/lakehouse|libduckdb\.so|libyyjson\.so\S*))$",
+                                    pathlib.Path(f"/proc/{pid}/maps").read_text(), re.MULTILINE))
+            assert mapped and all(path.startswith(str(prefix)) for path in mapped), mapped
+        assert (elsewhere / "data/_lake/format.json").exists()  # ./data, where it was started
+    finally:
+        server.terminate()
+        assert server.wait(20) == 0
+        server.stderr.close()
+
+
+def test_uninstall_takes_its_own_and_no_more(tmp_path):
+    prefix = tmp_path / "p"
+    (prefix / "bin").mkdir(parents=True)
+    (prefix / "bin/other").write_text("somebody else's")
+    assert make(tmp_path, "install", f"PREFIX={prefix}").returncode == 0
+    assert files_of(prefix) == sorted([*FILES, "bin/other"])
+    assert make(tmp_path, "uninstall", f"PREFIX={prefix}").returncode == 0
+    assert files_of(prefix) == ["bin/other"] and not (prefix / "lib/lakehouse").exists()
+
+
+def test_install_of_nothing_says_what_to_do(tmp_path):
+    failed = make(tmp_path, "install", f"BUILD={tmp_path / 'empty'}", f"PREFIX={tmp_path / 'p'}")
+    assert failed.returncode == 2 and "run make first" in failed.stderr
+    assert not (tmp_path / "p").exists()
+
+
+def test_make_help_lists_the_targets(tmp_path):
+    text = make(tmp_path, "help").stdout
+    for target in ("all", "demo", "install", "uninstall", "clean", "help", "unit", "test", "test-all", "bench", "fuzz", "tidy", "format"):
+        assert re.search(rf"^  make {target} +\S", text, re.MULTILINE), target
