@@ -163,7 +163,8 @@ static enum status print_records(const struct cli_table *table, size_t screen_wi
         size_t width = cli_display_width(table->cells[c]);
         label = width > label ? width : label;
     }
-    label = label > screen_width / 2 ? screen_width / 2 : label;
+    size_t label_max = screen_width / 2 > CUT_WIDTH_MIN ? screen_width / 2 : CUT_WIDTH_MIN;
+    label = label > label_max ? label_max : label;
     size_t rest = screen_width > label + GAP + CUT_WIDTH_MIN ? screen_width - label - GAP
                                                              : CUT_WIDTH_MIN;
     for (size_t r = 1; r < table->row_count; r++) {
