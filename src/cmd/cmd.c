@@ -5,8 +5,10 @@
 #include "cmd/cmd.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "cli/cli.h"
@@ -149,8 +151,26 @@ static int run_named(int argc, char **argv)
     return run_command(argc - 1, argv + 1);
 }
 
+/**
+ * A standard stream that the program was started without is held by a descriptor that cannot be
+ * used: else the first file or socket would get its number, and log lines or rows be written there.
+ */
+static bool hold_standard_streams(void)
+{
+    static const int wrong_way[] = { O_WRONLY, O_RDONLY, O_RDONLY };
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) == -1 && open("/dev/null", wrong_way[fd]) != fd) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int cmd_main(int argc, char **argv)
 {
+    if (!hold_standard_streams()) {
+        return 1;
+    }
     int code = run_named(argc, argv);
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == 0) {
         fprintf(stderr, "lakehouse: cannot write to standard output: %s\n", strerror(errno));

@@ -258,6 +258,12 @@ def test_a_full_disk_is_told(lake, tmp_path):
         assert failed.returncode == 1 and "No space left" in failed.stderr, (words, failed)
 
 
+def test_a_closed_standard_output_is_told(lake):
+    for words in (["sql", "SELECT 1"], ["tables"], ["version"]):
+        failed = subprocess.run(["sh", "-c", 'exec "$0" "$@" >&-', lake.program, *words], stderr=subprocess.PIPE, text=True, env=lake.env, timeout=30)
+        assert failed.returncode == 1 and "cannot write to standard output" in failed.stderr, failed
+
+
 def test_a_reader_that_has_enough_ends_the_query(lake):
     """`lakehouse sql ... | head -1`: ended by SIGPIPE without a word, and the server stops computing."""
     process = lake.popen("sql", "SELECT range AS x FROM range(100000000000)", stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -436,6 +436,23 @@ def test_nothing_is_left_in_temporary_folders(serve, tmp_path):
     assert list((server.data / "_lake/tmp").iterdir()) == []
 
 
+def test_a_server_without_standard_streams_writes_its_log_nowhere(lakehouse, tmp_path):
+    """`lakehouse serve <&- >&- 2>&-`: the numbers 0 to 2 must not go to a file of the lake."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(["sh", "-c", 'exec "$0" "$@" <&- >&- 2>&-', lakehouse, "serve", "--data", tmp_path / "d", "--listen", f"127.0.0.1:{port}"])
+    try:
+        server = collections.namedtuple("Server", "url")(f"http://127.0.0.1:{port}")
+        until(lambda: listens(server))
+        assert [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in range(3)] == ["/dev/null"] * 3
+        assert ingest(server, "t", b"a\n1\n")["rows"] == 1
+        assert ask(server, "SELECT * FROM t").json()["rows"] == [{"a": 1}]
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+    assert not [path for path in (tmp_path / "d").rglob("*") if path.is_file() and b'"event"' in path.read_bytes()]
+
+
 # ---- logs ----
 
 def test_the_log_is_json_lines_with_what_is_promised(serve):
