@@ -125,10 +125,10 @@ class LakeTransaction : public duckdb::Transaction {
 
     LakeSchema &Schema(duckdb::Catalog &catalog, const string &ns);
     /** NULL when the lake has none of that name. `position` in the statement is for errors. */
-    duckdb::optional_ptr<LakeTable> Table(duckdb::ClientContext &asker, LakeSchema &schema,
-                                          const string &name, bool want_files,
-                                          duckdb::optional_ptr<duckdb::BoundAtClause> at = nullptr,
-                                          duckdb::optional_idx position = duckdb::optional_idx());
+    duckdb::optional_ptr<LakeTable> Table(
+        duckdb::ClientContext &asker, LakeSchema &schema, const string &name, bool want_files,
+        duckdb::optional_ptr<duckdb::BoundAtClause> clause = nullptr,
+        duckdb::optional_idx position = duckdb::optional_idx());
 
   private:
     using Key = std::tuple<string, string, int, string>;
@@ -197,7 +197,7 @@ class LakeTable : public duckdb::TableCatalogEntry,
                   public duckdb::enable_shared_from_this<LakeTable> {
   public:
     LakeTable(duckdb::Catalog &catalog, duckdb::SchemaCatalogEntry &schema,
-              duckdb::CreateTableInfo &info, duckdb::shared_ptr<SessionState> session,
+              duckdb::CreateTableInfo &create, duckdb::shared_ptr<SessionState> session,
               const struct duck_table *table, AtKey at);
 
     static duckdb::shared_ptr<LakeTable> Make(duckdb::ClientContext &context, LakeSchema &schema,
@@ -252,7 +252,7 @@ class LakeFileList : public duckdb::MultiFileList {
     duckdb::unique_ptr<duckdb::MultiFileList> Copy() const override;
     duckdb::unique_ptr<duckdb::MultiFileList> ComplexFilterPushdown(
         duckdb::ClientContext &context, const duckdb::MultiFileOptions &options,
-        duckdb::MultiFilePushdownInfo &info,
+        duckdb::MultiFilePushdownInfo &push,
         duckdb::vector<duckdb::unique_ptr<duckdb::Expression>> &filters) const override;
     duckdb::unique_ptr<duckdb::MultiFileList> DynamicFilterPushdown(
         duckdb::ClientContext &context, const duckdb::MultiFileOptions &options,

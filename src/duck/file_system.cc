@@ -24,25 +24,14 @@ class LakeHandle : public FileHandle {
     {}
     ~LakeHandle() override
     {
-        try {
-            Close();
-        } catch (...) {
-            /* The statement that wrote has failed already; there is nobody left to tell. */
-        }
+        /* One that is still open belongs to a statement that has failed: nobody is left to tell. */
+        (void)End(nullptr);
     }
     void Close() override
     {
-        if (file) {
-            files.close(file);
-            file = nullptr;
-        }
-        if (sink) {
-            void *ended = sink;
-            sink = nullptr;
-            struct err err = {};
-            if (files.finish(ended, &err) != OK) {
-                throw_err(err);
-            }
+        struct err err = {};
+        if (End(&err) != OK) {
+            throw_err(err);
         }
     }
 
@@ -51,6 +40,21 @@ class LakeHandle : public FileHandle {
     void *sink = nullptr;
     uint64_t size = 0;
     uint64_t position = 0;
+
+  private:
+    enum status End(struct err *err)
+    {
+        enum status status = OK;
+        if (file) {
+            files.close(file);
+            file = nullptr;
+        }
+        if (sink) {
+            status = files.finish(sink, err);
+            sink = nullptr;
+        }
+        return status;
+    }
 };
 
 class LakeFileSystem : public FileSystem {
