@@ -68,9 +68,10 @@ static int feed_file(const char *path)
         fprintf(stderr, "%s: %s\n", path, strerror(errno));
         return 1;
     }
-    fseek(file, 0, SEEK_END);
-    long size = ftell(file);
-    rewind(file);
+    long size = fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    if (fseek(file, 0, SEEK_SET) != 0) {
+        size = -1;
+    }
     uint8_t *data = malloc(size > 0 ? (size_t)size : 1);
     int failed = size < 0 || data == NULL || fread(data, 1, (size_t)size, file) != (size_t)size;
     if (!failed) {
