@@ -15,7 +15,8 @@
 #include "base/io.h"
 #include "base/rng.h"
 
-enum { RANDOM_BYTES = 32 };
+/* TRIES_MAX: each lost one is a process that started just then; chosen */
+enum { RANDOM_BYTES = 32, TRIES_MAX = 100 };
 
 static const char NAME[] = "secret";
 
@@ -64,7 +65,11 @@ static enum status secret_link(int lake_fd, const char *dir, struct str text, st
     if (status == OK && fsync(fd) != 0) {
         status = err_errno(err, errno, "fsync of \"%s/_lake/secret\"", dir);
     }
-    if (status == OK && linkat(lake_fd, name, lake_fd, NAME, 0) != 0 && errno != EEXIST) {
+    /* EEXIST: another process was first. ENOENT: another one that started swept the folder, and
+     * took
+     * our file for a leftover. The caller looks what is there now. */
+    if (status == OK && linkat(lake_fd, name, lake_fd, NAME, 0) != 0 && errno != EEXIST &&
+        errno != ENOENT) {
         status = err_errno(err, errno, "\"%s/_lake/secret\"", dir);
     }
     (void)unlinkat(lake_fd, name, 0);
@@ -110,7 +115,7 @@ enum status store_secret_load(const char *dir, char out[STORE_SECRET_MAX + 1], s
     AUTO(fd_done) int fd = -1;
     TRY(lake_open(dir, &lake_fd, err));
     fd = openat(lake_fd, NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0 && errno == ENOENT) {
+    for (int tries = 0; fd < 0 && errno == ENOENT && tries < TRIES_MAX; tries++) {
         TRY(secret_make(lake_fd, dir, err));
         fd = openat(lake_fd, NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     }
