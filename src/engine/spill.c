@@ -60,6 +60,10 @@ enum status engine_spill_open(const char *dir, const char *name, char **path_out
                               struct err *err)
 {
     TRY(io_mkdirs(dir, false, err));
+    /* Held until our folder has its lock: another server's sweep would take it for a leftover. */
+    AUTO(fd_done) int gate = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    while (gate >= 0 && flock(gate, LOCK_EX) != 0 && errno == EINTR) {
+    }
     sweep(dir, name);
     char folder[4096];
     int len = snprintf(folder, sizeof(folder), "%s/%s-XXXXXX", dir, name);
