@@ -584,7 +584,15 @@ def test_what_waits_and_what_runs_is_seen(serve):
         caller.join()
 
 
-# ---- two on one folder ----
+# ---- several on one folder ----
+
+def test_servers_that_start_together_on_a_new_folder_all_come_up(serve, tmp_path):
+    """They make the layout, the secret and the probe's files at the same time, and sweep what a dead one may have left."""
+    for turn in range(3):
+        servers = [serve(data=tmp_path / f"data{turn}", wait=False) for _ in range(6)]
+        for server in servers:
+            server.wait()
+        assert [server.stop() for server in servers] == [0] * 6
 
 def test_two_servers_on_one_folder_lose_nothing(serve, tmp_path):
     servers = [serve(data=tmp_path / "data") for _ in range(2)]
