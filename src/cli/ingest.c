@@ -14,8 +14,8 @@
 static const char usage[] =
     "usage: lakehouse ingest FILE... [--table NAME] [--format csv|tsv|json|ndjson|parquet] [--evolve] [--server URL]\n"
     "\n"
-    "Each file is added to a table, in one atomic commit: the table of its own name (birdstrikes.csv -> birdstrikes), or the one\n"
-    "that --table names. A table that is not there is made with the file's schema. The same file again is recognised and changes\n"
+    "Each file is added to a table, in one atomic commit: the table of its own name (birdstrikes.csv -> birdstrikes: what stands\n"
+    "before the first dot), or the one that --table names. A table that is not there is made with the file's schema. The same file again is recognised and changes\n"
     "nothing. A file that is refused adds nothing, and the others are still tried. \"-\" reads standard input (with --table).\n"
     "\n"
     "  --table    the table, for all files\n"

@@ -287,6 +287,20 @@ def test_ctrl_c_ends_the_statement_here_and_there(lake):
     assert lake("sql", "SELECT 1 AS a").stdout == "a\n1\n"
 
 
+def test_ctrl_c_at_the_terminal_of_a_server_stops_it_in_order(shell, tmp_path):
+    """The signal goes to all that belong to the terminal; the engines are the server's to end."""
+    seen = []
+
+    def ctrl_c(keyboard):
+        while b"listening" not in b"".join(seen):
+            seen.append(os.read(keyboard, 65536))
+        os.write(keyboard, b"\x03")
+    code, shown = shell.terminal("serve", "--data", str(tmp_path / "d"), "--listen", "127.0.0.1:0", typed=ctrl_c)
+    assert code == 0
+    events = [json.loads(line)["event"] for line in shown.replace("^C", "").splitlines() if line.startswith("{")]
+    assert events[-2:] == ["stopping", "stopped"] and "engine_died" not in events
+
+
 # ---- tables on a terminal ----
 
 def test_a_table_on_a_terminal(lake):

@@ -127,5 +127,7 @@ def test_ready_and_metrics_are_told_by_each(cluster):
         while requests.get(server.url + "/ready", timeout=30).status_code != 200:
             assert time.monotonic() < deadline, requests.get(server.url + "/ready", timeout=30).text
             time.sleep(0.05)
-        assert "lakehouse_http_refused_total" in requests.get(server.url + "/metrics", timeout=10).text
+        assert requests.get(server.url + "/nope", timeout=10).status_code == 404
+        counted = 'lakehouse_http_requests_total{route="(none)",method="GET",status="404"} 1'
+        assert counted in requests.get(server.url + "/metrics", timeout=10).text.splitlines()
         assert json.loads(requests.get(server.url + "/health", timeout=10).text)["status"] == "ok"
