@@ -13,6 +13,7 @@ import time
 
 import pytest
 import requests
+from conftest import build_folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs/reference"
@@ -307,6 +308,8 @@ def test_remote_addresses_when_somebody_means_it(serve):
 
 def test_ready_in_a_quarter_of_a_second(start, serve, tmp_path):
     """From the start of the program to the line that says so; the best of five, as other programs run beside."""
+    if "-fsanitize" in (build_folder() / "flags").read_text():
+        pytest.skip("a time is measured of a release build only")
     took_ms = []
     for i in range(5):
         begin = time.monotonic()
@@ -321,7 +324,7 @@ def test_the_programs_name_is_the_service(lakehouse, tmp_path):
     folder = pathlib.Path(lakehouse).parent
     for service in SERVICES:
         assert run(str(folder / service), "--help").stdout.startswith(f"usage: lakehouse {service} ")
-    assert sorted(path.name for path in folder.iterdir() if path.is_symlink()) == sorted(SERVICES)
+    assert {path.name for path in folder.iterdir() if path.is_symlink()} >= set(SERVICES)
 
 
 # ---- stop ----
