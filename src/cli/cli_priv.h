@@ -32,7 +32,8 @@ int cli_usage(const char *command, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /** Connect to --server, else LAKEHOUSE_SERVER, else the default. E_INVALID when it is no URL. */
 enum status cli_connect(const char *server_option, struct http_client **out,
                         struct err *err) MUST_USE;
-/** http_client_call_ok; when nobody answers at all, the message says what to do. */
+/** http_client_call_ok; when nobody answers at all, the message says what to do, and what is the
+ * server's fault can be looked up in its log. */
 enum status cli_call(struct http_client *client, const struct http_call *call,
                      struct http_answer *answer, struct err *err) MUST_USE;
 /** Print an error for people. Returns the exit code 1. */

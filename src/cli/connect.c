@@ -29,10 +29,14 @@ enum status cli_call(struct http_client *client, const struct http_call *call,
                      struct http_answer *answer, struct err *err)
 {
     enum status status = http_client_call_ok(client, call, answer, err);
+    struct err why = *err;
+    struct str id = http_headers_get(&answer->headers, STR("X-Request-Id"));
+    if (status != OK && answer->status >= 500 && id.len > 0) {
+        return err_set(err, status, "%s (request %.*s in the server's log)", why.msg, STR_ARG(id));
+    }
     if (status != E_UPSTREAM || answer->status != 0) {
         return status;
     }
-    struct err why = *err;
     return err_set(err, status,
                    "%s\nis it running? start one with: lakehouse serve (or name another: --server "
                    "URL, LAKEHOUSE_SERVER)",

@@ -185,6 +185,14 @@ def test_a_refused_request_is_1_with_the_servers_words(lake):
     assert failed.returncode == 1 and failed.stdout == "" and "nope" in failed.stderr
 
 
+def test_what_the_server_could_not_do_can_be_looked_up_in_its_log(lakehouse, serve):
+    server = serve("--queryd.timeout_seconds", "1")
+    failed = Shell(lakehouse, server.url)("sql", ENDLESS)
+    assert failed.returncode == 1 and "time limit" in failed.stderr
+    request_id = re.search(r"request (\w+) in the server's log", failed.stderr)[1]
+    until(lambda: request_id in server.log())
+
+
 # ---- sql ----
 
 def test_sql_piped_is_csv(lake):

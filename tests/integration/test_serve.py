@@ -332,6 +332,8 @@ def test_the_programs_name_is_the_service(lakehouse, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_lets_what_runs_finish(serve, number):
     server = serve()
+    kept = requests.Session()
+    assert kept.get(server.url + "/health", timeout=10).status_code == 200
     answers = []
     caller = threading.Thread(target=lambda: answers.append(ask(server, LONG)))
     caller.start()
@@ -339,6 +341,8 @@ def test_a_stop_lets_what_runs_finish(serve, number):
     server.process.send_signal(number)
     until(lambda: "stopping" in server.log())
     until(lambda: not listens(server))
+    late = kept.post(server.url + "/v1/sql", json={"sql": "SELECT 1"}, timeout=10)  # on a connection that is there
+    assert late.status_code == 503 and int(late.headers["Retry-After"]) > 0
     assert server.process.wait(30) == 0
     caller.join()
     assert answers[0].status_code == 200 and answers[0].json()["rows"][0]["n"] > 0
