@@ -9,11 +9,18 @@
 
 /* --- options.c --- */
 
+/* The values of an option that may be given several times, in their order. */
+enum { CLI_LIST_MAX = 100 };
+struct cli_list {
+    const char *items[CLI_LIST_MAX];
+    size_t count;
+};
 /** One option of a command: `--name VALUE` or `--name=VALUE`, or a switch. One dash or two. */
 struct cli_option {
     const char *name;
-    const char **value; /* where the value goes; NULL for a switch */
-    bool *flag;         /* a switch */
+    const char **value;    /* where the value goes; the last one counts */
+    bool *flag;            /* or: a switch */
+    struct cli_list *list; /* or: any number of values */
 };
 /**
  * Take the options out of argv; what is left are plain words, *argc_io of them. `--` ends the

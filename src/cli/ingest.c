@@ -161,12 +161,12 @@ int cli_ingest(int argc, char **argv)
     struct upload upload = { 0 };
     bool help = false;
     struct cli_option options[] = {
-        { "server", &upload.server, NULL },
-        { "table", &upload.table, NULL },
-        { "format", &upload.format, NULL },
-        { "evolve", NULL, &upload.evolve },
-        { "help", NULL, &help },
-        { "h", NULL, &help },
+        { .name = "server", .value = &upload.server },
+        { .name = "table", .value = &upload.table },
+        { .name = "format", .value = &upload.format },
+        { .name = "evolve", .flag = &upload.evolve },
+        { .name = "help", .flag = &help },
+        { .name = "h", .flag = &help },
     };
     if (!cli_options("ingest", options, ARRAY_LEN(options), &argc, argv)) {
         return 2;

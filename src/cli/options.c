@@ -53,6 +53,19 @@ static bool unknown(const char *command, const struct cli_option *options, size_
     return false;
 }
 
+static bool take_value(const struct cli_option *option, const char *value)
+{
+    if (option->list == NULL) {
+        *option->value = value;
+        return true;
+    }
+    if (option->list->count == CLI_LIST_MAX) {
+        return false;
+    }
+    option->list->items[option->list->count++] = value;
+    return true;
+}
+
 bool cli_options(const char *command, const struct cli_option *options, size_t count, int *argc_io,
                  char **argv)
 {
@@ -80,12 +93,11 @@ bool cli_options(const char *command, const struct cli_option *options, size_t c
                 return false;
             }
             *option->flag = true;
-        } else if (value.ptr != NULL) {
-            *option->value = value.ptr;
-        } else if (i + 1 < *argc_io) {
-            *option->value = argv[++i];
-        } else {
+        } else if (value.ptr == NULL && i + 1 == *argc_io) {
             cli_usage(command, "\"--%s\" wants a value", option->name);
+            return false;
+        } else if (!take_value(option, value.ptr != NULL ? value.ptr : argv[++i])) {
+            cli_usage(command, "\"--%s\" is there more than %d times", option->name, CLI_LIST_MAX);
             return false;
         }
     }

@@ -22,12 +22,14 @@ static const char usage[] =
     "from standard input. A table is cut to the screen, or shows one value a line where the screen is too narrow; the other\n"
     "formats are always whole. Ctrl-C ends the statement, on the server too.\n"
     "\n"
+    "  --param      a value for the next ? of the statement, as text (any number of them)\n"
     "  --file, -f   read the statement from a file\n"
     "  --format     table, csv, json or ndjson\n"
     "  --server     where the server is; else LAKEHOUSE_SERVER, else http://127.0.0.1:3110\n"
     "\n"
     "  lakehouse sql \"SELECT count(*) FROM birdstrikes\"\n"
     "  lakehouse sql \"SHOW TABLES\"\n"
+    "  lakehouse sql --param \"$city\" \"SELECT * FROM airports WHERE city = ?\"\n"
     "  lakehouse sql \"SELECT * FROM flights AT (VERSION => 123) LIMIT 5\"\n"
     "  lakehouse sql \"SELECT * FROM flights AT (TIMESTAMP => TIMESTAMP '2025-01-31 12:00:00') LIMIT 5\"\n"
     "  lakehouse sql --format ndjson \"FROM airports\" > airports.ndjson\n";
@@ -35,6 +37,7 @@ static const char usage[] =
 struct question {
     const char *server, *format;
     struct str sql;
+    struct cli_list params;
 };
 
 static bool wants_table(const struct question *question)
@@ -100,6 +103,14 @@ static enum status body_of(const struct question *question, struct buf *out)
     jw_kv_cstr(&w, "format", table ? "json" : question->format);
     if (table) {
         jw_kv_cstr(&w, "row_format", "arrays");
+    }
+    if (question->params.count > 0) {
+        jw_key(&w, STR("params"));
+        jw_arr_begin(&w);
+        for (size_t i = 0; i < question->params.count; i++) {
+            jw_str(&w, str_of(question->params.items[i]));
+        }
+        jw_arr_end(&w);
     }
     jw_obj_end(&w);
     return json_writer_end(&w);
@@ -381,12 +392,13 @@ int cli_sql(int argc, char **argv)
     const char *path = NULL;
     bool help = false;
     struct cli_option options[] = {
-        { "server", &question.server, NULL },
-        { "format", &question.format, NULL },
-        { "file", &path, NULL },
-        { "f", &path, NULL },
-        { "help", NULL, &help },
-        { "h", NULL, &help },
+        { .name = "server", .value = &question.server },
+        { .name = "format", .value = &question.format },
+        { .name = "param", .list = &question.params },
+        { .name = "file", .value = &path },
+        { .name = "f", .value = &path },
+        { .name = "help", .flag = &help },
+        { .name = "h", .flag = &help },
     };
     if (!cli_options("sql", options, ARRAY_LEN(options), &argc, argv)) {
         return 2;

@@ -125,10 +125,10 @@ int cli_tables(int argc, char **argv)
     const char *server = NULL, *ns = NULL;
     bool help = false;
     struct cli_option options[] = {
-        { "server", &server, NULL },
-        { "namespace", &ns, NULL },
-        { "help", NULL, &help },
-        { "h", NULL, &help },
+        { .name = "server", .value = &server },
+        { .name = "namespace", .value = &ns },
+        { .name = "help", .flag = &help },
+        { .name = "h", .flag = &help },
     };
     if (!cli_options("tables", options, ARRAY_LEN(options), &argc, argv)) {
         return 2;
@@ -220,9 +220,9 @@ int cli_describe(int argc, char **argv)
     argv++;
     const char *server = NULL;
     bool help = false;
-    struct cli_option options[] = { { "server", &server, NULL },
-                                    { "help", NULL, &help },
-                                    { "h", NULL, &help } };
+    struct cli_option options[] = { { .name = "server", .value = &server },
+                                    { .name = "help", .flag = &help },
+                                    { .name = "h", .flag = &help } };
     if (!cli_options("describe", options, ARRAY_LEN(options), &argc, argv)) {
         return 2;
     }

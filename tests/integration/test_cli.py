@@ -238,6 +238,18 @@ def test_a_statement_that_begins_with_a_dash_goes_behind_two(lake):
     assert lake("sql", "--", "-- seven\nSELECT 7 AS x").stdout == "x\n7\n"
 
 
+def test_parameters_are_values_and_never_sql(lake):
+    nasty = "x' OR '1'='1 \" \\ \n ü"
+    got = lake("sql", "--format", "json", "--param", nasty, "-param=5", "--param", "", "SELECT ? AS a, ?::INT + 1 AS b, ? AS c")
+    assert json.loads(got.stdout)["rows"] == [{"a": nasty, "b": 6, "c": ""}]
+    assert lake("sql", "--param", "3", "SELECT count(*) AS n FROM range(10) WHERE range < ?").stdout == "n\n3\n"
+    for words in (["SELECT ? AS a"], ["--param", "1", "SELECT 1 AS a"]):
+        failed = lake("sql", *words)
+        assert failed.returncode == 1 and "param" in failed.stderr, failed
+    assert lake("sql", "--param").returncode == 2
+    assert lake("sql", *["--param=1"] * 101, "SELECT 1").returncode == 2
+
+
 def test_time_travel_from_the_command_line(lake, tmp_path):
     for name, text in (("one", "a\n1\n"), ("two", "a\n2\n")):
         (tmp_path / name).write_text(text)
