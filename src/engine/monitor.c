@@ -194,7 +194,7 @@ static void back_off(struct engine_pool *pool, int wait_status)
         L_CSTR("reason", pool->start_err.msg));
 }
 
-/** A dead child: its slot is free again, its job is decided. `was_ready`: it had come up. */
+/** A dead child: its slot is free again, its job is decided. */
 static void child_reaped(struct engine_pool *pool, struct engine_child *child, int wait_status)
 {
     struct engine_run *run = child->run;
@@ -204,7 +204,10 @@ static void child_reaped(struct engine_pool *pool, struct engine_child *child, i
             L_I64("signal", WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : 0),
             L_I64("code", WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 0));
     }
-    if (child->idle_since_ms == 0 && child->job == 0 && child->reason != KILL_CLOSE) {
+    bool came_up = child->idle_since_ms > 0 || child->job > 0;
+    if (came_up) {
+        pool->up_last_ms = now_ms();
+    } else if (child->reason != KILL_CLOSE) {
         back_off(pool, wait_status);
     }
     if (run != NULL) {
@@ -216,7 +219,6 @@ static void child_reaped(struct engine_pool *pool, struct engine_child *child, i
             run->state = RUN_LOST; /* its caller meets the end of the stream and decides */
         }
     }
-    pool->up_last_ms = now_ms();
     fd_done(&child->control_fd);
     fd_done(&child->statm_fd);
     *child = (struct engine_child){ .state = CHILD_NONE, .control_fd = -1, .statm_fd = -1 };

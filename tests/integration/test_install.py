@@ -5,10 +5,12 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import subprocess
 
 import pytest
 import requests
+import urllib3
 from conftest import build_folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -66,6 +68,31 @@ def test_an_installed_server_works_from_anywhere(tmp_path):
         server.terminate()
         assert server.wait(20) == 0
         server.stderr.close()
+
+
+def test_a_server_whose_engines_do_not_start_says_so(tmp_path):
+    """Half an installation: it serves what needs no engine, is not ready, and a statement fails at once with the reason."""
+    assert make(tmp_path, "install", f"PREFIX={tmp_path / 'p'}").returncode == 0
+    (tmp_path / "p/lib/lakehouse/libduckdb.so").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    server = subprocess.Popen([tmp_path / "p/bin/lakehouse", "serve", "--data", tmp_path / "d", "--listen", address],
+                              env={"PATH": "/usr/bin:/bin"}, stderr=subprocess.DEVNULL)
+    try:
+        failed = requests.Session()
+        failed.mount("http://", requests.adapters.HTTPAdapter(max_retries=urllib3.Retry(connect=100, backoff_factor=0.01, backoff_max=0.05)))
+        answer = failed.post(f"http://{address}/v1/sql", json={"sql": "SELECT 1"}, timeout=30)
+        assert answer.status_code == 503 and "code 127" in answer.json()["error"]["message"], answer.text
+        ready = requests.get(f"http://{address}/ready", timeout=10)
+        assert ready.status_code == 503 and "code 127" in ready.json()["error"]["message"], ready.text
+        assert requests.get(f"http://{address}/v1/catalog/list", timeout=10).status_code == 200
+    finally:
+        server.terminate()
+        assert server.wait(20) == 0
+    (tmp_path / "p/libexec/lakehouse-engine").unlink()
+    refused = subprocess.run([tmp_path / "p/bin/lakehouse", "serve", "--data", tmp_path / "d", "--listen", address], capture_output=True, text=True,
+                             timeout=20)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "lakehouse-engine" in refused.stderr
 
 
 def test_uninstall_takes_its_own_and_no_more(tmp_path):
