@@ -41,11 +41,13 @@ $(BUILD)/flags $(BUILD)/ldflags: ;
 duck_include = $(if $(filter src/duck/% tests/unit/duck/%,$(1)),$(DUCK_INCLUDE))
 simd_flags   = $(SIMD_FLAGS_$(patsubst src/vector/simd_%.c,%,$(filter src/vector/simd_%.c,$(1))))
 
-# DuckDB's headers take 8 of the 10 seconds of each file that includes them; compiled once beforehand, 1.
-# gcc takes <pch>/duck/duck_priv.hpp.gch for `#include "duck/duck_priv.hpp"` where <pch> is searched first.
+# DuckDB's headers take most of the time of each file that includes them, so they are compiled once
+# beforehand. gcc takes <pch>/duck/duck_priv.hpp.gch for `#include "duck/duck_priv.hpp"` where <pch> is
+# searched first, and only for the first #include of a source file.
 DUCK_PCH := $(BUILD)/pch/duck/duck_priv.hpp.gch
 # DuckDB's enumerations have dozens of members and grow; a `default` that says "not ours" is meant.
-duck_pch  = $(if $(filter src/duck/%.cc,$(1)),-Wno-switch-enum -I$(BUILD)/pch)
+DUCK_CXX := -Wno-switch-enum
+duck_pch  = $(if $(filter src/duck/%.cc,$(1)),$(DUCK_CXX) -I$(BUILD)/pch)
 
 compile_c   = $(CC) $(CFLAGS_ALL) $(INCLUDE) $(duck_include) $(simd_flags)
 compile_cxx = $(CXX) $(CXXFLAGS_ALL) $(duck_pch) $(INCLUDE) $(duck_include)
@@ -71,7 +73,7 @@ $(BUILD)/obj/src/duck/%.cc.o: src/duck/%.cc $(BUILD)/flags $(DUCK_PCH) | sdk
 $(DUCK_PCH): src/duck/duck_priv.hpp $(BUILD)/flags | sdk
 	@mkdir -p $(@D)
 	@echo '  PCH   $<'
-	@$(CXX) $(CXXFLAGS_ALL) $(INCLUDE) -Wno-switch-enum $(DUCK_INCLUDE) -x c++-header -MMD -MP -MF $(@:.gch=.d) -MT $@ $< -o $@
+	@$(CXX) $(CXXFLAGS_ALL) $(DUCK_CXX) $(INCLUDE) $(DUCK_INCLUDE) -x c++-header -MMD -MP -MF $(@:.gch=.d) -MT $@ $< -o $@
 -include $(DUCK_PCH:.gch=.d)
 
 .PHONY: sdk
@@ -103,7 +105,8 @@ PROGRAMS := $(if $(wildcard src/main.c),$(BUILD)/bin/lakehouse $(SERVICES:%=$(BU
             $(if $(wildcard src/engine_main.c),$(BUILD)/libexec/lakehouse-engine)
 
 .PHONY: programs
-programs: $(PROGRAMS) $(call archives,$(ARCHIVES)) $(RUNTIME_LIBS)
+# The header first: half of the build waits for it, the other half does not.
+programs: $(DUCK_PCH) $(PROGRAMS) $(call archives,$(ARCHIVES)) $(RUNTIME_LIBS)
 
 # The archives of all layers, each before those it uses.
 reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))

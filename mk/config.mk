@@ -42,7 +42,9 @@ COMMON  += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstac
 endif
 
 CFLAGS_ALL   := -std=gnu11 $(COMMON) $(WARN) $(CWARN) $(CFLAGS)
-CXXFLAGS_ALL := -std=c++17 $(COMMON) -fvisibility-inlines-hidden $(WARN) $(CXXFLAGS)
+# C++ is where the headers of libraries are. Full debug data of their types would take a third of the time; -g1
+# has functions and lines for a backtrace. `make CXXFLAGS=-g` for the rest.
+CXXFLAGS_ALL := -std=c++17 $(COMMON) -g1 -fvisibility-inlines-hidden $(WARN) $(CXXFLAGS)
 
 # The one room that sees DuckDB, and the one that has code for particular processors.
 DUCK_INCLUDE := -isystem $(SDK)/include/duckdb

@@ -6,6 +6,8 @@
  *      NDJSON         {"a":1}\n{"a":2}\n        NDJSON_ARRAYS  [1]\n[2]\n
  *      CSV            a\r\n1\r\n2\r\n           (RFC 4180)
  */
+#include "duck/duck_priv.hpp"
+
 #include "duck/encode_priv.hpp"
 
 #include "duckdb/common/types/data_chunk.hpp"

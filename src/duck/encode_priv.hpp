@@ -5,7 +5,9 @@
 #ifndef DUCK_ENCODE_PRIV_HPP
 #define DUCK_ENCODE_PRIV_HPP
 
+#ifndef DUCK_DUCK_PRIV_HPP /* a precompiled header has no second inclusion, not even an empty one */
 #include "duck/duck_priv.hpp"
+#endif
 
 #include "duckdb/common/types/vector.hpp"
 

@@ -4,6 +4,8 @@
  * This is the hot path of large results, so nothing here allocates, and each function asks once for
  * the longest text that it can write.
  */
+#include "duck/duck_priv.hpp"
+
 #include "duck/encode_priv.hpp"
 
 #include "duckdb/common/types/date.hpp"

@@ -5,6 +5,8 @@
  * The writer of a column is chosen once per chunk. A nested column has prepared children, so that a
  * list of a million numbers costs what a column of a million numbers costs.
  */
+#include "duck/duck_priv.hpp"
+
 #include "duck/encode_priv.hpp"
 
 #include "duckdb/common/types/bit.hpp"
