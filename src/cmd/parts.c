@@ -94,14 +94,17 @@ static enum status open_store(struct parts *parts, struct err *err)
     if (!alone(parts) || is(parts, "storaged")) {
         TRY(store_fs_open(&(struct store_fs_opts){ .dir = text(parts, "storaged", "dir") },
                           &parts->store, err));
+        store_measure(parts->store, parts->metrics);
         return open_secret(parts, err);
     }
     TRY(check_url(parts, parts->service, "storaged_url", err));
     TRY(open_secret(parts, err));
-    return store_http_open(
+    TRY(store_http_open(
         &(struct store_http_opts){ .url = text(parts, parts->service, "storaged_url"),
                                    .cluster_secret = str_of(parts->secret) },
-        &parts->store, err);
+        &parts->store, err));
+    store_measure(parts->store, parts->metrics);
+    return OK;
 }
 
 /* --- catalogue --- */

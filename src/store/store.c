@@ -19,6 +19,8 @@ enum {
 };
 
 static const struct store_cond no_cond;
+/* for a writer behind a put: the put itself is counted */
+static struct store_meter uncounted;
 
 /* --- keys --- */
 
@@ -68,6 +70,11 @@ void store_close(struct store *store)
     }
 }
 
+void store_measure(struct store *store, struct metrics *metrics)
+{
+    store_meter_init(&store->meter, metrics);
+}
+
 struct str store_root_uri(const struct store *store)
 {
     return store->ops->root_uri(store);
@@ -84,19 +91,31 @@ enum status store_writer_open(struct store *store, struct str key, const struct 
                               struct store_writer **out, struct err *err)
 {
     TRY(store_key_check(key, err));
-    return store->ops->writer_open(store, key, cond != NULL ? cond : &no_cond, out, err);
+    enum status status = store->ops->writer_open(store, key, cond != NULL ? cond : &no_cond, out,
+                                                 err);
+    if (status != OK) {
+        return store_meter_count(&store->meter, STORE_PUT, status);
+    }
+    (*out)->meter = &store->meter;
+    return OK;
 }
 
 enum status store_writer_write(struct store_writer *writer, struct str bytes, struct err *err)
 {
-    return bytes.len == 0 ? OK : writer->ops->writer_write(writer, bytes, err);
+    if (bytes.len == 0) {
+        return OK;
+    }
+    TRY(writer->ops->writer_write(writer, bytes, err));
+    metric_add(writer->meter->written, (double)bytes.len);
+    return OK;
 }
 
 enum status store_writer_commit(struct store_writer *writer, struct store_info *info_out,
                                 struct err *err)
 {
     struct store_info info;
-    TRY(writer->ops->writer_commit(writer, &info, err));
+    struct store_meter *meter = writer->meter; /* the writer is gone afterwards */
+    TRY(store_meter_count(meter, STORE_PUT, writer->ops->writer_commit(writer, &info, err)));
     if (info_out != NULL) {
         *info_out = info;
     }
@@ -116,6 +135,7 @@ static enum status put_by_writer(struct store *store, struct str key, struct str
 {
     struct store_writer *writer = NULL;
     TRY(store->ops->writer_open(store, key, cond, &writer, err));
+    writer->meter = &uncounted;
     enum status status = store_writer_write(writer, bytes, err);
     if (status != OK) {
         store_writer_abort(writer);
@@ -132,11 +152,14 @@ enum status store_put(struct store *store, struct str key, struct str bytes,
         cond = &no_cond;
     }
     struct store_info info;
+    enum status status = OK;
     if (store->ops->put != NULL) {
-        TRY(store->ops->put(store, key, bytes, cond, &info, err));
+        status = store->ops->put(store, key, bytes, cond, &info, err);
     } else {
-        TRY(put_by_writer(store, key, bytes, cond, &info, err));
+        status = put_by_writer(store, key, bytes, cond, &info, err);
     }
+    metric_add(status == OK ? store->meter.written : NULL, (double)bytes.len);
+    TRY(store_meter_count(&store->meter, STORE_PUT, status));
     if (info_out != NULL) {
         *info_out = info;
     }
@@ -169,6 +192,7 @@ enum status store_put_fd_by_writer(struct store *store, struct str key, int fd,
     struct store_writer *writer = NULL;
     enum status status = store->ops->writer_open(store, key, cond, &writer, err);
     if (status == OK) {
+        writer->meter = &uncounted;
         status = writer_feed(writer, fd, chunk, err);
         if (status == OK) {
             status = store->ops->writer_commit(writer, info_out, err);
@@ -189,11 +213,14 @@ enum status store_put_fd(struct store *store, struct str key, int fd, bool adopt
         cond = &no_cond;
     }
     struct store_info info;
+    enum status status = OK;
     if (store->ops->put_fd != NULL) {
-        TRY(store->ops->put_fd(store, key, fd, adopt, cond, &info, err));
+        status = store->ops->put_fd(store, key, fd, adopt, cond, &info, err);
     } else {
-        TRY(store_put_fd_by_writer(store, key, fd, cond, &info, err));
+        status = store_put_fd_by_writer(store, key, fd, cond, &info, err);
     }
+    metric_add(status == OK ? store->meter.written : NULL, status == OK ? (double)info.size : 0);
+    TRY(store_meter_count(&store->meter, STORE_PUT, status));
     if (info_out != NULL) {
         *info_out = info;
     }
@@ -208,7 +235,7 @@ enum status store_spool(struct store *store, int *fd_out, struct err *err)
 enum status store_delete(struct store *store, struct str key, struct err *err)
 {
     TRY(store_key_check(key, err));
-    return store->ops->remove(store, key, err);
+    return store_meter_count(&store->meter, STORE_DELETE, store->ops->remove(store, key, err));
 }
 
 enum status store_copy(struct store *store, struct str from, struct str to,
@@ -217,7 +244,8 @@ enum status store_copy(struct store *store, struct str from, struct str to,
     TRY(store_key_check(from, err));
     TRY(store_key_check(to, err));
     struct store_info info;
-    TRY(store->ops->copy(store, from, to, &info, err));
+    TRY(store_meter_count(&store->meter, STORE_COPY,
+                          store->ops->copy(store, from, to, &info, err)));
     if (info_out != NULL) {
         *info_out = info;
     }
@@ -249,14 +277,17 @@ enum status store_stat(struct store *store, struct str key, struct store_info *i
                        struct err *err)
 {
     TRY(store_key_check(key, err));
-    return store->ops->stat(store, key, info_out, err);
+    return store_meter_count(&store->meter, STORE_STAT,
+                             store->ops->stat(store, key, info_out, err));
 }
 
 enum status store_open(struct store *store, struct str key, struct store_object **out,
                        struct err *err)
 {
     TRY(store_key_check(key, err));
-    return store->ops->open(store, key, out, err);
+    TRY(store_meter_count(&store->meter, STORE_OPEN, store->ops->open(store, key, out, err)));
+    (*out)->meter = &store->meter;
+    return OK;
 }
 
 const struct store_info *store_object_info(const struct store_object *object)
@@ -272,7 +303,10 @@ enum status store_object_read(struct store_object *object, uint64_t offset, void
         return OK;
     }
     uint64_t left = object->info.size - offset;
-    return object->ops->read(object, offset, ptr, left < len ? (size_t)left : len, got_out, err);
+    *got_out = 0;
+    enum status status = object->ops->read(object, offset, ptr, left < len ? (size_t)left : len,
+                                           got_out, err);
+    return store_meter_read(object->meter, *got_out, status);
 }
 
 enum status store_object_raw_fd(struct store_object *object, int *fd_out, struct err *err)
@@ -293,10 +327,14 @@ enum status store_object_fd(struct store_object *object, uint64_t offset, uint64
         return err_set(err, E_RANGE, "the range ends behind the object's %llu bytes",
                        (unsigned long long)object->info.size);
     }
+    enum status status = OK;
     if (object->ops->check != NULL) {
-        TRY(object->ops->check(object, offset, length, err));
+        status = object->ops->check(object, offset, length, err);
     }
-    return object->ops->raw_fd(object, fd_out, err);
+    if (status == OK) {
+        status = object->ops->raw_fd(object, fd_out, err);
+    }
+    return store_meter_read(object->meter, length, status);
 }
 
 void store_object_close(struct store_object *object)
@@ -387,7 +425,8 @@ enum status store_list(struct store *store, const struct store_list_opts *opts, 
         checked.limit = STORE_LIST_MAX;
     }
     struct store_list list = { 0 };
-    TRY(store->ops->list(store, &checked, arena, &list, err));
+    TRY(store_meter_count(&store->meter, STORE_LIST,
+                          store->ops->list(store, &checked, arena, &list, err)));
     *out = list;
     return OK;
 }

@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 
+struct metrics;
 struct store;
 struct store_writer; /* an object being written, invisible until committed */
 struct store_object; /* an open object: one immutable version of it */
@@ -46,6 +47,9 @@ enum status store_key_check(struct str key, struct err *err) MUST_USE;
 
 /** NULL is fine. */
 void store_close(struct store *store);
+/** From now on what it does is counted in `metrics`, which must outlive it. Before other threads
+ * use it. */
+void store_measure(struct store *store, struct metrics *metrics);
 
 /**
  * Write a small object whole.

@@ -5,6 +5,7 @@
 #ifndef STORE_STORE_PRIV_H
 #define STORE_STORE_PRIV_H
 
+#include "store/meter.h"
 #include "store/store.h"
 
 struct store_ops {
@@ -40,16 +41,19 @@ struct store_object_ops {
     void (*close)(struct store_object *);
 };
 
-/** First member of each driver's own struct. */
+/** First member of each driver's own struct. The meters are store.c's. */
 struct store {
     const struct store_ops *ops;
+    struct store_meter meter;
 };
 struct store_writer {
     const struct store_ops *ops;
+    struct store_meter *meter;
 };
 struct store_object {
     const struct store_object_ops *ops;
     struct store_info info;
+    struct store_meter *meter;
 };
 
 /* --- what drivers share (store.c) --- */

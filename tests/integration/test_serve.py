@@ -566,6 +566,34 @@ def test_metrics_count_what_happened(serve):
             assert values[family + "_sum", head] >= 0
 
 
+def test_the_store_is_counted(serve):
+    server = serve()
+    before, _ = samples(server)
+    url = server.url + "/v1/storage"
+    assert requests.put(url + "/put/some.bin", data=b"x" * 5000, timeout=10).status_code == 200
+    assert requests.get(url + "/get/some.bin", timeout=10).content == b"x" * 5000
+    assert requests.get(url + "/get/none.bin", timeout=10).status_code == 404
+    with open(server.data / "some.bin", "r+b") as file:
+        file.seek(2000)
+        file.write(b"y")
+    try:
+        assert requests.get(url + "/get/some.bin", timeout=10).status_code == 500
+    except requests.exceptions.RequestException:
+        pass  # found when the answer was on its way
+    after, _ = samples(server)
+
+    def grown(name, labels=""):
+        return after["lakehouse_store_" + name, labels] - before["lakehouse_store_" + name, labels]
+
+    assert grown("operations_total", 'operation="put",outcome="done"') == 1
+    assert grown("operations_total", 'operation="open",outcome="done"') == 2
+    assert grown("operations_total", 'operation="open",outcome="refused"') == 1
+    assert grown("operations_total", 'operation="open",outcome="failed"') == 0
+    assert grown("written_bytes_total") == 5000
+    assert grown("read_bytes_total") == 5000
+    assert grown("corrupt_total") == 1
+
+
 def test_every_metric_is_documented_and_every_documented_one_is_there(serve):
     server = serve()
     ingest(server, "t", b"a\n1\n")
