@@ -22,16 +22,27 @@ enum {
 
 static const struct str CLOSED[] = { STR_INIT("_buckets/"), STR_INIT("_lake/") };
 
+/** The closed folder that keys starting like this are in; NULL: none. */
+static const struct str *closed_folder(struct str start)
+{
+    for (size_t i = 0; i < ARRAY_LEN(CLOSED); i++) {
+        if (str_starts(start, CLOSED[i])) {
+            return &CLOSED[i];
+        }
+    }
+    return NULL;
+}
+
 /** True for our own keys: closed to clients. A bare `_lake` would be beside them; it is closed
  * too. */
 static bool key_closed(struct str key)
 {
     for (size_t i = 0; i < ARRAY_LEN(CLOSED); i++) {
-        if (str_starts(key, CLOSED[i]) || str_eq(key, str_take(CLOSED[i], CLOSED[i].len - 1))) {
+        if (str_eq(key, str_take(CLOSED[i], CLOSED[i].len - 1))) {
             return true;
         }
     }
-    return false;
+    return closed_folder(key) != NULL;
 }
 
 static enum status client_key(struct http_req *req, bool writes, struct str *out)
@@ -160,6 +171,10 @@ static enum status put_open(struct http_req *req)
     put->bytes_max = storage->object_bytes_max != 0 ? storage->object_bytes_max
                                                     : OBJECT_BYTES_MAX_DEFAULT;
     TRY(client_key(req, true, &key));
+    if (http_headers_get(&req->headers, STR("Content-Range")).ptr != NULL) {
+        /* RFC 9110, section 14.5: a part must not become the whole */
+        return err_set(&req->err, E_INVALID, "a PUT replaces the whole object: no Content-Range");
+    }
     if (req->content_length > 0 && (uint64_t)req->content_length > put->bytes_max) {
         return too_large(req, put->bytes_max);
     }
@@ -426,7 +441,8 @@ static struct str first_closed(const struct store_list *list)
         }
     }
     for (size_t i = 0; i < list->prefix_count; i++) {
-        if (key_closed(list->prefixes[i]) &&
+        /* a common prefix "_lake" may stand for "_lakeside" */
+        if (closed_folder(list->prefixes[i]) != NULL &&
             (first.ptr == NULL || str_cmp(list->prefixes[i], first) < 0)) {
             first = list->prefixes[i];
             break;
@@ -435,11 +451,15 @@ static struct str first_closed(const struct store_list *list)
     return first;
 }
 
-/** A text above all keys of the closed folder that `key` is in: 0xff is in no key. */
-static struct str behind_closed(struct str key)
+/** What to go on behind so that nothing closed that starts like this comes again: a bare name
+ * itself, else a text above all keys of its folder (0xff is in no key). */
+static struct str behind_closed(struct str start)
 {
-    return str_starts(key, CLOSED[0]) || str_eq(key, STR("_buckets")) ? STR("_buckets/\xff")
-                                                                      : STR("_lake/\xff");
+    const struct str *folder = closed_folder(start);
+    if (folder == NULL) {
+        return start;
+    }
+    return folder == &CLOSED[0] ? STR("_buckets/\xff") : STR("_lake/\xff");
 }
 
 /** Write what is below `end` (all when it is NULL) of a page; returns how many. */
@@ -489,7 +509,7 @@ static enum status list_json(struct http_req *req, struct buf *objects_buf,
     struct store_list last = { 0 };
     struct json_writer objects, prefixes, w;
     TRY(api_storage_list_opts(req, &opts));
-    if (key_closed(opts.prefix)) {
+    if (closed_folder(opts.prefix) != NULL) {
         return err_set(&req->err, E_DENIED, "keys below \"%.*s\" belong to the lake itself",
                        STR_ARG(opts.prefix));
     }

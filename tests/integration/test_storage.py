@@ -140,6 +140,12 @@ def test_conditional_writes(client):
     assert client.get("w").body == b"3"
 
 
+def test_a_part_of_an_object_is_no_object(client):
+    client.put("whole", b"0123456789")
+    assert client.put("whole", b"abc", Content_Range="bytes 0-2/10").status == 400
+    assert client.get("whole").body == b"0123456789"
+
+
 def test_of_parallel_creates_one_wins(client):
     for round_number in range(5):
         statuses = []
@@ -226,6 +232,11 @@ def test_what_belongs_to_the_lake_is_closed(client, folder):
     assert keys == expected
     assert client.list(delimiter="/").json()["common_prefixes"] == ["wh/"]
     assert client.list(prefix="_lake/").status == 403
+    # A delimiter may cut a closed name anywhere; what lies beside it is still found.
+    for delimiter, prefixes in [("e", ["_ke", "_lake", "wh/t.parque"]), ("_", ["_"]), ("s", ["_lakes"]), ("k", ["_k", "_lak"]),
+                                ("f", []), ("e/", []), ("/f", []), ("\x7f", [])]:
+        assert client.list(delimiter=delimiter).json()["common_prefixes"] == prefixes
+    assert [o["key"] for o in client.list(prefix="_lake").json()["objects"]] == ["_lake0", "_lakeside"]
     assert client.call("GET", "/internal/store/read/_lake/format.json").status in (401, 403)
 
 
