@@ -223,16 +223,30 @@ static enum status list_of(const struct settings *settings, const char *section,
     return OK;
 }
 
+/** The address to listen on, checked here so that what is wrong with it names its setting. */
+static enum status bind_of(const struct parts *parts, const char **out, struct err *err)
+{
+    const char *section = alone(parts) ? parts->service : "gateway";
+    struct http_address address;
+    struct err why = { 0 };
+    *out = text(parts, section, "bind");
+    if (http_address_parse(str_of(*out), &address, &why) == OK) {
+        return OK;
+    }
+    return err_set(err, E_INVALID, "%s.bind: %s", section, why.msg);
+}
+
 static enum status open_server(struct parts *parts, struct err *err)
 {
     const struct settings *settings = parts->settings;
-    const char **hosts, **origins;
+    const char **hosts, **origins, *bind;
+    TRY(bind_of(parts, &bind, err));
     TRY(list_of(settings, "gateway", "hosts", &hosts, &parts->arena, err));
     TRY(list_of(settings, "gateway", "origins", &origins, &parts->arena, err));
     struct http_server_opts opts = {
         .service = alone(parts) ? parts->service : "gateway",
         .version = LAKEHOUSE_VERSION,
-        .bind = text(parts, alone(parts) ? parts->service : "gateway", "bind"),
+        .bind = bind,
         .allow_remote = settings_bool(settings, "http", "allow_remote"),
         .metrics = parts->metrics,
         .cluster_secret = str_of(parts->secret),
@@ -252,6 +266,16 @@ static enum status open_server(struct parts *parts, struct err *err)
 }
 
 /* --- routes --- */
+
+/** Of a service behind a gateway it is asked through the gateway, and this is its own answer. */
+static enum status mount_health(struct parts *parts, const char *prefix, struct err *err)
+{
+    static const char *const services[] = { "storaged", "catalogd", "ingestd", "queryd", NULL };
+    parts->api_health = (struct api_health){ .services = services, .version = LAKEHOUSE_VERSION };
+    size_t count;
+    const struct http_route *routes = api_health_routes(&count);
+    return http_server_mount(parts->server, prefix, routes, count, &parts->api_health, err);
+}
 
 static enum status mount_storage(struct parts *parts, const char *prefix, struct err *err)
 {
@@ -325,6 +349,9 @@ static enum status open_services(struct parts *parts, struct err *err)
         TRY(open_ingest(parts, err));
     }
     TRY(open_server(parts, err));
+    if (all) {
+        TRY(mount_health(parts, prefix, err));
+    }
     if (all || is(parts, "storaged")) {
         TRY(mount_storage(parts, prefix, err));
     }

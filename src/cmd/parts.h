@@ -7,6 +7,7 @@
 #define CMD_PARTS_H
 
 #include "api/api_catalog.h"
+#include "api/api_health.h"
 #include "api/api_ingest.h"
 #include "api/api_sql.h"
 #include "api/api_storage.h"
@@ -31,6 +32,7 @@ struct parts {
     struct engine_pool *query_engines, *ingest_engines;
     struct query_service *query;
     struct ingest *ingest;
+    struct api_health api_health;
     struct api_storage api_storage;
     struct api_catalog api_catalog;
     struct api_sql *api_sql;

@@ -274,7 +274,7 @@ def test_what_cannot_work_stops_the_start(lakehouse, tmp_path, service):
         told = refused(lakehouse, service, *here, f"--{bind}.bind", address)
         assert address in told and "allow_remote = true" in told
     for address in ("nonsense", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:http", ":0x10"):
-        refused(lakehouse, service, *here, f"--{bind}.bind", address)
+        assert f"{bind}.bind: " in refused(lakehouse, service, *here, f"--{bind}.bind", address)
     told = refused(lakehouse, service, *here, "-config", tmp_path / "missing.toml")
     assert "missing.toml" in told and "No such file" in told
     assert "directory" in refused(lakehouse, service, *here, "-config", tmp_path)
@@ -509,6 +509,20 @@ def test_health_and_ready(serve):
         answer = requests.get(server.url + path, timeout=10)
         assert answer.status_code == 200 and answer.headers["Content-Type"] == "application/json"
         assert answer.json().keys() == {"status", "service", "version"} and answer.json()["status"] == status
+
+
+def test_the_health_of_each_service_behind_the_one_door(serve, start):
+    """Whether they run in the same process or behind a gateway."""
+    server = serve()
+    storaged = start("storaged", "--storaged.dir", server.data, "--storaged.bind", "127.0.0.1:0")
+    gateway = start("gateway", "--gateway.bind", "127.0.0.1:0", "--gateway.storaged_url", storaged.url)
+    for url, services in ((server.url, ["storaged", "catalogd", "ingestd", "queryd"]), (gateway.url, ["storaged"])):
+        for service in services:
+            answer = requests.get(f"{url}/v1/health/{service}", timeout=10)
+            assert answer.status_code == 200 and answer.json()["status"] == "ok" and answer.json()["service"] == service
+            assert answer.json()["version"] == requests.get(url + "/health", timeout=10).json()["version"]
+        unknown = requests.get(url + "/v1/health/nope", timeout=10)
+        assert unknown.status_code == 404 and '"nope"' in unknown.json()["error"]["message"]
 
 
 def test_ready_tells_what_is_missing(start, tmp_path):
