@@ -147,6 +147,15 @@ enum status duck_exec(struct duck_session *session, struct str sql, struct err *
 enum status duck_quote_ident(struct buf *out, struct str name) MUST_USE;
 enum status duck_quote_text(struct buf *out, struct str text) MUST_USE;
 
+/**
+ * In trusted SQL, text_value.h as functions of one text: `__lake_text_fits(x)`, the sum of the
+ * TEXT_FITS_* of it, and `__lake_text_<type>(x)` for int, long, double, boolean, date, timestamp
+ * and timestamptz, its value. A text that does not fit ends the statement with E_INVALID and
+ * DUCK_TEXT_MISFIT in the message.
+ */
+#define DUCK_TEXT_FUNCTIONS "__lake_text_"
+#define DUCK_TEXT_MISFIT "lakehouse: misfit"
+
 /* --- results as bytes: DESIGN's value rules --- */
 
 enum duck_format { DUCK_JSON, DUCK_JSON_ARRAYS, DUCK_NDJSON, DUCK_NDJSON_ARRAYS, DUCK_CSV };

@@ -326,6 +326,10 @@ void guard_statement(duckdb::SQLStatement &statement, duckdb::optional_idx posit
 /** The second look, at the bound plan: what views and macros turned into. */
 void register_plan_guard(duckdb::DatabaseInstance &db);
 
+/* --- texts of files as values (text_functions.cc) --- */
+
+void register_text_functions(duckdb::DatabaseInstance &db);
+
 /* --- parameters (params.cc) --- */
 
 using Params = duckdb::case_insensitive_map_t<duckdb::BoundParameterData>;

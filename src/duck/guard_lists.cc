@@ -8,6 +8,10 @@
  */
 #include "duck/guard_priv.hpp"
 
+extern "C" {
+#include "duck/duck.h"
+}
+
 #include <string_view>
 #include <unordered_set>
 
@@ -83,7 +87,8 @@ bool is_allowed_scan(const std::string &name)
 
 bool is_denied_function(const std::string &name)
 {
-    return DENIED.count(name) > 0 || is_inner_function(name);
+    return DENIED.count(name) > 0 || is_inner_function(name) ||
+           starts_with(name, DUCK_TEXT_FUNCTIONS);
 }
 
 bool is_inner_function(const std::string &name)

@@ -95,6 +95,7 @@ void open(struct duck &duck, const struct duck_opts &opts)
     instance.GetFileSystem().RegisterSubSystem(make_file_system());
     register_lake_catalog(instance);
     register_plan_guard(instance);
+    register_text_functions(instance);
 
     Connection connection(*duck.db);
     set_limits(connection, opts);

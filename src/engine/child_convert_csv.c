@@ -15,7 +15,8 @@
 enum {
     /* looked at first; grown up to line_bytes_max while no record ends in it */
     WINDOW_BYTES = 1024 * 1024,
-    RECORDS_MAX = 100, /* records looked at */
+    RECORDS_MAX = 100,       /* records looked at */
+    BUFFER_BYTES = 32000000, /* of DuckDB's reader: 16 of its lines of 2 MB */
 };
 
 struct window {
@@ -207,14 +208,14 @@ static enum status write_source(struct convert *c, char delimiter, bool has_head
 {
     AUTO(buf_done) struct buf sql;
     buf_init(&sql, 0);
-    unsigned long long buffer = c->line_bytes_max * 4 < 32000000ULL
-                                    ? 32000000ULL
-                                    : (unsigned long long)c->line_bytes_max * 4;
+    /* The reader's own choice, or two lines; more costs memory for every thread. */
+    unsigned long long line = c->line_bytes_max,
+                       buffer = line * 2 < BUFFER_BYTES ? BUFFER_BYTES : line * 2;
     enum status status = buf_printf(
         &sql,
         "read_csv('spool://in', auto_detect=false, header=%s, delim='%c', quote='\"', escape='\"', strict_mode=true, "
         "null_padding=false, max_line_size=%llu, buffer_size=%llu, columns={",
-        has_header ? "true" : "false", delimiter, (unsigned long long)c->line_bytes_max, buffer);
+        has_header ? "true" : "false", delimiter, line, buffer);
     for (size_t i = 0; i < c->column_count && status == OK; i++) {
         status = buf_printf(&sql, "%s'c%zu':'VARCHAR'", i == 0 ? "" : ",", i);
     }

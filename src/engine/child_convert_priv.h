@@ -14,25 +14,11 @@
 #include "engine/child.h"
 #include "engine/sql_type.h"
 
-/** What all values of a text column are, narrowest first. */
-enum text_class {
-    TEXT_LONG,
-    TEXT_DOUBLE,
-    TEXT_DECIMAL,
-    TEXT_BOOLEAN,
-    TEXT_DATE,
-    TEXT_TIMESTAMP,
-    TEXT_TIMESTAMPTZ,
-    TEXT_STRING
-};
-enum { TEXT_CLASS_COUNT = TEXT_STRING };
-
 struct convert_column {
     struct str name;      /* in the table */
     struct str expr;      /* SQL over the source: a column, quoted, or more */
     bool text;            /* values are texts whose type is to be found */
     bool only_times;      /* text from JSON: it may be a date or a time stamp, never a number */
-    bool checked;         /* the write checks each value: the type is a guess from the sample */
     struct ice_type type; /* what it is written as, before the table's schema has its say */
 };
 
@@ -61,15 +47,15 @@ enum status convert_parquet_layout(struct convert *c, struct err *err) MUST_USE;
 enum status convert_unique_names(struct convert *c, struct err *err) MUST_USE;
 
 /**
- * Find the types of the text columns. From a sample: types are guesses, to be checked while
- * writing; *again_out is true when the sample cannot tell (a column without values in it). From the
- * whole file: types hold.
+ * Find the types of the text columns. From a sample: types are guesses, and the write finds out
+ * when one is wrong; *again_out is true when the sample cannot tell (a column without values in
+ * it). From the whole file: types hold.
  */
 enum status convert_type_texts(struct convert *c, bool sample, bool *again_out,
                                struct err *err) MUST_USE;
-/** The value of a text column as `type`, checked or not. */
+/** The value of a text column as `type`; one that does not fit ends the statement. */
 enum status convert_text_cast(const struct convert_column *column, const struct ice_type *type,
-                              bool checked, struct buf *out, struct err *err) MUST_USE;
+                              struct buf *out, struct err *err) MUST_USE;
 bool convert_has_texts(const struct convert *c);
 
 /** Write under `target` (with ids). *misfit_out: a value did not fit its guessed type; nothing is

@@ -3,42 +3,35 @@
  * leading zeros, plus signs, blanks, mixed date forms and times of day all stay text.
  * docs/decisions/0004-types-of-csv.md has the rules and why.
  *
- * Each class is a check in SQL over one text `x`. The common case is one cast there and one back
- * (`x` is printed exactly so by SQL itself), the regular expressions are for the rest.
+ * What can be told of one text alone tells duck/text_value.c, as SQL functions; a table's decimals,
+ * times and uuids, which are rare, are checked by SQL's own casts.
  */
+#include "duck/text_value.h"
 #include "engine/child_convert_priv.h"
 
 enum { SAMPLE_ROWS = 20480 }; /* as DuckDB's own sniffer looks at */
 
-#define TIME_STAMP "'[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\\.[0-9]{1,6})?)?"
+/** What all values of a text column are, narrowest first. */
+enum text_class {
+    TEXT_LONG,
+    TEXT_DOUBLE,
+    TEXT_DECIMAL,
+    TEXT_BOOLEAN,
+    TEXT_DATE,
+    TEXT_TIMESTAMP,
+    TEXT_TIMESTAMPTZ,
+    TEXT_STRING
+};
+enum { TEXT_CLASS_COUNT = TEXT_STRING };
 
-/* A cast that fails costs a hundred times one that succeeds, and only CASE skips what need not be
- * computed. */
-/* begins with - . / or a digit */
-#define IF_NUMBER(check) "CASE WHEN @ >= '-' AND @ < ':' THEN " check " ELSE false END"
-#define IF_DATED(check)                                                                            \
-    "CASE WHEN length(@) >= 10 AND @[5] = '-' AND @ >= '0' AND @ < ':' THEN " check                \
-    " ELSE false END"
-
-/** `@` is where the column's expression goes. */
-static const char *const checks[TEXT_CLASS_COUNT] = {
-    [TEXT_LONG] = IF_NUMBER("TRY_CAST(@ AS BIGINT)::VARCHAR = @"),
-    /* 15 significant digits always survive a double (IEEE 754 binary64). */
-    [TEXT_DOUBLE] = IF_NUMBER(
-        "CASE WHEN TRY_CAST(@ AS DOUBLE)::VARCHAR = @ THEN @ <> '-inf' ELSE "
-        "regexp_full_match(@, '-?((0|[1-9][0-9]*)(\\.[0-9]+)?|\\.[0-9]+)([eE][-+]?[0-9]{1,3})?') AND "
-        "length(ltrim(regexp_replace(regexp_replace(@, '[eE].*', ''), '[^0-9]', '', 'g'), '0')) <= 15 AND "
-        "isfinite(TRY_CAST(@ AS DOUBLE)) END"),
-    [TEXT_DECIMAL] = IF_NUMBER("regexp_full_match(@, '-?(0|[1-9][0-9]*)(\\.[0-9]+)?')"),
-    [TEXT_BOOLEAN] = "@ IN ('true', 'false', 'TRUE', 'FALSE', 'True', 'False')",
-    [TEXT_DATE] = IF_DATED("length(@) = 10 AND TRY_CAST(@ AS DATE)::VARCHAR = @"),
-    [TEXT_TIMESTAMP] = IF_DATED(
-        "length(@) >= 16 AND (TRY_CAST(@ AS TIMESTAMP)::VARCHAR = @ OR (regexp_full_match(@, " TIME_STAMP
-        "') AND "
-        "left(TRY_CAST(@ AS TIMESTAMP)::VARCHAR, 10) = left(@, 10)))"),
-    [TEXT_TIMESTAMPTZ] = IF_DATED(
-        "regexp_full_match(@, " TIME_STAMP
-        "(Z|[-+][0-9]{2}(:?[0-9]{2})?)') AND TRY_CAST(@ AS TIMESTAMPTZ) IS NOT NULL"),
+static const unsigned class_fits[TEXT_CLASS_COUNT] = {
+    [TEXT_LONG] = TEXT_FITS_LONG,
+    [TEXT_DOUBLE] = TEXT_FITS_DOUBLE,
+    [TEXT_DECIMAL] = TEXT_FITS_DECIMAL,
+    [TEXT_BOOLEAN] = TEXT_FITS_BOOLEAN,
+    [TEXT_DATE] = TEXT_FITS_DATE,
+    [TEXT_TIMESTAMP] = TEXT_FITS_TIMESTAMP,
+    [TEXT_TIMESTAMPTZ] = TEXT_FITS_TIMESTAMPTZ,
 };
 
 static const struct ice_type class_types[] = {
@@ -62,91 +55,104 @@ bool convert_has_texts(const struct convert *c)
     return false;
 }
 
-static enum status append_check(struct buf *out, const char *check, struct str expr)
-{
-    for (; *check != '\0'; check++) {
-        TRY(*check == '@' ? buf_append(out, expr) : buf_append_char(out, *check));
-    }
-    return OK;
-}
+/** How texts become values of a column's type. */
+struct text_rule {
+    unsigned fits;        /* TEXT_FITS_*; 0: `check` tells */
+    const char *function; /* behind DUCK_TEXT_FUNCTIONS; NULL: a cast */
+    const char *check;    /* SQL over `@`, the column's expression; NULL with `fits` 0: never */
+};
 
-/** The check that texts fit a column of a table. *none_out: texts never do. */
-static enum status append_type_check(struct buf *out, const struct ice_type *type, struct str expr,
-                                     bool *none_out)
+static struct text_rule rule_of(enum ice_kind kind)
 {
-    *none_out = false;
-    switch (type->kind) {
+    switch (kind) {
     case ICE_INT:
-        return append_check(out, IF_NUMBER("TRY_CAST(@ AS INTEGER)::VARCHAR = @"), expr);
+        return (struct text_rule){ TEXT_FITS_INT, "int", NULL };
     case ICE_LONG:
-        return append_check(out, checks[TEXT_LONG], expr);
+        return (struct text_rule){ TEXT_FITS_LONG, "long", NULL };
     case ICE_FLOAT:
     case ICE_DOUBLE:
-        return append_check(out, checks[TEXT_DOUBLE], expr);
-    case ICE_DECIMAL:
-        TRY(append_check(out, checks[TEXT_DECIMAL], expr));
-        TRY(append_check(out, " AND length(split_part(@, '.', 2)) <= ", expr));
-        TRY(buf_printf(out, "%d AND TRY_CAST(%.*s AS DECIMAL(%d,%d)) IS NOT NULL", type->scale,
-                       STR_ARG(expr), type->precision, type->scale));
-        return OK;
+        return (struct text_rule){ TEXT_FITS_DOUBLE, "double", NULL };
     case ICE_BOOLEAN:
-        return append_check(out, checks[TEXT_BOOLEAN], expr);
+        return (struct text_rule){ TEXT_FITS_BOOLEAN, "boolean", NULL };
     case ICE_DATE:
-        return append_check(out, checks[TEXT_DATE], expr);
+        return (struct text_rule){ TEXT_FITS_DATE, "date", NULL };
     case ICE_TIMESTAMP:
-        return append_check(out, checks[TEXT_TIMESTAMP], expr);
+        return (struct text_rule){ TEXT_FITS_TIMESTAMP, "timestamp", NULL };
     case ICE_TIMESTAMPTZ:
-        return append_check(out, checks[TEXT_TIMESTAMPTZ], expr);
-    case ICE_UUID:
-        return append_check(out, "TRY_CAST(@ AS UUID)::VARCHAR = lower(@)", expr);
+        return (struct text_rule){ TEXT_FITS_TIMESTAMPTZ, "timestamptz", NULL };
+    case ICE_DECIMAL: /* append_check adds precision and scale */
+        return (struct text_rule){ 0, NULL, "(" DUCK_TEXT_FUNCTIONS "fits(@) & 8) > 0" };
     case ICE_STRING:
-        return buf_append(out, STR("true"));
+        return (struct text_rule){ 0, NULL, "true" };
+    case ICE_UUID:
+        return (struct text_rule){ 0, NULL, "TRY_CAST(@ AS UUID)::VARCHAR = lower(@)" };
     case ICE_TIME:
-        return append_check(out, "TRY_CAST(@ AS TIME)::VARCHAR = @", expr);
+        return (struct text_rule){ 0, NULL, "TRY_CAST(@ AS TIME)::VARCHAR = @" };
     case ICE_BINARY:
     case ICE_FIXED:
     case ICE_STRUCT:
     case ICE_LIST:
     case ICE_MAP:
     case ICE_OTHER:
-        *none_out = true;
-        return buf_append(out, STR("false"));
+        break;
+    }
+    return (struct text_rule){ 0 };
+}
+_Static_assert(TEXT_FITS_DECIMAL == 8, "the rule of decimals has it in its text");
+
+/** The rule's check as SQL; "true" when `fits` tells it, "false" when nothing fits. */
+static enum status append_check(struct buf *out, const struct ice_type *type, struct str expr)
+{
+    struct text_rule rule = rule_of(type->kind);
+    const char *check = rule.fits != 0 ? "true" : rule.check != NULL ? rule.check : "false";
+    for (; *check != '\0'; check++) {
+        TRY(*check == '@' ? buf_append(out, expr) : buf_append_char(out, *check));
+    }
+    if (type->kind == ICE_DECIMAL) {
+        TRY(buf_printf(out, " AND length(split_part(%.*s, '.', 2)) <= %d", STR_ARG(expr),
+                       type->scale));
+        TRY(buf_printf(out, " AND TRY_CAST(%.*s AS DECIMAL(%d,%d)) IS NOT NULL", STR_ARG(expr),
+                       type->precision, type->scale));
     }
     return OK;
 }
 
+/** A value whose type only SQL's casts know. */
+static enum status append_cast(struct buf *out, const struct ice_type *type, struct str expr,
+                               struct str sql)
+{
+    TRY(buf_printf(out, "CASE WHEN %.*s IS NULL THEN NULL WHEN ", STR_ARG(expr)));
+    TRY(append_check(out, type, expr));
+    return buf_printf(out,
+                      " THEN TRY_CAST(%.*s AS %.*s) "
+                      "ELSE CAST(error('" DUCK_TEXT_MISFIT "') AS %.*s) END",
+                      STR_ARG(expr), STR_ARG(sql), STR_ARG(sql));
+}
+
 enum status convert_text_cast(const struct convert_column *column, const struct ice_type *type,
-                              bool checked, struct buf *out, struct err *err)
+                              struct buf *out, struct err *err)
 {
     struct str x = column->expr;
-    bool none;
-    if (type->kind == ICE_STRING) {
-        return buf_append(out, x) == OK ? OK : err_no_memory(err);
-    }
+    struct text_rule rule = rule_of(type->kind);
     AUTO(buf_done) struct buf sql;
     buf_init(&sql, 0);
     TRY(sql_type_print(type, &sql, err));
-    enum status status = OK;
-    if (checked) {
-        status = buf_printf(out, "CASE WHEN %.*s IS NULL THEN NULL WHEN ", STR_ARG(x));
-        status = status == OK ? append_type_check(out, type, x, &none) : status;
-        status =
-            status == OK
-                ? buf_printf(
-                      out,
-                      " THEN TRY_CAST(%.*s AS %.*s) ELSE CAST(error('lakehouse: misfit') AS %.*s) END",
-                      STR_ARG(x), STR_ARG(buf_str(&sql)), STR_ARG(buf_str(&sql)))
-                : status;
+    enum status status;
+    if (type->kind == ICE_STRING) {
+        status = buf_append(out, x);
+    } else if (type->kind == ICE_FLOAT) {
+        status = buf_printf(out, "CAST(" DUCK_TEXT_FUNCTIONS "double(%.*s) AS FLOAT)", STR_ARG(x));
+    } else if (rule.function != NULL) {
+        status = buf_printf(out, DUCK_TEXT_FUNCTIONS "%s(%.*s)", rule.function, STR_ARG(x));
     } else {
-        status = buf_printf(out, "CAST(%.*s AS %.*s)", STR_ARG(x), STR_ARG(buf_str(&sql)));
+        status = append_cast(out, type, x, buf_str(&sql));
     }
     return status == OK ? OK : err_no_memory(err);
 }
 
-/* --- the typing query: one row, for each text column its values, a flag per class, digits, and
- * whether the table's type fits --- */
+/* --- the typing query: one row, five cells for each text column --- */
 
-enum { CELLS = 4 + TEXT_CLASS_COUNT }; /* values, table fits, integer digits, scale, flags */
+enum { CELL_VALUES, CELL_FITS, CELL_TABLE_FITS, CELL_DIGITS, CELL_SCALE, CELLS };
 
 static const struct ice_type *table_type(const struct convert *c,
                                          const struct convert_column *column)
@@ -156,44 +162,23 @@ static const struct ice_type *table_type(const struct convert *c,
     return field != NULL ? &field->type : NULL;
 }
 
-static bool class_is_candidate(const struct convert_column *column, size_t class)
-{
-    return !column->only_times || class == TEXT_DATE || class == TEXT_TIMESTAMP ||
-           class == TEXT_TIMESTAMPTZ;
-}
-
-static enum status append_flag(struct buf *out, struct str expr, struct str check)
-{
-    return buf_printf(out, ", bool_and(%.*s IS NULL OR coalesce(%.*s, false))", STR_ARG(expr),
-                      STR_ARG(check));
-}
-
 static enum status append_column(const struct convert *c, const struct convert_column *column,
                                  struct buf *out)
 {
     struct str x = column->expr;
-    bool none;
-    AUTO(buf_done) struct buf check;
-    buf_init(&check, 0);
     const struct ice_type *type = table_type(c, column);
-    TRY(buf_printf(out, "count(%.*s)", STR_ARG(x)));
-    TRY(type != NULL ? append_type_check(&check, type, x, &none)
-                     : buf_append(&check, STR("false")));
-    TRY(append_flag(out, x, buf_str(&check)));
+    TRY(buf_printf(out,
+                   "count(%.*s), bit_and(" DUCK_TEXT_FUNCTIONS "fits(%.*s)), bool_and(coalesce(",
+                   STR_ARG(x), STR_ARG(x)));
+    TRY(type != NULL ? append_check(out, type, x) : buf_append(out, STR("false")));
+    TRY(buf_printf(out, ", %.*s IS NULL)), ", STR_ARG(x)));
     if (column->only_times) {
-        TRY(buf_append(out, STR(", 0, 0")));
-    } else {
-        TRY(buf_printf(
-            out,
-            ", max(length(ltrim(split_part(%.*s, '.', 1), '-'))), max(length(split_part(%.*s, '.', 2)))",
-            STR_ARG(x), STR_ARG(x)));
+        return buf_append(out, STR("0, 0"));
     }
-    for (size_t class = 0; class < TEXT_CLASS_COUNT; class ++) {
-        buf_clear(&check);
-        TRY(append_check(&check, class_is_candidate(column, class) ? checks[class] : "false", x));
-        TRY(append_flag(out, x, buf_str(&check)));
-    }
-    return OK;
+    return buf_printf(
+        out,
+        "max(length(ltrim(split_part(%.*s, '.', 1), '-'))), max(length(split_part(%.*s, '.', 2)))",
+        STR_ARG(x), STR_ARG(x));
 }
 
 static enum status typing_query(const struct convert *c, bool sample, struct buf *out)
@@ -223,13 +208,23 @@ static int64_t number_of(struct str cell)
     return cell.ptr != NULL && str_to_i64(cell, &number) ? number : 0;
 }
 
-/** The narrowest class that every value fits. */
-static struct ice_type own_type(const struct str *cells)
+/** True when every text fits the table's type. */
+static bool table_fits(const struct ice_type *type, const struct str *cells)
 {
-    int64_t digits = number_of(cells[2]), scale = number_of(cells[3]);
+    unsigned fits = rule_of(type->kind).fits;
+    return fits != 0 ? ((unsigned)number_of(cells[CELL_FITS]) & fits) != 0
+                     : str_eq(cells[CELL_TABLE_FITS], STR("true"));
+}
+
+/** The narrowest class that every value fits. */
+static struct ice_type own_type(const struct str *cells, bool only_times)
+{
+    int64_t digits = number_of(cells[CELL_DIGITS]), scale = number_of(cells[CELL_SCALE]);
+    unsigned fits = (unsigned)number_of(cells[CELL_FITS]);
     for (size_t class = 0; class < TEXT_CLASS_COUNT; class ++) {
-        bool fits = str_eq(cells[4 + class], STR("true"));
-        if (!fits || (class == TEXT_DECIMAL && digits + scale > 38)) {
+        bool candidate = !only_times || class >= TEXT_DATE;
+        if (!candidate || !(fits & class_fits[class]) ||
+            (class == TEXT_DECIMAL && digits + scale > 38)) {
             continue;
         }
         struct ice_type type = class_types[class];
@@ -258,16 +253,15 @@ static enum status take_types(void *ctx, const struct str *cells, size_t count, 
         }
         const struct str *mine = cells + at;
         const struct ice_type *type = table_type(c, column);
-        bool empty = number_of(mine[0]) == 0;
-        if (type != NULL && (empty || str_eq(mine[1], STR("true")))) {
+        bool empty = number_of(mine[CELL_VALUES]) == 0;
+        if (type != NULL && (empty || table_fits(type, mine))) {
             column->type = *type;
         } else if (empty) {
             column->type = class_types[TEXT_STRING];
             typing->again = typing->again || !all_seen;
         } else {
-            column->type = own_type(mine);
+            column->type = own_type(mine, column->only_times);
         }
-        column->checked = !all_seen;
         at += CELLS;
     }
     return OK;

@@ -23,7 +23,7 @@ static enum status append_value(const struct convert_column *column, const struc
                                 struct buf *out, struct err *err)
 {
     if (column->text) {
-        return convert_text_cast(column, type, column->checked, out, err);
+        return convert_text_cast(column, type, out, err);
     }
     AUTO(buf_done) struct buf sql;
     buf_init(&sql, 0);
@@ -250,7 +250,7 @@ enum status convert_write(struct convert *c, const struct ice_schema *target, bo
     TRY(lakefs_add_output(c->job->lakefs, str_of(name), dup(c->output_fd), err));
     TRY(copy_statement(c, target, &sql, err));
     enum status status = copy(c, buf_str(&sql), &row, err);
-    if (status == E_INVALID && err != NULL && strstr(err->msg, "lakehouse: misfit") != NULL) {
+    if (status == E_INVALID && err != NULL && strstr(err->msg, DUCK_TEXT_MISFIT) != NULL) {
         *misfit_out = true;
         return OK;
     }
