@@ -17,8 +17,13 @@
 #include "duckdb/main/client_context.hpp"
 #include "duckdb/main/client_context_state.hpp"
 #include "duckdb/main/query_result.hpp"
+#include "duckdb/parser/sql_statement.hpp"
 #include "duckdb/transaction/transaction.hpp"
 #include "duckdb/transaction/transaction_manager.hpp"
+
+namespace duckdb {
+struct PivotColumn;
+}
 
 #include <atomic>
 #include <map>
@@ -318,11 +323,36 @@ bool file_is_out(const duckdb::Expression &filter, const struct duck_table &tabl
                  const duckdb::vector<duckdb::LogicalType> &types,
                  const std::function<int64_t(idx_t)> &column_of, uint32_t file);
 
+/* --- PIVOT without its values (pivot.cc) --- */
+
+/** A query whose rows are the values of one ON without IN. */
+struct PivotValues {
+    string name; /* by which the PIVOT names them */
+    duckdb::unique_ptr<duckdb::SQLStatement> query;
+    std::vector<string> texts;
+    bool known = false; /* it has run */
+
+    void Add(const duckdb::Value &value);
+};
+
+/** One statement of a script, with the queries that must run before it. */
+struct Step {
+    duckdb::unique_ptr<duckdb::SQLStatement> statement;
+    std::vector<PivotValues> values;
+    /* those that wait for their values, in the statement and in these queries: the guard finds
+     * them */
+    std::vector<duckdb::PivotColumn *> pivots;
+
+    /** Write the values that are known into the statement, and into queries that pivot as well. */
+    void Fill();
+};
+Step make_step(duckdb::unique_ptr<duckdb::SQLStatement> statement);
+
 /* --- the statement guard (guard.cc) --- */
 
 /** Throws a refusal, or leaves the statement with every table name qualified by the lake. It begins
  * at `position` of the text. */
-void guard_statement(duckdb::SQLStatement &statement, duckdb::optional_idx position);
+void guard_step(Step &step, duckdb::optional_idx position);
 /** The second look, at the bound plan: what views and macros turned into. */
 void register_plan_guard(duckdb::DatabaseInstance &db);
 

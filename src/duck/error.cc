@@ -88,7 +88,8 @@ void lower_first(string &text, idx_t at)
 string plain_message(const string &raw)
 {
     string text = raw;
-    for (auto tail : { "\n\nLINE ", "\n\nStack Trace", "\n\nPossible solutions:" }) {
+    for (auto tail : { "\n\nLINE ", "\n\nStack Trace", "\n\nPossible solutions:",
+                       "\n\nPlease try installing", " Use \"SET ", " Use SET ", "\n* SET " }) {
         text = text.substr(0, text.find(tail));
     }
     string out;

@@ -70,8 +70,6 @@ const Refusal REFUSALS[] = {
     { StatementType::CALL_STATEMENT, "CALL", "use SELECT" },
     { StatementType::VACUUM_STATEMENT, "VACUUM", "files are kept in order by the server" },
     { StatementType::ANALYZE_STATEMENT, "ANALYZE", "statistics are kept by the server" },
-    { StatementType::MULTI_STATEMENT, "PIVOT without its values",
-      "write PIVOT t ON column IN (value, ..) USING .." },
 };
 
 [[noreturn]] void refuse_statement(StatementType type, optional_idx position)
@@ -87,6 +85,7 @@ const Refusal REFUSALS[] = {
 
 class Guard {
   public:
+    explicit Guard(Step &step_p) : step(step_p) {}
     void Statement(SQLStatement &statement, optional_idx position);
 
   private:
@@ -99,6 +98,7 @@ class Guard {
     void BaseTable(BaseTableRef &ref);
     void Show(ShowRef &ref);
     void Pivot(PivotRef &ref);
+    void PivotOf(PivotRef &ref, PivotColumn &pivot);
     void Function(TableFunctionRef &ref);
     void Expression(ParsedExpression &expr);
     void Maybe(unique_ptr<ParsedExpression> &expr)
@@ -124,6 +124,7 @@ class Guard {
         Guard &guard;
     };
 
+    Step &step;
     /* names of the common table expressions that a name may mean here, in lower case */
     std::vector<string> scope;
     unsigned depth = 0;
@@ -339,10 +340,11 @@ void Guard::Pivot(PivotRef &ref)
         Maybe(expr);
     }
     for (auto &pivot : ref.pivots) {
-        if (!pivot.pivot_enum.empty() || pivot.subquery) {
-            throw_refusal(
-                ref.query_location,
-                "PIVOT without its values is not allowed here: write PIVOT t ON column IN (value, ..) USING ..");
+        if (pivot.subquery) {
+            throw_refusal(ref.query_location, "this kind of PIVOT is not allowed here");
+        }
+        if (!pivot.pivot_enum.empty()) {
+            PivotOf(ref, pivot);
         }
         for (auto &expr : pivot.pivot_expressions) {
             Maybe(expr);
@@ -351,6 +353,19 @@ void Guard::Pivot(PivotRef &ref)
             Maybe(entry.expr);
         }
     }
+}
+
+/** The values come from a query of this step, never from a type of the catalogue. */
+void Guard::PivotOf(PivotRef &ref, PivotColumn &pivot)
+{
+    for (auto &values : step.values) {
+        if (values.name == pivot.pivot_enum) {
+            step.pivots.push_back(&pivot);
+            return;
+        }
+    }
+    throw_refusal(ref.query_location,
+                  "PIVOT .. IN a type is not allowed here: name the values, or leave out IN");
 }
 
 void Guard::Function(TableFunctionRef &ref)
@@ -396,10 +411,13 @@ void Guard::Expression(ParsedExpression &expr)
 
 } // namespace
 
-void guard_statement(SQLStatement &statement, optional_idx position)
+void guard_step(Step &step, optional_idx position)
 {
-    Guard guard;
-    guard.Statement(statement, position);
+    Guard guard(step);
+    for (auto &values : step.values) {
+        guard.Statement(*values.query, position);
+    }
+    guard.Statement(*step.statement, position);
 }
 
 } // namespace lake

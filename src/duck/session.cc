@@ -96,27 +96,27 @@ unique_ptr<QueryResult> start(struct duck_session &session, unique_ptr<SQLStatem
     return result;
 }
 
-void drain(struct duck_session &session, QueryResult &result)
+/** NULL at the end. */
+unique_ptr<DataChunk> next_chunk(struct duck_session &session, QueryResult &result)
 {
-    for (;;) {
-        check_canceled(session);
-        auto chunk = result.FetchRaw();
-        if (result.HasError()) {
-            throw_result_error(session, result);
-        }
-        if (!chunk || chunk->size() == 0) {
-            return;
-        }
+    check_canceled(session);
+    auto chunk = result.FetchRaw();
+    if (result.HasError()) {
+        throw_result_error(session, result);
     }
+    if (!chunk || chunk->size() == 0) {
+        return nullptr;
+    }
+    return chunk;
 }
 
 /** A parameter that no statement of the script uses is a mistake worth telling. */
-void check_all_used(const vector<unique_ptr<SQLStatement>> &statements, const Params &params)
+void check_all_used(const std::vector<Step> &steps, const Params &params)
 {
     for (auto &param : params) {
         bool used = false;
-        for (auto &statement : statements) {
-            used = used || statement->named_param_map.count(param.first) > 0;
+        for (auto &step : steps) {
+            used = used || step.statement->named_param_map.count(param.first) > 0;
         }
         if (!used) {
             throw_refusal(optional_idx(), "params has a value for $" + param.first +
@@ -125,10 +125,12 @@ void check_all_used(const vector<unique_ptr<SQLStatement>> &statements, const Pa
     }
 }
 
-/** DuckDB's parser does not keep where a statement of a script begins, but its text, which is a
- * piece of the script's. */
-void guard_all(vector<unique_ptr<SQLStatement>> &statements, const string &sql)
+/** Where each statement of a script begins: DuckDB's parser keeps only its text, which is a piece
+ * of the script's. */
+std::vector<optional_idx> positions_in(const vector<unique_ptr<SQLStatement>> &statements,
+                                       const string &sql)
 {
+    std::vector<optional_idx> positions;
     idx_t from = 0;
     for (auto &statement : statements) {
         optional_idx position;
@@ -138,31 +140,69 @@ void guard_all(vector<unique_ptr<SQLStatement>> &statements, const string &sql)
             idx_t begin = sql.find_first_not_of(" \t\r\n;", found);
             position = begin == string::npos ? found : begin;
         }
-        guard_statement(*statement, position);
+        positions.push_back(position);
     }
+    return positions;
 }
 
-unique_ptr<QueryResult> run_script(struct duck_session &session, const string &sql,
-                                   struct str params_json)
+/** The statements of a script, guarded if they are a client's. */
+std::vector<Step> parse_script(struct duck_session &session, const string &sql)
 {
+    idx_t nul = sql.find('\0');
+    if (nul != string::npos) { /* the parser would take it for the end */
+        throw_refusal(nul, "the statement has a NUL character in it");
+    }
     Parser parser(session.connection->context->GetParserOptions());
     parser.ParseQuery(sql);
     auto &statements = parser.statements;
     if (statements.empty()) {
         throw_refusal(optional_idx(), "there is no statement in it");
     }
-    if (!session.state->trusted) {
-        guard_all(statements, sql);
+    auto positions = positions_in(statements, sql);
+    std::vector<Step> steps;
+    for (idx_t i = 0; i < statements.size(); i++) {
+        steps.push_back(make_step(std::move(statements[i])));
+        if (!session.state->trusted) {
+            guard_step(steps.back(), positions[i]);
+        }
     }
+    return steps;
+}
+
+/** Runs what gives a PIVOT its columns. */
+void find_values(struct duck_session &session, PivotValues &values)
+{
+    auto result = start(session, std::move(values.query), Params());
+    while (auto chunk = next_chunk(session, *result)) {
+        for (idx_t row = 0; row < chunk->size(); row++) {
+            values.Add(chunk->GetValue(0, row));
+        }
+    }
+    values.known = true;
+}
+
+unique_ptr<QueryResult> run_step(struct duck_session &session, Step &step, const Params &params)
+{
+    Params own = params_for(*step.statement, params);
+    for (auto &values : step.values) {
+        find_values(session, values);
+        step.Fill();
+    }
+    return start(session, std::move(step.statement), std::move(own));
+}
+
+unique_ptr<QueryResult> run_script(struct duck_session &session, const string &sql,
+                                   struct str params_json)
+{
+    auto steps = parse_script(session, sql);
     Params params = parse_params(params_json);
-    check_all_used(statements, params);
-    for (idx_t i = 0; i + 1 < statements.size(); i++) {
-        Params own = params_for(*statements[i], params);
-        auto result = start(session, std::move(statements[i]), std::move(own));
-        drain(session, *result);
+    check_all_used(steps, params);
+    for (idx_t i = 0; i + 1 < steps.size(); i++) {
+        auto result = run_step(session, steps[i], params);
+        while (next_chunk(session, *result)) {
+        }
     }
-    Params own = params_for(*statements.back(), params);
-    return start(session, std::move(statements.back()), std::move(own));
+    return run_step(session, steps.back(), params);
 }
 
 void open_session(struct duck_session &session, const struct duck_session_opts &opts)
@@ -190,15 +230,7 @@ void open_session(struct duck_session &session, const struct duck_session_opts &
 
 unique_ptr<DataChunk> fetch(struct duck_result &result)
 {
-    check_canceled(*result.session);
-    auto chunk = result.result->FetchRaw();
-    if (result.result->HasError()) {
-        throw_result_error(*result.session, *result.result);
-    }
-    if (!chunk || chunk->size() == 0) {
-        return nullptr;
-    }
-    return chunk;
+    return next_chunk(*result.session, *result.result);
 }
 
 } // namespace lake

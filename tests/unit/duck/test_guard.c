@@ -171,6 +171,9 @@ static void denied_functions_are_found_wherever_they_stand(void **state)
         "SELECT 1 QUALIFY row_number() OVER () = length(%s)",
         "SELECT * FROM t AT (VERSION => %s)",
         "FROM (PIVOT t ON a IN (1) USING max(%s))",
+        "PIVOT t ON a || %s USING count(*)",
+        "PIVOT t ON a USING max(%s)",
+        "PIVOT (SELECT %s x, a FROM t) ON a USING count(*)",
         "EXPLAIN SELECT %s",
         "EXPLAIN ANALYZE SELECT %s",
         "DESCRIBE SELECT %s",
@@ -293,6 +296,10 @@ static const char *const ATTACKS[] = {
     "SELECT * FROM memory.main.t",
     "SELECT * FROM temp.main.t",
     "FROM (SHOW DATABASES), duckdb_settings()",
+    "PIVOT duckdb_settings ON name USING count(*)",
+    "PIVOT duckdb_settings() ON name USING count(*)",
+    "PIVOT (SELECT * FROM duckdb_settings) ON name USING count(*)",
+    "SELECT * FROM t PIVOT (count(*) FOR a IN some_type)",
 };
 
 static void known_attacks_fail(void **state)
@@ -357,8 +364,8 @@ static void statements_that_write_say_what_to_use(void **state)
         { "ANALYZE", "is not allowed here" },
         { "EXPLAIN INSERT INTO t VALUES (1, 'x')", "INSERT is not allowed here" },
         { "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1", "CREATE is not allowed here" },
-        { "PIVOT t ON b USING sum(a)",
-          "PIVOT without its values is not allowed here: write PIVOT t ON" },
+        { "CREATE TYPE x AS ENUM (SELECT b FROM t)", "CREATE is not allowed here" },
+        { "CREATE TABLE x AS PIVOT t ON b USING sum(a)", "CREATE is not allowed here" },
         { "SELECT 1; DELETE FROM t", "line 1, column 11: DELETE is not allowed here" },
     };
     for (size_t i = 0; i < ARRAY_LEN(writes); i++) {
@@ -385,6 +392,9 @@ static void ordinary_statements_pass(void **state)
         "WITH RECURSIVE f(n, m) USING KEY (n) AS (SELECT 1, 2 UNION SELECT n, m + 1 FROM recurring.f WHERE m < 5) SELECT * FROM f",
         "SELECT * FROM (PIVOT t ON b IN ('row 1') USING sum(a))",
         "PIVOT t ON b IN ('row 1', 'row 2') USING sum(a)",
+        "PIVOT t ON b USING sum(a)",
+        "EXPLAIN PIVOT t ON b USING sum(a)",
+        "DESCRIBE PIVOT t ON b USING sum(a)",
         "UNPIVOT (SELECT a, a + 1 AS c FROM t) ON a, c INTO NAME k VALUE v",
         "SELECT unnest([1, 2]), generate_series FROM generate_series(1, 2)",
         "SELECT * FROM t, unnest([a, a + 1]) u(x)",

@@ -103,6 +103,23 @@ static void errors_have_no_decoration(void **state)
     assert_null(strstr(lab_err.msg, "duckdb.org"));
 }
 
+/** Advice to change the server's settings is not for who sends a statement. */
+static void errors_do_not_advise_what_is_not_allowed(void **state)
+{
+    char deep[4096] = "SELECT 1";
+    for (size_t i = 0; i < 1200; i++) {
+        strcat(deep, "+1");
+    }
+    const char *const statements[] = { deep, "SELECT st_point(1, 2)",
+                                       "SELECT * FROM st_read('x')" };
+    for (size_t i = 0; i < ARRAY_LEN(statements); i++) {
+        assert_int_equal(lab_error(statements[i], NULL), E_INVALID);
+        if (strstr(lab_err.msg, "SET ") || strstr(lab_err.msg, "LOAD ")) {
+            fail_msg("%s", lab_err.msg);
+        }
+    }
+}
+
 static void too_much_memory_is_its_own_kind(void **state)
 {
     struct duck *small = NULL;
@@ -132,6 +149,43 @@ static void script_answers_its_last_select(void **state)
 }
 
 /* --- streaming --- */
+
+static const char PIVOTED[] = "(SELECT i % 3 AS k, 'v' || (i % 2) AS g, i FROM range(6) r(i))";
+
+static void check_pivot(const char *head, const char *tail, const char *columns, const char *rows)
+{
+    char sql[512];
+    snprintf(sql, sizeof sql, "%s %s %s", head, PIVOTED, tail);
+    const char *answer = lab_query(DUCK_CSV, sql, NULL);
+    size_t len = strlen(columns);
+    if (strncmp(answer, columns, len) != 0 || strcmp(answer + len, rows) != 0) {
+        fail_msg("%s gave %s", sql, answer);
+    }
+}
+
+static void pivot_finds_its_values(void **state)
+{
+    check_pivot("PIVOT", "ON k USING sum(i) ORDER BY ALL", "g,0,1,2\r\n",
+                "v0,0,4,2\r\nv1,3,1,5\r\n");
+    check_pivot("PIVOT", "ON k IN (2, 0) USING sum(i) ORDER BY ALL", "g,2,0\r\n",
+                "v0,2,0\r\nv1,5,3\r\n");
+    check_pivot("PIVOT", "ON g, k USING max(i)", "v0_0,v0_1,v0_2,v1_0,v1_1,v1_2\r\n",
+                "0,4,2,3,1,5\r\n");
+    check_pivot("SELECT 1; WITH c AS", "SELECT \"1\" FROM (PIVOT c ON k USING sum(i)) ORDER BY ALL",
+                "1\r\n", "1\r\n4\r\n");
+    check_pivot("PIVOT (PIVOT", "ON k USING sum(i)) ON \"1\" USING sum(\"2\") ORDER BY ALL",
+                "g,0,1,4\r\n", "v0,0,,2\r\nv1,3,5,\r\n");
+    assert_string_equal(
+        lab_query(DUCK_NDJSON, "PIVOT (SELECT 1 AS k, 2 AS v) ON k USING sum(v + ?)", "[40]"),
+        "{\"1\":42}\n");
+}
+
+static void pivot_of_too_many_values_is_refused(void **state)
+{
+    assert_int_equal(lab_error("PIVOT (FROM range(10001)) ON range USING count(*)", NULL),
+                     E_INVALID);
+    assert_non_null(strstr(lab_err.msg, "PIVOT would make more than 10000 columns"));
+}
 
 static void first_rows_leave_before_the_last_are_computed(void **state)
 {
@@ -402,8 +456,11 @@ int main(void)
         TEST(parameters_are_not_pasted_into_the_text),
         TEST(errors_name_position_and_reason),
         TEST(errors_have_no_decoration),
+        TEST(errors_do_not_advise_what_is_not_allowed),
         TEST(too_much_memory_is_its_own_kind),
         TEST(script_answers_its_last_select),
+        TEST(pivot_finds_its_values),
+        TEST(pivot_of_too_many_values_is_refused),
         TEST(first_rows_leave_before_the_last_are_computed),
         TEST(error_in_the_midst_keeps_what_was_written),
         TEST(interrupt_ends_what_runs),
