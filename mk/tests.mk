@@ -72,11 +72,15 @@ $(BUILD)/bench/duckdb_sql: bench/duckdb_sql.c | sdk
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(DUCK_INCLUDE) -o $@ $< $(LIBS_DUCK) -Wl,-rpath,$(SDK)/lib
 
+BENCH_CATALOG := $(call parent_archives,$(CLOSURE_catalog))
+$(BUILD)/bench/catalog_append: $(call objects,bench/catalog_append.c) $(BENCH_CATALOG) $(BUILD)/ldflags | $(RUNTIME_LIBS)
+	$(call link,../lib,$(BENCH_CATALOG),$(LIBS))
+
 ## Set up, build and run the benchmarks of bench/ beside their peers; BENCH_FLAGS="--write query" for some of it.
 .PHONY: bench
 bench:
 	@./bootstrap
-	@$(MAKE) programs $(BUILD)/bench/duckdb_sql
+	@$(MAKE) programs $(BUILD)/bench/duckdb_sql $(BUILD)/bench/catalog_append
 	@BUILD=$(BUILD) SDK=$(SDK) bench/run $(BENCH_FLAGS)
 
 # ---- fuzzing ----------------------------------------------------------------------------------------

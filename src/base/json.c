@@ -376,17 +376,34 @@ static void alc_free(void *ctx UNUSED, void *ptr)
 }
 
 /** Where the text first opens more than JSON_DEPTH_MAX brackets at once, or SIZE_MAX. */
+/** Index of the quote that ends the string whose text begins at `from`; text.len when none does. */
+static size_t string_end(struct str text, size_t from)
+{
+    for (size_t at = from; at < text.len; at++) {
+        const char *quote = memchr(text.ptr + at, '"', text.len - at);
+        if (quote == NULL) {
+            break;
+        }
+        at = (size_t)(quote - text.ptr);
+        size_t slashes = 0;
+        while (slashes < at - from && text.ptr[at - 1 - slashes] == '\\') {
+            slashes++;
+        }
+        if (slashes % 2 == 0) { /* what is escaped ends no string */
+            return at;
+        }
+    }
+    return text.len;
+}
+
+/** Most of a long document is text within quotes, which is passed over by memchr. */
 static size_t find_too_deep(struct str text)
 {
     int depth = 0;
-    bool in_string = false;
     for (size_t i = 0; i < text.len; i++) {
         char c = text.ptr[i];
-        if (in_string) {
-            i += c == '\\' ? 1 : 0; /* what is escaped ends no string */
-            in_string = c != '"';
-        } else if (c == '"') {
-            in_string = true;
+        if (c == '"') {
+            i = string_end(text, i + 1);
         } else if (c == '{' || c == '[') {
             depth++;
             if (depth > JSON_DEPTH_MAX) {

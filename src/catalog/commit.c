@@ -303,6 +303,41 @@ static void answer_all(struct commit *commit)
     }
 }
 
+static bool copy_batch(struct arena *arena, const struct pointer_batch *from,
+                       struct pointer_batch *to)
+{
+    *to = *from;
+    to->id = arena_str(arena, from->id);
+    to->file = arena_str(arena, from->file);
+    to->source = arena_str(arena, from->source);
+    return to->id.ptr != NULL && to->file.ptr != NULL && to->source.ptr != NULL;
+}
+
+/** Give each request the markers that it has to write; without memory they are the next
+ * commit's. */
+static void keep_marks(struct commit *commit)
+{
+    const struct pointer *next = &commit->next;
+    const struct pointer_batch *fresh = next->batches + next->batch_count -
+                                        commit->plan.batch_count;
+    for (size_t i = 0; i < commit->count; i++) {
+        struct commit_request *request = commit->requests[i];
+        if (!request->accepted || request->done) {
+            continue;
+        }
+        request->mark_uuid = arena_str(request->arena, next->table.uuid);
+        request->marks = arena_array(request->arena, request->batch_count, sizeof(*request->marks));
+        for (size_t b = 0;
+             request->mark_uuid.ptr != NULL && request->marks != NULL && b < request->batch_count &&
+             copy_batch(request->arena, &fresh[request->batch_from + b],
+                        &request->marks[request->mark_count]);
+             b++) {
+            marks_take(commit->local->marks, request->mark_uuid,
+                       &request->marks[request->mark_count++]);
+        }
+    }
+}
+
 /** Remember for commit_finish; without memory the markers and the trash are left to the next commit
  * and the sweep. */
 static void keep_rest(struct commit *commit)
@@ -319,13 +354,11 @@ static void keep_rest(struct commit *commit)
         rest->expired == NULL) {
         return;
     }
-    for (size_t i = 0; i < commit->next.batch_count; i++) {
-        struct pointer_batch batch = commit->next.batches[i];
-        batch.id = arena_str(arena, batch.id);
-        batch.file = arena_str(arena, batch.file);
-        batch.source = arena_str(arena, batch.source);
-        if (batch.id.ptr != NULL && batch.file.ptr != NULL && batch.source.ptr != NULL) {
-            rest->batches[rest->batch_count++] = batch;
+    for (size_t i = 0; i < commit->next.batch_count - commit->plan.batch_count; i++) {
+        const struct pointer_batch *batch = &commit->next.batches[i];
+        if (!marks_is_taken(commit->local->marks, rest->uuid, batch) &&
+            copy_batch(arena, batch, &rest->batches[rest->batch_count])) {
+            rest->batch_count++;
         }
     }
     for (size_t i = 0; i < commit->snapshot.edit.dropped_metadata_count; i++) {
@@ -373,6 +406,7 @@ static void won(struct commit *commit)
         }
     }
     keep_rest(commit);
+    keep_marks(commit);
     answer_all(commit);
 }
 

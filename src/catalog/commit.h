@@ -20,9 +20,15 @@ struct commit_request {
     size_t file_count; /* of its files, those that this commit brings */
     int64_t row_count;
     const struct commit_request *twin; /* the same batch, earlier in the same commit */
+    size_t batch_from, batch_count;    /* its entries among the plan's */
+    /* Once it has landed: the batches whose markers it has to write (commit_mark). */
+    struct str mark_uuid;
+    struct pointer_batch *marks;
+    size_t mark_count;
 };
 
-/** What is left to do once the callers have their answers: markers and trash. */
+/** What is left to do once the callers have their answers: markers of earlier commits, and
+ * trash. */
 struct commit_rest {
     struct arena arena;
     struct str uuid;
@@ -36,10 +42,16 @@ struct commit_rest {
     size_t expired_count;
 };
 
-/** Every request is done afterwards. `rest` is for commit_finish, always. */
+/** Every request is done afterwards. `rest` is for commit_finish, always; each request is for
+ * commit_mark. */
 void commit_run(struct local *local, struct commit_request **requests, size_t count,
                 struct commit_rest *rest);
-/** Markers, then trash. Failures are nobody's: the next commit writes the markers again, the sweep
+/** Write the markers of a request that has landed. Each caller its own, so that a group's go side
+ * by
+ * side. */
+void commit_mark(struct local *local, struct commit_request *request);
+/** Markers that earlier commits left, then trash. Failures are nobody's: the next commit writes the
+ * markers again, the sweep
  * finds the rest. */
 void commit_finish(struct local *local, struct commit_rest *rest);
 

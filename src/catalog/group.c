@@ -4,7 +4,10 @@
  * The first append to an idle table leads: it takes all that wait, commits them, and wakes them.
  * Whoever came meanwhile waits;
  * when the leader is through, it names the longest waiting one leader of the next commit and does
- * the rest of its own (markers, trash) beside it. A follower that is not taken yet leaves at its
+ * the rest of its own (trash, markers that others left) beside it. Each append writes its own
+ * marker,
+ * beside its neighbours: one after the other they would take longer than the commit. A follower
+ * that is not taken yet leaves at its
  * deadline; one that is taken stays to the end, because the leader reads its append.
  */
 #include "catalog/group.h"
@@ -204,6 +207,7 @@ void groups_append(struct local *local, struct commit_request *request)
         group_put(groups, group, name);
     }
     pthread_mutex_unlock(&groups->lock);
+    commit_mark(local, request);
     if (led) {
         commit_finish(local, &rest);
     }

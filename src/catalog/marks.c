@@ -12,14 +12,14 @@
 
 struct marks {
     pthread_mutex_t lock;
-    struct map map; /* guarded by lock; key "<uuid>/<id>/<snapshot>", value unused */
+    struct map map; /* guarded by lock; key "<uuid>/<id>/<snapshot>", value one of the two below */
 };
 
 /* More than a pointer ever carries; past it all is forgotten, which costs some markers a second
  * write. */
 enum { MARKS_MAX = 100000, MARK_KEY_MAX = 320 };
 
-static int mark_here;
+static int mark_taken, mark_written;
 
 struct marks *marks_new(void)
 {
@@ -47,17 +47,18 @@ static struct str mark_key(char *room, struct str uuid, const struct pointer_bat
     return str_from(room, len < MARK_KEY_MAX ? (size_t)len : MARK_KEY_MAX - 1);
 }
 
-bool marks_has(struct marks *marks, struct str uuid, const struct pointer_batch *batch)
+static void *get(struct marks *marks, struct str uuid, const struct pointer_batch *batch)
 {
     char room[MARK_KEY_MAX];
     struct str key = mark_key(room, uuid, batch);
     pthread_mutex_lock(&marks->lock);
-    bool has = map_get(&marks->map, key) != NULL;
+    void *value = map_get(&marks->map, key);
     pthread_mutex_unlock(&marks->lock);
-    return has;
+    return value;
 }
 
-void marks_add(struct marks *marks, struct str uuid, const struct pointer_batch *batch)
+static void set(struct marks *marks, struct str uuid, const struct pointer_batch *batch,
+                void *value)
 {
     char room[MARK_KEY_MAX];
     struct str key = mark_key(room, uuid, batch);
@@ -67,7 +68,36 @@ void marks_add(struct marks *marks, struct str uuid, const struct pointer_batch 
         map_init(&marks->map);
     }
     /* Without memory it is as if we did not know: the marker is written once more. */
-    enum status ignored = map_put(&marks->map, key, &mark_here, NULL);
+    enum status ignored = map_put(&marks->map, key, value, NULL);
     (void)ignored;
+    pthread_mutex_unlock(&marks->lock);
+}
+
+bool marks_has(struct marks *marks, struct str uuid, const struct pointer_batch *batch)
+{
+    return get(marks, uuid, batch) == &mark_written;
+}
+
+bool marks_is_taken(struct marks *marks, struct str uuid, const struct pointer_batch *batch)
+{
+    return get(marks, uuid, batch) != NULL;
+}
+
+void marks_take(struct marks *marks, struct str uuid, const struct pointer_batch *batch)
+{
+    set(marks, uuid, batch, &mark_taken);
+}
+
+void marks_add(struct marks *marks, struct str uuid, const struct pointer_batch *batch)
+{
+    set(marks, uuid, batch, &mark_written);
+}
+
+void marks_drop(struct marks *marks, struct str uuid, const struct pointer_batch *batch)
+{
+    char room[MARK_KEY_MAX];
+    struct str key = mark_key(room, uuid, batch);
+    pthread_mutex_lock(&marks->lock);
+    (void)map_remove(&marks->map, key);
     pthread_mutex_unlock(&marks->lock);
 }

@@ -271,6 +271,8 @@ static enum status add_request(struct local *local, struct plan *plan,
         };
     }
     plan->file_count += request->file_count;
+    request->batch_from = plan->batch_count;
+    request->batch_count = batches;
     plan->batch_count += batches;
     return OK;
 }
@@ -370,7 +372,7 @@ static enum status plan_one(struct local *local, struct plan *plan, struct commi
     }
     TRY(add_request(local, plan, request, err));
     if (request->file_count == 0 && plan->metadata != NULL && !plan->schema_changed) {
-        plan->batch_count -= request->batch_id.len > 0 ? 1 : 0;
+        plan->batch_count -= request->batch_count;
         return answer_nothing(plan, request, err);
     }
     plan->name_mapping = plan->name_mapping || request->append->name_mapping;

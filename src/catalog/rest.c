@@ -1,6 +1,7 @@
 /*
  * After a commit, when its callers have their answers: marker objects for the batches in the
- * pointer, and a trash object for what the commit has made unreferenced: metadata files that fell
+ * pointer (each caller its own; the leader those that others left), and a trash object for what the
+ * commit has made unreferenced: metadata files that fell
  * out of the log, manifest lists of expired snapshots, and manifests that only those named (merged
  * ones).
  *
@@ -45,6 +46,18 @@ static const struct ice_snapshot *oldest_kept(const struct ice_metadata *metadat
     return at;
 }
 
+/** Is every snapshot that is left an ancestor of the current one? */
+static bool is_one_line(const struct ice_metadata *metadata)
+{
+    const struct ice_snapshot *at = metadata->current;
+    size_t count = 0;
+    while (at != NULL && count <= metadata->snapshot_count) {
+        count++;
+        at = at->parent_id < 0 ? NULL : ice_metadata_snapshot(metadata, at->parent_id);
+    }
+    return count == metadata->snapshot_count;
+}
+
 static enum status mark_rows(struct reader *reader, struct str uri, struct map *paths,
                              struct err *err)
 {
@@ -78,15 +91,15 @@ static enum status add_unmarked(struct heap_of_keys *heap, struct str uri, struc
 
 /**
  * In one line of history a manifest that has left the list never comes back, so what the oldest
- * kept snapshot does not name, nobody does. With further branches or tags that is not so, and the
- * manifests are left to the sweep.
+ * kept snapshot does not name, nobody does. With snapshots beside that line (branches, what was
+ * rolled back) that is not so, and the manifests are left to the sweep.
  */
 static enum status add_expired(struct heap_of_keys *heap, const struct commit_rest *rest,
                                struct err *err)
 {
     const struct ice_metadata *metadata = rest->metadata;
     const struct ice_snapshot *oldest = oldest_kept(metadata);
-    bool one_line = metadata->ref_count <= 1 && oldest != NULL && oldest->manifest_list.ptr != NULL;
+    bool one_line = is_one_line(metadata) && oldest != NULL && oldest->manifest_list.ptr != NULL;
     struct map paths;
     map_init(&paths);
     enum status status = OK;
@@ -123,12 +136,26 @@ static enum status throw_away(struct local *local, struct commit_rest *rest, str
     return trash_write(local, &trash, err);
 }
 
+static void write_marker(struct local *local, struct str uuid, const struct pointer_batch *batch)
+{
+    if (batch_write(local->store, uuid, batch, NULL) == OK) {
+        marks_add(local->marks, uuid, batch);
+    } else {
+        marks_drop(local->marks, uuid, batch);
+    }
+}
+
+void commit_mark(struct local *local, struct commit_request *request)
+{
+    for (size_t i = 0; i < request->mark_count; i++) {
+        write_marker(local, request->mark_uuid, &request->marks[i]);
+    }
+}
+
 void commit_finish(struct local *local, struct commit_rest *rest)
 {
     for (size_t i = 0; i < rest->batch_count; i++) {
-        if (batch_write(local->store, rest->uuid, &rest->batches[i], NULL) == OK) {
-            marks_add(local->marks, rest->uuid, &rest->batches[i]);
-        }
+        write_marker(local, rest->uuid, &rest->batches[i]);
     }
     if (rest->metadata != NULL) {
         enum status ignored = throw_away(local, rest, NULL);

@@ -109,10 +109,11 @@ struct ice_edit {
     /* appended to metadata-log with base's last-updated-ms */
     struct str previous_metadata_location;
     int64_t now_ms; /* used as max(now, every time the base knows) */
-    /* 0: no expiry. Ours only: oldest snapshots that no ref but main's history names go first */
+    /* 0: no expiry. Ours only: oldest snapshots that no ref but main's history names go first; more
+     * than this many are cut to a tenth less */
     size_t snapshots_max;
     int64_t snapshot_age_max_ms; /* 0: no limit */
-    size_t metadata_log_max;     /* 0: 100 */
+    size_t metadata_log_max;     /* 0: 100; a longer one is cut to a quarter less */
 };
 struct ice_edit_result {
     int32_t schema_id;

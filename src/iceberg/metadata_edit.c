@@ -17,6 +17,11 @@
 /* Iceberg's default of write.metadata.previous-versions-max. */
 enum { METADATA_LOG_DEFAULT = 100 };
 
+/* A log that has grown too long loses a quarter, a list of snapshots a tenth. Chosen: one edit in
+ * 25
+ * (of 100 entries), and one in 100 (of 1000 snapshots). */
+enum { LOG_SLACK = 4, SNAPSHOT_SLACK = 10 };
+
 struct edit {
     const struct ice_metadata *base;
     const struct ice_edit *in;
@@ -204,6 +209,15 @@ static enum status plan_properties(const struct ice_edit *in, struct err *err)
     return OK;
 }
 
+/**
+ * How many of `count` entries stay when at most `max` may. What is too long is cut well below its
+ * bound, so that most edits drop nothing: each that does leaves its caller something to tidy up.
+ */
+static size_t keep_of(size_t count, size_t max, size_t slack)
+{
+    return count <= max ? count : max - max / slack;
+}
+
 /** What leaves the metadata log at its old end. */
 static enum status plan_metadata_log(struct edit *edit, struct err *err)
 {
@@ -216,7 +230,7 @@ static enum status plan_metadata_log(struct edit *edit, struct err *err)
         max = set < 1 ? 1 : (size_t)set;
     }
     size_t added = edit->in->previous_metadata_location.len > 0 ? 1 : 0;
-    edit->log_from = count + added > max ? count + added - max : 0;
+    edit->log_from = count + added - keep_of(count + added, max, LOG_SLACK);
     edit->result.dropped_metadata = arena_array(edit->arena, edit->log_from, sizeof(struct str));
     if (edit->result.dropped_metadata == NULL) {
         return err_no_memory(err);
@@ -369,8 +383,11 @@ static enum status plan_expiry(struct edit *edit, struct err *err)
     }
     qsort(candidates, candidate_count, sizeof(*candidates), compare_candidates);
     size_t left = count + (edit->in->snapshot != NULL ? 1 : 0);
+    size_t most = edit->in->snapshots_max > 0
+                      ? keep_of(left, edit->in->snapshots_max, SNAPSHOT_SLACK)
+                      : left;
     for (size_t i = 0; i < candidate_count; i++) {
-        bool many = edit->in->snapshots_max > 0 && left > edit->in->snapshots_max;
+        bool many = left > most;
         bool old = edit->in->snapshot_age_max_ms > 0 &&
                    candidates[i].timestamp_ms < edit->now_ms - edit->in->snapshot_age_max_ms;
         if (!many && !old) {

@@ -1,0 +1,226 @@
+/*
+ * The catalogue alone, on a folder: how fast appends commit, without HTTP, engines and files of
+ * data.
+ *
+ *     catalog_append DIR group CLIENTS SECONDS   CLIENTS threads append one file after another to
+ *     one
+ *                                                table; prints appends, those that landed, and
+ *                                                seconds
+ *     catalog_append DIR age COUNT ROUNDS        COUNT appends to one table, one after the other;
+ *     then by
+ *                                                turns 20 more to it and 20 to a table of less than
+ *                                                100. Prints
+ *                                                milliseconds a round: old wall, old CPU, new wall,
+ *                                                new CPU
+ *     catalog_append DIR fill TABLES             so many tables of one append each
+ *
+ * A file here is a name with statistics: the catalogue never opens data files. Exit code 1 with a
+ * message on an error.
+ */
+#include "catalog/catalog.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/rng.h"
+
+enum { CLIENTS_MAX = 256, COLUMNS = 8, ROUND = 20 };
+
+static _Noreturn void die(const char *what, const struct err *err)
+{
+    fprintf(stderr, "catalog_append: %s: %s\n", what, err->msg);
+    exit(1);
+}
+
+static double seconds_of(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static struct ice_schema *make_schema(struct arena *arena)
+{
+    struct ice_schema *schema = ARENA_NEW(arena, struct ice_schema);
+    struct ice_field *fields = arena_array(arena, COLUMNS, sizeof(*fields));
+    for (int i = 0; i < COLUMNS; i++) {
+        fields[i] = (struct ice_field){ .id = i + 1,
+                                        .name = arena_printf(arena, "column_%d", i),
+                                        .type = { .kind = ICE_LONG } };
+    }
+    schema->root = (struct ice_type){ .kind = ICE_STRUCT,
+                                      .fields = fields,
+                                      .field_count = COLUMNS };
+    return schema;
+}
+
+static struct ice_column_stats *make_columns(struct arena *arena)
+{
+    struct ice_column_stats *columns = arena_array(arena, COLUMNS, sizeof(*columns));
+    for (int i = 0; i < COLUMNS; i++) {
+        columns[i] = (struct ice_column_stats){ .field_id = i + 1,
+                                                .size_bytes = 100,
+                                                .value_count = 10,
+                                                .nan_count = -1,
+                                                .lower = STR("\1\0\0\0\0\0\0\0"),
+                                                .upper = STR("\11\0\0\0\0\0\0\0") };
+    }
+    return columns;
+}
+
+/** One small batch under an id of its own. */
+static void append_one(struct catalog *catalog, const char *table)
+{
+    struct arena arena;
+    struct err err = { 0 };
+    struct table_name name;
+    struct catalog_place place;
+    struct catalog_appended out;
+    char uuid[UUID_TEXT + 1];
+    arena_init(&arena, 0);
+    uuid4(uuid);
+    if (table_name_parse(str_of(table), &name, &err) != OK ||
+        catalog_place(catalog, &name, &arena, &place, &err) != OK) {
+        die("place", &err);
+    }
+    struct ice_data_file file = {
+        .path = arena_printf(&arena, "%.*s/data/%s.parquet", STR_ARG(place.location_key), uuid),
+        .format = STR("PARQUET"),
+        .record_count = 10,
+        .size_bytes = 1000,
+        .columns = make_columns(&arena),
+        .column_count = COLUMNS,
+        .sort_order_id = -1,
+        .status = ICE_ADDED,
+        .snapshot_id = -1,
+        .sequence_number = -1,
+        .file_sequence_number = -1,
+    };
+    struct catalog_append append = { .name = name,
+                                     .batch_id = str_of(uuid),
+                                     .schema = make_schema(&arena),
+                                     .files = &file,
+                                     .file_count = 1,
+                                     .create = true,
+                                     .place = &place,
+                                     .expected_schema_id = place.schema_id };
+    if (catalog_append(catalog, &append, &arena, &out, &err) != OK) {
+        die("append", &err);
+    }
+    arena_done(&arena);
+}
+
+struct client {
+    struct catalog *catalog;
+    deadline_ms end;
+    long appended;
+};
+
+static void *run_client(void *arg)
+{
+    struct client *client = arg;
+    while (!deadline_passed(client->end)) {
+        append_one(client->catalog, "t");
+        client->appended++;
+    }
+    return NULL;
+}
+
+static int64_t rows_of(struct catalog *catalog)
+{
+    struct arena arena;
+    struct err err = { 0 };
+    struct table_summary table;
+    struct table_name name = { .ns = STR("main"), .name = STR("t") };
+    arena_init(&arena, 0);
+    if (catalog_find(catalog, &name, false, &arena, &table, &err) != OK) {
+        die("find", &err);
+    }
+    int64_t rows = table.row_count;
+    arena_done(&arena);
+    return rows;
+}
+
+static void group(struct catalog *catalog, int clients, int seconds)
+{
+    pthread_t threads[CLIENTS_MAX];
+    struct client work[CLIENTS_MAX];
+    long appended = 0;
+    append_one(catalog, "t");
+    double started = seconds_of(CLOCK_MONOTONIC);
+    for (int i = 0; i < clients; i++) {
+        work[i] = (struct client){ .catalog = catalog, .end = deadline_in(seconds * 1000L) };
+        pthread_create(&threads[i], NULL, run_client, &work[i]);
+    }
+    for (int i = 0; i < clients; i++) {
+        pthread_join(threads[i], NULL);
+        appended += work[i].appended;
+    }
+    double took = seconds_of(CLOCK_MONOTONIC) - started;
+    printf("%ld %lld %.3f\n", appended + 1, (long long)(rows_of(catalog) / 10), took);
+}
+
+static void round_of(struct catalog *catalog, const char *table)
+{
+    double wall = seconds_of(CLOCK_MONOTONIC), cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
+    for (int i = 0; i < ROUND; i++) {
+        append_one(catalog, table);
+    }
+    printf("%.3f %.3f ", (seconds_of(CLOCK_MONOTONIC) - wall) * 1e3,
+           (seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu) * 1e3);
+}
+
+static void age(struct catalog *catalog, int count, int rounds)
+{
+    for (int i = 0; i < count; i++) {
+        append_one(catalog, "t");
+    }
+    for (int i = 0; i < rounds; i++) {
+        char fresh[32];
+        snprintf(fresh, sizeof(fresh), "fresh_%d", i / (100 / ROUND));
+        round_of(catalog, "t");
+        round_of(catalog, fresh);
+        printf("\n");
+        fflush(stdout);
+    }
+}
+
+static void fill(struct catalog *catalog, int tables)
+{
+    for (int i = 0; i < tables; i++) {
+        char name[32];
+        snprintf(name, sizeof(name), "table_%04d", i);
+        append_one(catalog, name);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct store *store = NULL;
+    struct catalog *catalog = NULL;
+    struct err err = { 0 };
+    bool two = argc == 5 && (strcmp(argv[2], "group") == 0 || strcmp(argv[2], "age") == 0);
+    if (!two && !(argc == 4 && strcmp(argv[2], "fill") == 0)) {
+        fprintf(
+            stderr,
+            "usage: catalog_append DIR group CLIENTS SECONDS | age COUNT ROUNDS | fill TABLES\n");
+        return 2;
+    }
+    if (store_fs_open(&(struct store_fs_opts){ .dir = argv[1] }, &store, &err) != OK ||
+        catalog_local_open(&(struct catalog_local_opts){ .store = store }, &catalog, &err) != OK) {
+        die("open", &err);
+    }
+    int first = atoi(argv[3]), second = two ? atoi(argv[4]) : 0;
+    if (strcmp(argv[2], "fill") == 0) {
+        fill(catalog, first);
+    } else if (strcmp(argv[2], "age") == 0) {
+        age(catalog, first, second);
+    } else {
+        group(catalog, first < CLIENTS_MAX ? first : CLIENTS_MAX, second);
+    }
+    catalog_close(catalog);
+    store_close(store);
+    return 0;
+}
