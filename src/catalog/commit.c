@@ -19,12 +19,14 @@
 #include "catalog/commit.h"
 
 #include "catalog/batch.h"
+#include "catalog/created.h"
 #include "catalog/marks.h"
 #include "catalog/namespace.h"
 #include "catalog/plan.h"
 #include "catalog/snapshot.h"
 #include "catalog/swap.h"
 #include "catalog/table_name.h"
+#include "catalog/trash.h"
 
 enum {
     ATTEMPT_BYTES_MAX = 1024 * 1024 * 1024,
@@ -346,6 +348,8 @@ static void keep_rest(struct commit *commit)
     struct arena *arena = &rest->arena;
     rest->metadata = ice_metadata_ref(commit->snapshot.metadata);
     rest->uuid = arena_str(arena, commit->next.table.uuid);
+    rest->minted = commit->metadata == NULL ? arena_str(arena, commit->plan.place->location_key)
+                                            : STR_EMPTY;
     rest->batches = arena_array(arena, commit->next.batch_count, sizeof(*rest->batches));
     rest->dropped = arena_array(arena, commit->snapshot.edit.dropped_metadata_count,
                                 sizeof(*rest->dropped));
@@ -374,23 +378,6 @@ static void keep_rest(struct commit *commit)
 
 /* --- the swap --- */
 
-/**
- * The table was made in a namespace that is gone: nobody may find it there. A later creation of the
- * namespace would tombstone it as well, so a lost answer here does no harm.
- */
-static void undo_create(struct commit *commit, const struct err *why)
-{
-    struct err err;
-    if (local_drop(&commit->local->base, &commit->requests[0]->append->name, &err) == OK ||
-        err.kind == E_NOT_FOUND) {
-        fail_all(commit, why->kind, why);
-        return;
-    }
-    struct err unknown = { 0 };
-    err_set(&unknown, E_UNAVAILABLE, "the outcome is unknown: %s", why->msg);
-    fail_all(commit, E_UNAVAILABLE, &unknown);
-}
-
 static void won(struct commit *commit)
 {
     metric_add(commit->local->commits, 1);
@@ -398,10 +385,13 @@ static void won(struct commit *commit)
                          commit->snapshot.metadata, commit->snapshot.json_bytes);
     struct err err = { 0 };
     if (commit->metadata == NULL) {
-        enum status status = namespace_check(commit->local, commit->requests[0]->append->name.ns,
-                                             commit->ns_uuid, &err);
-        if (status == E_CONFLICT) {
-            undo_create(commit, &err);
+        struct created created = { .name = &commit->requests[0]->append->name,
+                                   .key = commit->key,
+                                   .as = &commit->next,
+                                   .deadline = commit->deadline };
+        enum status status = created_settle(commit->local, &created, &err);
+        if (status != OK) {
+            fail_all(commit, status, &err);
             return;
         }
     }
@@ -461,6 +451,19 @@ static enum attempt_result swap(struct commit *commit, int round)
     return ATTEMPT_AGAIN;
 }
 
+/** The namespace is there, and what the name stood for before is in the trash: its tombstone, which
+ * says so too, will be gone. */
+static enum status prepare_create(struct commit *commit, struct err *err)
+{
+    const struct local_base *base = &commit->base;
+    if (base->found && base->pointer.purge) {
+        TRY(trash_purge(commit->local, base->pointer.table.uuid,
+                        base->pointer.table.metadata_location, err));
+    }
+    return namespace_ensure(commit->local, commit->requests[0]->append->name.ns, &commit->attempt,
+                            &commit->ns_uuid, err);
+}
+
 static enum attempt_result attempt(struct commit *commit, int round)
 {
     struct err err = { 0 };
@@ -468,8 +471,7 @@ static enum attempt_result attempt(struct commit *commit, int round)
     status = status == OK ? plan_all(commit, &err) : status;
     if (status == OK && commit->plan.accepted > 0) {
         if (commit->metadata == NULL) {
-            status = namespace_ensure(commit->local, commit->requests[0]->append->name.ns,
-                                      &commit->attempt, &commit->ns_uuid, &err);
+            status = prepare_create(commit, &err);
         }
         status = status == OK
                      ? snapshot_write(commit->local, &commit->plan, &commit->snapshot, &err)

@@ -32,6 +32,7 @@ struct commit_request {
 struct commit_rest {
     struct arena arena;
     struct str uuid;
+    struct str minted;             /* the location whose claim is done with; empty: none */
     struct pointer_batch *batches; /* in the pointer, without a marker as far as we know */
     size_t batch_count;
     /* after the commit; referenced; NULL: nothing was committed */

@@ -1,23 +1,37 @@
 /*
- * Dropping a table: its pointer becomes a tombstone, and what it owned is noted in the trash.
+ * Dropping a table: its pointer becomes a tombstone, and its folder is noted in the trash.
  *
  * The tombstone keeps the metadata location, so that a crash before the trash was written leaves
- * something to find.
+ * something to find: the sweep writes it then, or whoever makes the name again. Files of a table
+ * with
+ * gc.enabled=false are somebody else's business: such a tombstone says no purge.
  */
-#include "catalog/local.h"
-#include "catalog/pin.h"
-#include "catalog/swap.h"
+#include "catalog/drop.h"
+
 #include "catalog/trash.h"
 
 enum { DROP_TIMEOUT_MS = 30000, POINTER_BYTES_MAX = 16 * 1024 * 1024 };
 
-static enum status swap_tombstone(struct local *local, struct str key,
-                                  const struct local_base *base, deadline_ms deadline,
-                                  struct arena *arena, enum swap_outcome *outcome, struct err *err)
+/** May the files go with the table? Not where that cannot be found out. */
+static bool may_purge(struct local *local, const struct pointer *pointer)
+{
+    const struct ice_metadata *metadata = NULL;
+    if (pointer->is_view || reader_metadata(local->base.reader, pointer->table.metadata_location,
+                                            &metadata, NULL) != OK) {
+        return false;
+    }
+    bool may = !str_eq_nocase(ice_metadata_property(metadata, STR("gc.enabled")), STR("false"));
+    ice_metadata_unref(metadata);
+    return may;
+}
+
+enum status drop_swap(struct local *local, struct str key, const struct local_base *base,
+                      deadline_ms deadline, struct arena *arena, enum swap_outcome *outcome,
+                      struct err *err)
 {
     struct pointer next = {
         .state = POINTER_DROPPED,
-        .purge = true,
+        .purge = may_purge(local, &base->pointer),
         .table = base->pointer.table,
         .is_view = base->pointer.is_view,
         .namespace_uuid = base->pointer.namespace_uuid,
@@ -38,56 +52,29 @@ static enum status swap_tombstone(struct local *local, struct str key,
         .commit_id = next.commit_ids[next.commit_count - 1],
         .deadline = deadline,
     };
-    return swap_pointer(local, &swap, outcome, err);
-}
-
-/** Live files that lie outside the table's own folder (a first append that lost the race to create
- * it). */
-static enum status outside_keys(struct local *local, const struct catalog_pin *pin,
-                                struct str prefix, struct arena *arena, struct str **keys_out,
-                                size_t *count_out, struct err *err)
-{
-    struct catalog_files files;
-    TRY(catalog_files(&local->base, pin, arena, &files, err));
-    struct str *keys = arena_array(arena, files.count, sizeof(*keys));
-    if (keys == NULL) {
-        return err_no_memory(err);
+    TRY(swap_pointer(local, &swap, outcome, err));
+    if (*outcome == SWAP_WON && next.purge) {
+        /* The table is gone whether or not its trash can be noted now: the tombstone says purge. */
+        enum status ignored = trash_purge(local, next.table.uuid, next.table.metadata_location,
+                                          NULL);
+        (void)ignored;
     }
-    size_t count = 0;
-    for (size_t i = 0; i < files.count; i++) {
-        if (!str_starts(files.files[i].key, prefix)) {
-            keys[count++] = files.files[i].key;
-        }
-    }
-    *keys_out = keys;
-    *count_out = count;
     return OK;
 }
 
-static enum status throw_away(struct local *local, const struct table_summary *table,
-                              struct arena *arena, struct err *err)
+static enum status require(struct local *local, const struct table_name *name, struct str uuid,
+                           struct arena *arena, struct local_base *out, struct err *err)
 {
-    struct catalog_pin *pin = NULL;
-    TRY(reader_pin(local->base.reader, table, NULL, &pin, err));
-    struct trash trash = { .uuid = table->uuid };
-    struct str location, *keys = NULL;
-    enum status status = locate_key(local->base.reader->locate, pin->metadata->location, arena,
-                                    &location, err);
-    if (status == OK) {
-        trash.prefix = arena_printf(arena, "%.*s/", STR_ARG(location));
-        status = trash.prefix.ptr == NULL ? err_no_memory(err) : OK;
+    TRY(local_require(local, name, arena, out, err));
+    if (uuid.len > 0 && !str_eq(out->pointer.table.uuid, uuid)) {
+        return err_set(err, E_NOT_FOUND, "table \"%.*s\" is another one now", STR_ARG(name->name));
     }
-    if (status == OK) {
-        status = outside_keys(local, pin, trash.prefix, arena, &keys, &trash.key_count, err);
-        trash.keys = keys;
-    }
-    catalog_unpin(pin);
-    return status == OK ? trash_write(local, &trash, err) : status;
+    return OK;
 }
 
-enum status local_drop(struct catalog *catalog, const struct table_name *name, struct err *err)
+enum status drop_table(struct local *local, const struct table_name *name, struct str uuid,
+                       struct err *err)
 {
-    struct local *local = (struct local *)catalog;
     deadline_ms deadline = deadline_in(DROP_TIMEOUT_MS);
     for (int round = 0;; round++) {
         struct arena arena;
@@ -96,15 +83,9 @@ enum status local_drop(struct catalog *catalog, const struct table_name *name, s
         struct str key;
         enum swap_outcome outcome = SWAP_REFUSED;
         enum status status = pointer_key(&arena, local->warehouse, name, &key, err);
-        status = status == OK ? local_require(local, name, &arena, &base, err) : status;
-        status = status == OK ? swap_tombstone(local, key, &base, deadline, &arena, &outcome, err)
+        status = status == OK ? require(local, name, uuid, &arena, &base, err) : status;
+        status = status == OK ? drop_swap(local, key, &base, deadline, &arena, &outcome, err)
                               : status;
-        if (status == OK && outcome == SWAP_WON) {
-            /* The table is gone whether or not its trash can be noted now: the tombstone says
-             * purge. */
-            enum status ignored = throw_away(local, &base.pointer.table, &arena, NULL);
-            (void)ignored;
-        }
         arena_done(&arena);
         if (status != OK || outcome == SWAP_WON) {
             return status;
@@ -116,4 +97,9 @@ enum status local_drop(struct catalog *catalog, const struct table_name *name, s
         }
         local_backoff(local, round, deadline);
     }
+}
+
+enum status local_drop(struct catalog *catalog, const struct table_name *name, struct err *err)
+{
+    return drop_table((struct local *)catalog, name, STR_EMPTY, err);
 }

@@ -13,7 +13,7 @@
 #include "catalog/batch.h"
 #include "catalog/group.h"
 #include "catalog/marks.h"
-#include "catalog/namespace.h"
+#include "catalog/mint.h"
 #include "catalog/pin.h"
 #include "catalog/plan.h"
 #include "catalog/table_name.h"
@@ -130,21 +130,11 @@ enum status local_find(struct catalog *catalog, const struct table_name *name, b
 static enum status place_new(struct local *local, const struct table_name *name,
                              struct arena *arena, struct catalog_place *out, struct err *err)
 {
-    struct str folder;
-    TRY(namespace_location(local, name->ns, arena, &folder, err));
-    char uuid[UUID_TEXT + 1], slug[41];
-    uuid4(uuid);
-    ice_slug(name->name, slug);
-    struct catalog_place place = {
-        .uuid = arena_str(arena, str_of(uuid)),
-        .location_key = arena_printf(arena, "%.*s/%s-%.8s", STR_ARG(folder), slug, uuid),
-        .fingerprint = STR_EMPTY,
-        .schema_id = -1,
+    struct mint mint;
+    TRY(mint_new(local, name, arena, &mint, err));
+    *out = (struct catalog_place){
+        .uuid = mint.uuid, .location_key = mint.location, .fingerprint = STR_EMPTY, .schema_id = -1
     };
-    if (place.uuid.ptr == NULL || place.location_key.ptr == NULL) {
-        return err_no_memory(err);
-    }
-    *out = place;
     return OK;
 }
 

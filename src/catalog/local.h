@@ -1,14 +1,18 @@
 /*
  * The local driver: the catalogue on a store. Private to this folder.
  *
- *   local.c       open, find, place, pin, batch, ready            list.c       names and pages of
- *   tables
- *   group.c       appends of one table that share a commit         drop.c       tombstones
- *   commit.c      read the base, plan, write, swap, again          namespace.c  _ns.json
- *   plan.c        which appends fit this base                      trash.c      what may be deleted
- *   after the grace
+ *   local.c       open, find, place, pin, batch, ready
+ *   list.c        names and pages of tables
+ *   group.c       appends of one table that share a commit
+ *   commit.c      read the base, plan, write, swap, again
+ *   plan.c        which appends fit this base
  *   snapshot.c    manifests, manifest list, metadata file
  *   swap.c        the conditional write and its lost answers
+ *   created.c     what a table that was just made looks at once more
+ *   drop.c        tombstones
+ *   namespace.c   _ns.json
+ *   mint.c        locations of new tables
+ *   trash.c       what may be deleted after the grace
  */
 #ifndef CATALOG_LOCAL_H
 #define CATALOG_LOCAL_H

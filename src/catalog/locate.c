@@ -194,3 +194,18 @@ enum status locate_key(struct locate *locate, struct str uri, struct arena *aren
     *out = key;
     return OK;
 }
+
+enum status locate_table(struct locate *locate, struct str metadata_uri, struct arena *arena,
+                         struct str *out, struct err *err)
+{
+    struct str key;
+    TRY(locate_key(locate, metadata_uri, arena, &key, err));
+    size_t slash = str_rfind_char(key, '/');
+    struct str folder = slash == SIZE_MAX ? STR_EMPTY : str_take(key, slash);
+    if (!str_ends(folder, STR("/metadata"))) {
+        return err_set(err, E_INVALID, "\"%.*s\" lies in no folder \"metadata\"",
+                       STR_ARG(metadata_uri));
+    }
+    *out = str_take(folder, folder.len - strlen("/metadata"));
+    return OK;
+}

@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "catalog/batch.h"
 #include "catalog/fit.h"
+#include "catalog/mint.h"
 #include "catalog/table_name.h"
 
 enum status plan_init(struct plan *plan, struct arena *arena, const struct local_base *base,
@@ -166,10 +167,9 @@ static enum status check_place(struct local *local, const struct commit_request 
                        "table \"%.*s\" was dropped meanwhile; read it and try again",
                        STR_ARG(append->name.name));
     }
-    TRY(store_key_check(place->location_key, err));
-    if (!str_starts(place->location_key, STR("wh/"))) {
-        return err_set(err, E_INVALID, "the location \"%.*s\" lies outside the warehouse",
-                       STR_ARG(place->location_key));
+    if (!mint_is_ours(local->warehouse, place->uuid, place->location_key)) {
+        return err_set(err, E_INVALID, "\"%.*s\" is no location of a new table with uuid %.*s",
+                       STR_ARG(place->location_key), STR_ARG(place->uuid));
     }
     if (append->schema->root.field_count == 0) {
         return err_set(err, E_INVALID, "table \"%.*s\" would have no columns",

@@ -11,6 +11,7 @@
 #include "catalog/batch.h"
 #include "catalog/commit.h"
 #include "catalog/marks.h"
+#include "catalog/mint.h"
 #include "catalog/trash.h"
 
 enum { TRASH_KEYS_MAX = 100000 };
@@ -132,7 +133,9 @@ static enum status throw_away(struct local *local, struct commit_rest *rest, str
     if (rest->expired_count > 0) {
         TRY(add_expired(&heap, rest, err));
     }
-    struct trash trash = { .uuid = rest->uuid, .keys = heap.keys, .key_count = heap.count };
+    struct trash trash = {
+        .kind = TRASH_EXPIRED, .uuid = rest->uuid, .keys = heap.keys, .key_count = heap.count
+    };
     return trash_write(local, &trash, err);
 }
 
@@ -154,6 +157,10 @@ void commit_mark(struct local *local, struct commit_request *request)
 
 void commit_finish(struct local *local, struct commit_rest *rest)
 {
+    if (rest->minted.len > 0) {
+        enum status ignored = mint_drop(local->store, rest->minted, NULL);
+        (void)ignored; /* a claim too many is swept */
+    }
     for (size_t i = 0; i < rest->batch_count; i++) {
         write_marker(local, rest->uuid, &rest->batches[i]);
     }

@@ -256,6 +256,81 @@ static bool run_schedule(uint64_t seed)
     return good;
 }
 
+/* --- names that differ only by case --- */
+
+static void *make_twin(void *arg)
+{
+    struct writer *writer = arg;
+    struct chaos *chaos = &writer->schedule->chaos;
+    struct catalog *catalog = NULL;
+    struct catalog_appended out;
+    struct arena arena;
+    struct err err = { 0 };
+    arena_init(&arena, 0);
+    chaos_begin(chaos, writer->index);
+    assert_ok(open_catalog(&chaos->handles[writer->index].base, rng_next(&chaos->rng), &catalog));
+    char table[] = "twin";
+    table[writer->index] = (char)(table[writer->index] - 'a' + 'A');
+    struct fixture_append in = { .table = table, .batch = "" };
+    enum status status = fixture_append(catalog, &in, &arena, &out, &err);
+    writer->schedule->batches[writer->index].acked = status == OK;
+    if (status != OK && status != E_EXISTS) {
+        blame(writer->schedule, "an odd refusal", writer->index, err.msg);
+    }
+    catalog_close(catalog);
+    arena_done(&arena);
+    chaos_end(chaos, writer->index);
+    return NULL;
+}
+
+/** 0: as it should be. Writers that make tWin, Twin, ... at once: at most one of the tables stays,
+ * and
+ * those that were told so are there. */
+static int twin_schedule(uint64_t seed, int *stayed)
+{
+    struct schedule *schedule = test_calloc(1, sizeof(*schedule));
+    struct writer writers[CHAOS_WRITERS_MAX];
+    void *args[CHAOS_WRITERS_MAX];
+    chaos_init(&schedule->chaos, seed, 2 + (int)(seed % (CHAOS_WRITERS_MAX - 1)));
+    schedule->chaos.crash_in = schedule->chaos.lose_in = schedule->chaos.delay_in = 0;
+    schedule->chaos.repeat_in = schedule->chaos.stumble_in = 0;
+    for (int i = 0; i < CHAOS_WRITERS_MAX; i++) {
+        writers[i] = (struct writer){ schedule, i };
+        args[i] = &writers[i];
+    }
+    chaos_run(&schedule->chaos, make_twin, args);
+    struct catalog *catalog = NULL;
+    struct catalog_list list;
+    struct arena arena;
+    int acked = 0;
+    arena_init(&arena, 0);
+    assert_ok(open_catalog(schedule->chaos.store, 1, &catalog));
+    assert_ok(catalog_list(catalog, NULL, &arena, &list, ERR));
+    for (int i = 0; i < BATCHES; i++) {
+        acked += schedule->batches[i].acked;
+    }
+    *stayed += (int)list.count;
+    int fault = list.count > 1 || (int)list.count != acked || schedule->fault != NULL;
+    if (fault) {
+        print_error("seed %llu: %zu tables, %d acknowledged %s\n", (unsigned long long)seed,
+                    list.count, acked, schedule->fault != NULL ? schedule->fault : "");
+    }
+    arena_done(&arena);
+    catalog_close(catalog);
+    chaos_done(&schedule->chaos);
+    test_free(schedule);
+    return fault;
+}
+
+static void of_names_that_differ_by_case_one_stays(void **state)
+{
+    int stayed = 0;
+    for (uint64_t seed = 1; seed <= SCHEDULES; seed++) {
+        assert_int_equal(twin_schedule(seed, &stayed), 0);
+    }
+    assert_true(stayed > SCHEDULES / 2); /* giving way is no way to make nothing */
+}
+
 static void no_schedule_breaks_a_promise(void **state)
 {
     const char *seed = getenv("LAKEHOUSE_CHAOS_SEED"), *many = getenv("LAKEHOUSE_CHAOS_SCHEDULES");
@@ -271,6 +346,9 @@ static void no_schedule_breaks_a_promise(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(no_schedule_breaks_a_promise) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_schedule_breaks_a_promise),
+        cmocka_unit_test(of_names_that_differ_by_case_one_stays),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
