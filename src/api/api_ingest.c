@@ -127,6 +127,7 @@ static enum http_step ingest_step_begin(struct http_req *req)
         struct multipart_events events = { on_part, on_data, request };
         status = multipart_new(type, &events, &request->multipart, &req->err);
     } else {
+        request->params.size_expected = req->content_length > 0 ? (uint64_t)req->content_length : 0;
         status = open_upload(request, type, STR_EMPTY);
     }
     return status == OK ? HTTP_NEXT : http_fail(req, status);

@@ -3,7 +3,8 @@
  *
  *   payload  {"format":"guess"|"csv"|...,"size","columns_max","line_bytes_max","table":<Iceberg
  *   schema>?}
- *   fds      [0] the file, [1] where the Parquet goes
+ *   fds      [0] the file, [1] where the Parquet goes, [2] news, when the file is still growing to
+ *            its "size" (lakefs/growing.h)
  *   calls    "plan" {"schema":<the file's, without ids>} -> {"schema":<with ids>}, or the error
  *            that the client shall see
  *   done     {"rows","columns":[{"id","size","values","nulls","nan","min","max"}],
@@ -15,12 +16,17 @@
  */
 #include <unistd.h>
 
-#include "base/io.h"
 #include "engine/child_convert_priv.h"
 
 enum status convert_peek(struct convert *c, char *ptr, size_t cap, size_t *got_out, struct err *err)
 {
-    return io_pread(c->input_fd, ptr, cap, 0, got_out, err);
+    const struct duck_files *files = lakefs_files(c->job->lakefs);
+    void *file;
+    uint64_t size;
+    TRY(files->open(files->ctx, STR("spool://in"), &file, &size, err));
+    enum status status = files->read_at(file, 0, ptr, cap, got_out, err);
+    files->close(file);
+    return status;
 }
 
 /** How a file begins: with Parquet's magic, or with which character behind a byte order mark and
@@ -159,21 +165,28 @@ static enum status read_payload(struct convert *c, struct err *err)
         TRY(ice_schema_parse(&c->job->arena, table, schema, err));
         c->table = schema;
     }
-    if (c->job->fd_count != 2) {
-        return err_set(err, E_INTERNAL, "a convert job has two descriptors, not %zu",
+    if (c->job->fd_count != 2 && c->job->fd_count != 3) {
+        return err_set(err, E_INTERNAL, "a convert job has two or three descriptors, not %zu",
                        c->job->fd_count);
     }
-    c->input_fd = c->job->fds[0];
     c->output_fd = c->job->fds[1];
     return OK;
+}
+
+static enum status open_input(struct child_job *job, uint64_t size, struct err *err)
+{
+    int input = dup(job->fds[0]);
+    if (job->fd_count == 2) {
+        return lakefs_add_input(job->lakefs, STR("in"), input, size, err);
+    }
+    return lakefs_add_growing(job->lakefs, STR("in"), input, dup(job->fds[2]), size, err);
 }
 
 enum status child_convert(struct child_job *job, struct buf *done, struct err *err)
 {
     struct convert c = { .job = job };
     TRY(read_payload(&c, err));
-    int input = dup(c.input_fd);
-    TRY(lakefs_add_input(job->lakefs, STR("in"), input, c.size, err));
+    TRY(open_input(job, c.size, err));
     struct duck_session_opts opts = { .files = lakefs_files(job->lakefs), .trusted = true };
     TRY(duck_session_open(job->duck, &opts, &c.session, err));
     child_set_session(job, c.session);

@@ -27,7 +27,7 @@ struct convert {
     struct duck_session *session;
     struct str format; /* "csv", ... after the layout is known */
     uint64_t size, columns_max, line_bytes_max;
-    int input_fd, output_fd;
+    int output_fd;
     const struct ice_schema *table; /* NULL: a new one */
     struct str source;              /* a table function call */
     struct convert_column *columns;

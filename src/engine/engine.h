@@ -58,6 +58,7 @@ struct engine_job {
     int fds[ENGINE_FDS_MAX]; /* duplicated, go with the job; the caller keeps its own */
     size_t fd_count;
     deadline_ms deadline; /* then E_TIMEOUT */
+    bool only_if_idle;    /* E_UNAVAILABLE instead of waiting for a child */
     /**
      * A call of the child while the job runs: on the pool's threads, several at once. Fill `reply`
      * (JSON or bytes, as that call has it) and perhaps *fd_out (then owned and closed by the pool).

@@ -81,6 +81,9 @@ static enum status admit(struct engine_pool *pool, struct engine_run *run, struc
     pthread_mutex_lock(&pool->lock);
     if (pool->stopping) {
         kind = err_set(err, E_UNAVAILABLE, "the server is stopping");
+    } else if (run->job.only_if_idle &&
+               (pool->queue_first != NULL || engine_count(pool, CHILD_IDLE) == 0)) {
+        kind = err_set(err, E_UNAVAILABLE, "no engine is idle");
     } else if (pool->queue_count >= pool->opts.queue_max) {
         kind = err_set(err, E_UNAVAILABLE, "%zu jobs wait for an engine already (at most %zu)",
                        pool->queue_count, pool->opts.queue_max);

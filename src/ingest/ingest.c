@@ -12,7 +12,6 @@
 #include <pthread.h>
 
 #include "base/digest.h"
-#include "base/io.h"
 #include "base/mem.h"
 #include "ingest/ingest_priv.h"
 
@@ -60,7 +59,8 @@ enum status ingest_begin(struct ingest *ingest, const struct ingest_params *para
         return err_no_memory(err);
     }
     upload->ingest = ingest;
-    upload->spool_fd = upload->output_fd = -1;
+    upload->spool_fd = upload->output_fd = upload->news_fd = -1;
+    upload->started_ms = clock_mono_ms(clock_real());
     arena_init(&upload->arena, 0);
     arena_init(&upload->attempt_arena, 1024u * 1024 * 1024);
     arena_init(&upload->plan.arena, 1024u * 1024 * 1024);
@@ -93,6 +93,7 @@ enum status ingest_write(struct ingest_upload *upload, struct str bytes, struct 
     digest_update(upload->digest, bytes.ptr, bytes.len);
     upload->size += bytes.len;
     metric_add(upload->ingest->bytes, (double)bytes.len);
+    early_received(upload);
     return OK;
 }
 
@@ -128,7 +129,10 @@ enum status ingest_end(struct ingest_upload *upload, struct err *err)
         return err_set(err, E_INVALID, "the file is empty");
     }
     TRY(name_batch(upload, err));
-    upload->deadline = deadline_in(upload->ingest->opts.timeout_ms);
+    early_end(upload);
+    if (!upload->early) {
+        upload->deadline = deadline_in(upload->ingest->opts.timeout_ms);
+    }
     upload->state = UPLOAD_STARTING;
     return OK;
 }
@@ -158,14 +162,15 @@ static enum status finish_with(struct ingest_upload *upload,
     return OK;
 }
 
-static enum status write_payload(struct ingest_upload *upload, struct buf *out, struct err *err)
+static enum status write_payload(struct ingest_upload *upload, bool growing, struct buf *out,
+                                 struct err *err)
 {
     static const char *const formats[] = { "guess", "csv", "tsv", "json", "ndjson", "parquet" };
     struct json_writer w;
     json_writer_init(&w, out);
     jw_obj_begin(&w);
     jw_kv_cstr(&w, "format", formats[upload->params.format]);
-    jw_kv_u64(&w, "size", upload->size);
+    jw_kv_u64(&w, "size", growing ? upload->params.size_expected : upload->size);
     jw_kv_u64(&w, "columns_max", upload->ingest->opts.columns_max);
     jw_kv_u64(&w, "line_bytes_max", upload->ingest->opts.line_bytes_max);
     if (upload->place.exists) {
@@ -176,39 +181,51 @@ static enum status write_payload(struct ingest_upload *upload, struct buf *out, 
     return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
-static enum status start_attempt(struct ingest_upload *upload, struct err *err)
+enum status ingest_start_job(struct ingest_upload *upload, int news_fd, struct err *err)
 {
     const struct ingest_service_opts *opts = &upload->ingest->opts;
-    struct catalog_appended appended;
-    bool found = false;
-    if (++upload->attempts > ATTEMPTS_MAX) {
-        return err_set(err, E_CONFLICT,
-                       "the schema of the table keeps changing under this file, try again later");
-    }
-    arena_reset(&upload->attempt_arena);
-    TRY(catalog_batch(opts->catalog, &upload->params.table, upload->batch_id,
-                      &upload->attempt_arena, &found, &appended, err));
-    if (found) {
-        appended.deduplicated = true;
-        return finish_with(upload, &appended, err);
-    }
+    bool growing = news_fd >= 0;
     TRY(catalog_place(opts->catalog, &upload->params.table, &upload->attempt_arena, &upload->place,
                       err));
     fd_done(&upload->output_fd);
     TRY(store_spool(opts->store, &upload->output_fd, err));
     AUTO(buf_done) struct buf payload;
     buf_init(&payload, 0);
-    TRY(write_payload(upload, &payload, err));
+    TRY(write_payload(upload, growing, &payload, err));
     struct engine_job job = {
         .kind = "convert",
         .payload = buf_str(&payload),
-        .fds = { upload->spool_fd, upload->output_fd },
-        .fd_count = 2,
+        .fds = { upload->spool_fd, upload->output_fd, news_fd },
+        .fd_count = growing ? 3 : 2,
+        .only_if_idle = growing,
         .deadline = upload->deadline,
         .call = ingest_on_call,
         .ctx = upload,
     };
-    TRY(engine_start(opts->engines, &job, &upload->run, err));
+    return engine_start(opts->engines, &job, &upload->run, err);
+}
+
+static enum status start_attempt(struct ingest_upload *upload, struct err *err)
+{
+    struct catalog_appended appended;
+    bool found = false;
+    if (++upload->attempts > ATTEMPTS_MAX) {
+        return err_set(err, E_CONFLICT,
+                       "the schema of the table keeps changing under this file, try again later");
+    }
+    if (!upload->early) {
+        arena_reset(&upload->attempt_arena);
+    }
+    TRY(catalog_batch(upload->ingest->opts.catalog, &upload->params.table, upload->batch_id,
+                      &upload->attempt_arena, &found, &appended, err));
+    if (found) {
+        early_give_up(upload);
+        appended.deduplicated = true;
+        return finish_with(upload, &appended, err);
+    }
+    if (!upload->early) {
+        TRY(ingest_start_job(upload, -1, err));
+    }
     upload->state = UPLOAD_CONVERTING;
     return OK;
 }
@@ -307,13 +324,20 @@ static enum status commit(struct ingest_upload *upload, struct str done_json, st
 static enum status converse(struct ingest_upload *upload, struct err *err)
 {
     struct engine_frame frame = { 0 };
-    TRY(engine_read(upload->run, &frame, err));
+    enum status status = engine_read(upload->run, &frame, err);
+    if (status == E_UNAVAILABLE && upload->early) {
+        early_give_up(upload); /* the file came too slowly to be read along */
+        upload->state = UPLOAD_STARTING;
+        return OK;
+    }
+    TRY(status);
     if (frame.type != ENGINE_DONE) {
         return OK;
     }
     struct str done = arena_str(&upload->attempt_arena, frame.bytes);
     engine_free(upload->run);
     upload->run = NULL;
+    upload->early = false;
     if (done.ptr == NULL) {
         return err_no_memory(err);
     }
@@ -354,6 +378,7 @@ void ingest_upload_free(struct ingest_upload *upload)
         return;
     }
     engine_free(upload->run); /* no call runs any more */
+    fd_done(&upload->news_fd);
     fd_done(&upload->spool_fd);
     fd_done(&upload->output_fd);
     digest_free(upload->digest);

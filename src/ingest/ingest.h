@@ -8,6 +8,8 @@
  *        the spool       spooled, hashed      an engine job starts (dedup is looked up first)
  *        committed
  *
+ * The job of a great file that comes quickly has started by then and reads along (early.c).
+ *
  * The engine reads the spool and writes Parquet into a second spool; it asks for the target schema
  * by a call ("plan") when it knows the file's. Then the file goes to the store under a fresh name
  * and catalog_append commits it. The batch id is the caller's key, else SHA-256 of the bytes and of
@@ -55,6 +57,8 @@ struct ingest_params {
     enum ingest_format format;
     bool evolve;          /* add columns, widen types */
     struct str batch_key; /* the client's Idempotency-Key; empty: by content */
+    /* bytes that ingest_write will be given in all, when that is known before; 0: it is not */
+    uint64_t size_expected;
 };
 enum status ingest_begin(struct ingest *ingest, const struct ingest_params *params,
                          struct ingest_upload **out, struct err *err) MUST_USE;

@@ -8,6 +8,7 @@
 
 #include "base/digest.h"
 #include "base/encode.h"
+#include "base/io.h"
 #include "base/rng.h"
 #include "ingest/ingest.h"
 
@@ -44,7 +45,24 @@ struct ingest_upload {
     struct ingest_plan plan;
     struct engine_run *run;
     struct ingest_result result;
+    /* early.c */
+    int64_t started_ms;
+    int news_fd;        /* wakes the job that reads while the file comes; -1: none does */
+    bool early_decided; /* whether one does */
+    bool early;         /* `run` has begun before the file was whole */
 };
+
+/** Place, output and engine job of an attempt. `news_fd`: the file is still growing, -1: it is
+ * whole. */
+enum status ingest_start_job(struct ingest_upload *upload, int news_fd, struct err *err) MUST_USE;
+
+/** Bytes have come: start the job early, or wake it. It never fails: what cannot start early starts
+ * later. */
+void early_received(struct ingest_upload *upload);
+/** All bytes are there. */
+void early_end(struct ingest_upload *upload);
+/** Without the early job: the next attempt starts from the whole file. */
+void early_give_up(struct ingest_upload *upload);
 
 /** engine_job.call of a "convert" job: answers "plan". */
 enum status ingest_on_call(void *ctx, struct str name, yyjson_val *args, struct buf *reply,

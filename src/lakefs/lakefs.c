@@ -18,6 +18,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "lakefs/blocks.h"
+#include "lakefs/growing.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -39,6 +40,8 @@ struct spool {
     int fd;
     uint64_t size;
     bool is_output;
+    struct growing *growing; /* NULL: it is whole */
+    int news_fd;             /* of a growing one */
 };
 
 struct lakefs {
@@ -59,6 +62,7 @@ struct lakefs_file {
     uint32_t number;
     int fd;
     uint64_t size;
+    struct growing *growing; /* of a spool that is not whole yet */
 };
 
 struct lakefs_sink {
@@ -210,6 +214,7 @@ static enum status open_spool(struct lakefs *fs, struct str path, struct lakefs_
     if (found) {
         file->fd = spool->fd;
         file->size = spool->size;
+        file->growing = spool->growing;
     }
     pthread_mutex_unlock(&fs->lock);
     return found ? OK : denied(path, err);
@@ -246,6 +251,9 @@ static enum status files_read_at(void *opaque, uint64_t offset, void *ptr, size_
     }
     if (len > file->size - offset) {
         len = (size_t)(file->size - offset);
+    }
+    if (file->growing) {
+        TRY(growing_wait(file->growing, offset + len, err));
     }
     if (!file->pin) {
         return io_pread(file->fd, ptr, len, offset, got_out, err);
@@ -301,6 +309,13 @@ static enum status files_finish(void *opaque, struct err *err)
 
 /* --- the job --- */
 
+static void spool_done(struct spool *spool)
+{
+    growing_free(spool->growing);
+    fd_done(&spool->news_fd);
+    fd_done(&spool->fd);
+}
+
 /** Closes and forgets everything of the last job; nothing of it may be open any more. */
 static void forget(struct lakefs *fs)
 {
@@ -315,7 +330,7 @@ static void forget(struct lakefs *fs)
     at = 0;
     while ((entry = map_next(&fs->spools, &at)) != NULL) {
         struct spool *spool = entry->value;
-        fd_done(&spool->fd);
+        spool_done(spool);
         mem_free(spool);
     }
     map_done(&fs->pins);
@@ -395,12 +410,12 @@ static enum status add_spool(struct lakefs *fs, struct str name, struct spool ad
         }
     }
     if (status != OK) {
-        fd_done(&added.fd);
+        spool_done(&added);
         mem_free(spool);
         return status;
     }
     if (old) {
-        fd_done(&old->fd);
+        spool_done(old);
         mem_free(old);
     }
     return OK;
@@ -409,12 +424,24 @@ static enum status add_spool(struct lakefs *fs, struct str name, struct spool ad
 enum status lakefs_add_input(struct lakefs *fs, struct str name, int fd, uint64_t size,
                              struct err *err)
 {
-    return add_spool(fs, name, (struct spool){ .fd = fd, .size = size }, err);
+    return add_spool(fs, name, (struct spool){ .fd = fd, .size = size, .news_fd = -1 }, err);
+}
+
+enum status lakefs_add_growing(struct lakefs *fs, struct str name, int fd, int news_fd,
+                               uint64_t size, struct err *err)
+{
+    struct spool spool = { .fd = fd, .size = size, .news_fd = news_fd };
+    enum status status = growing_new(fd, news_fd, size, &spool.growing, err);
+    if (status != OK) {
+        spool_done(&spool);
+        return status;
+    }
+    return add_spool(fs, name, spool, err);
 }
 
 enum status lakefs_add_output(struct lakefs *fs, struct str name, int fd, struct err *err)
 {
-    return add_spool(fs, name, (struct spool){ .fd = fd, .is_output = true }, err);
+    return add_spool(fs, name, (struct spool){ .fd = fd, .is_output = true, .news_fd = -1 }, err);
 }
 
 const struct duck_files *lakefs_files(struct lakefs *fs)

@@ -42,6 +42,9 @@ enum status lakefs_pin(struct lakefs *fs, uint32_t file, struct err *err) MUST_U
 /** "spool://<name>": readable from offset 0 to `size`, or writable from its start. Takes `fd`. */
 enum status lakefs_add_input(struct lakefs *fs, struct str name, int fd, uint64_t size,
                              struct err *err) MUST_USE;
+/** The same for one that is still being written, see growing.h. Takes both descriptors. */
+enum status lakefs_add_growing(struct lakefs *fs, struct str name, int fd, int news_fd,
+                               uint64_t size, struct err *err) MUST_USE;
 enum status lakefs_add_output(struct lakefs *fs, struct str name, int fd, struct err *err) MUST_USE;
 const struct duck_files *lakefs_files(struct lakefs *fs);
 
