@@ -69,8 +69,7 @@ static enum status find_layout(struct convert *c, struct err *err)
     if (str_eq(c->format, STR("parquet"))) {
         TRY(convert_parquet_layout(c, err));
     } else if (str_eq(c->format, STR("json")) || str_eq(c->format, STR("ndjson"))) {
-        /* either name may hold an array or lines */
-        TRY(convert_json_layout(c, beginning.first == '[', err));
+        TRY(convert_json_layout(c, err)); /* either name may hold an array or lines */
     } else {
         TRY(convert_csv_layout(c, str_eq(c->format, STR("tsv")) ? '\t' : 0, err));
     }

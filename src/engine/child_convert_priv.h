@@ -4,7 +4,8 @@
  *
  *   child_convert.c         the flow: layout, types, plan, write
  *   child_convert_csv.c     the layout of a CSV file, from its first bytes
- *   child_convert_other.c   the layouts of JSON and Parquet, which DuckDB knows by itself
+ *   child_convert_json.c    the layout of a JSON file, read once before
+ *   child_convert_parquet.c the layout of a Parquet file, from its footer
  *   child_convert_text.c    which type a column of texts has
  *   child_convert_write.c   COPY to Parquet, and the statistics that come back
  */
@@ -41,7 +42,7 @@ enum status convert_peek(struct convert *c, char *ptr, size_t cap, size_t *got_o
 
 enum status convert_csv_layout(struct convert *c, char delimiter /* 0: find it */,
                                struct err *err) MUST_USE;
-enum status convert_json_layout(struct convert *c, bool array, struct err *err) MUST_USE;
+enum status convert_json_layout(struct convert *c, struct err *err) MUST_USE;
 enum status convert_parquet_layout(struct convert *c, struct err *err) MUST_USE;
 /** Duplicate names (ignoring case) get _1, _2, ...; empty ones become column1, ... */
 enum status convert_unique_names(struct convert *c, struct err *err) MUST_USE;

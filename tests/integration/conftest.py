@@ -4,6 +4,7 @@
     serve(*flags)           starts `lakehouse serve` on a free port with a fresh data folder; stopped at the
                             end of the test. Returns a Server: .url, .data, .process, .log()
     start(service, *flags)  the same for any service by its name
+    shared_server           one `lakehouse serve` for all tests of a module
 
 Tests talk to servers over HTTP with real clients; nothing sleeps to "give it time": a server is used when
 its own `listening` line says that it can be. Mark a test that needs more than a few seconds with
@@ -100,8 +101,8 @@ def sdk():
     return pathlib.Path(os.environ["LAKEHOUSE_SDK"])
 
 
-@pytest.fixture
-def start(lakehouse, tmp_path):
+def starting(lakehouse):
+    """Starts services, and stops them in the end: a generator, as pytest's fixtures are."""
     servers = []
 
     def start_service(service, *flags, env=None, wait=True):
@@ -123,11 +124,28 @@ def start(lakehouse, tmp_path):
 
 
 @pytest.fixture
-def serve(start, tmp_path):
+def start(lakehouse):
+    yield from starting(lakehouse)
+
+
+def serving(start, folder):
     def start_serve(*flags, data=None, **options):
-        folder = pathlib.Path(data or tmp_path / "data")
-        server = start("serve", "--data", folder, "--listen", "127.0.0.1:0", *flags, **options)
-        server.data = folder
+        data = pathlib.Path(data or folder / "data")
+        server = start("serve", "--data", data, "--listen", "127.0.0.1:0", *flags, **options)
+        server.data = data
         return server
 
     return start_serve
+
+
+@pytest.fixture
+def serve(start, tmp_path):
+    return serving(start, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared_server(lakehouse, tmp_path_factory):
+    """One `lakehouse serve` for all tests of a module that ask for it; each has tables of its own."""
+    starter = starting(lakehouse)
+    yield serving(next(starter), tmp_path_factory.mktemp("shared"))()
+    next(starter, None)
