@@ -2,14 +2,16 @@
  * The proxy in steps, over http/upstream.h.
  *
  *   begin   build the head that goes on: target without "/v1", hop-by-hop headers, our own token
- *           and Origin left out
+ *           and Origin left out. A client that waits for `100 Continue` waits for the service's
+ *           word
  *   body    each piece goes on before the next is taken, so a slow service slows its own client
  *           only
  *   end     the rest, then the answer's head
  *   pull    the answer's body
  *
  * An answer that comes before the body is whole (a 413) ends the request: it is collected and
- * answered, and the server drains the client.
+ * answered, and the server drains the client. It is noticed when the next piece of the body comes:
+ * while the client sends nothing, nobody looks.
  */
 #include "gateway/gateway.h"
 
@@ -17,7 +19,7 @@
 
 #include "base/mem.h"
 
-enum { AREA_MAX = 16, EARLY_BODY_MAX = 64 * 1024 };
+enum { AREA_MAX = 16, EARLY_BODY_MAX = 512 * 1024 };
 
 struct area {
     struct upstream *upstream;
@@ -35,9 +37,10 @@ struct gateway {
 
 struct forward {
     struct upstream_call *call;
-    bool taken; /* the piece of this body step is already with the upstream */
-    bool sent;  /* end: everything has left */
-    bool early; /* the service has answered before the body was whole */
+    bool taken;          /* the piece of this body step is already with the upstream */
+    uint64_t body_bytes; /* of the body, with the upstream */
+    bool sent;           /* end: everything has left */
+    bool early;          /* the service has answered before the body was whole */
     bool head_known;
     struct upstream_head head;
     struct buf early_body;
@@ -168,6 +171,9 @@ static enum status head_write(const struct http_req *req, const struct area *are
         }
     }
     TRY(buf_printf(out, "X-Request-Id: %.*s\r\n", STR_ARG(req->request_id)));
+    if (http_client_expects(req)) {
+        TRY(buf_append(out, STR("Expect: 100-continue\r\n")));
+    }
     if (req->content_length >= 0) {
         TRY(buf_printf(out, "Content-Length: %lld\r\n", (long long)req->content_length));
     } else if (req->has_body) {
@@ -194,7 +200,8 @@ static struct area *area_of(struct http_req *req, struct str *target_out)
     return NULL;
 }
 
-static enum http_step forward_begin(struct http_req *req)
+/** Make the call; nothing is sent yet. */
+static enum http_step call_open(struct http_req *req)
 {
     struct forward *forward = req->state;
     struct str target;
@@ -207,7 +214,8 @@ static enum http_step forward_begin(struct http_req *req)
     struct buf head;
     buf_init(&head, 0);
     bool chunked = req->has_body && req->content_length < 0;
-    bool safe = !req->has_body && (req->method == HTTP_GET || req->method == HTTP_HEAD);
+    bool safe = http_client_expects(req) ||
+                (!req->has_body && (req->method == HTTP_GET || req->method == HTTP_HEAD));
     enum status status = head_write(req, area, target, &head);
     if (status != OK) {
         status = err_no_memory(&req->err);
@@ -270,6 +278,14 @@ static enum http_step read_head(struct http_req *req)
     return HTTP_NEXT;
 }
 
+/** The answer is whole: its connection can serve the next request before the client has read this
+ * one's last bytes. */
+static void call_end(struct forward *forward)
+{
+    upstream_call_free(forward->call);
+    forward->call = NULL;
+}
+
 static enum http_step answer_head(struct http_req *req)
 {
     struct forward *forward = req->state;
@@ -279,6 +295,9 @@ static enum http_step answer_head(struct http_req *req)
     }
     reply_headers(req, &forward->head);
     int code = forward->head.status;
+    if (req->method == HTTP_HEAD || code == 204 || code == 304) {
+        call_end(forward);
+    }
     if (code == 204 || code == 304) {
         return http_reply_empty(req, code);
     }
@@ -311,8 +330,13 @@ static enum http_step early_answer(struct http_req *req)
         if (state != UPSTREAM_DONE) {
             return wait_for(req, state);
         }
-        if (got == 0 || buf_append_bytes(&forward->early_body, piece, got) != OK) {
+        if (got == 0) {
             break;
+        }
+        if (buf_append_bytes(&forward->early_body, piece, got) != OK) {
+            return http_fail(req,
+                             err_set(&req->err, E_UPSTREAM,
+                                     "the answer that came before the body was sent is too large"));
         }
     }
     reply_headers(req, &forward->head);
@@ -322,15 +346,46 @@ static enum http_step early_answer(struct http_req *req)
 
 /* --- steps --- */
 
+static enum http_step forward_begin(struct http_req *req)
+{
+    struct forward *forward = req->state;
+    if (forward->early) {
+        return early_answer(req);
+    }
+    if (forward->call == NULL) {
+        enum http_step step = call_open(req);
+        if (forward->call == NULL || !http_client_expects(req)) {
+            return step;
+        }
+    }
+    bool wanted;
+    enum upstream_state state;
+    enum status status = upstream_ask(forward->call, &req->arena, &wanted, &state, &req->err);
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    if (state != UPSTREAM_DONE) {
+        return wait_for(req, state);
+    }
+    forward->early = !wanted;
+    return forward->early ? early_answer(req) : HTTP_NEXT;
+}
+
 static enum http_step forward_body(struct http_req *req, struct str bytes)
 {
     struct forward *forward = req->state;
     if (forward->early) {
         return early_answer(req);
     }
+    if (forward->taken) {
+        bytes = STR_EMPTY;
+    }
+    forward->body_bytes += bytes.len;
+    /* with the last byte of a known length the service has all: its answer is not early then */
+    bool last = req->content_length >= 0 && forward->body_bytes == (uint64_t)req->content_length;
     enum upstream_state state;
-    enum status status = upstream_send(forward->call, forward->taken ? STR_EMPTY : bytes, false,
-                                       &state, &forward->early, &req->err);
+    enum status status = upstream_send(forward->call, bytes, last, &state, &forward->early,
+                                       &req->err);
     if (status != OK) {
         return http_fail(req, status);
     }
@@ -375,7 +430,11 @@ static enum http_step forward_pull(struct http_req *req)
         return wait_for(req, state);
     }
     http_wrote(req, got);
-    return got == 0 ? HTTP_END : HTTP_AGAIN;
+    if (!upstream_call_whole(forward->call)) {
+        return HTTP_AGAIN;
+    }
+    call_end(forward);
+    return HTTP_END;
 }
 
 static void forward_done(struct http_req *req)
@@ -384,6 +443,5 @@ static void forward_done(struct http_req *req)
     if (forward->early_body_open) {
         buf_done(&forward->early_body);
     }
-    upstream_call_free(forward->call);
-    forward->call = NULL;
+    call_end(forward);
 }

@@ -59,7 +59,7 @@ static int on_headers_complete(llhttp_t *llhttp)
         return -1;
     }
     if (llhttp->status_code < 200) {
-        parser->events.interim(parser->events.ctx);
+        parser->events.interim(parser->events.ctx, llhttp->status_code);
         return 0;
     }
     parser->head_done = true;
@@ -147,11 +147,9 @@ enum status answer_parser_end(struct answer_parser *parser, struct err *err)
     if (parser->done) {
         return OK;
     }
-    if (!parser->head_done || llhttp_finish(&parser->llhttp) != HPE_OK) {
-        enum llhttp_errno code = llhttp_get_errno(&parser->llhttp);
-        if (code != HPE_PAUSED || !parser->done) {
-            return err_set(err, E_UPSTREAM, "its answer is not whole");
-        }
+    /* on_message_complete notes that it was called, and its pause is what llhttp_finish gives */
+    if (!parser->head_done || (llhttp_finish(&parser->llhttp) != HPE_OK && !parser->done)) {
+        return err_set(err, E_UPSTREAM, "its answer is not whole");
     }
     parser->done = true;
     return OK;

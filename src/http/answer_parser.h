@@ -16,7 +16,7 @@ struct answer_events {
     /* of the final answer; 1xx are dropped */
     enum status (*head)(void *ctx, int status, bool keep_alive);
     /* a 1xx ended: forget the headers so far */
-    void (*interim)(void *ctx);
+    void (*interim)(void *ctx, int status);
     enum status (*body)(void *ctx, struct str bytes);
     void *ctx;
 };

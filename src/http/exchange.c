@@ -214,6 +214,13 @@ static bool linger(struct http_exchange *ex)
     return true;
 }
 
+/* Nothing can be done before more of the body comes. */
+static enum MHD_Result wait_for_body(struct http_exchange *ex)
+{
+    atomic_store_explicit(&ex->conn->receiving, true, memory_order_relaxed);
+    return MHD_YES;
+}
+
 /* Each returns MHD_YES after handing over, or when libmicrohttpd should go on. */
 static enum MHD_Result access_head(struct http_exchange *ex)
 {
@@ -231,7 +238,7 @@ static enum MHD_Result access_head(struct http_exchange *ex)
             return linger(ex) ? MHD_YES : MHD_NO;
         }
         ex->head_passed = true;
-        return MHD_YES;
+        return ex->req.has_body ? wait_for_body(ex) : MHD_YES;
     }
 }
 
@@ -246,7 +253,7 @@ static enum MHD_Result drop(struct http_exchange *ex, size_t *upload_len)
     if (can_drop(ex) && ex->dropped_bytes <= DRAIN_BYTES_MAX &&
         !deadline_passed(ex->drop_deadline)) {
         *upload_len = 0;
-        return MHD_YES;
+        return wait_for_body(ex);
     }
     *upload_len = 1; /* a suspended connection must leave something, see peeked */
     return ex->reply.kind != REPLY_FD && linger(ex) ? MHD_YES : MHD_NO;
@@ -314,7 +321,7 @@ static enum MHD_Result access_body(struct http_exchange *ex, const char *upload,
         ex->peeked = false;
         upload++;
         if (--*upload_len == 0 && ex->phase == PHASE_BODY) {
-            return MHD_YES;
+            return wait_for_body(ex);
         }
     }
     if (ex->phase == PHASE_BODY) {
@@ -322,7 +329,7 @@ static enum MHD_Result access_body(struct http_exchange *ex, const char *upload,
     }
     if (ex->phase == PHASE_BODY) {
         if (ex->handler->body == NULL || (*upload_len == 0 && more_waits(ex))) {
-            return MHD_YES;
+            return wait_for_body(ex);
         }
         ex->peeked = *upload_len == 0;
         size_t left = ex->peeked ? 1 : *upload_len;
@@ -339,7 +346,7 @@ static enum MHD_Result access_body(struct http_exchange *ex, const char *upload,
     if (ex->cut) {
         return MHD_NO;
     }
-    return ex->phase == PHASE_ANSWER ? drop(ex, upload_len) : MHD_YES;
+    return ex->phase == PHASE_ANSWER ? drop(ex, upload_len) : wait_for_body(ex);
 }
 
 static enum MHD_Result access_final(struct http_exchange *ex)
@@ -373,6 +380,7 @@ enum MHD_Result exchange_on_access(void *server, struct MHD_Connection *mhd, con
     if (ex == NULL || ex->cut) {
         return MHD_NO;
     }
+    atomic_store_explicit(&ex->conn->receiving, false, memory_order_relaxed);
     if (ex->phase == PHASE_HEAD) {
         atomic_store_explicit(&ex->conn->head_deadline, DEADLINE_NEVER, memory_order_relaxed);
         account_begin(ex);
@@ -461,6 +469,7 @@ void exchange_on_completed(void *server_ptr, struct MHD_Connection *mhd, void **
     atomic_store_explicit(&ex->conn->head_deadline,
                           deadline_in(server->opts.idle_timeout_ms + server->opts.head_timeout_ms),
                           memory_order_relaxed);
+    atomic_store_explicit(&ex->conn->receiving, true, memory_order_relaxed);
     if (!ex->counted) { /* libmicrohttpd refused the head by itself */
         metric_add(server->m_refused_malformed, 1);
         exchange_free(ex);

@@ -56,6 +56,12 @@ enum status guard_framing(const struct http_headers *headers, bool http10, struc
     if (lengths > 1) {
         return err_set(err, E_INVALID, "the request has two Content-Length headers");
     }
+    uint64_t length = 0;
+    struct str declared = http_headers_get(headers, STR("content-length"));
+    if (lengths == 1 && (!str_to_u64(declared, &length) || length > INT64_MAX)) {
+        return err_set(err, E_INVALID, "\"%.*s\" is no length that a body may have",
+                       STR_ARG(declared));
+    }
     if (encodings > 1) {
         return err_set(err, E_INVALID, "the request has two Transfer-Encoding headers");
     }
@@ -167,6 +173,42 @@ bool guard_has_encoded_trick(struct str path)
         }
     }
     return false;
+}
+
+/* One byte of a raw path, decoded; *at moves behind it. What is no escape stands for itself. */
+static char next_byte(struct str path, size_t *at)
+{
+    static const char digits[] = "0123456789abcdef";
+    char c = path.ptr[(*at)++];
+    if (c != '%' || *at + 2 > path.len) {
+        return c;
+    }
+    size_t high = str_find_char(str_of(digits), (char)tolower((unsigned char)path.ptr[*at]));
+    size_t low = str_find_char(str_of(digits), (char)tolower((unsigned char)path.ptr[*at + 1]));
+    if (high == SIZE_MAX || low == SIZE_MAX) {
+        return c;
+    }
+    *at += 2;
+    return (char)(high << 4 | low);
+}
+
+bool guard_climbs(struct str path)
+{
+    size_t dots = 0, others = 0;
+    for (size_t at = 0; at < path.len;) {
+        char c = next_byte(path, &at);
+        if (c == '/' || c == '\\') {
+            if (dots == 2 && others == 0) {
+                return true;
+            }
+            dots = others = 0;
+        } else if (c == '.') {
+            dots++;
+        } else {
+            others++;
+        }
+    }
+    return dots == 2 && others == 0;
 }
 
 bool guard_request_id(struct str id)

@@ -12,7 +12,8 @@
 enum status guard_target(struct str target, struct err *err) MUST_USE;
 
 /**
- * Two lengths, length and chunked, chunked before HTTP/1.1, two Hosts: whoever reads such a request
+ * Two lengths, one beyond 63 bits, length and chunked, chunked before HTTP/1.1, two Hosts: whoever
+ * reads such a request
  * together with a proxy may see two different ones (RFC 9112 section 11.2). The connection must be
  * closed after the answer.
  */
@@ -38,6 +39,10 @@ bool guard_is_json(struct str content_type);
 /** True when `path` holds an encoded slash, backslash or dot: never an honest spelling of a
  * route. */
 bool guard_has_encoded_trick(struct str path);
+
+/** True when a component of the raw `path` is `..` to somebody who decodes it, slashes and
+ * backslashes included. */
+bool guard_climbs(struct str path);
 
 /** 1 to 128 of A-Z a-z 0-9 . _ - */
 bool guard_request_id(struct str id);

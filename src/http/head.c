@@ -74,11 +74,10 @@ static void read_framing(struct http_exchange *ex)
     uint64_t length = 0;
     struct str declared = http_headers_get(&req->headers, STR("content-length"));
     bool chunked = http_headers_count(&req->headers, STR("transfer-encoding")) > 0;
-    req->content_length = declared.ptr != NULL && !chunked && str_to_u64(declared, &length) &&
-                                  length <= INT64_MAX
-                              ? (int64_t)length
-                              : -1;
-    req->has_body = chunked || req->content_length > 0;
+    bool counted = declared.ptr != NULL && str_to_u64(declared, &length) && length <= INT64_MAX;
+    req->content_length = counted && !chunked ? (int64_t)length : -1;
+    /* a length that is none will be refused, and its body with it */
+    req->has_body = chunked || (declared.ptr != NULL && !(counted && length == 0));
     struct str expect = http_headers_get(&req->headers, STR("expect"));
     ex->expects = !ex->http10 && req->has_body && str_eq_nocase(expect, STR("100-continue"));
 }

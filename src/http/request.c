@@ -61,8 +61,10 @@ enum status http_body_json(struct http_req *req, yyjson_val **root_out)
 void http_reply_header(struct http_req *req, const char *name, struct str value)
 {
     struct http_exchange *ex = exchange_of(req);
-    if (str_has_control(value)) {
-        return; /* a line break in a value would start another header */
+    if (value.len == 0 || str_has_control(value)) {
+        /* a line break in a value would start another header, and of an empty one libmicrohttpd
+         * makes an error */
+        return;
     }
     (void)!http_headers_add(&ex->reply.headers, &req->arena, str_of(name), value);
 }
@@ -194,6 +196,11 @@ bool http_client_gone(const struct http_req *req)
 {
     const struct conn *conn = req->exchange->conn; /* NULL in done */
     return conn == NULL ? req->failed : atomic_load_explicit(&conn->gone, memory_order_acquire);
+}
+
+bool http_client_expects(const struct http_req *req)
+{
+    return req->exchange->expects;
 }
 
 /* --- fields of the log line --- */

@@ -88,7 +88,7 @@ enum http_route_flags {
     HTTP_INLINE = 2,   /* steps run on the HTTP thread: nothing in them may wait */
     HTTP_QUIET = 4,    /* not logged at info (health, metrics) */
     HTTP_INTERNAL = 8, /* needs `Authorization: Lakehouse <secret>` */
-    /* the tail parameter {x*} is the raw rest, neither decoded nor checked (proxy) */
+    /* the tail parameter {x*} is the raw rest (proxy); checked only for `..` in any spelling */
     HTTP_RAW_TAIL = 16,
 };
 
@@ -163,7 +163,8 @@ enum status http_query(struct http_req *req, const char *name, struct str *out) 
 /** req->body as JSON, errors into req->err. The document dies with the request. */
 enum status http_body_json(struct http_req *req, yyjson_val **root_out) MUST_USE;
 
-/** Add a header to the answer, before the reply. Copied. */
+/** Add a header to the answer, before the reply. Copied. Without effect when the value is empty or
+ * holds control characters. */
 void http_reply_header(struct http_req *req, const char *name, struct str value);
 /** A whole answer; `body` is copied (or moved from a buf, which is then empty). Returns
  * HTTP_END. */
@@ -202,6 +203,9 @@ enum http_step http_wait(struct http_req *req, int fd, short events, deadline_ms
 /** True when the client is known to have left (or only closed its sending half, which counts the
  * same). A parked request whose client leaves is not stepped again: done() is called. */
 bool http_client_gone(const struct http_req *req);
+/** True while the client waits for our `100 Continue` before it sends its body: begin may look
+ * first. */
+bool http_client_expects(const struct http_req *req);
 /** Added to the log line of the request. Name is a literal; at most 8. */
 void http_log_field_str(struct http_req *req, const char *name, struct str value);
 void http_log_field_i64(struct http_req *req, const char *name, int64_t value);

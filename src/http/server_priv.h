@@ -44,6 +44,9 @@ struct conn {
     _Atomic bool gone;
     /* the HTTP thread tells the watcher until when a head must be complete */
     _Atomic int64_t head_deadline;
+    /* and that it can go on only with bytes of the client's */
+    _Atomic bool receiving;
+    bool ending; /* the watcher's: gone and receiving at the last sweep */
     /* guarded by the watcher's lock: its request, while it waits there */
     struct http_exchange *parked;
     /* guarded by the watcher's lock: the exchange whose early answer it sends */

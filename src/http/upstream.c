@@ -28,13 +28,22 @@ enum {
     READ_BYTES = 64 * 1024, /* chosen, not measured */
     HEAD_BYTES_MAX = 256 * 1024,
     OUT_BYTES_MAX = 1024 * 1024, /* a head and one piece of 256 KiB with its framing */
+    CONTINUE_MS = 1000,          /* to wait for `100 Continue`, as curl does */
+    /* A kept connection that rested this long may be closed from the other side at any moment; no
+     * server gives up a connection sooner. */
+    RESTED_MS = 1000,
+};
+
+struct kept {
+    int fd;
+    deadline_ms rested; /* from then on for requests only that may be repeated */
 };
 
 struct upstream {
     struct upstream_opts opts;
     char *service;
     pthread_mutex_t lock;
-    int *kept; /* guarded by lock: idle connections, newest last */
+    struct kept *kept; /* guarded by lock: idle connections, newest last */
     size_t kept_count;
 };
 
@@ -45,6 +54,10 @@ struct upstream_call {
     bool safe;   /* may be sent again */
     bool chunked;
     bool connecting;
+    size_t tried;            /* addresses of the host that a connection was begun to */
+    bool continued;          /* `100 Continue` has come */
+    deadline_ms continue_by; /* 0: not asked yet */
+    bool waiting;            /* nothing moved at the last try; the deadline runs since the first */
     bool finished_sending;
     bool head_done, keep_alive, got_bytes, eof;
     deadline_ms deadline;
@@ -75,7 +88,7 @@ enum status upstream_new(const struct upstream_opts *opts, struct upstream **out
     upstream->opts.head_timeout_ms = opts->head_timeout_ms ? opts->head_timeout_ms : 310000;
     upstream->opts.idle_timeout_ms = opts->idle_timeout_ms ? opts->idle_timeout_ms : 60000;
     upstream->service = mem_strndup(opts->service, strlen(opts->service));
-    upstream->kept = mem_alloc(upstream->opts.kept_max * sizeof(int));
+    upstream->kept = mem_alloc(upstream->opts.kept_max * sizeof(*upstream->kept));
     pthread_mutex_init(&upstream->lock, NULL);
     if (upstream->service == NULL || upstream->kept == NULL) {
         upstream_free(upstream);
@@ -91,7 +104,7 @@ void upstream_free(struct upstream *upstream)
         return;
     }
     for (size_t i = 0; upstream->kept != NULL && i < upstream->kept_count; i++) {
-        close(upstream->kept[i]);
+        close(upstream->kept[i].fd);
     }
     pthread_mutex_destroy(&upstream->lock);
     mem_free(upstream->kept);
@@ -101,13 +114,27 @@ void upstream_free(struct upstream *upstream)
 
 /* --- connections --- */
 
+/** The newest of the kept connections, if it may serve such a request; -1 when there is none. */
+static int pop_kept(struct upstream *upstream, bool safe)
+{
+    int fd = -1;
+    pthread_mutex_lock(&upstream->lock);
+    if (upstream->kept_count > 0) {
+        const struct kept *newest = &upstream->kept[upstream->kept_count - 1];
+        if (safe || !deadline_passed(newest->rested)) {
+            fd = newest->fd;
+            upstream->kept_count--;
+        }
+    }
+    pthread_mutex_unlock(&upstream->lock);
+    return fd;
+}
+
 /** A kept connection that the other side has not closed; -1 when there is none. */
-static int take_kept(struct upstream *upstream)
+static int take_kept(struct upstream *upstream, bool safe)
 {
     for (;;) {
-        pthread_mutex_lock(&upstream->lock);
-        int fd = upstream->kept_count > 0 ? upstream->kept[--upstream->kept_count] : -1;
-        pthread_mutex_unlock(&upstream->lock);
+        int fd = pop_kept(upstream, safe);
         if (fd == -1) {
             return -1;
         }
@@ -125,7 +152,8 @@ static void give_back(struct upstream *upstream, int fd)
     pthread_mutex_lock(&upstream->lock);
     bool kept = upstream->kept_count < upstream->opts.kept_max;
     if (kept) {
-        upstream->kept[upstream->kept_count++] = fd;
+        upstream->kept[upstream->kept_count++] = (struct kept){ .fd = fd,
+                                                                .rested = deadline_in(RESTED_MS) };
     }
     pthread_mutex_unlock(&upstream->lock);
     if (!kept) {
@@ -139,8 +167,28 @@ static enum status unreachable(const struct upstream *upstream, const char *why,
                    upstream->opts.url.address.host, upstream->opts.url.address.port, why);
 }
 
-/** Start a connection; it is complete when the socket is writable. */
-static enum status connect_start(struct upstream_call *call, struct err *err)
+/** Begin a connection to one address; false with *problem_out when it has failed already. */
+static bool connect_to(struct upstream_call *call, const struct addrinfo *at, int *problem_out)
+{
+    int fd = socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, at->ai_protocol);
+    if (fd == -1) {
+        *problem_out = errno;
+        return false;
+    }
+    if (connect(fd, at->ai_addr, at->ai_addrlen) != 0 && errno != EINPROGRESS) {
+        *problem_out = errno;
+        close(fd);
+        return false;
+    }
+    int on = 1;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    call->fd = fd;
+    return true;
+}
+
+/** Start a connection to the next of the host's addresses; it is complete when the socket is
+ * writable. `problem` is why the one before it failed, for the message when there is no next. */
+static enum status connect_start(struct upstream_call *call, int problem, struct err *err)
 {
     const struct http_address *address = &call->upstream->opts.url.address;
     char port[8];
@@ -151,21 +199,11 @@ static enum status connect_start(struct upstream_call *call, struct err *err)
     if (failed != 0) {
         return unreachable(call->upstream, gai_strerror(failed), err);
     }
-    int problem = ECONNREFUSED;
+    size_t index = 0;
     for (struct addrinfo *at = list; at != NULL && call->fd == -1; at = at->ai_next) {
-        int fd = socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC,
-                        at->ai_protocol);
-        if (fd == -1) {
-            problem = errno;
-            continue;
-        }
-        if (connect(fd, at->ai_addr, at->ai_addrlen) == 0 || errno == EINPROGRESS) {
-            int on = 1;
-            (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-            call->fd = fd;
-        } else {
-            problem = errno;
-            close(fd);
+        if (index++ >= call->tried) {
+            call->tried = index;
+            (void)connect_to(call, at, &problem);
         }
     }
     freeaddrinfo(list);
@@ -195,9 +233,10 @@ static enum status on_head(void *ctx, int status, bool keep_alive)
     return OK;
 }
 
-static void on_interim(void *ctx)
+static void on_interim(void *ctx, int status)
 {
     struct upstream_call *call = ctx;
+    call->continued |= status == 100;
     call->headers.count = 0; /* 100 and its like: the real head follows */
 }
 
@@ -232,10 +271,10 @@ enum status upstream_call_new(struct upstream *upstream, struct str head, bool s
         status = err_set(err, E_TOO_LARGE, "the head of the request is too large to forward");
     }
     if (status == OK) {
-        call->fd = take_kept(upstream);
+        call->fd = take_kept(upstream, safe);
         call->reused = call->fd != -1;
         call->deadline = deadline_in(upstream->opts.idle_timeout_ms);
-        status = call->reused ? OK : connect_start(call, err);
+        status = call->reused ? OK : connect_start(call, ECONNREFUSED, err);
     }
     if (status != OK) {
         upstream_call_free(call);
@@ -275,18 +314,19 @@ deadline_ms upstream_call_deadline(const struct upstream_call *call)
     return call->deadline;
 }
 
-static void progress(struct upstream_call *call)
+/** Nothing moves: the time for it runs since it was tried first, however long the client had left
+ * us without a reason to try. */
+static enum status not_yet(struct upstream_call *call, int64_t timeout_ms, const char *doing,
+                           struct err *err)
 {
-    call->deadline = deadline_in(call->upstream->opts.idle_timeout_ms);
-}
-
-static enum status late(const struct upstream_call *call, const char *doing, struct err *err)
-{
-    const struct upstream *upstream = call->upstream;
-    if (call->connecting) {
-        return unreachable(upstream, "it did not take the connection in time", err);
+    if (!call->waiting) {
+        call->waiting = true;
+        call->deadline = deadline_in(timeout_ms);
     }
-    return err_set(err, E_TIMEOUT, "%s took too long to %s", upstream->service, doing);
+    if (!deadline_passed(call->deadline)) {
+        return OK;
+    }
+    return err_set(err, E_TIMEOUT, "%s took too long to %s", call->upstream->service, doing);
 }
 
 static enum status broken(const struct upstream_call *call, const char *why, struct err *err)
@@ -303,27 +343,32 @@ static enum status send_again(struct upstream_call *call, const char *why, struc
     }
     fd_done(&call->fd);
     buf_clear(&call->out);
-    call->eof = false;
+    call->eof = call->waiting = false;
     call->headers.count = 0;
+    call->tried = 0;
     answer_parser_reset(call->parser);
     TRY(buf_append(&call->out, buf_str(&call->head)) == OK ? OK : err_no_memory(err));
-    return connect_start(call, err);
+    return connect_start(call, ECONNREFUSED, err);
 }
 
 static enum status connect_check(struct upstream_call *call, bool *ready_out, struct err *err)
 {
     struct pollfd poller = { .fd = call->fd, .events = POLLOUT };
     *ready_out = poll(&poller, 1, 0) == 1;
-    if (!*ready_out) {
-        return deadline_passed(call->deadline) ? late(call, "take the connection", err) : OK;
+    if (!*ready_out && !deadline_passed(call->deadline)) {
+        return OK;
     }
-    int problem = 0;
+    int problem = ETIMEDOUT;
     socklen_t len = sizeof(problem);
-    if (getsockopt(call->fd, SOL_SOCKET, SO_ERROR, &problem, &len) != 0 || problem != 0) {
-        return unreachable(call->upstream, strerror(problem != 0 ? problem : errno), err);
+    if (*ready_out && getsockopt(call->fd, SOL_SOCKET, SO_ERROR, &problem, &len) != 0) {
+        problem = errno;
+    }
+    if (problem != 0) {
+        *ready_out = false;
+        fd_done(&call->fd);
+        return connect_start(call, problem, err);
     }
     call->connecting = false;
-    progress(call);
     return OK;
 }
 
@@ -349,17 +394,13 @@ static enum status flush(struct upstream_call *call, enum upstream_state *state_
         ssize_t n = send(call->fd, call->out.ptr, call->out.len, MSG_NOSIGNAL);
         if (n > 0) {
             buf_consume(&call->out, (size_t)n);
-            progress(call);
+            call->waiting = false;
         } else if (n < 0 && errno == EINTR) {
             continue;
         } else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            if (readable(call->fd) && !call->reused) {
-                *early_out = true;
-            } else if (deadline_passed(call->deadline)) {
-                return late(call, "take the request", err);
-            }
+            *early_out = readable(call->fd);
             *state_out = UPSTREAM_WANT_WRITE;
-            return OK;
+            return not_yet(call, call->upstream->opts.idle_timeout_ms, "take the request", err);
         } else if (readable(call->fd)) {
             buf_clear(&call->out); /* it has answered and closed: the answer is still to be read */
             call->keep_alive = false;
@@ -378,6 +419,7 @@ enum status upstream_send(struct upstream_call *call, struct str bytes, bool las
                           enum upstream_state *state_out, bool *early_out, struct err *err)
 {
     *early_out = false;
+    call->safe = call->safe && bytes.len == 0;
     bool frame = call->chunked && bytes.len > 0;
     bool ok = (!frame || buf_printf(&call->out, "%zx\r\n", bytes.len) == OK) &&
               buf_append(&call->out, bytes) == OK &&
@@ -390,12 +432,9 @@ enum status upstream_send(struct upstream_call *call, struct str bytes, bool las
         return err_no_memory(err);
     }
     TRY(flush(call, state_out, early_out, err));
-    if (!*early_out && !last && *state_out == UPSTREAM_DONE && bytes.len > 0 && !call->reused &&
+    if (!*early_out && !last && *state_out == UPSTREAM_DONE && bytes.len > 0 &&
         readable(call->fd)) {
         *early_out = true;
-    }
-    if (*state_out == UPSTREAM_DONE && last) {
-        call->deadline = deadline_in(call->upstream->opts.head_timeout_ms);
     }
     return OK;
 }
@@ -407,8 +446,9 @@ static enum status read_some(struct upstream_call *call, enum upstream_state *st
     ssize_t n = recv(call->fd, call->in, READ_BYTES, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
         *state_out = UPSTREAM_WANT_READ;
-        return deadline_passed(call->deadline) ? late(call, "answer", err) : OK;
+        return not_yet(call, call->upstream->opts.head_timeout_ms, "answer", err);
     }
+    call->waiting = false;
     if (n < 0) {
         *state_out = UPSTREAM_WANT_WRITE;
         return send_again(call, strerror(errno), err);
@@ -424,7 +464,6 @@ static enum status read_some(struct upstream_call *call, enum upstream_state *st
         return answer_parser_end(call->parser, &why) == OK ? OK : broken(call, why.msg, err);
     }
     call->got_bytes = true;
-    progress(call);
     struct err why = { 0 };
     size_t used = 0;
     if (answer_parser_feed(call->parser, str_from(call->in, (size_t)n), &used, &why) != OK) {
@@ -441,27 +480,61 @@ static int64_t answer_length(const struct upstream_call *call)
     return text.ptr != NULL && str_to_u64(text, &length) ? (int64_t)length : -1;
 }
 
+/** One more piece of the head, after what is still to be sent: the request once more, when a kept
+ * connection had died. */
+static enum status read_head(struct upstream_call *call, enum upstream_state *state_out,
+                             struct err *err)
+{
+    if (call->connecting || call->out.len > 0) {
+        bool early = false;
+        TRY(flush(call, state_out, &early, err));
+        if (*state_out != UPSTREAM_DONE && !early) {
+            return OK;
+        }
+    }
+    TRY(read_some(call, state_out, err));
+    if (call->eof && !call->head_done) {
+        return broken(call, "its answer has no whole head", err);
+    }
+    return OK;
+}
+
+enum status upstream_ask(struct upstream_call *call, struct arena *arena, bool *go_out,
+                         enum upstream_state *state_out, struct err *err)
+{
+    call->arena = arena;
+    *go_out = false;
+    while (!call->continued && !call->head_done) {
+        if (call->continue_by != 0 && deadline_passed(call->continue_by)) {
+            break;
+        }
+        call->waiting = false; /* the second is all that it has */
+        TRY(read_head(call, state_out, err));
+        if (*state_out == UPSTREAM_WANT_READ) {
+            call->continue_by = call->continue_by != 0 ? call->continue_by
+                                                       : deadline_in(CONTINUE_MS);
+            call->deadline = call->continue_by;
+            return OK;
+        }
+        if (*state_out == UPSTREAM_WANT_WRITE) {
+            return OK;
+        }
+    }
+    call->waiting = false;
+    *go_out = !call->head_done;
+    *state_out = UPSTREAM_DONE;
+    return OK;
+}
+
 enum status upstream_recv_head(struct upstream_call *call, struct arena *arena,
                                struct upstream_head *head_out, enum upstream_state *state_out,
                                struct err *err)
 {
     call->arena = arena;
     while (!call->head_done) {
-        /* sent again after a kept connection had died */
-        if (call->connecting || call->out.len > 0) {
-            bool early = false;
-            TRY(flush(call, state_out, &early, err));
-            if (*state_out != UPSTREAM_DONE && !early) {
-                return OK;
-            }
-            call->deadline = deadline_in(call->upstream->opts.head_timeout_ms);
-        }
-        TRY(read_some(call, state_out, err));
-        if (*state_out == UPSTREAM_WANT_READ) {
+        TRY(read_head(call, state_out, err));
+        if (*state_out != UPSTREAM_DONE) {
             return OK;
-        }
-        if (call->eof && !call->head_done) {
-            return broken(call, "its answer has no whole head", err);
         }
     }
     struct http_headers kept = { 0 };
@@ -501,4 +574,9 @@ enum status upstream_recv(struct upstream_call *call, char *ptr, size_t cap, siz
     *got_out = n;
     *state_out = UPSTREAM_DONE;
     return OK;
+}
+
+bool upstream_call_whole(const struct upstream_call *call)
+{
+    return answer_parser_done(call->parser) && call->body.len == 0;
 }

@@ -3,8 +3,10 @@
  * driven in steps.
  *
  * Every call either makes progress, or says that it must wait for `fd`; nothing blocks. A kept
- * connection is checked for a half-close before use; a request is sent again by itself only if it
- * is a GET or HEAD without body and no byte of an answer has come.
+ * connection may end at the moment that a request goes out on it. A GET or HEAD without body, and a
+ * request whose body waits for `100 Continue`, are then sent again on a fresh one, as long as no
+ * byte of an answer has come. Nothing else is ever sent twice: it takes a kept connection only if
+ * that was in use a moment ago.
  */
 #ifndef HTTP_UPSTREAM_H
 #define HTTP_UPSTREAM_H
@@ -20,8 +22,8 @@ struct upstream_opts {
     const char *service;        /* "queryd", for messages */
     unsigned kept_max;          /* 0: 64 */
     int64_t connect_timeout_ms; /* 0: 2 s */
-    int64_t head_timeout_ms;    /* until the first byte of the answer's head; 0: 310 s */
-    int64_t idle_timeout_ms;    /* between bytes, both directions; 0: 60 s */
+    int64_t head_timeout_ms;    /* that an answer or its next bytes may take; 0: 310 s */
+    int64_t idle_timeout_ms;    /* that the next bytes of a body may wait to be taken; 0: 60 s */
 };
 
 enum upstream_state { UPSTREAM_DONE, UPSTREAM_WANT_READ, UPSTREAM_WANT_WRITE };
@@ -38,7 +40,7 @@ enum status upstream_new(const struct upstream_opts *opts, struct upstream **out
 void upstream_free(struct upstream *upstream);
 
 /** `head` is the ready-made request head (request line to blank line); copied. `safe` marks
- * GET/HEAD without body. */
+ * GET/HEAD without body, and requests that wait with theirs (upstream_ask). */
 enum status upstream_call_new(struct upstream *upstream, struct str head, bool safe,
                               bool chunked_body, struct upstream_call **out,
                               struct err *err) MUST_USE;
@@ -59,10 +61,19 @@ deadline_ms upstream_call_deadline(const struct upstream_call *call);
 enum status upstream_send(struct upstream_call *call, struct str bytes, bool last,
                           enum upstream_state *state_out, bool *early_out,
                           struct err *err) MUST_USE;
+/**
+ * After a head with `Expect: 100-continue`, before upstream_send: send it and wait for the word.
+ * *go_out true: it wants the body, or has said nothing for a second (RFC 9110 section 10.1.1); else
+ * with UPSTREAM_DONE it has answered, and upstream_recv_head gives what.
+ */
+enum status upstream_ask(struct upstream_call *call, struct arena *arena, bool *go_out,
+                         enum upstream_state *state_out, struct err *err) MUST_USE;
 /** The answer's head; 1xx are skipped. */
 enum status upstream_recv_head(struct upstream_call *call, struct arena *arena,
                                struct upstream_head *head_out, enum upstream_state *state_out,
                                struct err *err) MUST_USE;
+/** The answer has come whole and all of it was taken. */
+bool upstream_call_whole(const struct upstream_call *call);
 /** Body bytes, de-chunked. *got_out 0 with UPSTREAM_DONE is the clean end; a connection that ends
  * early is E_UPSTREAM. */
 enum status upstream_recv(struct upstream_call *call, char *ptr, size_t cap, size_t *got_out,

@@ -4,8 +4,9 @@
  *   - the listening socket: accepts, and hands connections to libmicrohttpd (its own way to stop
  *     listening can abort the process when a connection limit is met at the same moment)
  *   - the client's socket of every connection, for a client that leaves while its connection is
- *     suspended (a half-close counts as gone; bytes that are sent ahead do not), and for heads that
- *     take too long
+ *     suspended (a half-close counts as gone; bytes that are sent ahead do not), for heads that
+ *     take too long, and for ends that libmicrohttpd does not see: its epoll is edge-triggered, and
+ *     it does not read again when the end has come together with the last bytes
  *   - descriptors and deadlines of parked requests (http_wait)
  *   - early answers: sent while the client is still sending, then half-closed, then drained (a
  *     lingering close), because a socket that is closed with unread bytes takes the answer back
@@ -24,13 +25,19 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/io.h"
 #include "base/mem.h"
 
-enum { EVENTS = 128, SWEEP_MS = 1000, LINGER_READ = 256 * 1024 };
+enum {
+    EVENTS = 128,
+    SWEEP_MS = 1000,
+    ENDING_MS = 200, /* between the two looks at a client that has ended; chosen, not measured */
+    LINGER_READ = 256 * 1024,
+};
 
 struct slot {
     struct conn *conn;            /* a client's socket */
@@ -263,6 +270,13 @@ void watch_client_remove(struct watch *w, struct conn *conn)
     pthread_mutex_unlock(&w->lock);
 }
 
+static void sweep_soon(struct watch *w)
+{
+    deadline_ms soon = deadline_in(ENDING_MS);
+    w->sweep_at = soon < w->sweep_at ? soon : w->sweep_at;
+}
+
+/* The watcher's thread. */
 static void client_left(struct watch *w, struct ready *ready, struct conn *conn)
 {
     struct pollfd now = { .fd = conn->fd, .events = POLLRDHUP };
@@ -271,6 +285,7 @@ static void client_left(struct watch *w, struct ready *ready, struct conn *conn)
     }
     /* publishes to the owner of the exchange that nobody listens */
     atomic_store_explicit(&conn->gone, true, memory_order_release);
+    sweep_soon(w);
     if (conn->parked != NULL) {
         make_ready(w, ready, conn->parked);
     }
@@ -449,7 +464,21 @@ void watch_quiesce(struct watch *w)
 
 /* --- the thread --- */
 
-/* Heads that are not complete in time, and a listening socket that was put to rest. */
+/* No byte can come any more, and nothing else is waited for. Asked twice, a sweep apart: what has
+ * come meanwhile is read by then. */
+static bool at_its_end(struct conn *conn)
+{
+    int waiting = 0;
+    bool now = atomic_load_explicit(&conn->gone, memory_order_relaxed) &&
+               atomic_load_explicit(&conn->receiving, memory_order_relaxed) &&
+               ioctl(conn->fd, FIONREAD, &waiting) == 0 && waiting == 0;
+    bool twice = now && conn->ending;
+    conn->ending = now;
+    return twice;
+}
+
+/* Heads that are not complete in time, clients that have ended, and a listening socket that was put
+ * to rest. */
 static void sweep(struct watch *w)
 {
     if (!deadline_passed(w->sweep_at)) {
@@ -463,8 +492,12 @@ static void sweep(struct watch *w)
     }
     for (size_t i = 0; i < w->slot_count; i++) {
         struct conn *conn = w->slots[i].conn;
-        if (conn != NULL &&
-            deadline_passed(atomic_load_explicit(&conn->head_deadline, memory_order_relaxed))) {
+        if (conn != NULL && at_its_end(conn)) {
+            (void)shutdown(conn->fd, SHUT_RDWR);
+        } else if (conn != NULL && conn->ending) {
+            sweep_soon(w);
+        } else if (conn != NULL && deadline_passed(atomic_load_explicit(&conn->head_deadline,
+                                                                        memory_order_relaxed))) {
             atomic_store_explicit(&conn->head_deadline, DEADLINE_NEVER, memory_order_relaxed);
             metric_add(w->server->m_refused_slow_head, 1);
             (void)shutdown(conn->fd, SHUT_RDWR); /* libmicrohttpd sees the end and closes */

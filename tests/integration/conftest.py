@@ -4,6 +4,8 @@
     serve(*flags)           starts `lakehouse serve` on a free port with a fresh data folder; stopped at the
                             end of the test. Returns a Server: .url, .data, .process, .log()
     start(service, *flags)  the same for any service by its name
+    start_shared            as start, but its servers live as long as the module
+    start_cluster(start, folder, *flags)  six processes on one folder; the flags go to each
     shared_server           one `lakehouse serve` for all tests of a module
 
 Tests talk to servers over HTTP with real clients; nothing sleeps to "give it time": a server is used when
@@ -136,6 +138,26 @@ def serving(start, folder):
         return server
 
     return start_serve
+
+
+@pytest.fixture(scope="module")
+def start_shared(lakehouse):
+    yield from starting(lakehouse)
+
+
+def start_cluster(start, folder, *flags):
+    """storaged, catalogd, ingestd, queryd and the gateway, each by itself; gives (gateway, {service: server})."""
+    common = ("--storaged.dir", folder, *flags)
+    services = {"storaged": start("storaged", *common, "--storaged.bind", "127.0.0.1:0")}
+    urls = {"storaged": services["storaged"].url}
+    for name in ("catalogd", "ingestd", "queryd"):
+        own = [f"--{name}.bind", "127.0.0.1:0", f"--{name}.storaged_url", urls["storaged"]]
+        if name != "catalogd":
+            own += [f"--{name}.catalogd_url", urls["catalogd"]]
+        services[name] = start(name, *common, *own)
+        urls[name] = services[name].url
+    known = [word for name, url in urls.items() for word in (f"--gateway.{name}_url", url)]
+    return start("gateway", *flags, "--gateway.bind", "127.0.0.1:0", *known), services
 
 
 @pytest.fixture

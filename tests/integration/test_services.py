@@ -7,23 +7,14 @@ import time
 import pytest
 import requests
 
+from conftest import start_cluster
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def cluster(start, tmp_path):
-    """storaged, catalogd, ingestd, queryd and the gateway, each by itself; gives (gateway, {service: server})."""
-    dir_flag = ("--storaged.dir", tmp_path / "data")
-    services = {"storaged": start("storaged", *dir_flag, "--storaged.bind", "127.0.0.1:0")}
-    urls = {"storaged": services["storaged"].url}
-    for name in ("catalogd", "ingestd", "queryd"):
-        flags = [*dir_flag, f"--{name}.bind", "127.0.0.1:0", f"--{name}.storaged_url", urls["storaged"]]
-        if name != "catalogd":
-            flags += [f"--{name}.catalogd_url", urls["catalogd"]]
-        services[name] = start(name, *flags)
-        urls[name] = services[name].url
-    flags = [word for name, url in urls.items() for word in (f"--gateway.{name}_url", url)]
-    return start("gateway", "--gateway.bind", "127.0.0.1:0", *flags), services
+    return start_cluster(start, tmp_path / "data")
 
 
 def sql(server, text, **extra):

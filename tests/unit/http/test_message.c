@@ -252,6 +252,23 @@ static void secrets_and_ids_are_compared_whole(void **state)
     assert_false(guard_is_json(STR("+json")));
 }
 
+static void ways_up_are_found_in_every_spelling(void **state)
+{
+    (void)state;
+    static const char *const bad[] = { "..",      "%2e%2E",   "a/..",     "a/%2e./b",
+                                       "..%2Fa",  "a%5c..",   "a%2f.%2e", "%2E%2E%2F",
+                                       "a/..\\b", "a%5C%2e.", "../" };
+    static const char *const fine[] = { "",       "a",     "a..b",  "...",  "a/.b",    "a/..b",
+                                        "%2e",    ".",     "a/./b", "..%",  "..%2",    "..%zz",
+                                        "%252e.", "a/b..", "..%20", "%00.", "a%2F%2F", "...%2F" };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_true(guard_climbs(str_of(bad[i])));
+    }
+    for (size_t i = 0; i < ARRAY_LEN(fine); i++) {
+        assert_false(guard_climbs(str_of(fine[i])));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -264,6 +281,7 @@ int main(void)
         cmocka_unit_test(the_most_literal_route_wins),
         cmocka_unit_test(running_out_of_memory_is_an_error_and_leaks_nothing),
         cmocka_unit_test(secrets_and_ids_are_compared_whole),
+        cmocka_unit_test(ways_up_are_found_in_every_spelling),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
