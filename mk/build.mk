@@ -76,6 +76,9 @@ $(DUCK_PCH): src/duck/duck_priv.hpp $(BUILD)/flags | sdk
 	@$(CXX) $(CXXFLAGS_ALL) $(DUCK_CXX) $(INCLUDE) $(DUCK_INCLUDE) -x c++-header -MMD -MP -MF $(@:.gch=.d) -MT $@ $< -o $@
 -include $(DUCK_PCH:.gch=.d)
 
+# The document that the program carries, see src/api/api_openapi.c.
+$(BUILD)/obj/src/api/api_openapi.c.o: src/api/openapi.json
+
 .PHONY: sdk
 sdk:
 	@test -d $(SDK) || { echo "make: the libraries are not here yet: run ./bootstrap first" >&2; exit 1; }

@@ -308,6 +308,14 @@ static enum status mount_catalog(struct parts *parts, const char *prefix, struct
     return http_server_mount(parts->server, "", routes, count, &parts->api_catalog, err);
 }
 
+/** The description of the whole surface stands at the door, whoever is behind it. */
+static enum status mount_openapi(struct parts *parts, struct err *err)
+{
+    size_t count;
+    const struct http_route *routes = api_openapi_routes(&count);
+    return http_server_mount(parts->server, "", routes, count, NULL, err);
+}
+
 static enum status open_gateway(struct parts *parts, struct err *err)
 {
     static const char *const areas[][3] = {
@@ -331,6 +339,7 @@ static enum status open_gateway(struct parts *parts, struct err *err)
                                                           "head_timeout_seconds") };
     TRY(gateway_new(&opts, &parts->gateway, err));
     TRY(open_server(parts, err));
+    TRY(mount_openapi(parts, err));
     return gateway_mount(parts->gateway, parts->server, err);
 }
 
@@ -350,6 +359,7 @@ static enum status open_services(struct parts *parts, struct err *err)
     }
     TRY(open_server(parts, err));
     if (all) {
+        TRY(mount_openapi(parts, err));
         TRY(mount_health(parts, prefix, err));
     }
     if (all || is(parts, "storaged")) {

@@ -9,6 +9,7 @@
 #include "api/api_catalog.h"
 #include "api/api_health.h"
 #include "api/api_ingest.h"
+#include "api/api_openapi.h"
 #include "api/api_sql.h"
 #include "api/api_storage.h"
 #include "base/settings.h"
