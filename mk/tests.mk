@@ -61,12 +61,13 @@ test:
 	@$(MAKE) tests-built
 	@tests/run --build $(BUILD) --sdk $(SDK) --python $(PYTHON_TEST) --unit-all --integration
 
-## As `test`, and the tests marked slow (crash loops, big inputs).
+## As `test`, and the tests marked slow (crash loops, big inputs, other engines).
 .PHONY: test-all
 test-all:
-	@./bootstrap --test
+	@./bootstrap --test --interop
 	@$(MAKE) tests-built
-	@tests/run --build $(BUILD) --sdk $(SDK) --python $(PYTHON_TEST) --unit-all --integration --slow
+	@LAKEHOUSE_INTEROP=$$(./bootstrap --env interop)/bin/python3 \
+	    tests/run --build $(BUILD) --sdk $(SDK) --python $(PYTHON_TEST) --unit-all --integration --slow
 
 $(BUILD)/bench/duckdb_sql: bench/duckdb_sql.c | sdk
 	@mkdir -p $(@D)

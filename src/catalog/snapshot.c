@@ -32,6 +32,7 @@ struct writer {
     struct snapshot *out;
     struct str folder; /* key of the metadata folder, with its slash */
     struct str location;
+    struct ice_schema schema; /* the plan's, under the id that it has or gets */
     char uuid[UUID_TEXT + 1]; /* in all names of this attempt */
     unsigned manifests;
     struct cache_item *base_list; /* the list before, which rows of the new one point into */
@@ -66,11 +67,6 @@ static enum status fresh_key(struct writer *w, const char *name, struct str *key
     return locate_uri(w->local->base.reader->locate, *key_out, w->plan->arena, uri_out, err);
 }
 
-static const struct ice_schema *table_schema(const struct writer *w)
-{
-    return w->plan->schema;
-}
-
 /* --- manifests --- */
 
 static enum status write_manifest(void *ctx, const struct ice_data_file *files, size_t count,
@@ -80,7 +76,7 @@ static enum status write_manifest(void *ctx, const struct ice_data_file *files, 
     AUTO(buf_done) struct buf body;
     buf_init(&body, BODY_BYTES_MAX);
     struct ice_manifest_opts opts = {
-        .schema = table_schema(w),
+        .schema = &w->schema,
         .partition_spec = STR("[]"),
         .partition_spec_id = row->partition_spec_id,
         .deflate = true,
@@ -294,11 +290,25 @@ static enum status find_folder(struct writer *w, struct err *err)
     return w->folder.ptr == NULL ? err_no_memory(err) : OK;
 }
 
+/** Manifests name the schema that they were written under, so its id is needed before the metadata
+ * has it. */
+static enum status name_schema(struct writer *w, struct err *err)
+{
+    const struct plan *plan = w->plan;
+    bool known;
+    w->schema = *plan->schema;
+    w->schema.schema_id = 0; /* of a new table */
+    return plan->metadata == NULL ? OK
+                                  : ice_metadata_schema_id(plan->metadata, plan->schema,
+                                                           &w->schema.schema_id, &known, err);
+}
+
 static enum status write_all(struct writer *w, struct err *err)
 {
     const struct plan *plan = w->plan;
     struct str list_uri = STR_EMPTY;
     TRY(find_folder(w, err));
+    TRY(name_schema(w, err));
     w->out->sequence_number = plan->metadata == NULL ? 1 : plan->metadata->last_sequence_number + 1;
     if (plan->file_count > 0) {
         w->out->id = ice_snapshot_id(plan->metadata);

@@ -65,6 +65,13 @@ void ice_metadata_unref(const struct ice_metadata *metadata);
 
 const struct ice_schema *ice_metadata_schema(const struct ice_metadata *metadata,
                                              int32_t schema_id); /* NULL */
+/**
+ * The id of `schema` among the table's, or the one that it gets when an edit adds it (*known_out
+ * false). E_TOO_LARGE when ids have run out.
+ */
+enum status ice_metadata_schema_id(const struct ice_metadata *metadata,
+                                   const struct ice_schema *schema, int32_t *out, bool *known_out,
+                                   struct err *err) MUST_USE;
 const struct ice_snapshot *ice_metadata_snapshot(const struct ice_metadata *metadata,
                                                  int64_t snapshot_id); /* NULL */
 const struct ice_snapshot *ice_metadata_by_ref(const struct ice_metadata *metadata, struct str ref);

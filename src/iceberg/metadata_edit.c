@@ -153,29 +153,41 @@ static int64_t plan_time(const struct edit *edit)
     return now;
 }
 
-static enum status plan_schema(struct edit *edit, struct err *err)
+enum status ice_metadata_schema_id(const struct ice_metadata *metadata,
+                                   const struct ice_schema *schema, int32_t *out, bool *known_out,
+                                   struct err *err)
 {
-    const struct ice_metadata *base = edit->base;
     int32_t highest = -1;
-    edit->schema_id = base->current_schema_id;
-    if (edit->in->schema == NULL) {
+    if (metadata->schema != NULL && ice_schema_same(metadata->schema, schema)) {
+        *out = metadata->current_schema_id;
+        *known_out = true;
         return OK;
     }
-    if (base->schema != NULL && ice_schema_same(base->schema, edit->in->schema)) {
-        return OK;
-    }
-    for (size_t i = 0; i < base->schema_count; i++) {
-        if (ice_schema_same(&base->schemas[i], edit->in->schema)) {
-            edit->schema_id = base->schemas[i].schema_id;
+    for (size_t i = 0; i < metadata->schema_count; i++) {
+        const struct ice_schema *one = &metadata->schemas[i];
+        if (ice_schema_same(one, schema)) {
+            *out = one->schema_id;
+            *known_out = true;
             return OK;
         }
-        highest = base->schemas[i].schema_id > highest ? base->schemas[i].schema_id : highest;
+        highest = one->schema_id > highest ? one->schema_id : highest;
     }
     if (highest == INT32_MAX) {
         return err_set(err, E_TOO_LARGE, "the table has used up its schema ids");
     }
-    edit->add_schema = true;
-    edit->schema_id = highest + 1;
+    *out = highest + 1;
+    *known_out = false;
+    return OK;
+}
+
+static enum status plan_schema(struct edit *edit, struct err *err)
+{
+    bool known = true;
+    edit->schema_id = edit->base->current_schema_id;
+    if (edit->in->schema != NULL) {
+        TRY(ice_metadata_schema_id(edit->base, edit->in->schema, &edit->schema_id, &known, err));
+    }
+    edit->add_schema = !known;
     return OK;
 }
 

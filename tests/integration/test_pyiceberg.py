@@ -10,6 +10,7 @@ import io
 import json
 import uuid
 
+import fastavro
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -116,6 +117,23 @@ NDJSON = [
     {"id": 2, "n": None, "x": 2, "s": {"name": None, "deep": {"k": []}}, "l": [], "ll": [], "day": None, "yes": False},
     {"id": 3, "n": 7, "x": None, "s": None, "l": None, "ll": None, "day": "1999-12-31", "yes": None},
 ]
+
+
+def test_a_manifest_names_the_schema_that_it_was_written_under(lake):
+    lake.ingest("t", b"a\n1\n")
+    lake.ingest("t", b"a,b\n2,x\n", evolve="true")
+    lake.ingest("t", b"a\n3\n")
+    table = lake.table("t")
+    schemas = {schema.schema_id: schema for schema in table.metadata.schemas}
+    headers = []
+    for manifest in table.current_snapshot().manifests(table.io):
+        with table.io.new_input(manifest.manifest_path).open() as file:
+            header = fastavro.reader(file).metadata
+        headers.append(int(header["schema-id"]))
+        assert [field["name"] for field in json.loads(header["schema"])["fields"]] == \
+            [field.name for field in schemas[headers[-1]].fields]
+        assert json.loads(header["schema"])["schema-id"] == headers[-1]
+    assert sorted(headers) == [0, 1, 1]
 
 
 def test_ndjson_with_nested_values(lake):
