@@ -16,25 +16,16 @@
 #include <unistd.h>
 
 #include "engine/child.h"
+#include "engine/child_footer.h"
 #include "engine/sql_type.h"
 
 #define SOURCE "'spool://in'"
-
-/** A row of the footer's tree, in its own depth-first order. */
-struct node {
-    int32_t id;       /* 0: none */
-    int32_t children; /* 0: a leaf */
-    struct str name;
-};
 
 struct inspect {
     struct child_job *job;
     struct duck_session *session;
     struct ice_schema schema;
     size_t field_cap;
-    struct node *nodes; /* [0] is the root */
-    size_t node_count, node_cap;
-    size_t at; /* of the walk */
     bool has_ids;
     struct json_writer *w;
     size_t column; /* of write_columns */
@@ -75,63 +66,52 @@ static enum status add_field(void *ctx, const struct str *cells, size_t count, s
     return sql_type_parse_stored(&in->job->arena, cells[1], &field->type, err);
 }
 
-static int32_t number_of(struct str cell)
-{
-    int64_t number;
-    return cell.ptr != NULL && str_to_i64(cell, &number) && number >= 0 && number <= INT32_MAX
-               ? (int32_t)number
-               : 0;
-}
+/* --- ids: the footer's tree beside the types --- */
 
-static enum status add_node(void *ctx, const struct str *cells, size_t count, struct err *err)
+/** The file stays as it is, so its leaves must be stored as the table format stores them: a reader
+ * that takes 64 unsigned bits for signed ones, or nanoseconds for microseconds, is right to. */
+static enum status take_id(void *ctx, struct ice_field *field, const struct footer_node *node,
+                           struct err *err)
 {
     struct inspect *in = ctx;
-    (void)count;
-    TRY(grow(&in->job->arena, (void **)&in->nodes, in->node_count, &in->node_cap,
-             sizeof(*in->nodes), err));
-    struct str name = arena_str(&in->job->arena, cells[2].ptr != NULL ? cells[2] : STR_EMPTY);
-    if (name.ptr == NULL) {
-        return err_no_memory(err);
+    field->id = node != NULL ? node->id : 0;
+    in->has_ids = in->has_ids && field->id > 0;
+    const char *foreign = node != NULL && node->children == 0 ? footer_foreign(node) : NULL;
+    if (foreign != NULL) {
+        return err_set(
+            err, E_INVALID,
+            "the field \"%.*s\" has %s, which tables do not have; ingest the file instead",
+            STR_ARG(node->name), foreign);
     }
-    in->nodes[in->node_count++] = (struct node){ number_of(cells[0]), number_of(cells[1]), name };
     return OK;
 }
 
-/* --- ids: the footer's tree beside the types --- */
-
-static enum status take_ids(struct inspect *in, struct ice_field *field, struct err *err)
+/** DuckDB renames a column whose name another one has already but for its case. */
+static enum status check_names(const struct inspect *in, const struct footer *footer,
+                               struct err *err)
 {
-    if (in->at >= in->node_count) {
-        return err_set(err, E_INVALID, "the Parquet footer's schema is not whole");
-    }
-    struct node *node = &in->nodes[in->at++];
-    field->id = node->id;
-    in->has_ids = in->has_ids && node->id > 0;
-    if (field->type.kind == ICE_STRUCT || field->type.field_count == 0) {
-        /* children follow */
-    } else if (in->at < in->node_count && in->nodes[in->at].children > 0) {
-        in->at++; /* the repeated group of a list or a map has no id of its own */
-    }
-    for (size_t i = 0; i < field->type.field_count; i++) {
-        TRY(take_ids(in, &field->type.fields[i], err));
+    const struct ice_type *root = &in->schema.root;
+    for (size_t i = 0, column = 0; i < footer->count && column < root->field_count; column++) {
+        if (!str_eq(footer->nodes[i].name, root->fields[column].name)) {
+            return err_set(
+                err, E_INVALID,
+                "the name of column \"%.*s\" differs from another column's at most by case; ingest the file instead",
+                STR_ARG(footer->nodes[i].name));
+        }
+        for (int32_t open = 1; open > 0 && i < footer->count; i++) {
+            open += footer->nodes[i].children - 1;
+        }
     }
     return OK;
 }
 
 static enum status find_ids(struct inspect *in, struct err *err)
 {
+    struct footer footer;
     in->has_ids = true;
-    in->at = 1;
-    for (size_t i = 0; i < in->schema.root.field_count; i++) {
-        struct ice_field *field = &in->schema.root.fields[i];
-        if (in->at < in->node_count && !str_eq(in->nodes[in->at].name, field->name)) {
-            return err_set(
-                err, E_INVALID,
-                "the name of column \"%.*s\" differs from another column's at most by case; ingest the file instead",
-                STR_ARG(in->nodes[in->at].name));
-        }
-        TRY(take_ids(in, field, err));
-    }
+    TRY(footer_read(in->session, &in->job->arena, &footer, err));
+    TRY(check_names(in, &footer, err));
+    TRY(footer_walk(&footer, &in->schema.root, take_id, in, err));
     if (!in->has_ids) {
         struct ice_schema numbered;
         int32_t last_id = 0;
@@ -277,9 +257,6 @@ static enum status inspect(struct inspect *in, struct buf *done, struct err *err
     in->w = &w;
     TRY(duck_rows(in->session, STR("DESCRIBE SELECT * FROM read_parquet(" SOURCE ")"), add_field,
                   in, err));
-    TRY(duck_rows(in->session,
-                  STR("SELECT field_id, num_children, name FROM parquet_schema(" SOURCE ")"),
-                  add_node, in, err));
     TRY(find_ids(in, err));
     json_writer_init(&w, done);
     enum status status = write_done(in, err);

@@ -414,26 +414,6 @@ static bool fits(const struct shape *shape, const struct ice_type *type)
     return false;
 }
 
-/** A table's type as a file's: without ids, every field optional but the keys of maps. */
-static enum status bare(struct arena *arena, const struct ice_type *type, struct ice_type *out,
-                        struct err *err)
-{
-    *out = *type;
-    if (type->field_count == 0) {
-        return OK;
-    }
-    out->fields = arena_array(arena, type->field_count, sizeof(*out->fields));
-    if (out->fields == NULL) {
-        return err_no_memory(err);
-    }
-    for (size_t i = 0; i < type->field_count; i++) {
-        out->fields[i] = (struct ice_field){ .name = type->fields[i].name,
-                                             .required = type->kind == ICE_MAP && i == 0 };
-        TRY(bare(arena, &type->fields[i].type, &out->fields[i].type, err));
-    }
-    return OK;
-}
-
 static enum status type_of(const struct shape *shape, const struct ice_type *table,
                            struct arena *arena, struct ice_type *out, struct err *err);
 
@@ -461,7 +441,7 @@ static enum status type_of(const struct shape *shape, const struct ice_type *tab
                            struct arena *arena, struct ice_type *out, struct err *err)
 {
     if (table != NULL && fits(shape, table)) {
-        return bare(arena, table, out, err);
+        return ice_type_bare(arena, table, out, err);
     }
     switch (shape->kind) {
     case BOOLEAN:

@@ -69,6 +69,10 @@ enum status ice_type_parse(struct arena *arena, yyjson_val *json, struct ice_typ
 /** "long", "decimal(9, 2)", "list<string>", "struct<a: int, b: date>" for people and for
  * fingerprints. */
 enum status ice_type_print(const struct ice_type *type, struct buf *out) MUST_USE;
+/** A type as a file has it: without ids, every field optional but the keys of maps. A copy in
+ * `arena`; names are borrowed. */
+enum status ice_type_bare(struct arena *arena, const struct ice_type *type, struct ice_type *out,
+                          struct err *err) MUST_USE;
 /* names and kinds, not ids */
 bool ice_type_equal(const struct ice_type *a, const struct ice_type *b);
 

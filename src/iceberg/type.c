@@ -415,6 +415,25 @@ enum status ice_type_print(const struct ice_type *type, struct buf *out)
     return status;
 }
 
+enum status ice_type_bare(struct arena *arena, const struct ice_type *type, struct ice_type *out,
+                          struct err *err)
+{
+    struct ice_type bare = *type;
+    if (type->field_count > 0) {
+        bare.fields = arena_array(arena, type->field_count, sizeof(*bare.fields));
+        if (bare.fields == NULL) {
+            return err_no_memory(err);
+        }
+    }
+    for (size_t i = 0; i < type->field_count; i++) {
+        bare.fields[i] = (struct ice_field){ .name = type->fields[i].name,
+                                             .required = type->kind == ICE_MAP && i == 0 };
+        TRY(ice_type_bare(arena, &type->fields[i].type, &bare.fields[i].type, err));
+    }
+    *out = bare;
+    return OK;
+}
+
 /* ---- comparison ---- */
 
 bool type_head_equal(const struct ice_type *a, const struct ice_type *b)

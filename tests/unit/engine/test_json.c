@@ -122,8 +122,9 @@ static void bad_lines_are_told_and_passed_over(void **state)
     (void)state;
     lab.skip = true;
     assert_int_equal(
-        scan("{\"a\":1}\n{\"a\":\n5\n{\"a\":2}\n"
-             "{\"a\":\"0123456789012345678901234567890123456789012345678901234567890123\"}\n{\"a\":3}"),
+        scan(
+            "{\"a\":1}\n{\"a\":\n5\n{\"a\":2}\n"
+            "{\"a\":\"0123456789012345678901234567890123456789012345678901234567890123\"}\n{\"a\":3}"),
         OK);
     assert_int_equal(lab.scan.record_count, 3);
     assert_string_equal(arena_cstr(&lab.arena, buf_str(&lab.bad)), "2@8+5 3@14+1 5@24+72 ");
@@ -132,7 +133,8 @@ static void bad_lines_are_told_and_passed_over(void **state)
 static void types_follow_from_all_values(void **state)
 {
     (void)state;
-    assert_int_equal(scan("{\"a\":1,\"b\":1,\"c\":null,\"d\":[],\"e\":{}}\n{\"a\":2,\"b\":0.5}"), OK);
+    assert_int_equal(scan("{\"a\":1,\"b\":1,\"c\":null,\"d\":[],\"e\":{}}\n{\"a\":2,\"b\":0.5}"),
+                     OK);
     assert_string_equal(type_of(0, NULL), "long");
     assert_string_equal(type_of(1, NULL), "double");
     assert_string_equal(type_of(2, NULL), "string");
@@ -143,7 +145,9 @@ static void types_follow_from_all_values(void **state)
 static void unknown_values_take_the_tables_type(void **state)
 {
     (void)state;
-    struct ice_field x = { .id = 7, .name = STR("x"), .required = true, .type = { .kind = ICE_INT } };
+    struct ice_field x = {
+        .id = 7, .name = STR("x"), .required = true, .type = { .kind = ICE_INT }
+    };
     struct ice_type row = { .kind = ICE_STRUCT, .fields = &x, .field_count = 1 };
     struct ice_field element = { .name = STR("element"), .type = row };
     struct ice_type list = { .kind = ICE_LIST, .fields = &element, .field_count = 1 };
