@@ -149,6 +149,12 @@ enum status batch_read(struct store *store, struct str uuid, struct str id, stru
 {
     struct str key;
     TRY(marker_key(arena, uuid, id, &key, err));
+    return batch_read_key(store, key, arena, found_out, out, err);
+}
+
+enum status batch_read_key(struct store *store, struct str key, struct arena *arena,
+                           bool *found_out, struct pointer_batch *out, struct err *err)
+{
     AUTO(buf_done) struct buf body;
     buf_init(&body, MARKER_BYTES_MAX);
     enum status status = OK;
@@ -220,4 +226,19 @@ bool batch_counts(const struct ice_metadata *metadata, const struct pointer_batc
         at = at->parent_id < 0 ? NULL : ice_metadata_snapshot(metadata, at->parent_id);
     }
     return true;
+}
+
+bool batch_may_lapse(const struct ice_metadata *metadata)
+{
+    const struct ice_snapshot *at = metadata->current;
+    size_t count = 0;
+    while (at != NULL && count <= metadata->snapshot_count) {
+        count++;
+        at = at->parent_id < 0 ? NULL : ice_metadata_snapshot(metadata, at->parent_id);
+    }
+    bool may = count != metadata->snapshot_count; /* something lies beside the line of history */
+    for (size_t i = 0; i < metadata->snapshot_count && !may; i++) {
+        may = wipes(metadata, &metadata->snapshots[i]);
+    }
+    return may;
 }

@@ -30,11 +30,19 @@ enum status batch_write(struct store *store, struct str uuid, const struct point
                         struct err *err) MUST_USE;
 enum status batch_read(struct store *store, struct str uuid, struct str id, struct arena *arena,
                        bool *found_out, struct pointer_batch *out, struct err *err) MUST_USE;
+/** The same for the key of a marker, below `BATCH_PREFIX<table-uuid>/`. */
+enum status batch_read_key(struct store *store, struct str key, struct arena *arena,
+                           bool *found_out, struct pointer_batch *out, struct err *err) MUST_USE;
+#define BATCH_PREFIX STR("_lake/ingest/")
 /**
  * Does what the batch brought still stand in the table? False when its snapshot is no ancestor of
  * the current one (a rollback), or everything was removed or replaced since (TRUNCATE, overwrite of
  * all files).
  */
 bool batch_counts(const struct ice_metadata *metadata, const struct pointer_batch *batch);
+/** Can there be a batch that does not count? False for a table of appends, whose markers need not
+ * be
+ * looked at. */
+bool batch_may_lapse(const struct ice_metadata *metadata);
 
 #endif

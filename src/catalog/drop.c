@@ -12,17 +12,26 @@
 
 enum { DROP_TIMEOUT_MS = 30000, POINTER_BYTES_MAX = 16 * 1024 * 1024 };
 
-/** May the files go with the table? Not where that cannot be found out. */
-static bool may_purge(struct local *local, const struct pointer *pointer)
+/** May the files go with the table? Not those of a table that is broken: it can still be dropped,
+ * and
+ * somebody may want to look at it. */
+static enum status may_purge(struct local *local, const struct pointer *pointer, bool *may_out,
+                             struct err *err)
 {
     const struct ice_metadata *metadata = NULL;
-    if (pointer->is_view || reader_metadata(local->base.reader, pointer->table.metadata_location,
-                                            &metadata, NULL) != OK) {
-        return false;
+    *may_out = false;
+    if (pointer->is_view) {
+        return OK;
     }
-    bool may = !str_eq_nocase(ice_metadata_property(metadata, STR("gc.enabled")), STR("false"));
+    enum status status = reader_metadata(local->base.reader, pointer->table.metadata_location,
+                                         &metadata, err);
+    if (status == E_CORRUPT || status == E_INVALID || status == E_UNSUPPORTED) {
+        return OK;
+    }
+    TRY(status);
+    *may_out = !str_eq_nocase(ice_metadata_property(metadata, STR("gc.enabled")), STR("false"));
     ice_metadata_unref(metadata);
-    return may;
+    return OK;
 }
 
 enum status drop_swap(struct local *local, struct str key, const struct local_base *base,
@@ -31,12 +40,12 @@ enum status drop_swap(struct local *local, struct str key, const struct local_ba
 {
     struct pointer next = {
         .state = POINTER_DROPPED,
-        .purge = may_purge(local, &base->pointer),
         .table = base->pointer.table,
         .is_view = base->pointer.is_view,
         .namespace_uuid = base->pointer.namespace_uuid,
     };
     next.table.version++;
+    TRY(may_purge(local, &base->pointer, &next.purge, err));
     struct rng rng;
     local_rng(local, &rng);
     TRY(pointer_add_commit(arena, &base->pointer, &rng, &next, err));

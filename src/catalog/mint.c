@@ -96,8 +96,10 @@ enum status mint_new(struct local *local, const struct table_name *name, struct 
 bool mint_is_ours(struct str warehouse, struct str uuid, struct str location)
 {
     struct str rest = location;
-    bool ours = str_eq(str_split(&rest, '/'), STR("wh")) &&
-                str_eq(str_split(&rest, '/'), warehouse) && str_split(&rest, '/').len > 0;
+    bool ours = str_eq(str_split(&rest, '/'), STR("wh"));
+    struct str where = str_split(&rest, '/');
+    ours = ours && where.len > 0 && (warehouse.len == 0 || str_eq(where, warehouse)) &&
+           str_split(&rest, '/').len > 0;
     return ours && rest.ptr != NULL && str_find_char(rest, '/') == SIZE_MAX &&
            uuid.len == UUID_TEXT && rest.len > UUID_SHORT + 1 &&
            rest.ptr[rest.len - UUID_SHORT - 1] == '-' && str_ends(rest, str_take(uuid, UUID_SHORT));
@@ -127,7 +129,9 @@ static enum status decode(struct arena *arena, yyjson_val *root, struct mint *ou
     TRY(json_get_str(root, "location", JSON_REQUIRED, &mint.location, err));
     TRY(json_get_str(root, "namespace", JSON_REQUIRED, &mint.name.ns, err));
     TRY(json_get_str(root, "name", JSON_REQUIRED, &mint.name.name, err));
-    TRY(store_key_check(mint.location, err));
+    if (!mint_is_ours(STR_EMPTY, mint.uuid, mint.location)) {
+        return err_set(err, E_INVALID, "it claims what is no location of a table");
+    }
     TRY(table_name_copy(arena, &mint.name, &out->name, err));
     out->uuid = arena_str(arena, mint.uuid);
     out->location = arena_str(arena, mint.location);

@@ -16,7 +16,8 @@ struct mint {
 /** A fresh uuid and location for `name`, claimed. In `arena`. */
 enum status mint_new(struct local *local, const struct table_name *name, struct arena *arena,
                      struct mint *out, struct err *err) MUST_USE;
-/** Is this what mint_new makes for a table of that uuid? By the names alone. */
+/** Is this what mint_new makes for a table of that uuid? By the names alone; `warehouse` empty: of
+ * any. */
 bool mint_is_ours(struct str warehouse, struct str uuid, struct str location);
 /** The table is there (its pointer claims the folder from now on), or nothing is left in it. */
 enum status mint_drop(struct store *store, struct str location, struct err *err) MUST_USE;

@@ -110,6 +110,9 @@ static enum status copy_keys(struct arena *arena, yyjson_val *arr, struct trash 
             return err_no_memory(err);
         }
         TRY(store_key_check(keys[i], err)); /* also refuses what is no string */
+        if (str_starts(keys[i], STR("_lake/"))) {
+            return err_set(err, E_INVALID, "it names an object of the lake itself");
+        }
     }
     out->keys = keys;
     out->key_count = yyjson_arr_size(arr);
@@ -136,6 +139,11 @@ static enum status decode(struct arena *arena, yyjson_val *root, struct trash *o
     TRY(json_get_str(root, "prefix", JSON_OPTIONAL, &prefix, err));
     TRY(json_get_arr(root, "keys", JSON_REQUIRED, &keys, err));
     TRY(copy_keys(arena, keys, out, err));
+    bool folder = str_ends(prefix, STR("/")) &&
+                  mint_is_ours(STR_EMPTY, uuid, str_take(prefix, prefix.len - 1));
+    if (folder != (at == TRASH_PURGE)) {
+        return err_set(err, E_INVALID, "its prefix is no folder of that table");
+    }
     out->kind = (enum trash_kind)at;
     out->grace_ms = until - from;
     out->uuid = arena_str(arena, uuid);

@@ -28,6 +28,7 @@ enum status trash_write(struct local *local, const struct trash *trash, struct e
 /** Note everything of a dropped table; `metadata_location` is that of its tombstone. */
 enum status trash_purge(struct local *local, struct str uuid, struct str metadata_location,
                         struct err *err) MUST_USE;
+#define TRASH_PREFIX STR("_lake/trash/")
 /** E_NOT_FOUND, E_CORRUPT; E_UNSUPPORTED for a newer format. Everything is in `arena`. */
 enum status trash_read(struct store *store, struct str key, struct arena *arena, struct trash *out,
                        struct err *err) MUST_USE;

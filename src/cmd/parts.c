@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "cmd/version.h"
 #include "store/secret.h"
 
@@ -128,6 +129,37 @@ static enum status open_catalog(struct parts *parts, struct err *err)
         .cache_bytes = settings_bytes(parts->settings, "catalogd", "cache_bytes"),
     };
     return catalog_http_open(&opts, &parts->catalog, err);
+}
+
+/* --- the sweep --- */
+
+static void report_sweep(void *ctx, const struct sweep_result *result, enum status status,
+                         const struct err *err)
+{
+    (void)ctx;
+    if (status != OK) {
+        LOG(LOG_WARN, "sweep_failed", L_STR("error", str_of(err->msg)),
+            L_I64("objects", result->objects), L_I64("bytes", result->bytes));
+    } else if (result->objects + result->noted > 0) {
+        LOG(LOG_INFO, "swept", L_I64("objects", result->objects), L_I64("bytes", result->bytes),
+            L_I64("noted", result->noted));
+    }
+}
+
+static enum status open_sweeper(struct parts *parts, struct err *err)
+{
+    if (settings_int(parts->settings, "catalogd", "sweep_seconds") == 0) {
+        return OK;
+    }
+    struct sweeper_opts opts = {
+        .sweep = { .store = parts->store,
+                   .catalog = parts->catalog,
+                   .metrics = parts->metrics,
+                   .grace_ms = ms_of(parts->settings, "catalogd", "grace_seconds"),
+                   .interval_ms = ms_of(parts->settings, "catalogd", "sweep_seconds") },
+        .report = report_sweep,
+    };
+    return sweeper_start(&opts, &parts->sweeper, err);
 }
 
 /* --- engines --- */
@@ -367,6 +399,7 @@ static enum status open_services(struct parts *parts, struct err *err)
     }
     if (all || is(parts, "catalogd")) {
         TRY(mount_catalog(parts, prefix, err));
+        TRY(open_sweeper(parts, err));
     }
     if (all || is(parts, "ingestd")) {
         TRY(api_ingest_mount(parts->server, prefix, parts->ingest, err));
@@ -396,6 +429,7 @@ void parts_close(struct parts *parts)
         http_server_stop(parts->server);
         http_server_free(parts->server);
     }
+    sweeper_stop(parts->sweeper);
     gateway_free(parts->gateway);
     api_sql_free(parts->api_sql);
     query_service_close(parts->query);

@@ -18,6 +18,7 @@
 #include "gateway/gateway.h"
 #include "http/server.h"
 #include "ingest/ingest.h"
+#include "maintain/sweeper.h"
 #include "query/query.h"
 #include "store/secret.h"
 #include "store/store.h"
@@ -38,6 +39,7 @@ struct parts {
     struct api_catalog api_catalog;
     struct api_sql *api_sql;
     struct gateway *gateway;
+    struct sweeper *sweeper; /* of serve and catalogd */
     struct http_server *server;
 };
 

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import subprocess
+import time
 import urllib.parse
 
 import pyarrow
@@ -158,3 +159,38 @@ def test_no_schedule_of_many_breaks_the_commit_protocol():
     program = build_folder() / "tests" / "catalog" / "test_chaos"
     result = subprocess.run([program], env=dict(os.environ, LAKEHOUSE_CHAOS_SCHEDULES="20000"), capture_output=True, text=True, timeout=3600)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_dropped_tables_are_swept_and_nothing_that_lives(serve):
+    flags = ["--catalogd.sweep_seconds=1", "--catalogd.grace_seconds=0"]
+    one = serve(*flags)
+    two = serve(*flags, data=one.data)
+    clients = [Client(one.url), Client(two.url)]
+
+    def churn(i):
+        client = clients[i % 2]
+        client.ingest(f"gone{i}", f"x\n{i}\n")
+        client.call("DELETE", f"/v1/catalog/table/gone{i}", expect=204)
+        client.ingest("kept", f"x\n{i}\n")
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(churn, range(12)))
+    kept = clients[0].call("GET", "/v1/catalog/manifest/kept")
+    deadline = time.monotonic() + 60
+    while True:
+        left = {path.name for path in (one.data / "wh/main/main").iterdir()}
+        if len(left) == 1 and not list((one.data / "_lake/trash").glob("*/*")):
+            break
+        assert time.monotonic() < deadline, f"still there: {left}"
+        time.sleep(0.05)
+    assert all((one.data / file["key"]).exists() for file in kept["files"])
+    answer = clients[1].call("POST", "/v1/sql", json.dumps({"sql": "SELECT count(*) AS n, count(DISTINCT x) AS d FROM kept"}), Content_Type="application/json")
+    assert answer["rows"] == [{"n": 12, "d": 12}]
+    metrics = [http.client.HTTPConnection(client.address) for client in clients]
+    swept = 0
+    for connection in metrics:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read().decode()
+        connection.close()
+        swept += sum(float(line.split()[1]) for line in text.splitlines() if line.startswith("lakehouse_sweep_objects_total"))
+    assert swept >= 12 * 4

@@ -77,7 +77,7 @@ static enum status step(struct chaos_handle *handle, struct err *err)
         give_turn(chaos);
         wait_turn(chaos, handle->writer);
         pthread_mutex_unlock(&chaos->lock);
-        while (chaos->pending_count > 0 && one_in(chaos, 4)) {
+        while (chaos->pending_count > 0 && one_in(chaos, chaos->land_in)) {
             land(chaos, (size_t)rng_below(&chaos->rng, chaos->pending_count));
         }
         handle->crashed = one_in(chaos, chaos->crash_in);
@@ -191,11 +191,11 @@ static const struct store_ops chaos_ops = {
 
 /* --- life --- */
 
-void chaos_init(struct chaos *chaos, uint64_t seed, int writers)
+void chaos_init(struct chaos *chaos, uint64_t seed, int writers, const struct lake_clock *clock)
 {
     *chaos = (struct chaos){ .writers = writers, .turn = writers };
     rng_seed(&chaos->rng, seed);
-    if (store_mem_open(&(struct store_mem_opts){ 0 }, &chaos->store, NULL) != OK) {
+    if (store_mem_open(&(struct store_mem_opts){ .clock = clock }, &chaos->store, NULL) != OK) {
         abort();
     }
     /* Some schedules are calm, some are storms. */
@@ -205,6 +205,8 @@ void chaos_init(struct chaos *chaos, uint64_t seed, int writers)
     chaos->delay_in = rates[rng_below(&chaos->rng, ARRAY_LEN(rates))];
     chaos->repeat_in = rates[rng_below(&chaos->rng, ARRAY_LEN(rates))];
     chaos->stumble_in = rates[rng_below(&chaos->rng, ARRAY_LEN(rates))];
+    static const uint64_t landings[] = { 4, 4, 40, 400 };
+    chaos->land_in = landings[rng_below(&chaos->rng, ARRAY_LEN(landings))];
     pthread_mutex_init(&chaos->lock, NULL);
     for (int i = 0; i <= writers; i++) {
         pthread_cond_init(&chaos->wake[i], NULL);
@@ -240,6 +242,15 @@ void chaos_settle(struct chaos *chaos)
 {
     while (chaos->pending_count > 0) {
         land(chaos, (size_t)rng_below(&chaos->rng, chaos->pending_count));
+    }
+}
+
+void chaos_settle_but(struct chaos *chaos, const char *prefix)
+{
+    for (size_t i = chaos->pending_count; i > 0; i--) {
+        if (!str_starts(str_of(chaos->pending[i - 1].key), str_of(prefix))) {
+            land(chaos, i - 1);
+        }
     }
 }
 

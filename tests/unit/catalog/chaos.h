@@ -37,6 +37,7 @@ struct chaos {
     struct rng rng;      /* of whoever has the turn */
     /* one in so many operations; 0: never */
     uint64_t crash_in, lose_in, delay_in, repeat_in, stumble_in;
+    uint64_t land_in; /* a late write lands before one in so many operations */
     struct chaos_handle handles[CHAOS_WRITERS_MAX];
     int writers;
     struct chaos_put pending[CHAOS_PENDING_MAX];
@@ -47,13 +48,16 @@ struct chaos {
     bool active[CHAOS_WRITERS_MAX]; /* guarded by lock */
 };
 
-void chaos_init(struct chaos *chaos, uint64_t seed, int writers);
+/** `clock` NULL: the machine's. */
+void chaos_init(struct chaos *chaos, uint64_t seed, int writers, const struct lake_clock *clock);
 /** Run `work` as each writer until all have returned. */
 void chaos_run(struct chaos *chaos, void *(*work)(void *arg), void *args[]);
 void chaos_begin(struct chaos *chaos, int writer); /* a writer's first and last words */
 void chaos_end(struct chaos *chaos, int writer);
 /** What was delayed lands now, in any order. */
 void chaos_settle(struct chaos *chaos);
+/** The same for all but keys below `prefix`. */
+void chaos_settle_but(struct chaos *chaos, const char *prefix);
 void chaos_done(struct chaos *chaos);
 
 #endif

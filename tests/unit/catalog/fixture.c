@@ -1,6 +1,7 @@
 #include "fixture.h"
 
 #include "base/rng.h"
+#include "catalog/pointer.h"
 
 _Thread_local struct err fixture_err;
 
@@ -78,7 +79,54 @@ enum status fixture_append(struct catalog *catalog, const struct fixture_append 
         .evolved = in->evolved,
         .evolved_last_column_id = in->evolved != NULL ? ice_schema_max_id(in->evolved) : 0,
     };
+    if (in->store != NULL) {
+        TRY(store_put(in->store, file.path, STR("PAR1"), NULL, NULL, err));
+    }
     return catalog_append(catalog, &append, arena, out, err);
+}
+
+/** `text` with the first `from` replaced. */
+static struct str replaced(struct arena *arena, struct str text, struct str from, struct str to)
+{
+    size_t at = str_find(text, from);
+    assert_true(at != SIZE_MAX);
+    struct str out = arena_printf(arena, "%.*s%.*s%.*s", (int)at, text.ptr, STR_ARG(to),
+                                  STR_ARG(str_skip(text, at + from.len)));
+    assert_non_null(out.ptr);
+    return out;
+}
+
+void fixture_edit(struct store *store, const char *table, const char *from, const char *to)
+{
+    struct arena arena;
+    struct buf body, metadata;
+    struct store_info info;
+    struct pointer pointer;
+    char uuid[UUID_TEXT + 1];
+    arena_init(&arena, 0);
+    buf_init(&body, 0);
+    buf_init(&metadata, 0);
+    struct str key = arena_printf(&arena, "_lake/cat/main/ns/main/t/%s.json", table);
+    assert_ok(store_read(store, key, NULL, &body, &info, ERR));
+    assert_ok(pointer_decode(&arena, buf_str(&body), &pointer, ERR));
+    struct str old = pointer.table.metadata_location;
+    struct str old_key = str_skip(old, str_find(old, STR("/wh/")) + 1);
+    assert_ok(store_read(store, old_key, NULL, &metadata, NULL, ERR));
+    uuid4(uuid);
+    struct str name = arena_printf(&arena, "%05lld-%s.metadata.json",
+                                   (long long)++pointer.table.version, uuid);
+    struct str folder = str_take(old_key, str_rfind_char(old_key, '/') + 1);
+    struct str next_key = arena_printf(&arena, "%.*s%.*s", STR_ARG(folder), STR_ARG(name));
+    struct str json = replaced(&arena, buf_str(&metadata), str_of(from), str_of(to));
+    assert_ok(store_put(store, next_key, json, NULL, NULL, ERR));
+    pointer.table.metadata_location = replaced(&arena, old, old_key, next_key);
+    buf_clear(&body);
+    assert_int_equal(pointer_encode(&pointer, &body), OK);
+    assert_ok(store_put(store, key, buf_str(&body),
+                        &(struct store_cond){ .if_match = str_of(info.etag) }, NULL, ERR));
+    buf_done(&body);
+    buf_done(&metadata);
+    arena_done(&arena);
 }
 
 struct catalog_appended fixture_add(struct catalog *catalog, const char *table, const char *batch,

@@ -40,6 +40,13 @@ struct store *fixture_mem(void);
 /** id: long, name: string; with `extra` also a double of that name. Ids 1, 2, 3. */
 struct ice_schema *fixture_schema(struct arena *arena, const char *extra);
 
+/**
+ * What another program may do to a table: replace the first `from` in its metadata by `to`, write
+ * it as a
+ * new version, and swap the pointer to it.
+ */
+void fixture_edit(struct store *store, const char *table, const char *from, const char *to);
+
 struct fixture_append {
     const char *table, *batch;
     const char *file; /* NULL: a fresh name */
@@ -47,6 +54,7 @@ struct fixture_append {
     bool no_create;
     const struct ice_schema *schema; /* NULL: fixture_schema without extra */
     const struct ice_schema *evolved;
+    struct store *store; /* where the file's bytes are put; NULL: nowhere */
 };
 /** Place, then append one file; no bytes are written for it: the catalogue never reads data
  * files. */

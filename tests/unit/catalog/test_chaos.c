@@ -233,7 +233,7 @@ static bool run_schedule(uint64_t seed)
     struct schedule *schedule = test_calloc(1, sizeof(*schedule));
     struct writer writers[CHAOS_WRITERS_MAX];
     void *args[CHAOS_WRITERS_MAX];
-    chaos_init(&schedule->chaos, seed, 2 + (int)(seed % (CHAOS_WRITERS_MAX - 1)));
+    chaos_init(&schedule->chaos, seed, 2 + (int)(seed % (CHAOS_WRITERS_MAX - 1)), NULL);
     for (int i = 0; i < BATCHES; i++) {
         schedule->batches[i].table = (int)rng_below(&schedule->chaos.rng, TABLES);
     }
@@ -291,7 +291,7 @@ static int twin_schedule(uint64_t seed, int *stayed)
     struct schedule *schedule = test_calloc(1, sizeof(*schedule));
     struct writer writers[CHAOS_WRITERS_MAX];
     void *args[CHAOS_WRITERS_MAX];
-    chaos_init(&schedule->chaos, seed, 2 + (int)(seed % (CHAOS_WRITERS_MAX - 1)));
+    chaos_init(&schedule->chaos, seed, 2 + (int)(seed % (CHAOS_WRITERS_MAX - 1)), NULL);
     schedule->chaos.crash_in = schedule->chaos.lose_in = schedule->chaos.delay_in = 0;
     schedule->chaos.repeat_in = schedule->chaos.stumble_in = 0;
     for (int i = 0; i < CHAOS_WRITERS_MAX; i++) {

@@ -1,0 +1,48 @@
+/*
+ * The sweep: deletes what nothing names any more, after its grace and never sooner.
+ * docs/decisions/0005-sweeping.md has the rules.
+ *
+ * One run looks at everything once. Runs of several processes on one store do no harm to each
+ * other,
+ * and a lease keeps them from doing the same work twice.
+ */
+#ifndef MAINTAIN_SWEEP_H
+#define MAINTAIN_SWEEP_H
+
+#include "catalog/catalog.h"
+
+struct sweep;
+
+struct sweep_opts {
+    struct store *store;     /* borrowed */
+    struct catalog *catalog; /* borrowed; a local one */
+    const struct lake_clock *clock;
+    struct metrics *metrics; /* may be NULL */
+    int64_t grace_ms;        /* least grace of trash; 0: one day */
+    int64_t orphan_ms;       /* age of a file that was never referenced; 0: three days */
+    /* age of a metadata file that never became the table's; 0: 10 minutes */
+    int64_t unswapped_ms;
+    /* a folder is looked through for orphans once in so long; 0: 6 hours, -1: in each run */
+    int64_t look_ms;
+    int64_t interval_ms; /* between runs on one store, whoever does them; 0: no wait */
+    /* Called between deletions and tables, may wait; false ends the run. NULL: never */
+    bool (*go_on)(void *ctx);
+    void *ctx;
+};
+struct sweep_result {
+    bool skipped;            /* another process sweeps, or has within the interval */
+    uint64_t objects, bytes; /* deleted */
+    uint64_t noted;          /* orphans whose grace has begun */
+};
+
+enum status sweep_new(const struct sweep_opts *opts, struct sweep **out, struct err *err) MUST_USE;
+void sweep_free(struct sweep *sweep);
+/**
+ * One run. `result` is filled in also on failure.
+ *
+ * Errors   E_CANCELED when go_on said so; any other: what could not be told for certain was left
+ *          alone, and the next run tries again
+ */
+enum status sweep_run(struct sweep *sweep, struct sweep_result *result, struct err *err) MUST_USE;
+
+#endif
