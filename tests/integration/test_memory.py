@@ -1,0 +1,116 @@
+"""Memory of each process while a great file goes in, as the kernel counts it (RssAnon: pages of its own).
+
+Peak minus idle. In six-process mode, so that the parts of the way can be told apart: receiving, forwarding and
+storing cost each process a bounded buffer; the engine has ingestd's memory limit.
+"""
+
+import http.client
+import pathlib
+import threading
+import time
+import urllib.parse
+
+import pytest
+
+from conftest import start_cluster
+
+pytestmark = pytest.mark.slow
+
+MIB = 2**20
+BODY_BYTES = 1024 * MIB
+LIMIT_BYTES = 512 * MIB
+SLACK_BYTES = 64 * MIB
+
+
+def rss_anon(pid):
+    """Bytes; 0 when it has gone."""
+    try:
+        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return 0
+
+
+def children(pid):
+    try:
+        return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+                for child in (task / "children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+class Watch:
+    """Samples groups of processes (a service and its engines) every 50 ms."""
+
+    def __init__(self, services):
+        self.services = services
+        self.idle = {name: self.sample(name) for name in services}
+        self.peak = dict(self.idle)
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def sample(self, name):
+        pid = self.services[name].process.pid
+        return sum(rss_anon(one) for one in [pid, *children(pid)])
+
+    def run(self):
+        while not self.stopped.wait(0.05):
+            for name in self.services:
+                self.peak[name] = max(self.peak[name], self.sample(name))
+
+    def stop(self):
+        self.stopped.set()
+        self.thread.join()
+        return {name: self.peak[name] - self.idle[name] for name in self.services}
+
+
+def csv_pieces():
+    """The pieces of a CSV of BODY_BYTES with numbers, dates, codes and text."""
+    head = b"id,day,price,code,text\n"
+    yield head
+    sent, i = len(head), 0
+    while sent < BODY_BYTES:
+        rows = []
+        for j in range(20000):
+            n = i + j
+            rows.append(f"{n},2024-{n % 12 + 1:02}-{n % 28 + 1:02},{n % 100000 / 100},{n * 2654435761 % 2**32:08x},some text of row {n}\n")
+        i += 20000
+        piece = "".join(rows).encode()
+        if len(piece) > BODY_BYTES - sent - 100:  # the last one ends with a row of just the right length
+            piece = piece[:piece.rindex(b"\n", 0, BODY_BYTES - sent - 100) + 1]
+            last = b"0,2024-01-01,1.5,0,"
+            piece += last + b"x" * (BODY_BYTES - sent - len(piece) - len(last) - 1) + b"\n"
+        sent += len(piece)
+        yield piece
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_a_great_ingest_takes_what_it_may(start, tmp_path, chunked):
+    gateway, services = start_cluster(start, tmp_path / "data", "--ingestd.memory_limit", str(LIMIT_BYTES))
+    services = {**services, "gateway": gateway}
+    time_limit = time.monotonic() + 60
+    while http_get(gateway, "/ready") != 200:
+        assert time.monotonic() < time_limit
+    watch = Watch(services)
+    try:
+        connection = http.client.HTTPConnection(urllib.parse.urlsplit(gateway.url).netloc, timeout=600)
+        headers = {"Content-Type": "text/csv"} | ({} if chunked else {"Content-Length": str(BODY_BYTES)})
+        connection.request("POST", "/v1/ingest?name=t", csv_pieces(), headers, encode_chunked=chunked)
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        grown = watch.stop()
+    shown = {name: f"{size / MIB:.0f} MiB" for name, size in grown.items()}
+    print(shown)
+    assert answer.status == 200, body
+    assert grown.pop("ingestd") <= LIMIT_BYTES + SLACK_BYTES, shown
+    assert all(size <= SLACK_BYTES for size in grown.values()), shown
+
+
+def http_get(server, path):
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.url).netloc, timeout=60)
+    connection.request("GET", path)
+    return connection.getresponse().status
