@@ -18,7 +18,8 @@
  *         gateway_mount           gateway/         forward to services of their own processes
  *       http_server_start         http/            the server; from here requests arrive
  *     cli_*                       cli/             ingest, sql, tables, describe against a running
- *     server
+ *                                                  server; the pages of all commands
+ *     cmd_doctor                  cmd/doctor.c     what doctor/ finds in a folder, told
  */
 #include "cmd/cmd.h"
 

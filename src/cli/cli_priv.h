@@ -7,30 +7,12 @@
 #include "base/json.h"
 #include "cli/cli.h"
 
+/* --- the pages, each beside its command --- */
+
+extern const struct cli_page cli_sql_page, cli_ingest_page, cli_tables_page, cli_describe_page;
+
 /* --- options.c --- */
 
-/* The values of an option that may be given several times, in their order. */
-enum { CLI_LIST_MAX = 100 };
-struct cli_list {
-    const char *items[CLI_LIST_MAX];
-    size_t count;
-};
-/** One option of a command: `--name VALUE` or `--name=VALUE`, or a switch. One dash or two. */
-struct cli_option {
-    const char *name;
-    const char **value;    /* where the value goes; the last one counts */
-    bool *flag;            /* or: a switch */
-    struct cli_list *list; /* or: any number of values */
-};
-/**
- * Take the options out of argv; what is left are plain words, *argc_io of them. `--` ends the
- * options. Prints a message (with the nearest known option) and returns false when something is
- * unknown.
- */
-bool cli_options(const char *command, const struct cli_option *options, size_t count, int *argc_io,
-                 char **argv);
-/** Print the help of a command, which was asked for. Returns 0. */
-int cli_help(const char *usage);
 /** `lakehouse sql: message` on standard error. Returns 2. */
 int cli_usage(const char *command, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -47,9 +29,9 @@ enum status cli_call(struct http_client *client, const struct http_call *call,
 int cli_failed(const char *command, const struct err *err);
 /** Write to standard output, and fail when it takes nothing more (a full disk). */
 enum status cli_print(struct str text, struct err *err) MUST_USE;
-/** GET a JSON document. */
-enum status cli_get_json(struct http_client *client, struct str target, yyjson_doc **out,
-                         struct err *err) MUST_USE;
+/** GET a JSON document. `deadline` 0: 60 s from now. */
+enum status cli_get_json(struct http_client *client, struct str target, deadline_ms deadline,
+                         yyjson_doc **out, struct err *err) MUST_USE;
 
 /* --- table.c --- */
 
@@ -59,6 +41,7 @@ struct cli_table {
     struct str *cells; /* column_count per row, the first row is the head */
     bool *right;
     size_t column_count, row_count, row_cap;
+    bool paint; /* the head bold, NULL dim */
 };
 enum status cli_table_init(struct cli_table *table, size_t column_count, struct err *err) MUST_USE;
 void cli_table_done(struct cli_table *table);
@@ -71,13 +54,60 @@ struct str *cli_table_row(struct cli_table *table);
 enum status cli_table_print(const struct cli_table *table, size_t screen_width,
                             struct buf *out) MUST_USE;
 enum status cli_table_print_csv(const struct cli_table *table, struct buf *out) MUST_USE;
-/** Columns of the terminal that standard output is; 0 when it is none. */
-size_t cli_screen_width(void);
+/** What a cell of no value is: this very text, told apart from a value of the same letters. */
+extern const char cli_null[];
 
 /** "1.2 MB" */
 struct str cli_size(struct arena *arena, uint64_t bytes);
 /** "1,234,567" */
 struct str cli_count(struct arena *arena, int64_t count);
+
+/* --- terminal.c --- */
+
+/** Columns of the terminal that standard output is; 0 when it is none. */
+size_t cli_screen_width(void);
+
+/* --- ask.c --- */
+
+struct cli_question {
+    const char *format; /* table, csv, json or ndjson */
+    struct str sql;
+    const struct cli_list *params; /* NULL: none */
+};
+/** Send a statement and print its rows. */
+enum status cli_ask(struct http_client *client, const struct cli_question *question,
+                    struct err *err) MUST_USE;
+
+/* --- tables.c --- */
+
+/** What `tables` and `describe TABLE` print. */
+enum status cli_list(struct http_client *client, struct err *err) MUST_USE;
+enum status cli_show_table(struct http_client *client, struct str name, struct err *err) MUST_USE;
+/** The catalogue's word on a table. `deadline` 0: 60 s from now. */
+enum status cli_get_table(struct http_client *client, struct str name, deadline_ms deadline,
+                          yyjson_doc **out, struct err *err) MUST_USE;
+
+/* --- progress.c --- */
+
+/** A bar on standard error while bytes leave, drawn only where it can be drawn again. */
+struct cli_progress {
+    const char *name;
+    uint64_t done, total; /* bytes; total 0: nobody knows */
+    int64_t start_us, drawn_us;
+    bool on, drawn;
+};
+void cli_progress_start(struct cli_progress *progress, const char *name, uint64_t total);
+void cli_progress_add(struct cli_progress *progress, size_t bytes);
+/** Takes the bar away. */
+void cli_progress_end(struct cli_progress *progress);
+/** The bar as text, for a screen of so many columns. */
+enum status cli_progress_line(const struct cli_progress *progress, int64_t now_us,
+                              size_t screen_width, struct buf *out) MUST_USE;
+
+/* --- prompt.c --- */
+
+/** Statements from a keyboard, until its end or \q. Returns the exit code. */
+int cli_prompt(const char *server_option, const char *format);
 
 /* --- text.c --- */
 

@@ -59,11 +59,11 @@ enum status cli_print(struct str text, struct err *err)
     return OK;
 }
 
-enum status cli_get_json(struct http_client *client, struct str target, yyjson_doc **out,
-                         struct err *err)
+enum status cli_get_json(struct http_client *client, struct str target, deadline_ms deadline,
+                         yyjson_doc **out, struct err *err)
 {
     AUTO(http_answer_done) struct http_answer answer = { 0 };
-    TRY(cli_call(client, &(struct http_call){ .method = HTTP_GET, .target = target }, &answer,
-                 err));
+    struct http_call call = { .method = HTTP_GET, .target = target, .deadline = deadline };
+    TRY(cli_call(client, &call, &answer, err));
     return json_parse(buf_str(&answer.body), out, err);
 }

@@ -11,33 +11,63 @@
 #include "base/io.h"
 #include "cli/cli_priv.h"
 
-static const char usage[] =
-    "usage: lakehouse ingest FILE... [--table NAME] [--format csv|tsv|json|ndjson|parquet] [--evolve] [--server URL]\n"
-    "\n"
-    "Each file is added to a table, in one atomic commit: the table of its own name (birdstrikes.csv -> birdstrikes: what stands\n"
-    "before the first dot), or the one that --table names. A table that is not there is made with the file's schema. The same file again is recognised and changes\n"
-    "nothing. A file that is refused adds nothing, and the others are still tried. \"-\" reads standard input (with --table).\n"
-    "\n"
-    "  --table    the table, for all files\n"
-    "  --evolve   let the table grow: add columns that are new, widen types\n"
-    "  --format   what the file is, when its name and its bytes do not tell\n"
-    "  --server   where the server is; else LAKEHOUSE_SERVER, else http://127.0.0.1:3110\n"
-    "\n"
-    "  lakehouse ingest birdstrikes.csv airports.csv\n"
-    "  lakehouse ingest 2025-*.csv --table sales.orders --evolve\n"
-    "  zcat big.csv.gz | lakehouse ingest - --table big\n";
-
 struct upload {
     const char *server, *table, *format;
-    bool evolve;
+    bool evolve, json;
+};
+
+static const struct cli_option ingest_options[] = {
+    { .name = "table",
+      .kind = CLI_VALUE,
+      .at = offsetof(struct upload, table),
+      .value = "TABLE",
+      .help = "the table, for all files" },
+    { .name = "evolve",
+      .kind = CLI_SWITCH,
+      .at = offsetof(struct upload, evolve),
+      .help = "let the table grow: add columns that are new, widen types" },
+    { .name = "format",
+      .kind = CLI_VALUE,
+      .at = offsetof(struct upload, format),
+      .value = "csv|tsv|json|ndjson|parquet",
+      .help = "what the file is, when its name and its bytes do not tell" },
+    CLI_JSON(struct upload, json),
+    CLI_SERVER(struct upload, server),
+};
+
+const struct cli_page cli_ingest_page = {
+    .command = "ingest",
+    .summary = "make files rows of a table",
+    .synopsis = "[options] FILE...",
+    .words = "FILE",
+    .text =
+        "Each file is added to a table, in one atomic commit: the table of its own name "
+        "(birdstrikes.csv -> birdstrikes: what stands before the first dot), or the one that "
+        "--table names. A table that is not there is made with the file's schema. The same file "
+        "again is recognised and changes nothing. A file that is refused adds nothing, and the "
+        "others are still tried. \"-\" reads standard input (with --table).\n"
+        "\n"
+        "As JSON: a line for each file with the server's answer, or with its error.",
+    .options = ingest_options,
+    .option_count = ARRAY_LEN(ingest_options),
+    .examples = "lakehouse ingest birdstrikes.csv airports.csv\n"
+                "lakehouse ingest 2025-*.csv --table sales.orders --evolve\n"
+                "zcat big.csv.gz | lakehouse ingest - --table big",
+};
+
+/* What is being sent. */
+struct source {
+    int fd;
+    struct cli_progress progress;
 };
 
 static enum status read_file(void *ctx, char *ptr, size_t cap, size_t *got_out, struct err *err)
 {
-    int fd = *(int *)ctx;
+    struct source *source = ctx;
     for (;;) {
-        ssize_t n = read(fd, ptr, cap);
+        ssize_t n = read(source->fd, ptr, cap);
         if (n >= 0) {
+            cli_progress_add(&source->progress, (size_t)n);
             *got_out = (size_t)n;
             return OK;
         }
@@ -97,37 +127,85 @@ static enum status report(struct str json, int64_t took_us, struct err *err)
     return cli_print(line, err);
 }
 
-static enum status send_file(struct http_client *client, const struct upload *upload,
-                             const char *path, struct err *err)
+/** `{"file":"birds.csv","answer":{...}}`, a line; or with an "error" in the answer's place. */
+static enum status report_json(const char *path, struct str answer, const struct err *failed,
+                               struct err *err)
 {
-    bool is_stdin = strcmp(path, "-") == 0;
-    AUTO(fd_done) int fd = is_stdin ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    AUTO(buf_done) struct buf out;
+    buf_init(&out, 0);
+    struct json_writer w;
+    json_writer_init(&w, &out);
+    jw_obj_begin(&w);
+    jw_kv_cstr(&w, "file", path);
+    if (failed == NULL) {
+        TRY(json_parse(answer, &doc, err));
+        jw_key(&w, STR("answer"));
+        jw_val(&w, yyjson_doc_get_root(doc));
+    } else {
+        jw_kv_obj(&w, "error");
+        jw_kv_cstr(&w, "code", status_name(failed->kind));
+        jw_kv_cstr(&w, "message", failed->msg);
+        jw_obj_end(&w);
+    }
+    jw_obj_end(&w);
+    if (json_writer_end(&w) != OK || buf_append_char(&out, '\n') != OK) {
+        return err_no_memory(err);
+    }
+    return cli_print(buf_str(&out), err);
+}
+
+static enum status open_source(const char *path, struct source *source, int64_t *length_out,
+                               struct err *err)
+{
     struct stat info;
-    if (fd == -1 || fstat(fd, &info) != 0) {
+    source->fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+    if (source->fd == -1 || fstat(source->fd, &info) != 0) {
         return err_errno(err, errno, "cannot open it");
     }
     if (S_ISDIR(info.st_mode)) {
         return err_set(err, E_INVALID, "it is a folder");
     }
+    *length_out = S_ISREG(info.st_mode) ? (int64_t)info.st_size : -1;
+    return OK;
+}
+
+static void close_source(struct source *source)
+{
+    fd_done(&source->fd);
+    cli_progress_end(&source->progress);
+}
+
+static enum status send_file(struct http_client *client, const struct upload *upload,
+                             const char *path, struct err *err)
+{
+    AUTO(close_source) struct source source = { .fd = -1 };
     AUTO(buf_done) struct buf target;
     AUTO(http_answer_done) struct http_answer answer = { 0 };
+    int64_t length = -1;
     buf_init(&target, 0);
+    TRY(open_source(path, &source, &length, err));
     if (target_of(upload, upload->table != NULL ? str_of(upload->table) : table_of(path),
                   &target) != OK) {
         return err_no_memory(err);
     }
+    cli_progress_start(&source.progress, path, length > 0 ? (uint64_t)length : 0);
     int64_t start = clock_now_us();
-    TRY(cli_call(client,
-                 &(struct http_call){
-                     .method = HTTP_POST,
-                     .target = buf_str(&target),
-                     .read_body = read_file,
-                     .ctx = &fd,
-                     .body_length = S_ISREG(info.st_mode) ? (int64_t)info.st_size : -1,
-                     .deadline = DEADLINE_NEVER,
-                 },
-                 &answer, err));
-    return report(buf_str(&answer.body), clock_now_us() - start, err);
+    enum status status = cli_call(client,
+                                  &(struct http_call){
+                                      .method = HTTP_POST,
+                                      .target = buf_str(&target),
+                                      .read_body = read_file,
+                                      .ctx = &source,
+                                      .body_length = length,
+                                      .deadline = DEADLINE_NEVER,
+                                  },
+                                  &answer, err);
+    cli_progress_end(&source.progress);
+    TRY(status);
+    struct str json = buf_str(&answer.body);
+    return upload->json ? report_json(path, json, NULL, err)
+                        : report(json, clock_now_us() - start, err);
 }
 
 /** Each file is a commit of its own, so one that is refused does not stop the others; a server that
@@ -140,6 +218,9 @@ static int send_all(struct http_client *client, const struct upload *upload, int
         struct err err = { 0 }, named = { 0 };
         if (send_file(client, upload, paths[i], &err) == OK) {
             continue;
+        }
+        if (upload->json && report_json(paths[i], STR_EMPTY, &err, &named) != OK) {
+            return cli_failed("ingest", &named);
         }
         err_set(&named, err.kind, "%s: %s",
                 strcmp(paths[i], "-") == 0 ? "standard input" : paths[i], err.msg);
@@ -159,20 +240,9 @@ int cli_ingest(int argc, char **argv)
     argc--;
     argv++;
     struct upload upload = { 0 };
-    bool help = false;
-    struct cli_option options[] = {
-        { .name = "server", .value = &upload.server },
-        { .name = "table", .value = &upload.table },
-        { .name = "format", .value = &upload.format },
-        { .name = "evolve", .flag = &upload.evolve },
-        { .name = "help", .flag = &help },
-        { .name = "h", .flag = &help },
-    };
-    if (!cli_options("ingest", options, ARRAY_LEN(options), &argc, argv)) {
-        return 2;
-    }
-    if (help) {
-        return cli_help(usage);
+    enum cli_parsed parsed = cli_parse(&cli_ingest_page, &upload, &argc, argv);
+    if (parsed != CLI_GO) {
+        return parsed == CLI_HELP_SHOWN ? 0 : 2;
     }
     if (argc == 0) {
         return cli_usage("ingest", "which files? (lakehouse ingest --help)");

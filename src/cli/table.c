@@ -13,15 +13,13 @@
  *   strikes  1,204
  */
 #include <stdlib.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 #include "cli/cli_priv.h"
 
 /* CELL_WIDTH_MAX: of a table that goes to no screen; CUT_WIDTH_MIN: text is not cut shorter than
  * this to make a table fit; both chosen so that a few columns fit 80 */
-enum { CELL_WIDTH_MAX = 60, CUT_WIDTH_MIN = 12, GAP = 2, SCREEN_WIDTH_DEFAULT = 80 };
+enum { CELL_WIDTH_MAX = 60, CUT_WIDTH_MIN = 12, GAP = 2 };
 
 enum status cli_table_init(struct cli_table *table, size_t column_count, struct err *err)
 {
@@ -58,15 +56,7 @@ struct str *cli_table_row(struct cli_table *table)
     return row;
 }
 
-size_t cli_screen_width(void)
-{
-    struct winsize size;
-    if (!isatty(STDOUT_FILENO)) {
-        return 0;
-    }
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col
-                                                                           : SCREEN_WIDTH_DEFAULT;
-}
+const char cli_null[] = "NULL";
 
 static enum status spaces(struct buf *out, size_t count, char c)
 {
@@ -76,7 +66,25 @@ static enum status spaces(struct buf *out, size_t count, char c)
     return OK;
 }
 
-static enum status print_cell(struct buf *out, struct str cell, size_t width, bool right, bool last)
+static const char style_bold[] = "\033[1m", style_dim[] = "\033[2m", style_end[] = "\033[0m";
+
+/** How a cell is painted; NULL: as it is. */
+static const char *style_of(const struct cli_table *table, size_t row, struct str cell)
+{
+    bool dim = row > 0 && cell.ptr == cli_null;
+    return !table->paint ? NULL : row == 0 ? style_bold : dim ? style_dim : NULL;
+}
+
+static enum status print_styled(struct buf *out, struct str text, bool cut, const char *style)
+{
+    TRY(style != NULL ? buf_append(out, str_of(style)) : OK);
+    TRY(cli_append_clean(out, text));
+    TRY(cut ? buf_append(out, STR("\xe2\x80\xa6")) : OK);
+    return style != NULL ? buf_append(out, str_of(style_end)) : OK;
+}
+
+static enum status print_cell(struct buf *out, struct str cell, const char *style, size_t width,
+                              bool right, bool last)
 {
     size_t wide = cli_display_width(cell);
     bool cut = wide > width;
@@ -85,21 +93,20 @@ static enum status print_cell(struct buf *out, struct str cell, size_t width, bo
     if (right) {
         TRY(spaces(out, width - used, ' '));
     }
-    TRY(cli_append_clean(out, shown));
-    if (cut) {
-        TRY(buf_append(out, STR("\xe2\x80\xa6")));
-    }
+    TRY(print_styled(out, shown, cut, style));
     if (!right && !last) {
         TRY(spaces(out, width - used, ' '));
     }
     return last ? OK : spaces(out, GAP, ' ');
 }
 
-static enum status print_row(const struct cli_table *table, const struct str *row,
-                             const size_t *widths, struct buf *out)
+static enum status print_row(const struct cli_table *table, size_t r, const size_t *widths,
+                             struct buf *out)
 {
+    const struct str *row = table->cells + r * table->column_count;
     for (size_t c = 0; c < table->column_count; c++) {
-        TRY(print_cell(out, row[c], widths[c], table->right[c], c + 1 == table->column_count));
+        TRY(print_cell(out, row[c], style_of(table, r, row[c]), widths[c], table->right[c],
+                       c + 1 == table->column_count));
     }
     return buf_append_char(out, '\n');
 }
@@ -172,8 +179,9 @@ static enum status print_records(const struct cli_table *table, size_t screen_wi
         for (size_t c = 0; c < table->column_count; c++) {
             struct str cell = table->cells[r * table->column_count + c];
             size_t width = table->right[c] ? cli_display_width(cell) : rest;
-            TRY(print_cell(out, table->cells[c], label, false, false));
-            TRY(print_cell(out, cell, width, false, true));
+            struct str name = table->cells[c];
+            TRY(print_cell(out, name, style_of(table, 0, name), label, false, false));
+            TRY(print_cell(out, cell, style_of(table, r, cell), width, false, true));
             TRY(buf_append_char(out, '\n'));
         }
     }
@@ -182,10 +190,10 @@ static enum status print_records(const struct cli_table *table, size_t screen_wi
 
 static enum status print_grid(const struct cli_table *table, const size_t *widths, struct buf *out)
 {
-    TRY(print_row(table, table->cells, widths, out));
+    TRY(print_row(table, 0, widths, out));
     TRY(print_rule(table, widths, out));
     for (size_t r = 1; r < table->row_count; r++) {
-        TRY(print_row(table, table->cells + r * table->column_count, widths, out));
+        TRY(print_row(table, r, widths, out));
     }
     return OK;
 }

@@ -8,25 +8,58 @@
 #include "base/encode.h"
 #include "cli/cli_priv.h"
 
-static const char tables_usage[] =
-    "usage: lakehouse tables [--namespace NAME] [--server URL]\n"
-    "\n"
-    "Lists the tables: name, rows, files, size and the time of the last change. A table on a terminal, CSV when piped.\n"
-    "\n"
-    "  --namespace  only the tables of this namespace\n"
-    "  --server     where the server is; else LAKEHOUSE_SERVER, else http://127.0.0.1:3110\n"
-    "\n"
-    "  lakehouse tables\n"
-    "  lakehouse tables --namespace sales | cut -d, -f1\n";
-static const char describe_usage[] =
-    "usage: lakehouse describe TABLE [--server URL]\n"
-    "\n"
-    "Shows a table's columns with their types and ids, its size, and where its Iceberg metadata lies. When piped: the columns as CSV.\n"
-    "\n"
-    "  --server     where the server is; else LAKEHOUSE_SERVER, else http://127.0.0.1:3110\n"
-    "\n"
-    "  lakehouse describe birdstrikes\n"
-    "  lakehouse describe sales.orders\n";
+struct tables_options {
+    const char *server, *ns;
+    bool json;
+};
+
+static const struct cli_option tables_options[] = {
+    { .name = "namespace",
+      .kind = CLI_VALUE,
+      .at = offsetof(struct tables_options, ns),
+      .value = "NAME",
+      .help = "only the tables of this namespace" },
+    CLI_JSON(struct tables_options, json),
+    CLI_SERVER(struct tables_options, server),
+};
+
+const struct cli_page cli_tables_page = {
+    .command = "tables",
+    .summary = "list the tables",
+    .synopsis = "[options]",
+    .text = "Lists the tables: name, rows, files, size and the time of the last change. A table on "
+            "a terminal, CSV when piped.",
+    .options = tables_options,
+    .option_count = ARRAY_LEN(tables_options),
+    .examples = "lakehouse tables\n"
+                "lakehouse tables --namespace sales | cut -d, -f1\n"
+                "lakehouse tables --json | jq '.tables[].row_count'",
+};
+
+struct describe_options {
+    const char *server;
+    bool json;
+};
+
+static const struct cli_option describe_options[] = {
+    CLI_JSON(struct describe_options, json),
+    CLI_SERVER(struct describe_options, server),
+};
+
+const struct cli_page cli_describe_page = {
+    .command = "describe",
+    .summary = "show a table's columns, size and place",
+    .synopsis = "[options] TABLE",
+    .words = "TABLE",
+    .text = "Shows a table's columns with their types and ids, its size, and where its Iceberg "
+            "metadata lies. When piped: the columns as CSV. As JSON: all that the catalogue says, "
+            "the files too.",
+    .options = describe_options,
+    .option_count = ARRAY_LEN(describe_options),
+    .examples = "lakehouse describe birdstrikes\n"
+                "lakehouse describe sales.orders\n"
+                "lakehouse describe --json birdstrikes | jq -r .metadata_location",
+};
 
 static int64_t number_of(yyjson_val *object, const char *name)
 {
@@ -41,11 +74,12 @@ static struct str text_of(yyjson_val *object, const char *name)
 }
 
 /** On a terminal an aligned table; piped, CSV. */
-static enum status print_any(const struct cli_table *table, struct err *err)
+static enum status print_any(struct cli_table *table, struct err *err)
 {
     AUTO(buf_done) struct buf out;
     buf_init(&out, 0);
     size_t screen_width = cli_screen_width();
+    table->paint = cli_paints(STDOUT_FILENO);
     enum status status = screen_width > 0 ? cli_table_print(table, screen_width, &out)
                                           : cli_table_print_csv(table, &out);
     return status == OK ? cli_print(buf_str(&out), err) : err_no_memory(err);
@@ -74,23 +108,61 @@ static enum status add_tables(struct cli_table *table, yyjson_val *tables, bool 
     return OK;
 }
 
-static enum status list_page(struct http_client *client, struct str ns, struct str *after,
-                             struct cli_table *table, struct err *err)
+/** One page of the list; `after` moves to what the next one begins behind, or becomes empty. */
+static enum status fetch_page(struct http_client *client, struct str ns, struct str *after,
+                              struct arena *arena, yyjson_doc **out, struct err *err)
 {
     AUTO(buf_done) struct buf target;
-    AUTO(json_doc_done) yyjson_doc *doc = NULL;
     buf_init(&target, 0);
     if (buf_append(&target, STR("/v1/catalog/list?limit=1000&namespace=")) != OK ||
         percent_append(&target, ns, "") != OK || buf_append(&target, STR("&after=")) != OK ||
         percent_append(&target, *after, "") != OK) {
         return err_no_memory(err);
     }
-    TRY(cli_get_json(client, buf_str(&target), &doc, err));
-    yyjson_val *root = yyjson_doc_get_root(doc), *tables = NULL;
-    TRY(json_get_arr(root, "tables", JSON_REQUIRED, &tables, err));
-    TRY(add_tables(table, tables, isatty(STDOUT_FILENO), err));
-    *after = arena_str(&table->arena, text_of(root, "next"));
-    return OK;
+    TRY(cli_get_json(client, buf_str(&target), 0, out, err));
+    *after = arena_str(arena, text_of(yyjson_doc_get_root(*out), "next"));
+    return after->ptr != NULL ? OK : err_no_memory(err);
+}
+
+static enum status list_page(struct http_client *client, struct str ns, struct str *after,
+                             struct cli_table *table, struct err *err)
+{
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    yyjson_val *tables = NULL;
+    TRY(fetch_page(client, ns, after, &table->arena, &doc, err));
+    TRY(json_get_arr(yyjson_doc_get_root(doc), "tables", JSON_REQUIRED, &tables, err));
+    return add_tables(table, tables, isatty(STDOUT_FILENO), err);
+}
+
+/** `{"tables":[...]}` as the server has them, all pages in one list; printed page by page. */
+static enum status list_json(struct http_client *client, struct str ns, struct err *err)
+{
+    AUTO(arena_done) struct arena arena;
+    AUTO(buf_done) struct buf out;
+    arena_init(&arena, 0);
+    buf_init(&out, 0);
+    struct str after = STR_EMPTY;
+    bool first = true;
+    TRY(cli_print(STR("{\"tables\":["), err));
+    do {
+        AUTO(json_doc_done) yyjson_doc *doc = NULL;
+        yyjson_val *tables = NULL, *item;
+        size_t i, max;
+        TRY(fetch_page(client, ns, &after, &arena, &doc, err));
+        TRY(json_get_arr(yyjson_doc_get_root(doc), "tables", JSON_REQUIRED, &tables, err));
+        buf_clear(&out);
+        yyjson_arr_foreach(tables, i, max, item)
+        {
+            struct json_writer w;
+            TRY(first ? OK : buf_append_char(&out, ','));
+            json_writer_init(&w, &out);
+            jw_val(&w, item);
+            TRY(json_writer_end(&w) == OK ? OK : err_no_memory(err));
+            first = false;
+        }
+        TRY(cli_print(buf_str(&out), err));
+    } while (after.len > 0);
+    return cli_print(STR("]}\n"), err);
 }
 
 static enum status list_all(struct http_client *client, struct str ns, struct err *err)
@@ -118,33 +190,30 @@ static enum status list_all(struct http_client *client, struct str ns, struct er
     return print_any(&table, err);
 }
 
+enum status cli_list(struct http_client *client, struct err *err)
+{
+    return list_all(client, STR_EMPTY, err);
+}
+
 int cli_tables(int argc, char **argv)
 {
     argc--;
     argv++;
-    const char *server = NULL, *ns = NULL;
-    bool help = false;
-    struct cli_option options[] = {
-        { .name = "server", .value = &server },
-        { .name = "namespace", .value = &ns },
-        { .name = "help", .flag = &help },
-        { .name = "h", .flag = &help },
-    };
-    if (!cli_options("tables", options, ARRAY_LEN(options), &argc, argv)) {
-        return 2;
-    }
-    if (help) {
-        return cli_help(tables_usage);
+    struct tables_options options = { 0 };
+    enum cli_parsed parsed = cli_parse(&cli_tables_page, &options, &argc, argv);
+    if (parsed != CLI_GO) {
+        return parsed == CLI_HELP_SHOWN ? 0 : 2;
     }
     if (argc != 0) {
         return cli_usage("tables", "unexpected \"%s\"", argv[0]);
     }
     struct err err = { 0 };
     struct http_client *client = NULL;
-    if (cli_connect(server, &client, &err) != OK) {
+    if (cli_connect(options.server, &client, &err) != OK) {
         return cli_usage("tables", "%s", err.msg);
     }
-    enum status status = list_all(client, ns != NULL ? str_of(ns) : STR_EMPTY, &err);
+    struct str ns = options.ns != NULL ? str_of(options.ns) : STR_EMPTY;
+    enum status status = options.json ? list_json(client, ns, &err) : list_all(client, ns, &err);
     http_client_free(client);
     return status == OK ? 0 : cli_failed("tables", &err);
 }
@@ -180,64 +249,81 @@ static enum status print_columns(yyjson_val *root, struct err *err)
     return print_any(&table, err);
 }
 
-static enum status describe(struct http_client *client, struct str name, struct err *err)
+enum status cli_get_table(struct http_client *client, struct str name, deadline_ms deadline,
+                          yyjson_doc **out, struct err *err)
 {
     AUTO(buf_done) struct buf target;
-    AUTO(json_doc_done) yyjson_doc *doc = NULL;
-    AUTO(arena_done) struct arena arena;
-    arena_init(&arena, 0);
     buf_init(&target, 0);
     if (buf_append(&target, STR("/v1/catalog/manifest/")) != OK ||
         percent_append(&target, name, "") != OK) {
         return err_no_memory(err);
     }
-    TRY(cli_get_json(client, buf_str(&target), &doc, err));
+    return cli_get_json(client, buf_str(&target), deadline, out, err);
+}
+
+static enum status describe_json(struct http_client *client, struct str name, struct err *err)
+{
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    AUTO(buf_done) struct buf out;
+    buf_init(&out, 0);
+    TRY(cli_get_table(client, name, 0, &doc, err));
+    struct json_writer w;
+    json_writer_init(&w, &out);
+    jw_val(&w, yyjson_doc_get_root(doc));
+    if (json_writer_end(&w) != OK || buf_append_char(&out, '\n') != OK) {
+        return err_no_memory(err);
+    }
+    return cli_print(buf_str(&out), err);
+}
+
+enum status cli_show_table(struct http_client *client, struct str name, struct err *err)
+{
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    AUTO(arena_done) struct arena arena;
+    arena_init(&arena, 0);
+    TRY(cli_get_table(client, name, 0, &doc, err));
     yyjson_val *root = yyjson_doc_get_root(doc), *files = NULL, *item;
     TRY(json_get_arr(root, "files", JSON_REQUIRED, &files, err));
     TRY(print_columns(root, err));
-    if (isatty(STDOUT_FILENO)) {
-        int64_t bytes = 0;
-        size_t i, max;
-        yyjson_arr_foreach(files, i, max, item)
-        {
-            bytes += number_of(item, "size");
-        }
-        struct str rows = cli_count(&arena, number_of(root, "row_count")),
-                   size = cli_size(&arena, (uint64_t)bytes);
-        struct str where = text_of(root, "metadata_location");
-        struct str text = arena_printf(
-            &arena, "\n%.*s row%s in %zu file%s, %.*s\n%.*s\n", STR_ARG(rows),
-            number_of(root, "row_count") == 1 ? "" : "s", yyjson_arr_size(files),
-            yyjson_arr_size(files) == 1 ? "" : "s", STR_ARG(size), STR_ARG(where));
-        return cli_print(text, err);
+    if (!isatty(STDOUT_FILENO)) {
+        return OK;
     }
-    return OK;
+    int64_t bytes = 0;
+    size_t i, max;
+    yyjson_arr_foreach(files, i, max, item)
+    {
+        bytes += number_of(item, "size");
+    }
+    struct str rows = cli_count(&arena, number_of(root, "row_count")),
+               size = cli_size(&arena, (uint64_t)bytes);
+    struct str where = text_of(root, "metadata_location");
+    struct str text = arena_printf(&arena, "\n%.*s row%s in %zu file%s, %.*s\n%.*s\n",
+                                   STR_ARG(rows), number_of(root, "row_count") == 1 ? "" : "s",
+                                   yyjson_arr_size(files), yyjson_arr_size(files) == 1 ? "" : "s",
+                                   STR_ARG(size), STR_ARG(where));
+    return cli_print(text, err);
 }
 
 int cli_describe(int argc, char **argv)
 {
     argc--;
     argv++;
-    const char *server = NULL;
-    bool help = false;
-    struct cli_option options[] = { { .name = "server", .value = &server },
-                                    { .name = "help", .flag = &help },
-                                    { .name = "h", .flag = &help } };
-    if (!cli_options("describe", options, ARRAY_LEN(options), &argc, argv)) {
-        return 2;
-    }
-    if (help) {
-        return cli_help(describe_usage);
+    struct describe_options options = { 0 };
+    enum cli_parsed parsed = cli_parse(&cli_describe_page, &options, &argc, argv);
+    if (parsed != CLI_GO) {
+        return parsed == CLI_HELP_SHOWN ? 0 : 2;
     }
     if (argc != 1) {
         return cli_usage("describe", "which table? (one; lakehouse tables lists them)");
     }
     struct err err = { 0 };
     struct http_client *client = NULL;
-    if (cli_connect(server, &client, &err) != OK) {
+    if (cli_connect(options.server, &client, &err) != OK) {
         return cli_usage("describe", "%s", err.msg);
     }
-    enum status status = describe(client, str_of(argv[0]), &err);
+    struct str name = str_of(argv[0]);
+    enum status status = options.json ? describe_json(client, name, &err)
+                                      : cli_show_table(client, name, &err);
     http_client_free(client);
     return status == OK ? 0 : cli_failed("describe", &err);
 }

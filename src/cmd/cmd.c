@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cmd/options.h"
+#include "cmd/pages.h"
 #include "cmd/version.h"
 
 static const char *const services[] = { "gateway", "storaged", "catalogd", "ingestd", "queryd" };
@@ -54,17 +55,35 @@ static int serve_all(int argc, char **argv)
 
 static int help(int argc, char **argv);
 
+struct version_options {
+    bool json;
+};
+
+static const struct cli_option version_options[] = { CLI_JSON(struct version_options, json) };
+
+const struct cli_page cmd_version_page = {
+    .command = "version",
+    .summary = "print the version of the program",
+    .synopsis = "[--json]",
+    .text = "Prints the version of the program.",
+    .options = version_options,
+    .option_count = ARRAY_LEN(version_options),
+};
+
 static int version(int argc, char **argv)
 {
-    if (cmd_wants_help(argc, argv)) {
-        printf("usage: lakehouse version\n\nPrints the version of the program.\n");
-        return 0;
+    struct version_options options = { 0 };
+    argc--;
+    argv++;
+    enum cli_parsed parsed = cli_parse(&cmd_version_page, &options, &argc, argv);
+    if (parsed != CLI_GO) {
+        return parsed == CLI_HELP_SHOWN ? 0 : 2;
     }
-    if (argc > 1) {
-        fprintf(stderr, "lakehouse version: unexpected \"%s\"\n", argv[1]);
+    if (argc > 0) {
+        fprintf(stderr, "lakehouse version: unexpected \"%s\"\n", argv[0]);
         return 2;
     }
-    printf("lakehouse %s\n", LAKEHOUSE_VERSION);
+    printf(options.json ? "{\"version\":\"%s\"}\n" : "lakehouse %s\n", LAKEHOUSE_VERSION);
     return 0;
 }
 
@@ -77,7 +96,9 @@ static const struct command {
     { "sql", cli_sql },
     { "tables", cli_tables },
     { "describe", cli_describe },
+    { "doctor", cmd_doctor },
     { "config", cmd_config },
+    { "completion", cmd_completion },
     { "version", version },
     { "--version", version },
     { "help", help },

@@ -13,6 +13,8 @@ int cmd_main(int argc, char **argv);
 /* The commands; argv begins with the command's own word. */
 int cmd_serve(const char *service, int argc, char **argv);
 int cmd_config(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+int cmd_completion(int argc, char **argv);
 
 /** Whether `--help` or `-h` stands behind the command's word. */
 bool cmd_wants_help(int argc, char **argv);

@@ -164,11 +164,10 @@ static enum status open_sweeper(struct parts *parts, struct err *err)
 
 /* --- engines --- */
 
-/** A private folder below the system's temporary one, unless the setting names another. */
-static enum status temp_dir(const struct parts *parts, const char *section, char *out, size_t size,
-                            struct err *err)
+enum status parts_temp_dir(const struct settings *settings, const char *section, char *out,
+                           size_t size, struct err *err)
 {
-    const char *given = text(parts, section, "temp_dir"), *base = getenv("TMPDIR");
+    const char *given = settings_str(settings, section, "temp_dir"), *base = getenv("TMPDIR");
     struct stat info;
     if (given[0] != '\0') {
         snprintf(out, size, "%s", given);
@@ -191,7 +190,7 @@ static enum status open_engines(struct parts *parts, const char *section, size_t
 {
     const struct settings *settings = parts->settings;
     char spill[4096];
-    TRY(temp_dir(parts, section, spill, sizeof(spill), err));
+    TRY(parts_temp_dir(settings, section, spill, sizeof(spill), err));
     uint64_t temp_bytes = settings_bytes(settings, section, "temp_bytes_max");
     struct engine_pool_opts opts = {
         .name = section,

@@ -49,6 +49,10 @@ enum status parts_open(struct parts *parts, const char *service, const struct se
                        struct err *err) MUST_USE;
 /** Stop the server, then close everything. A half-built struct is fine. */
 void parts_close(struct parts *parts);
+/** Where engines spill: a private folder below the system's temporary one, unless the setting names
+ * another. */
+enum status parts_temp_dir(const struct settings *settings, const char *section, char *out,
+                           size_t size, struct err *err) MUST_USE;
 /** For /ready: OK when everything below would work now. */
 enum status parts_ready(void *ctx, struct err *err) MUST_USE;
 

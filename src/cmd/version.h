@@ -3,5 +3,6 @@
 #define CMD_VERSION_H
 
 #define LAKEHOUSE_VERSION "0.1.0"
+#define LAKEHOUSE_VERSION_DATE "2026-11-26"
 
 #endif

@@ -4,95 +4,22 @@ Exit codes: 0 done, 1 the request failed, 2 called wrongly. Results on standard 
 """
 
 import csv
-import errno
-import fcntl
 import io
 import json
 import os
 import pathlib
-import pty
 import re
 import signal
-import struct
 import subprocess
-import termios
 import time
 
 import pytest
 import requests
+from cli_kit import ENDLESS, Shell, lake, metric, shell, until  # noqa: F401 (two of them are fixtures)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMMANDS = ["serve", "gateway", "storaged", "catalogd", "ingestd", "queryd", "ingest", "sql", "tables", "describe", "config",
-            "version"]
-# seconds of work for one statement on any machine
-ENDLESS = "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE (a.range * b.range) % 7 = 3"
-
-
-class Shell:
-    """Runs the program; `server` of a running one goes into its environment, as a user would export it."""
-
-    def __init__(self, program, server=None):
-        self.program = program
-        self.env = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
-        if server is not None:
-            self.env["LAKEHOUSE_SERVER"] = server
-
-    def __call__(self, *words, stdin="", timeout=60, **env):
-        return subprocess.run([self.program, *map(str, words)], input=stdin, capture_output=True, text=True, timeout=timeout,
-                              env={**self.env, **env})
-
-    def popen(self, *words, **options):
-        return subprocess.Popen([self.program, *words], env=self.env, stdin=subprocess.DEVNULL, **options)
-
-    def terminal(self, *words, columns=80, typed=None):
-        """The same on a terminal: (exit code, what the screen shows). `typed` is sent as from the keyboard."""
-        main, side = pty.openpty()
-        fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        process = subprocess.Popen([self.program, *words], stdin=side, stdout=side, stderr=side, env=self.env,
-                                   start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
-        os.close(side)
-        shown = b""
-        if typed is not None:
-            typed(main)
-        while True:
-            try:
-                piece = os.read(main, 65536)
-            except OSError as fault:
-                assert fault.errno == errno.EIO  # the other side is closed
-                break
-            if not piece:
-                break
-            shown += piece
-        os.close(main)
-        return process.wait(30), shown.decode().replace("\r\n", "\n")
-
-
-@pytest.fixture
-def shell(lakehouse):
-    """No server runs, and none is named."""
-    return Shell(lakehouse)
-
-
-@pytest.fixture
-def lake(lakehouse, serve):
-    """A shell with a running server, which is `lake.server`."""
-    server = serve()
-    found = Shell(lakehouse, server.url)
-    found.server = server
-    return found
-
-
-def metric(server, name):
-    """The sum of a metric over its labels."""
-    text = requests.get(server.url + "/metrics", timeout=10).text
-    return sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if re.match(rf"{name}[{{ ]", line))
-
-
-def until(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.02)
+COMMANDS = ["serve", "gateway", "storaged", "catalogd", "ingestd", "queryd", "ingest", "sql", "tables", "describe", "doctor", "config",
+            "completion", "version"]
 
 
 # ---- help, unknown words, exit codes ----
@@ -230,8 +157,6 @@ def test_sql_takes_the_statement_from_where_it_is(lake, tmp_path):
     assert empty.returncode == 2 and "empty" in empty.stderr
     missing = lake("sql", "--file", tmp_path / "no.sql")
     assert missing.returncode == 1 and "no.sql" in missing.stderr and "No such file" in missing.stderr
-    code, shown = lake.terminal("sql")
-    assert code == 2 and "which statement?" in shown  # it does not wait for a keyboard
 
 
 def test_a_statement_that_begins_with_a_dash_goes_behind_two(lake):
@@ -458,6 +383,65 @@ def test_tables_and_describe_on_a_terminal(lake):
     assert "3,376 rows in 1 file" in shown and pathlib.Path(location.removeprefix("file://")).exists(), location
 
 
+# ---- JSON for programs ----
+
+def test_every_client_command_speaks_json(lake, tmp_path):
+    (tmp_path / "birds.csv").write_text("a,b\n1,x\n2,y\n")
+    (tmp_path / "bad.csv").write_text("a,b\n1,2\n1,2,3,4\n")
+    got = lake("ingest", "--json", tmp_path / "birds.csv", tmp_path / "bad.csv", tmp_path / "none.csv")
+    lines = [json.loads(line) for line in got.stdout.splitlines()]
+    assert got.returncode == 1 and [line["file"].split("/")[-1] for line in lines] == ["birds.csv", "bad.csv", "none.csv"]
+    assert lines[0]["answer"]["rows"] == 2 and lines[0]["answer"]["created"] is True and "error" not in lines[0]
+    assert lines[1]["error"]["code"] == "invalid" and "line 3" in lines[1]["error"]["message"] and "answer" not in lines[1]
+    assert lines[2]["error"]["code"] == "not_found" and got.stderr.count("\n") == 2  # people are told as well
+    assert json.loads(lake("sql", "--json", "SELECT sum(a) AS s FROM birds").stdout)["rows"] == [{"s": 3}]
+    listed = json.loads(lake("tables", "--json").stdout)
+    assert listed == {"tables": requests.get(lake.server.url + "/v1/catalog/list", timeout=10).json()["tables"]} and listed["tables"][0]["name"] == "birds"
+    assert json.loads(lake("tables", "--json", "--namespace", "none").stdout) == {"tables": []}
+    assert json.loads(lake("describe", "--json", "birds").stdout) == requests.get(lake.server.url + "/v1/catalog/manifest/birds", timeout=10).json()
+    assert json.loads(lake("version", "--json").stdout) == {"version": lake("version").stdout.split()[1]}
+    for words in (["tables"], ["describe", "birds"]):  # the same on a terminal
+        assert json.loads(lake.terminal(*words, "--json")[1]) == json.loads(lake(*words, "--json").stdout)
+    assert lake("sql", "--json", "--format", "csv", "SELECT 1").returncode == 2
+
+
+def test_config_as_json_has_types_and_sources(shell, tmp_path):
+    (tmp_path / "it.toml").write_text('[gateway]\nhosts = ["a.example", "b.example"]\n[cluster]\nsecret = "0123456789abcdef0123456789abcdef"\n')
+    got = json.loads(shell("config", "--json", "-config", tmp_path / "it.toml", "--queryd.threads", "3", LAKEHOUSE_HTTP_ALLOW_REMOTE="true").stdout)
+    assert got["gateway"]["hosts"] == {"value": ["a.example", "b.example"], "source": "file"}
+    assert got["queryd"]["threads"] == {"value": 3, "source": "flag"} and got["queryd"]["engines"]["source"] == "default"
+    assert got["http"]["allow_remote"] == {"value": True, "source": "environment"}
+    assert got["storaged"]["max_object_bytes"]["value"] == 268435456
+    assert got["cluster"]["secret"] == {"value": "****", "source": "file"}
+    assert sum(len(section) for section in got.values()) == len(re.findall(r"^\w+ = ", shell("config").stdout, re.MULTILINE))
+
+
+# ---- colours and bars ----
+
+def test_colours_are_for_terminals_whose_user_wants_them(lake):
+    statement = "SELECT 1 AS a, NULL AS n, 'NULL' AS t"
+    _, painted = lake.terminal("sql", statement, NO_COLOR="")
+    assert painted.splitlines()[0] == "\x1b[1ma\x1b[0m     \x1b[1mn\x1b[0m  \x1b[1mt\x1b[0m"
+    assert painted.splitlines()[2] == "1  \x1b[2mNULL\x1b[0m  NULL"  # no value is told from a text
+    for env in ({"NO_COLOR": "1"}, {"NO_COLOR": "", "TERM": "dumb"}, {"NO_COLOR": "", "TERM": ""}):
+        assert "\x1b" not in lake.terminal("sql", statement, **env)[1]
+    assert "\x1b" not in lake("sql", "--format", "table", statement, NO_COLOR="").stdout
+
+
+def test_an_upload_shows_a_bar_on_a_terminal_and_only_there(lake, tmp_path):
+    path = tmp_path / "big.csv"
+    path.write_text("a,b\n" + "".join(f"{i},{'x' * 40}\n" for i in range(100_000)))
+    code, shown = lake.terminal("ingest", path)
+    bars, line = shown.rsplit("\r\x1b[K", 1)
+    assert code == 0 and re.fullmatch(r"big: 100,000 rows added, table created \(\d+\.\d s\)\n", line)
+    assert "big.csv  100 %  4.7 MB of 4.7 MB, the server works on it" in bars
+    assert all(len(bar) < 80 for bar in bars.split("\r\x1b[K"))
+    code, shown = lake.terminal("ingest", path, TERM="dumb")
+    assert code == 0 and "\x1b" not in shown and " % " not in shown
+    piped = lake("ingest", path, "--table", "other")
+    assert piped.returncode == 0 and piped.stderr == "" and "\x1b" not in piped.stdout
+
+
 @pytest.mark.slow
 def test_listing_goes_beyond_one_page(lake):
     """A page of the list holds 1,000 tables."""
@@ -469,3 +453,4 @@ def test_listing_goes_beyond_one_page(lake):
         answer = session.post(lake.server.url + "/v1/catalog/register", json={"name": name, "objects": [key]}, timeout=30)
         assert answer.status_code == 200, answer.text
     assert [row["table"] for row in csv.DictReader(io.StringIO(lake("tables").stdout))] == ["t0000", *names]
+    assert [table["name"] for table in json.loads(lake("tables", "--json").stdout)["tables"]] == ["t0000", *names]
