@@ -133,6 +133,22 @@ $(SERVICES:%=$(BUILD)/bin/%): | $(BUILD)/bin/lakehouse
 $(BUILD)/libexec/lakehouse-engine: $(BUILD)/obj/src/engine_main.c.o $(ENGINE_ARCHIVES) $(BUILD)/ldflags | $(RUNTIME_LIBS)
 	$(call link,../lib,$(ENGINE_ARCHIVES),$(LIBS_DUCK) $(LIBS))
 
+# ---- what the program says of itself ------------------------------------------------------------------
+
+SHARE := man/man1/lakehouse.1 bash-completion/completions/lakehouse zsh/site-functions/_lakehouse
+
+.PHONY: share
+share: $(SHARE:%=$(BUILD)/share/%)
+
+$(BUILD)/share/man/man1/lakehouse.1: WORDS := reference man
+$(BUILD)/share/bash-completion/completions/lakehouse: WORDS := completion bash
+$(BUILD)/share/zsh/site-functions/_lakehouse: WORDS := completion zsh
+$(SHARE:%=$(BUILD)/share/%): $(BUILD)/bin/lakehouse | $(RUNTIME_LIBS)
+	@mkdir -p $(@D)
+	@$< $(WORDS) >$@.tmp && mv $@.tmp $@
+
+# ---- libraries --------------------------------------------------------------------------------------
+
 $(BUILD)/lib/%: $(SDK)/lib/% | sdk
 	@mkdir -p $(@D)
 	@ln -f $< $@ 2>/dev/null || cp -p $< $@

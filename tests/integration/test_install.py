@@ -16,7 +16,8 @@ from conftest import build_folder
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVICES = ["catalogd", "gateway", "ingestd", "queryd", "storaged"]
 FILES = sorted(["bin/lakehouse", *(f"bin/{name}" for name in SERVICES), "lib/lakehouse/libduckdb.so", "lib/lakehouse/libyyjson.so.0",
-                "libexec/lakehouse-engine"])
+                "lib/systemd/system/lakehouse.service", "libexec/lakehouse-engine", "share/bash-completion/completions/lakehouse",
+                "share/man/man1/lakehouse.1", "share/zsh/site-functions/_lakehouse"])
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not here")
 
@@ -68,6 +69,38 @@ def test_an_installed_server_works_from_anywhere(tmp_path):
         server.terminate()
         assert server.wait(20) == 0
         server.stderr.close()
+
+
+def test_what_is_installed_beside_the_program_is_the_programs_own(tmp_path, lakehouse):
+    assert make(tmp_path, "install", f"PREFIX={tmp_path / 'p'}").returncode == 0
+    share = tmp_path / "p/share"
+    for file, words in (("man/man1/lakehouse.1", ["reference", "man"]), ("bash-completion/completions/lakehouse", ["completion", "bash"]),
+                        ("zsh/site-functions/_lakehouse", ["completion", "zsh"])):
+        assert (share / file).read_text() == subprocess.run([lakehouse, *words], capture_output=True, text=True, timeout=30, check=True).stdout
+
+
+def test_the_systemd_unit_is_right(tmp_path):
+    """As systemd itself sees it: names, values, the program, the man page."""
+    assert make(tmp_path, "install", f"DESTDIR={tmp_path / 'dest'}", "PREFIX=/opt/lake").returncode == 0
+    packaged = (tmp_path / "dest/opt/lake/lib/systemd/system/lakehouse.service").read_text()
+    assert "ExecStart=/opt/lake/bin/lakehouse serve\n" in packaged  # where it will be, not where it was put
+    prefix = tmp_path / "p"
+    assert make(tmp_path, "install", f"PREFIX={prefix}").returncode == 0
+    unit = prefix / "lib/systemd/system/lakehouse.service"
+    env = {"PATH": "/usr/bin:/bin", "MANPATH": str(prefix / "share/man"), "SYSTEMD_LOG_LEVEL": "info"}
+    checked = subprocess.run(["systemd-analyze", "verify", "--man=yes", unit], capture_output=True, text=True, env=env, timeout=60)
+    assert checked.returncode == 0 and "lakehouse.service" not in checked.stderr, checked.stderr
+    unit.write_text(packaged.replace("OOMPolicy", "OomPolicy"))
+    assert "OomPolicy" in subprocess.run(["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, env=env, timeout=60).stderr
+
+
+def test_the_units_settings_are_ones_that_the_program_takes(lakehouse):
+    """%S and %C are systemd's own, the rest goes to the program as it stands."""
+    text = (ROOT / "packaging/lakehouse.service").read_text()
+    variables = dict(re.findall(r"^Environment=(\w+)=(\S+)$", text, re.MULTILINE))
+    assert variables == {"LAKEHOUSE_STORAGED_DIR": "%S/lakehouse", "TMPDIR": "%C/lakehouse"}
+    got = subprocess.run([lakehouse, "config", "--json"], capture_output=True, text=True, env={"LAKEHOUSE_STORAGED_DIR": "/var/lib/lakehouse"}, timeout=30)
+    assert json.loads(got.stdout)["storaged"]["dir"] == {"value": "/var/lib/lakehouse", "source": "environment"}
 
 
 def test_a_server_whose_engines_do_not_start_says_so(tmp_path):
