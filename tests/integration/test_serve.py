@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -663,3 +664,27 @@ def test_two_servers_on_one_folder_lose_nothing(serve, tmp_path):
     servers[0].stop()
     ingest(servers[1], "t", b"who,i\n2,0\n")
     assert ask(servers[1], "SELECT count(*) AS n FROM t").json()["rows"] == [{"n": 21}]
+
+
+def test_a_copy_of_the_folder_is_a_backup(serve, tmp_path, lakehouse):
+    """Elsewhere, with the first one gone: tables, older snapshots, and the memory of what has landed."""
+    first = serve()
+    for rows in (b"a\n1\n", b"a\n2\n"):
+        taken = requests.post(first.url + "/v1/ingest", params={"name": "t"}, data=rows, timeout=30).json()
+    older = requests.get(first.url + "/v1/catalog/manifest/t", timeout=10).json()["snapshot_id"]
+    assert requests.post(first.url + "/v1/ingest", params={"name": "t"}, data=b"a\n3\n", timeout=30).status_code == 200
+    first.stop()
+    subprocess.run(["cp", "-a", first.data, tmp_path / "copy"], check=True)
+    shutil.rmtree(first.data)
+    looked = subprocess.run([lakehouse, "doctor", "--data", tmp_path / "copy", "--listen", "127.0.0.1:1"], capture_output=True, text=True, timeout=60)
+    assert looked.returncode == 0 and "3 files, all there" in looked.stdout, looked.stdout
+
+    second = serve(data=tmp_path / "copy")
+    def ask(sql):
+        return requests.post(second.url + "/v1/sql", json={"sql": sql}, timeout=30).json()["rows"]
+    assert ask("SELECT sum(a) AS s FROM t") == [{"s": 6}]
+    assert ask(f"SELECT sum(a) AS s FROM t AT (VERSION => {older})") == [{"s": 3}]
+    again = requests.post(second.url + "/v1/ingest", params={"name": "t"}, data=b"a\n2\n", timeout=30).json()
+    assert again["deduplicated"] and again["dataset_id"] == taken["dataset_id"]
+    assert requests.post(second.url + "/v1/ingest", params={"name": "t"}, data=b"a\n4\n", timeout=30).json()["rows"] == 1
+    assert ask("SELECT sum(a) AS s FROM t") == [{"s": 10}]
