@@ -153,7 +153,7 @@ static struct str common(const struct prompt_matches *matches)
 /** The matches in columns below the line. */
 static void show(const struct prompt_matches *matches)
 {
-    size_t width = 0, screen = cli_screen_width();
+    size_t width = 1, screen = cli_screen_width();
     size_t count = matches->count < SHOWN_MAX ? matches->count : SHOWN_MAX;
     for (size_t i = 0; i < count; i++) {
         size_t wide = cli_display_width(matches->items[i]) + 2;
