@@ -1,6 +1,6 @@
 /*
  * The sweep: deletes what nothing names any more, after its grace and never sooner.
- * docs/decisions/0005-sweeping.md has the rules.
+ * docs/decisions/0006-sweeping.md has the rules.
  *
  * One run looks at everything once. Runs of several processes on one store do no harm to each
  * other,
