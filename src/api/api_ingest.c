@@ -89,6 +89,23 @@ static enum status read_params(struct http_req *req, struct ingest_params *param
 
 /* --- the body --- */
 
+/** The character set that a content type names. */
+static enum status read_charset(struct http_req *req, struct str content_type,
+                                struct ingest_params *params)
+{
+    struct str name = multipart_parameter(&req->arena, content_type, STR("charset"));
+    if (name.ptr == NULL) {
+        return OK;
+    }
+    params->charset_given = true;
+    return charset_by_name(name, &params->charset)
+               ? OK
+               : err_set(
+                     &req->err, E_TYPE,
+                     "charset=%.*s: it is utf-8, iso-8859-1, windows-1252, utf-16, utf-16le or utf-16be",
+                     STR_ARG(name));
+}
+
 static enum status open_upload(struct ingest_request *request, struct str content_type,
                                struct str file_name)
 {
@@ -96,7 +113,29 @@ static enum status open_upload(struct ingest_request *request, struct str conten
     if (!request->format_given) {
         request->params.format = ingest_format_of(STR_EMPTY, content_type, file_name);
     }
+    request->params.packing = ingest_packing_of(file_name);
+    TRY(read_charset(req, content_type, &request->params));
     return ingest_begin(req->ctx, &request->params, &request->upload, &req->err);
+}
+
+static enum status read_encoding(struct http_req *req, bool is_form, enum inflate_kind *out)
+{
+    struct str name = http_headers_get(&req->headers, STR("Content-Encoding"));
+    if (name.ptr == NULL || name.len == 0 || str_eq_nocase(name, STR("identity"))) {
+        return OK;
+    }
+    if (str_eq_nocase(name, STR("gzip")) || str_eq_nocase(name, STR("x-gzip"))) {
+        *out = INFLATE_GZIP;
+    } else if (str_eq_nocase(name, STR("zstd"))) {
+        *out = INFLATE_ZSTD;
+    } else {
+        return err_set(&req->err, E_TYPE, "Content-Encoding: %.*s: it is gzip or zstd",
+                       STR_ARG(name));
+    }
+    return !is_form
+               ? OK
+               : err_set(&req->err, E_TYPE,
+                         "a form comes without Content-Encoding; the file in it may be packed");
 }
 
 static enum status on_part(void *ctx, const struct multipart_part *part, struct err *err)
@@ -123,6 +162,10 @@ static enum http_step ingest_step_begin(struct http_req *req)
         return http_fail(req, status);
     }
     struct str type = http_headers_get(&req->headers, STR("Content-Type"));
+    status = read_encoding(req, multipart_is(type), &request->params.encoding);
+    if (status != OK) {
+        return http_fail(req, status);
+    }
     if (multipart_is(type)) {
         struct multipart_events events = { on_part, on_data, request };
         status = multipart_new(type, &events, &request->multipart, &req->err);

@@ -230,6 +230,8 @@ static enum status open_ingest(struct parts *parts, struct err *err)
         .metrics = parts->metrics,
         .columns_max = (size_t)settings_int(settings, "ingestd", "max_columns"),
         .line_bytes_max = (size_t)settings_bytes(settings, "ingestd", "max_line_bytes"),
+        .unpacked_bytes_max = settings_bytes(settings, "ingestd", "max_unpacked_bytes"),
+        .expansion_max = (uint64_t)settings_int(settings, "ingestd", "max_expansion"),
         .timeout_ms = ms_of(settings, "ingestd", "timeout_seconds"),
     };
     return ingest_open(&opts, &parts->ingest, err);

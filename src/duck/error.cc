@@ -95,7 +95,8 @@ string plain_message(const string &raw)
     string out;
     for (auto &line : StringUtil::Split(text, '\n')) {
         StringUtil::Trim(line);
-        if (line.empty()) {
+        /* the bad row of a CSV itself may be longer than all that a message can hold */
+        if (line.empty() || StringUtil::StartsWith(line, "Original Line: ")) {
             continue;
         }
         if (!out.empty()) {

@@ -18,6 +18,9 @@
 
 #include "engine/child_convert_priv.h"
 
+/* chosen, not measured: a longer one is data that was taken for a name */
+enum { NAME_BYTES_MAX = 4096 };
+
 enum status convert_peek(struct convert *c, char *ptr, size_t cap, size_t *got_out, struct err *err)
 {
     const struct duck_files *files = lakefs_files(c->job->lakefs);
@@ -63,6 +66,9 @@ static enum status find_layout(struct convert *c, struct err *err)
 {
     struct beginning beginning;
     TRY(look_at_beginning(c, &beginning, err));
+    if (beginning.first == '\0' && !beginning.parquet) {
+        return err_set(err, E_INVALID, "the file is empty: it has nothing but white space");
+    }
     if (str_eq(c->format, STR("guess"))) {
         c->format = guess_format(&beginning);
     }
@@ -77,6 +83,13 @@ static enum status find_layout(struct convert *c, struct err *err)
         return err_set(err, E_INVALID,
                        "the file has %zu columns, at most %llu are taken (ingestd.max_columns)",
                        c->column_count, (unsigned long long)c->columns_max);
+    }
+    for (size_t i = 0; i < c->column_count; i++) {
+        if (c->columns[i].name.len > NAME_BYTES_MAX) {
+            return err_set(err, E_INVALID,
+                           "column %zu has a name of %zu bytes, at most %d are taken", i + 1,
+                           c->columns[i].name.len, NAME_BYTES_MAX);
+        }
     }
     return convert_unique_names(c, err);
 }
@@ -131,7 +144,12 @@ static enum status attempt(struct convert *c, bool sample, bool *misfit_out, str
         }
     }
     TRY(plan(c, &target, err));
-    return convert_write(c, &target, misfit_out, done, err);
+    enum status status = convert_write(c, &target, misfit_out, done, err);
+    if ((status == E_INVALID || status == E_INTERNAL) && str_eq(c->format, STR("parquet"))) {
+        struct err why = *err; /* a page that cannot be read is the file's fault, not ours */
+        return err_set(err, E_INVALID, "this Parquet file cannot be read: %s", why.msg);
+    }
+    return status;
 }
 
 static enum status convert(struct convert *c, struct buf *done, struct err *err)

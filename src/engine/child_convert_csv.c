@@ -88,10 +88,10 @@ static enum status open_window(struct convert *c, struct window *w, struct err *
             w->text = str_skip(w->text, 3);
         }
         bool one = scan_record(w, &at, ',', &records, NULL, NULL);
-        if (one || w->whole) {
+        if ((one || w->whole) && at <= c->line_bytes_max) {
             return OK;
         }
-        if (bytes > c->line_bytes_max) {
+        if (one || bytes > c->line_bytes_max) {
             return err_set(err, E_INVALID,
                            "line 1: longer than %llu bytes (ingestd.max_line_bytes)",
                            (unsigned long long)c->line_bytes_max);

@@ -26,9 +26,7 @@ struct multipart {
     bool in_file;   /* DATA belongs to it */
 };
 
-/** The value of a parameter in a header such as `form-data; name="a"; filename="b c"`, unquoted;
- * .ptr NULL when absent. */
-static struct str parameter(struct arena *arena, struct str header, struct str name)
+struct str multipart_parameter(struct arena *arena, struct str header, struct str name)
 {
     size_t at = str_find_char(header, ';');
     while (at < header.len) {
@@ -76,7 +74,7 @@ enum status multipart_new(struct str content_type, const struct multipart_events
     arena_init(&multipart->arena, 1024 * 1024);
     /* one piece of the body and what was held back */
     buf_init(&multipart->window, 64 * 1024 * 1024);
-    struct str boundary = parameter(&multipart->arena, content_type, STR("boundary"));
+    struct str boundary = multipart_parameter(&multipart->arena, content_type, STR("boundary"));
     enum status status = OK;
     if (boundary.len == 0 || boundary.len > MULTIPART_BOUNDARY_MAX || str_has_control(boundary)) {
         status = err_set(err, E_INVALID,
@@ -113,8 +111,8 @@ static enum status begin_part(struct multipart *multipart, struct str head, stru
         struct str line = str_trim(str_split(&head, '\n'));
         struct str value = line, name = str_split(&value, ':');
         if (str_eq_nocase(name, STR("Content-Disposition"))) {
-            part.field = parameter(&multipart->arena, value, STR("name"));
-            part.file_name = parameter(&multipart->arena, value, STR("filename"));
+            part.field = multipart_parameter(&multipart->arena, value, STR("name"));
+            part.file_name = multipart_parameter(&multipart->arena, value, STR("filename"));
             part.has_file_name = part.file_name.ptr != NULL;
         } else if (str_eq_nocase(name, STR("Content-Type")) && value.ptr != NULL) {
             part.content_type = arena_str(&multipart->arena, str_trim(value));

@@ -30,6 +30,9 @@ struct multipart_events {
 
 /** True when the Content-Type is multipart/form-data. */
 bool multipart_is(struct str content_type);
+/** The value of a parameter in a header such as `text/csv; charset="utf-8"`, unquoted, in `arena`;
+ * .ptr NULL when absent. */
+struct str multipart_parameter(struct arena *arena, struct str header, struct str name);
 /** E_INVALID when the content type has no usable boundary. */
 enum status multipart_new(struct str content_type, const struct multipart_events *events,
                           struct multipart **out, struct err *err) MUST_USE;

@@ -44,15 +44,31 @@ static enum ingest_format by_content_type(struct str type)
     return look_up(types, ARRAY_LEN(types), str_trim(str_split(&type, ';')));
 }
 
+/** The part behind the last dot; empty when there is none. */
+static struct str ending(struct str file_name)
+{
+    size_t dot = str_rfind_char(file_name, '.');
+    return dot == SIZE_MAX ? STR_EMPTY : str_skip(file_name, dot + 1);
+}
+
+enum inflate_kind ingest_packing_of(struct str file_name)
+{
+    struct str end = ending(file_name);
+    return str_eq_nocase(end, STR("gz"))                                       ? INFLATE_GZIP
+           : str_eq_nocase(end, STR("zst")) || str_eq_nocase(end, STR("zstd")) ? INFLATE_ZSTD
+                                                                               : INFLATE_NONE;
+}
+
 enum ingest_format ingest_format_of(struct str name, struct str content_type, struct str file_name)
 {
     enum ingest_format format = by_name(name);
     if (format == INGEST_GUESS) {
         format = by_content_type(content_type);
     }
-    if (format == INGEST_GUESS && file_name.len > 0) {
-        size_t dot = str_rfind_char(file_name, '.');
-        format = dot == SIZE_MAX ? INGEST_GUESS : by_name(str_skip(file_name, dot + 1));
+    if (format == INGEST_GUESS) {
+        struct str end = ending(file_name);
+        bool packed = ingest_packing_of(file_name) != INFLATE_NONE;
+        format = by_name(packed ? ending(str_take(file_name, file_name.len - end.len - 1)) : end);
     }
     return format;
 }

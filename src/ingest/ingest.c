@@ -28,6 +28,9 @@ enum status ingest_open(const struct ingest_service_opts *opts, struct ingest **
     ingest->opts = *opts;
     ingest->opts.columns_max = opts->columns_max ? opts->columns_max : 10000;
     ingest->opts.line_bytes_max = opts->line_bytes_max ? opts->line_bytes_max : 16u * 1024 * 1024;
+    ingest->opts.unpacked_bytes_max = opts->unpacked_bytes_max ? opts->unpacked_bytes_max
+                                                               : UINT64_C(64) << 30;
+    ingest->opts.expansion_max = opts->expansion_max ? opts->expansion_max : 200;
     ingest->opts.timeout_ms = opts->timeout_ms ? opts->timeout_ms : 3600 * 1000;
     struct metrics *metrics = opts->metrics;
     ingest->files = metric_get(metrics, METRIC_COUNTER, "lakehouse_ingest_files_total",
@@ -50,6 +53,32 @@ void ingest_close(struct ingest *ingest)
 }
 
 /* --- receiving --- */
+
+static enum status spool(void *ctx, struct str bytes, struct err *err)
+{
+    struct ingest_upload *upload = ctx;
+    TRY(io_write_full(upload->spool_fd, bytes.ptr, bytes.len, err));
+    upload->size += bytes.len;
+    upload->params.size_expected = body_file_bytes(upload->body, upload->bytes_expected);
+    early_received(upload);
+    return OK;
+}
+
+static enum status open_body(struct ingest_upload *upload, struct err *err)
+{
+    struct body_opts opts = {
+        .encoding = upload->params.encoding,
+        .named = upload->params.packing,
+        .charset = upload->params.charset,
+        .charset_given = upload->params.charset_given,
+        .binary = upload->params.format == INGEST_PARQUET,
+        .plain_bytes_max = upload->ingest->opts.unpacked_bytes_max,
+        .expansion_max = upload->ingest->opts.expansion_max,
+        .sink = spool,
+        .ctx = upload,
+    };
+    return body_new(&opts, &upload->body, err);
+}
 
 enum status ingest_begin(struct ingest *ingest, const struct ingest_params *params,
                          struct ingest_upload **out, struct err *err)
@@ -78,6 +107,10 @@ enum status ingest_begin(struct ingest *ingest, const struct ingest_params *para
     if (status == OK) {
         status = store_spool(ingest->opts.store, &upload->spool_fd, err);
     }
+    if (status == OK) {
+        upload->bytes_expected = params->size_expected;
+        status = open_body(upload, err);
+    }
     if (status != OK) {
         ingest_upload_free(upload);
         return status;
@@ -89,12 +122,9 @@ enum status ingest_begin(struct ingest *ingest, const struct ingest_params *para
 enum status ingest_write(struct ingest_upload *upload, struct str bytes, struct err *err)
 {
     assert(upload->state == UPLOAD_RECEIVING);
-    TRY(io_write_full(upload->spool_fd, bytes.ptr, bytes.len, err));
     digest_update(upload->digest, bytes.ptr, bytes.len);
-    upload->size += bytes.len;
     metric_add(upload->ingest->bytes, (double)bytes.len);
-    early_received(upload);
-    return OK;
+    return body_feed(upload->body, bytes, err);
 }
 
 /**
@@ -117,6 +147,9 @@ static enum status name_batch(struct ingest_upload *upload, struct err *err)
         if (status == OK && upload->params.format != INGEST_GUESS) {
             status = buf_printf(&text, "-f%d", (int)upload->params.format);
         }
+        if (status == OK && upload->params.charset_given) {
+            status = buf_printf(&text, "-c%d", (int)upload->params.charset);
+        }
     }
     upload->batch_id = status == OK ? arena_str(&upload->arena, buf_str(&text)) : (struct str){ 0 };
     return upload->batch_id.ptr != NULL ? OK : err_no_memory(err);
@@ -125,6 +158,7 @@ static enum status name_batch(struct ingest_upload *upload, struct err *err)
 enum status ingest_end(struct ingest_upload *upload, struct err *err)
 {
     assert(upload->state == UPLOAD_RECEIVING);
+    TRY(body_end(upload->body, err));
     if (upload->size == 0) {
         return err_set(err, E_INVALID, "the file is empty");
     }
@@ -382,6 +416,7 @@ void ingest_upload_free(struct ingest_upload *upload)
     fd_done(&upload->spool_fd);
     fd_done(&upload->output_fd);
     digest_free(upload->digest);
+    body_free(upload->body);
     pthread_mutex_destroy(&upload->plan.lock);
     arena_done(&upload->plan.arena);
     arena_done(&upload->attempt_arena);

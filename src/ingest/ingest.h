@@ -21,6 +21,7 @@
 #include "catalog/catalog.h"
 #include "catalog/register.h"
 #include "engine/engine.h"
+#include "ingest/body.h"
 
 struct ingest;        /* the service: thread safe */
 struct ingest_upload; /* one file: one thread at a time */
@@ -29,10 +30,12 @@ struct ingest_service_opts {
     struct engine_pool *engines; /* borrowed, like the rest */
     struct catalog *catalog;
     struct store *store;
-    struct metrics *metrics; /* may be NULL */
-    size_t columns_max;      /* 0: 10000 */
-    size_t line_bytes_max;   /* 0: 16 MiB */
-    int64_t timeout_ms;      /* of the engine job; 0: one hour */
+    struct metrics *metrics;     /* may be NULL */
+    size_t columns_max;          /* 0: 10000 */
+    size_t line_bytes_max;       /* 0: 16 MiB */
+    uint64_t unpacked_bytes_max; /* of a gzip or zstd file; 0: 64 GiB */
+    uint64_t expansion_max;      /* unpacked bytes for a packed one; 0: 200 */
+    int64_t timeout_ms;          /* of the engine job; 0: one hour */
 };
 enum status ingest_open(const struct ingest_service_opts *opts, struct ingest **out,
                         struct err *err) MUST_USE;
@@ -49,12 +52,19 @@ enum ingest_format {
     INGEST_NDJSON,
     INGEST_PARQUET
 };
-/** By name ("csv"), by content type, by file name; INGEST_GUESS when it says nothing. */
+/** By name ("csv"), by content type, by file name ("x.csv", "x.csv.gz"); INGEST_GUESS when it says
+ * nothing. */
 enum ingest_format ingest_format_of(struct str name, struct str content_type, struct str file_name);
+/** What a file's name says of how it is packed: ".gz", ".zst". */
+enum inflate_kind ingest_packing_of(struct str file_name);
 
 struct ingest_params {
     struct table_name table;
     enum ingest_format format;
+    enum inflate_kind encoding; /* Content-Encoding */
+    enum inflate_kind packing;  /* by the file's name */
+    enum charset charset;
+    bool charset_given;
     bool evolve;          /* add columns, widen types */
     struct str batch_key; /* the client's Idempotency-Key; empty: by content */
     /* bytes that ingest_write will be given in all, when that is known before; 0: it is not */

@@ -36,7 +36,9 @@ struct ingest_upload {
     struct arena arena;         /* lives as long as the upload */
     struct arena attempt_arena; /* reset by each attempt */
     int spool_fd, output_fd;
-    uint64_t size;
+    struct body *body;
+    uint64_t size;           /* of the spool */
+    uint64_t bytes_expected; /* that come over the wire in all; 0: not known */
     struct digest *digest;
     struct str batch_id;
     deadline_ms deadline;
