@@ -11,13 +11,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/mem.h"
+#include "base/io_calls.h"
 
 enum { READ_CHUNK_BYTES = 64 * 1024, TREE_DEPTH_MAX = 128 };
 
 static enum status read_to_end(int fd, const char *path, struct buf *out, struct err *err);
-static enum status make_one_dir(char *path, size_t len, bool durable, struct err *err);
-static enum status sync_parent(char *path, size_t len, struct err *err);
 static enum status remove_at(int parent_fd, const char *name, unsigned depth, struct err *err);
 static enum status remove_children(int dir_fd, const char *name, unsigned depth, struct err *err);
 static void dir_done(DIR **dir);
@@ -59,20 +57,7 @@ enum status io_write_full(int fd, const void *ptr, size_t len, struct err *err)
 
 enum status io_pwrite_full(int fd, const void *ptr, size_t len, uint64_t offset, struct err *err)
 {
-    const char *at = ptr;
-    while (len > 0) {
-        ssize_t wrote = pwrite(fd, at, len, (off_t)offset);
-        if (wrote < 0 && errno == EINTR) {
-            continue;
-        }
-        if (wrote < 0) {
-            return err_errno(err, errno, "cannot write at offset %llu", (unsigned long long)offset);
-        }
-        at += wrote;
-        len -= (size_t)wrote;
-        offset += (uint64_t)wrote;
-    }
-    return OK;
+    return io_calls_pwrite_full(&io_calls_real, fd, ptr, len, offset, err);
 }
 
 enum status io_read_full(int fd, void *ptr, size_t len, struct err *err)
@@ -99,24 +84,7 @@ enum status io_read_full(int fd, void *ptr, size_t len, struct err *err)
 enum status io_pread(int fd, void *ptr, size_t len, uint64_t offset, size_t *got_out,
                      struct err *err)
 {
-    char *at = ptr;
-    size_t total = 0;
-    while (total < len) {
-        ssize_t got = pread(fd, at + total, len - total, (off_t)(offset + total));
-        if (got < 0 && errno == EINTR) {
-            continue;
-        }
-        if (got < 0) {
-            return err_errno(err, errno, "cannot read at offset %llu",
-                             (unsigned long long)offset + total);
-        }
-        if (got == 0) {
-            break;
-        }
-        total += (size_t)got;
-    }
-    *got_out = total;
-    return OK;
+    return io_calls_pread(&io_calls_real, fd, ptr, len, offset, got_out, err);
 }
 
 enum status io_read_file(const char *path, struct buf *out, struct err *err)
@@ -135,23 +103,7 @@ enum status io_read_file(const char *path, struct buf *out, struct err *err)
 
 enum status io_mkdirs(const char *path, bool durable, struct err *err)
 {
-    size_t len = strlen(path);
-    if (len == 0) {
-        return err_set(err, E_INVALID, "the path of a folder is empty");
-    }
-    char *copy = mem_strndup(path, len);
-    if (copy == NULL) {
-        return err_no_memory(err);
-    }
-    enum status status = OK;
-    for (size_t i = 1; i <= len && status == OK; i++) {
-        /* Each prefix that ends before a slash or at the end, but not "a/" once more after "a". */
-        if ((copy[i] == '/' || copy[i] == '\0') && copy[i - 1] != '/') {
-            status = make_one_dir(copy, i, durable, err);
-        }
-    }
-    mem_free(copy);
-    return status;
+    return io_calls_mkdirs(&io_calls_real, path, durable, err);
 }
 
 enum status io_remove_tree(const char *path, struct err *err)
@@ -213,47 +165,6 @@ static enum status read_to_end(int fd, const char *path, struct buf *out, struct
         }
         out->len += (size_t)got;
     }
-}
-
-/** mkdir of the first `len` bytes of `path`, which is put back as it was. */
-static enum status make_one_dir(char *path, size_t len, bool durable, struct err *err)
-{
-    char saved = path[len];
-    path[len] = '\0';
-    enum status status = OK;
-    struct stat info;
-    if (mkdir(path, 0755) == 0) {
-        status = durable ? sync_parent(path, len, err) : OK;
-    } else if (errno != EEXIST) {
-        status = err_errno(err, errno, "cannot make the folder \"%s\"", path);
-    } else if (stat(path, &info) != 0) {
-        status = err_errno(err, errno, "cannot look at \"%s\"", path);
-    } else if (!S_ISDIR(info.st_mode)) {
-        status = err_set(err, E_EXISTS, "\"%s\" is in the way: it is not a folder", path);
-    }
-    path[len] = saved;
-    return status;
-}
-
-/** fsync the folder that holds `path`: only then does the name survive a power cut. */
-static enum status sync_parent(char *path, size_t len, struct err *err)
-{
-    size_t slash = str_rfind_char(str_from(path, len), '/');
-    const char *parent = slash == SIZE_MAX ? "." : slash == 0 ? "/" : path;
-    if (parent == path) {
-        path[slash] = '\0';
-    }
-    enum status status = OK;
-    AUTO(fd_done) int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        status = err_errno(err, errno, "cannot open the folder \"%s\"", parent);
-    } else if (fsync(fd) != 0) {
-        status = err_errno(err, errno, "cannot make the folder \"%s\" durable", parent);
-    }
-    if (parent == path) {
-        path[slash] = '/';
-    }
-    return status;
 }
 
 /** Names are resolved below an open folder, so nobody can swap a link in between. */

@@ -168,6 +168,10 @@ static enum status kind_of_errno(int errno_value)
     case EACCES:
     case EPERM:
         return E_DENIED;
+    case EMFILE: /* these pass, by themselves or by an operator's hand */
+    case ENFILE:
+    case EROFS:
+        return E_UNAVAILABLE;
     default:
         return E_INTERNAL;
     }

@@ -76,7 +76,8 @@ enum status status_from_name(const char *name);
 enum status err_set(struct err *err, enum status kind, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /**
  * err_set with `: <strerror>` added; kind from errno: ENOSPC, EDQUOT, EFBIG are E_DISK_FULL,
- * ENOMEM E_NO_MEMORY, ENOENT E_NOT_FOUND, EACCES and EPERM E_DENIED, else E_INTERNAL.
+ * ENOMEM E_NO_MEMORY, ENOENT E_NOT_FOUND, EACCES and EPERM E_DENIED, EMFILE, ENFILE and EROFS
+ * E_UNAVAILABLE, else E_INTERNAL.
  */
 enum status err_errno(struct err *err, int errno_value, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /**

@@ -3,6 +3,7 @@
  * table. The rest:
  *
  *      fs_path.c    where a key lies; nothing leaves the root
+ *      fs_own.c     the lake's own folders
  *      fs_temp.c    temporary files
  *      fs_record.c  the record of an object: size, MD5, checksums (format and making)
  *      fs_sums.c    where the record lies: an xattr or a side file
@@ -54,11 +55,11 @@ enum status fs_sync(struct fs_store *fs, int fd, const char *op, struct str key,
                     struct err *err)
 {
     enum status status = fs_fault(fs, op, key, err);
-    if (status == OK && fsync(fd) != 0) {
+    if (status == OK && fs->calls->fsync(fd) != 0) {
         status = err_errno(err, errno, "fsync for key \"%.*s\"", STR_ARG(key));
     }
-    if (status == OK) {
-        return OK;
+    if (status == OK || (status == E_DISK_FULL && !after_rename)) {
+        return status;
     }
     atomic_store_explicit(&fs->stopped, true, memory_order_release);
     if (after_rename) {
@@ -67,10 +68,8 @@ enum status fs_sync(struct fs_store *fs, int fd, const char *op, struct str key,
             "the folder of key \"%.*s\" could not be synced: whether the change lasts is unknown",
             STR_ARG(key));
     }
-    return status == E_DISK_FULL
-               ? status
-               : err_set(err, E_UNAVAILABLE, "the disk failed at an fsync for key \"%.*s\"",
-                         STR_ARG(key));
+    return err_set(err, E_UNAVAILABLE, "the disk failed at an fsync for key \"%.*s\"",
+                   STR_ARG(key));
 }
 
 /* --- the table --- */
@@ -85,12 +84,15 @@ static enum status ready(struct store *store, struct err *err)
 {
     struct fs_store *fs = (struct fs_store *)store;
     struct stat ours, there;
+    TRY(fs_root_check(fs, err));
     if (stat(fs->dir, &there) != 0) {
-        return err_errno(err, errno, "folder \"%s\"", fs->dir);
+        return fs_own_failed(fs, errno, "", err);
     }
-    if (fstat(fs->root_fd, &ours) != 0 || ours.st_ino != there.st_ino ||
+    if (fs->calls->fstat(fs->root_fd, &ours) != 0 || ours.st_ino != there.st_ino ||
         ours.st_dev != there.st_dev) {
-        return err_set(err, E_UNAVAILABLE, "folder \"%s\" is another one than at start", fs->dir);
+        return err_set(err, E_UNAVAILABLE,
+                       "folder \"%s\" is another one than at start (start the service again)",
+                       fs->dir);
     }
     if (fs->read_only) {
         return OK;
@@ -98,7 +100,7 @@ static enum status ready(struct store *store, struct err *err)
     TRY(fs_may_write(fs, err));
     struct fs_temp temp = FS_TEMP_EMPTY;
     TRY(fs_temp_new(fs, &temp, err));
-    enum status status = io_pwrite_full(temp.fd, "x", 1, 0, err);
+    enum status status = io_calls_pwrite_full(fs->calls, temp.fd, "x", 1, 0, err);
     fs_temp_drop(fs, &temp);
     return status;
 }
@@ -201,31 +203,6 @@ static enum status names_init(struct fs_store *fs, const char *dir, struct err *
     return OK;
 }
 
-/** A folder of our own below the root. A read-only store may lack it: -1. */
-static enum status own_dir(struct fs_store *fs, const char *path, int *fd_out, struct err *err)
-{
-    if (!fs->read_only && mkdirat(fs->root_fd, path, 0755) != 0 && errno != EEXIST) {
-        return err_errno(err, errno, "folder \"%s/%s\"", fs->dir, path);
-    }
-    enum status status = fs_dir_open(fs, str_of(path), fd_out, err);
-    return status == E_NOT_FOUND && fs->read_only ? OK : status;
-}
-
-static enum status own_dirs(struct fs_store *fs, struct err *err)
-{
-    AUTO(fd_done) int lake = -1;
-    TRY(own_dir(fs, "_lake", &lake, err));
-    TRY(own_dir(fs, "_lake/tmp", &fs->tmp_fd, err));
-    TRY(own_dir(fs, "_lake/odd", &fs->odd_fd, err));
-    TRY(own_dir(fs, "_lake/sums", &fs->sums_fd, err));
-    TRY(own_dir(fs, "_lake/locks", &fs->locks_fd, err));
-    if (fs->read_only) {
-        return OK;
-    }
-    TRY(fs_sync(fs, lake, "fsync_dir", STR_EMPTY, false, err));
-    return fs_sync(fs, fs->root_fd, "fsync_dir", STR_EMPTY, false, err);
-}
-
 /** Does the file system take two spellings for one name? */
 static enum status folding_probe(struct fs_store *fs, struct err *err)
 {
@@ -233,35 +210,44 @@ static enum status folding_probe(struct fs_store *fs, struct err *err)
     unsigned long long number = (unsigned long long)random_u64();
     snprintf(upper, sizeof upper, "CASE-%llx", number);
     snprintf(lower, sizeof lower, "case-%llx", number);
-    AUTO(fd_done) int fd = openat(fs->tmp_fd, upper, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    AUTO(fd_done)
+    int fd = fs->calls->openat(fs->tmp_fd, upper, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0) {
-        return err_errno(err, errno, "temporary file in \"%s/_lake/tmp\"", fs->dir);
+        return fs_own_failed(fs, errno, "_lake/tmp", err);
     }
     fs->folding = faccessat(fs->tmp_fd, lower, F_OK, 0) == 0;
-    (void)unlinkat(fs->tmp_fd, upper, 0);
+    (void)fs->calls->unlinkat(fs->tmp_fd, upper, 0);
     return OK;
+}
+
+/** Whoever made this file has synced the folder's own name before. */
+static bool lake_there(const struct fs_store *fs, const char *dir)
+{
+    struct stat st;
+    AUTO(fd_done) int fd = fs->calls->openat(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd >= 0 && fs->calls->fstatat(fd, "_lake/format.json", &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static enum status open_parts(struct fs_store *fs, const struct store_fs_opts *opts,
                               struct err *err)
 {
     TRY(locks_init(fs, err));
-    if (!fs->read_only) {
-        TRY(io_mkdirs(opts->dir, true, err));
+    if (!fs->read_only && !lake_there(fs, opts->dir)) {
+        TRY(io_calls_mkdirs(fs->calls, opts->dir, true, err));
     }
     TRY(names_init(fs, opts->dir, err));
-    fs->root_fd = open(fs->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fs->root_fd = fs->calls->openat(AT_FDCWD, fs->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fs->root_fd < 0) {
         return err_errno(err, errno, "folder \"%s\"", fs->dir);
     }
     if (!opts->allow_network) {
         TRY(network_refuse(fs, err));
     }
-    TRY(own_dirs(fs, err));
+    TRY(fs_own_open(fs, err));
     if (!fs->read_only) {
         TRY(fs_temp_sweep(fs, err));
         TRY(folding_probe(fs, err));
-        fs_record_sweep(fs);
+        TRY(fs_record_sweep(fs, err));
     }
     return fs_format_check(fs, err);
 }
@@ -275,6 +261,7 @@ enum status store_fs_open(const struct store_fs_opts *opts, struct store **out, 
     fs->base.ops = &fs_ops;
     fs->read_only = opts->read_only;
     fs->clock = opts->clock != NULL ? opts->clock : clock_real();
+    fs->calls = opts->calls != NULL ? opts->calls : &io_calls_real;
     fs->hook = opts->hook;
     fs->root_fd = fs->tmp_fd = fs->odd_fd = fs->sums_fd = fs->locks_fd = -1;
     enum status status = open_parts(fs, opts, err);

@@ -18,22 +18,22 @@ static enum status record_key_add(struct fs_store *fs, struct str key, int fd,
 {
     fs_record_key_set(record, key);
     TRY(fs_record_store(fs, fd, key, record, err));
-    return fs_sync(fs, fd, "fsync", key, false, err);
+    return fs_sync(fs, fd, "fsync_key", key, false, err);
 }
 
 /** A folder has got the name since it was looked at: placing the object again takes it to
  * `_lake/odd`. */
-static bool folder_there(const struct fs_place *place)
+static bool folder_there(const struct fs_store *fs, const struct fs_place *place)
 {
     struct stat st;
-    return fstatat(place->dir_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+    return fs->calls->fstatat(place->dir_fd, place->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
            S_ISDIR(st.st_mode);
 }
 
-static enum status name_failed(int errno_value, struct str key, const struct fs_place *place,
-                               struct err *err)
+static enum status name_failed(const struct fs_store *fs, int errno_value, struct str key,
+                               const struct fs_place *place, struct err *err)
 {
-    if (folder_there(place)) {
+    if (folder_there(fs, place)) {
         return err_set(err, E_NOT_FOUND, "a folder has taken the name of key \"%.*s\"",
                        STR_ARG(key));
     }
@@ -48,9 +48,9 @@ static enum status name_new(struct fs_store *fs, struct str key, struct fs_temp 
 {
     TRY(fs_fault(fs, "link", key, err));
     int failed = temp->name[0] == '\0'
-                     ? fs_link_fd(temp->fd, place->dir_fd, place->name)
-                     : linkat(fs->tmp_fd, temp->name, place->dir_fd, place->name, 0);
-    return failed == 0 ? OK : name_failed(errno, key, place, err);
+                     ? fs_link_fd(fs, temp->fd, place->dir_fd, place->name)
+                     : fs->calls->linkat(fs->tmp_fd, temp->name, place->dir_fd, place->name, 0);
+    return failed == 0 ? OK : name_failed(fs, errno, key, place, err);
 }
 
 static enum status name_replace(struct fs_store *fs, struct str key, struct fs_temp *temp,
@@ -58,8 +58,8 @@ static enum status name_replace(struct fs_store *fs, struct str key, struct fs_t
 {
     TRY(fs_temp_name(fs, temp, err));
     TRY(fs_fault(fs, "rename", key, err));
-    if (renameat(fs->tmp_fd, temp->name, place->dir_fd, place->name) != 0) {
-        return name_failed(errno, key, place, err);
+    if (fs->calls->renameat(fs->tmp_fd, temp->name, place->dir_fd, place->name) != 0) {
+        return name_failed(fs, errno, key, place, err);
     }
     temp->name[0] = '\0';
     return OK;
@@ -86,20 +86,28 @@ static enum status place_and_name(struct fs_store *fs, struct str key, struct fs
                                                     : status;
 }
 
-static enum status publish_locked(struct fs_store *fs, struct str key, struct fs_temp *temp,
-                                  struct fs_record *record, const struct store_cond *cond,
-                                  struct err *err)
+static enum status publish_locked(struct fs_store *fs, struct fs_lock *lock, struct str key,
+                                  struct fs_temp *temp, struct fs_record *record,
+                                  const struct store_cond *cond, struct err *err)
 {
     struct fs_current current;
     TRY(fs_current_get(fs, key, &current, err));
     TRY(store_cond_check(cond, key, current.there ? &current.info : NULL, err));
+    TRY(fs_lock_change_begin(lock, err));
     struct fs_place place = FS_PLACE_EMPTY;
     enum status status = E_NOT_FOUND;
     for (int i = 0; i < PUBLISH_TRIES && status == E_NOT_FOUND; i++) {
         fs_place_done(&place);
         status = place_and_name(fs, key, temp, record, &current, cond->if_absent, &place, err);
     }
-    if (status == OK) {
+    if (status == E_NOT_FOUND) {
+        status = fs_root_check(fs, err);
+        if (status == OK) {
+            status = err_set(err, E_UNAVAILABLE,
+                             "the folder of key \"%.*s\" comes and goes while the key is written",
+                             STR_ARG(key));
+        }
+    } else if (status == OK) {
         status = fs_sync(fs, place.dir_fd, "fsync_dir", key, true, err);
     }
     fs_place_done(&place);
@@ -115,7 +123,7 @@ enum status fs_publish(struct fs_store *fs, struct str key, struct fs_temp *temp
     AUTO(fs_lock_done) struct fs_lock lock = { 0 };
     TRY(fs_lock_key(fs, key, FS_LOCK_EXCLUSIVE, &lock, err));
     TRY(fs_may_write(fs, err));
-    TRY(publish_locked(fs, key, temp, record, cond, err));
+    TRY(publish_locked(fs, &lock, key, temp, record, cond, err));
     return fs_fault(fs, "answer", key, err);
 }
 
@@ -127,13 +135,17 @@ static enum status unlink_one(struct fs_store *fs, struct str key, const struct 
                               struct err *err)
 {
     struct fs_place place = FS_PLACE_EMPTY;
-    TRY(fs_place_find(fs, key, current->odd, &place, err));
-    enum status status = fs_fault(fs, "unlink", key, err);
-    if (status == OK && unlinkat(place.dir_fd, place.name, 0) != 0 && errno != ENOENT) {
+    enum status status = fs_place_find(fs, key, current->odd, &place, err);
+    if (status == E_NOT_FOUND) {
+        return OK; /* somebody removed its folder meanwhile */
+    }
+    TRY(status);
+    status = fs_fault(fs, "unlink", key, err);
+    if (status == OK && fs->calls->unlinkat(place.dir_fd, place.name, 0) != 0 && errno != ENOENT) {
         status = err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
     }
     if (status == OK) {
-        status = fs_sync(fs, place.dir_fd, "fsync_dir", key, true, err);
+        status = fs_sync(fs, place.dir_fd, "fsync_unlink", key, true, err);
     }
     fs_place_done(&place);
     return status;
@@ -152,6 +164,7 @@ enum status fs_remove(struct store *store, struct str key, struct err *err)
         if (!current.there) {
             break;
         }
+        TRY(fs_lock_change_begin(&lock, err));
         TRY(unlink_one(fs, key, &current, err));
         if (current.known == FS_SIDE) {
             fs_record_forget(fs, key, current.inode);
@@ -166,32 +179,40 @@ enum status fs_remove(struct store *store, struct str key, struct err *err)
 
 /* --- copy --- */
 
-/** A second name for the same file: only for objects that nobody changes in place. */
+/** A second name for the same file: only for objects that nobody changes in place. Not done and OK:
+ * the file system cannot. */
 static enum status copy_by_link(struct fs_store *fs, struct str from, struct str to,
                                 const struct fs_place *source, bool *done_out, struct err *err)
 {
-    struct fs_place place = FS_PLACE_EMPTY;
     *done_out = false;
-    TRY(fs_place_make(fs, to, NULL, &place, err));
-    enum status status = OK;
-    if (!place.odd) {
-        int linked = linkat(source->dir_fd, source->name, place.dir_fd, place.name, 0);
-        int why = linked == 0 ? 0 : errno;
-        if (linked == 0) {
-            *done_out = true;
-            status = fs_sync(fs, place.dir_fd, "fsync_dir", to, true, err);
-        } else if (why == EEXIST && !folder_there(&place)) {
-            status = err_set(err, E_EXISTS, "object \"%.*s\" is there already", STR_ARG(to));
-        } else if (why == ENOENT) {
-            status = err_set(err, E_NOT_FOUND, "object \"%.*s\" is not there", STR_ARG(from));
+    for (int i = 0; i < PUBLISH_TRIES; i++) {
+        AUTO(fs_place_done) struct fs_place place = FS_PLACE_EMPTY;
+        TRY(fs_place_make(fs, to, NULL, &place, err));
+        if (place.odd) {
+            return OK;
         }
+        if (fs->calls->linkat(source->dir_fd, source->name, place.dir_fd, place.name, 0) == 0) {
+            *done_out = true;
+            return fs_sync(fs, place.dir_fd, "fsync_copy", to, true, err);
+        }
+        int why = errno;
+        if (why == EEXIST && !folder_there(fs, &place)) {
+            return err_set(err, E_EXISTS, "object \"%.*s\" is there already", STR_ARG(to));
+        }
+        struct stat st;
+        if (why != ENOENT) {
+            return OK;
+        }
+        if (fs->calls->fstatat(source->dir_fd, source->name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+            return err_set(err, E_NOT_FOUND, "object \"%.*s\" is not there", STR_ARG(from));
+        }
+        /* it was the new name's folder that has gone */
     }
-    fs_place_done(&place);
-    return status;
+    return OK;
 }
 
-static enum status link_locked(struct fs_store *fs, struct str from, struct str to, bool *done_out,
-                               struct err *err)
+static enum status link_locked(struct fs_store *fs, struct fs_lock *lock, struct str from,
+                               struct str to, bool *done_out, struct err *err)
 {
     struct fs_current current;
     *done_out = false;
@@ -207,6 +228,7 @@ static enum status link_locked(struct fs_store *fs, struct str from, struct str 
         return OK; /* its bytes are copied */
     }
     struct fs_place source = FS_PLACE_EMPTY;
+    TRY(fs_lock_change_begin(lock, err));
     TRY(fs_place_find(fs, from, false, &source, err));
     enum status status = copy_by_link(fs, from, to, &source, done_out, err);
     fs_place_done(&source);
@@ -244,7 +266,7 @@ enum status fs_copy(struct store *store, struct str from, struct str to,
          * version. */
         AUTO(fs_lock_done) struct fs_lock lock = { 0 };
         TRY(fs_lock_key(fs, to, FS_LOCK_EXCLUSIVE, &lock, err));
-        TRY(link_locked(fs, from, to, &linked, err));
+        TRY(link_locked(fs, &lock, from, to, &linked, err));
     }
     if (!linked) {
         return copy_bytes(store, from, to, info_out, err);

@@ -89,9 +89,10 @@ static enum status format_examine(struct fs_store *fs, struct str text, struct s
                                   struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
-    if (json_parse(text, &doc, err) != OK) {
-        err_context(err, "%s/_lake/format.json", fs->dir);
-        return E_INVALID;
+    enum status parsed = json_parse(text, &doc, err);
+    if (parsed != OK) {
+        (void)err_context(err, "%s/_lake/format.json", fs->dir);
+        return parsed;
     }
     int64_t version = 0;
     yyjson_val *root = yyjson_doc_get_root(doc);

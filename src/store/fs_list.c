@@ -178,12 +178,13 @@ static bool matches(struct str text, struct str prefix)
 }
 
 /** Regular file, folder, or neither. */
-static bool entry_kind(int dir_fd, const struct dirent *entry, bool *folder_out)
+static bool entry_kind(const struct fs_store *fs, int dir_fd, const struct dirent *entry,
+                       bool *folder_out)
 {
     unsigned char type = entry->d_type;
     if (type == DT_UNKNOWN) {
         struct stat st;
-        if (fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (fs->calls->fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
             return false;
         }
         type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISREG(st.st_mode) ? DT_REG : DT_LNK;
@@ -218,7 +219,7 @@ static enum status folder_read(struct walk *walk, struct frame *frame, DIR *fold
 {
     for (;;) {
         errno = 0;
-        struct dirent *entry = readdir(folder);
+        const struct dirent *entry = walk->fs->calls->readdir(folder);
         if (entry == NULL) {
             return errno == 0 ? OK
                               : err_errno(err, errno, "folder \"%.*s\"",
@@ -226,14 +227,15 @@ static enum status folder_read(struct walk *walk, struct frame *frame, DIR *fold
         }
         bool is_folder = false;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            !entry_kind(dirfd(folder), entry, &is_folder)) {
+            !entry_kind(walk->fs, dirfd(folder), entry, &is_folder)) {
             continue;
         }
         TRY(entry_add(walk, frame, str_of(entry->d_name), is_folder, bound, last, err));
     }
 }
 
-/** Read the top frame's folder, from `last` (exclusive) on. A folder that has gone is empty. */
+/** Read the top frame's folder, from `last` (exclusive) on. A folder that has gone is empty, and so
+ * is one that we may not read: `lost+found` of a lake that is a disk of its own. */
 static enum status frame_scan(struct walk *walk, struct frame *frame, struct str bound,
                               struct str last, struct err *err)
 {
@@ -241,12 +243,13 @@ static enum status frame_scan(struct walk *walk, struct frame *frame, struct str
     size_t len = frame->path_len > 0 ? frame->path_len - 1 : 0;
     enum status status = fs_dir_open(walk->fs, walk_path(walk, len), &fd, err);
     if (status != OK) {
-        return status == E_NOT_FOUND ? OK : status;
+        return status == E_NOT_FOUND || status == E_DENIED ? OK : status;
     }
-    DIR *folder = fdopendir(fd);
+    DIR *folder = walk->fs->calls->fdopendir(fd);
     if (folder == NULL) {
+        status = err_errno(err, errno, "folder \"%.*s\"", STR_ARG(walk_path(walk, len)));
         close(fd);
-        return err_no_memory(err);
+        return status;
     }
     status = folder_read(walk, frame, folder, bound, last, err);
     closedir(folder);
@@ -344,48 +347,34 @@ struct odd {
     bool scanned;
 };
 
-static enum status odd_entry(struct odd *odd, const char *name, struct str bound, struct str last,
-                             struct err *err)
+struct odd_scan {
+    struct odd *odd;
+    struct str bound;
+};
+
+static enum status odd_entry(void *ctx, const char *name, struct err *err)
 {
-    AUTO(fd_done)
-    int fd = openat(odd->fs->odd_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    const struct odd_scan *scan = ctx;
+    struct odd *odd = scan->odd;
     struct fs_record record;
+    enum fs_known known = FS_FOREIGN;
+    AUTO(fd_done)
+    int fd = odd->fs->calls->openat(odd->fs->odd_fd, name,
+                                    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        return errno == ENOENT || errno == ELOOP ? OK : err_errno(err, errno, "_lake/odd/%s", name);
+        return errno == ENOENT || errno == ELOOP ? OK
+                                                 : fs_own_failed(odd->fs, errno, "_lake/odd", err);
     }
-    enum fs_known known = fs_record_load_odd(odd->fs, fd, name, &record);
+    TRY(fs_record_load_odd(odd->fs, fd, name, &record, &known, err));
     if (known != FS_XATTR && known != FS_SIDE) {
         return OK;
     }
     struct str key = fs_record_key(&record);
-    if (str_cmp(key, bound) < 0 || !str_starts(key, odd->prefix) ||
-        (last.ptr != NULL && str_cmp(key, last) <= 0) || store_key_check(key, NULL) != OK) {
+    if (str_cmp(key, scan->bound) < 0 || !str_starts(key, odd->prefix) ||
+        store_key_check(key, NULL) != OK) {
         return OK;
     }
     return names_add(&odd->names, key, false, err);
-}
-
-static enum status odd_scan(struct odd *odd, struct str bound, struct str last, struct err *err)
-{
-    int fd = openat(odd->fs->odd_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *folder = fd < 0 ? NULL : fdopendir(fd);
-    if (folder == NULL) {
-        enum status status = err_errno(err, errno, "_lake/odd");
-        fd_done(&fd);
-        return status;
-    }
-    enum status status = OK;
-    for (struct dirent *entry = readdir(folder); entry != NULL && status == OK;
-         entry = readdir(folder)) {
-        if (entry->d_name[0] != '.') {
-            status = odd_entry(odd, entry->d_name, bound, last, err);
-        }
-    }
-    closedir(folder);
-    if (status == OK) {
-        names_shrink(&odd->names);
-    }
-    return status;
 }
 
 static enum status odd_seek(struct odd *odd, struct str bound, bool *found_out, struct err *err)
@@ -409,7 +398,9 @@ static enum status odd_seek(struct odd *odd, struct str bound, bool *found_out, 
         }
         names_clear(names);
         odd->scanned = true;
-        TRY(odd_scan(odd, bound, (struct str){ NULL, 0 }, err));
+        struct odd_scan scan = { odd, bound };
+        TRY(fs_own_each(odd->fs, odd->fs->odd_fd, "_lake/odd", odd_entry, &scan, err));
+        names_shrink(names);
     }
 }
 
@@ -446,7 +437,12 @@ static enum status merged_info(void *ctx, struct store_info *out, bool *there_ou
 {
     struct merged *merged = ctx;
     struct fs_current current;
-    TRY(fs_current_get(merged->walk.fs, merged->key, &current, err));
+    enum status status = fs_current_get(merged->walk.fs, merged->key, &current, err);
+    if (status == E_DENIED) { /* of another user, or a link now: a read of it says so */
+        *there_out = false;
+        return OK;
+    }
+    TRY(status);
     *there_out = current.there;
     *out = current.info;
     return OK;
@@ -462,7 +458,10 @@ enum status fs_list(struct store *store, const struct store_list_opts *opts, str
         .odd = { .fs = fs, .prefix = opts->prefix, .names.keep = keep },
     };
     struct list_source source = { .seek = merged_seek, .info = merged_info, .ctx = &merged };
-    enum status status = walk_start(&merged.walk, err);
+    enum status status = fs_root_check(fs, err);
+    if (status == OK) {
+        status = walk_start(&merged.walk, err);
+    }
     if (status == OK) {
         status = list_page(&source, opts, arena, out, err);
     }

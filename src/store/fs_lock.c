@@ -4,6 +4,11 @@
  * description of their own for each use.
  * Before them a read-write lock of this process is taken, so that threads queue up in memory and
  * only one of them at a time waits for other processes.
+ *
+ * The file's first byte says that a name under this lock is being changed and is not on the disk
+ * yet. Whoever gets the lock and finds it met the work of a process that died in between, or whose
+ * fsync failed: what can be seen may vanish at a power cut, so everything is synced before it is
+ * believed. After a power cut the byte means nothing: what is there then is on the disk.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +21,7 @@ enum {
     WAIT_MS_MAX = 30000,
     PAUSE_US_FIRST = 100,
     PAUSE_US_MAX = 5000, /* other processes hold a lock for an fsync or two: some ms */
+    CHANGING = '!',      /* the first byte of a lock file */
 };
 
 unsigned fs_lock_index(struct str key)
@@ -23,10 +29,10 @@ unsigned fs_lock_index(struct str key)
     return crc32c(0, key.ptr, key.len) % FS_LOCKS;
 }
 
-bool fs_lock_try(int fd, short type)
+bool fs_lock_try(const struct fs_store *fs, int fd, short type)
 {
     struct flock lock = { .l_type = type, .l_whence = SEEK_SET };
-    return fcntl(fd, F_OFD_SETLK, &lock) == 0;
+    return fs->calls->fcntl(fd, F_OFD_SETLK, &lock) == 0;
 }
 
 static bool threads_lock(pthread_rwlock_t *lock, enum fs_lock_mode mode)
@@ -42,12 +48,13 @@ static bool threads_lock(pthread_rwlock_t *lock, enum fs_lock_mode mode)
  * Wait for other processes. The kernel's waiting lock has no time limit, so this tries, with
  * growing pauses.
  */
-static enum status processes_lock(int fd, enum fs_lock_mode mode, struct str key, struct err *err)
+static enum status processes_lock(const struct fs_store *fs, int fd, enum fs_lock_mode mode,
+                                  struct str key, struct err *err)
 {
     short type = mode == FS_LOCK_SHARED ? F_RDLCK : F_WRLCK;
     deadline_ms deadline = deadline_in(WAIT_MS_MAX);
     long pause_us = PAUSE_US_FIRST;
-    while (!fs_lock_try(fd, type)) {
+    while (!fs_lock_try(fs, fd, type)) {
         if (errno != EAGAIN && errno != EACCES && errno != EINTR) {
             return err_errno(err, errno, "lock of key \"%.*s\"", STR_ARG(key));
         }
@@ -62,15 +69,54 @@ static enum status processes_lock(int fd, enum fs_lock_mode mode, struct str key
     return OK;
 }
 
+static enum status leftover_sync(struct fs_store *fs, const struct fs_lock *lock, struct str key,
+                                 struct err *err)
+{
+    char mark = 0;
+    size_t got = 0;
+    TRY(io_calls_pread(fs->calls, lock->fd, &mark, 1, 0, &got, err));
+    if (got == 0 || mark != CHANGING) {
+        return OK;
+    }
+    if (atomic_load_explicit(&fs->stopped, memory_order_acquire)) {
+        return err_set(err, E_UNAVAILABLE,
+                       "an fsync failed earlier: whether the last change of key \"%.*s\" lasts is "
+                       "unknown until the disk is well and the service is started again",
+                       STR_ARG(key));
+    }
+    enum status status = fs_fault(fs, "syncfs", key, err);
+    if (status != OK || fs->calls->syncfs(fs->root_fd) != 0) {
+        return err_set(err, E_UNAVAILABLE,
+                       "the disk failed at a sync of what another process has left for key "
+                       "\"%.*s\"",
+                       STR_ARG(key));
+    }
+    static const char settled = 0;
+    return fs->read_only ? OK : io_calls_pwrite_full(fs->calls, lock->fd, &settled, 1, 0, err);
+}
+
+enum status fs_lock_change_begin(struct fs_lock *lock, struct err *err)
+{
+    static const char changing = CHANGING;
+    enum status status = io_calls_pwrite_full(lock->fs->calls, lock->fd, &changing, 1, 0, err);
+    if (status != OK && status != E_DISK_FULL) {
+        return status;
+    }
+    lock->changing = status == OK; /* on a full disk it goes unmarked: deleting must work there */
+    return OK;
+}
+
 static enum status lock_file_open(struct fs_store *fs, unsigned index, int *fd_out, struct err *err)
 {
     char name[8];
     snprintf(name, sizeof name, "%02x", index);
     int flags = O_CLOEXEC | O_NOFOLLOW | (fs->read_only ? O_RDONLY : O_RDWR | O_CREAT);
-    int fd = openat(fs->locks_fd, name, flags, 0644);
+    int fd = fs->calls->openat(fs->locks_fd, name, flags, 0644);
     /* Read-only and no lock file: nobody has ever written under it. */
     if (fd < 0 && !(fs->read_only && errno == ENOENT)) {
-        return err_errno(err, errno, "lock file _lake/locks/%s", name);
+        char path[32];
+        snprintf(path, sizeof path, "_lake/locks/%s", name);
+        return fs_own_failed(fs, errno, path, err);
     }
     *fd_out = fd;
     return OK;
@@ -86,7 +132,10 @@ enum status fs_lock_key(struct fs_store *fs, struct str key, enum fs_lock_mode m
     }
     enum status status = lock_file_open(fs, lock.index, &lock.fd, err);
     if (status == OK && lock.fd >= 0) {
-        status = processes_lock(lock.fd, mode, key, err);
+        status = processes_lock(fs, lock.fd, mode, key, err);
+    }
+    if (status == OK && lock.fd >= 0) {
+        status = leftover_sync(fs, &lock, key, err);
     }
     if (status != OK) {
         fs_lock_done(&lock);
@@ -101,9 +150,13 @@ void fs_lock_done(struct fs_lock *lock)
     if (!lock->held) {
         return;
     }
+    if (lock->changing && !atomic_load_explicit(&lock->fs->stopped, memory_order_acquire)) {
+        static const char settled = 0;
+        (void)!lock->fs->calls->pwrite(lock->fd, &settled, 1, 0);
+    }
     if (lock->fd >= 0) {
         /* a child forked just now may share the description */
-        (void)fs_lock_try(lock->fd, F_UNLCK);
+        (void)fs_lock_try(lock->fs, lock->fd, F_UNLCK);
         fd_done(&lock->fd);
     }
     pthread_rwlock_unlock(&lock->fs->locks[lock->index]);

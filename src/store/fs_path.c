@@ -17,7 +17,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/encode.h"
@@ -84,14 +83,14 @@ void fs_odd_name(struct str key, char out[SHA256_HEX + 1])
 /* --- opening without leaving the root --- */
 
 /** openat2 is there since Linux 5.6; a sandbox may refuse it. */
-static int open_beneath(int root_fd, const char *path, int flags)
+static int open_beneath(const struct io_calls *calls, int root_fd, const char *path, int flags)
 {
     struct open_how how = {
         .flags = (uint64_t)(flags | O_CLOEXEC | O_NOFOLLOW),
         .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
     };
     for (;;) {
-        int fd = (int)syscall(SYS_openat2, root_fd, path, &how, sizeof how);
+        int fd = calls->openat2(root_fd, path, &how, sizeof how);
         if (fd >= 0 || (errno != EINTR && errno != EAGAIN)) {
             return fd;
         }
@@ -99,7 +98,7 @@ static int open_beneath(int root_fd, const char *path, int flags)
 }
 
 /** The same, one name at a time. */
-static int open_walk(int root_fd, struct str path, int flags)
+static int open_walk(const struct io_calls *calls, int root_fd, struct str path, int flags)
 {
     int at = root_fd;
     struct str rest = path;
@@ -113,7 +112,7 @@ static int open_walk(int root_fd, struct str path, int flags)
         memcpy(name, segment.ptr, segment.len);
         name[segment.len] = '\0';
         int more = rest.ptr != NULL ? O_RDONLY | O_DIRECTORY : flags;
-        int fd = openat(at, name, more | O_CLOEXEC | O_NOFOLLOW);
+        int fd = calls->openat(at, name, more | O_CLOEXEC | O_NOFOLLOW);
         int saved = errno;
         if (at != root_fd) {
             close(at);
@@ -126,7 +125,7 @@ static int open_walk(int root_fd, struct str path, int flags)
     }
 }
 
-static int open_below(int root_fd, struct str path, int flags)
+static int open_below(const struct io_calls *calls, int root_fd, struct str path, int flags)
 {
     static _Atomic bool no_openat2; /* of this kernel; a hint, relaxed */
     char text[STORE_KEY_MAX + 1];
@@ -134,19 +133,19 @@ static int open_below(int root_fd, struct str path, int flags)
     memcpy(text, path.ptr, path.len);
     text[path.len] = '\0';
     if (!atomic_load_explicit(&no_openat2, memory_order_relaxed)) {
-        int fd = open_beneath(root_fd, text, flags);
+        int fd = open_beneath(calls, root_fd, text, flags);
         if (fd >= 0 || (errno != ENOSYS && errno != EPERM)) {
             return fd;
         }
         atomic_store_explicit(&no_openat2, true, memory_order_relaxed);
     }
-    return open_walk(root_fd, path, flags);
+    return open_walk(calls, root_fd, path, flags);
 }
 
 enum status fs_dir_open(const struct fs_store *fs, struct str path, int *fd_out, struct err *err)
 {
-    int fd = path.len == 0 ? openat(fs->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-                           : open_below(fs->root_fd, path, O_RDONLY | O_DIRECTORY);
+    int fd = path.len == 0 ? fs->calls->openat(fs->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+                           : open_below(fs->calls, fs->root_fd, path, O_RDONLY | O_DIRECTORY);
     if (fd < 0) {
         if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || errno == EXDEV ||
             errno == ENAMETOOLONG) {
@@ -159,11 +158,11 @@ enum status fs_dir_open(const struct fs_store *fs, struct str path, int *fd_out,
 }
 
 /** OK and -1 when there is no regular file. */
-static enum status file_try(int dir_fd, struct str path, struct str key, int *fd_out,
-                            struct err *err)
+static enum status file_try(const struct fs_store *fs, int dir_fd, struct str path, struct str key,
+                            int *fd_out, struct err *err)
 {
     /* Non-blocking, so that a named pipe somebody left does not hold us. */
-    AUTO(fd_done) int fd = open_below(dir_fd, path, O_RDONLY | O_NONBLOCK);
+    AUTO(fd_done) int fd = open_below(fs->calls, dir_fd, path, O_RDONLY | O_NONBLOCK);
     *fd_out = -1;
     if (fd < 0) {
         switch (errno) {
@@ -181,7 +180,7 @@ static enum status file_try(int dir_fd, struct str path, struct str key, int *fd
         }
     }
     struct stat st;
-    if (fstat(fd, &st) != 0) {
+    if (fs->calls->fstat(fd, &st) != 0) {
         return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
     }
     if (S_ISREG(st.st_mode)) {
@@ -197,15 +196,16 @@ enum status fs_file_open(const struct fs_store *fs, struct str key, int *fd_out,
     int fd = -1;
     bool odd = false;
     if (!fs_key_is_odd(fs, key)) {
-        TRY(file_try(fs->root_fd, key, key, &fd, err));
+        TRY(file_try(fs, fs->root_fd, key, key, &fd, err));
     }
     if (fd < 0 && fs->odd_fd >= 0) {
         char name[SHA256_HEX + 1];
         fs_odd_name(key, name);
-        TRY(file_try(fs->odd_fd, str_of(name), key, &fd, err));
+        TRY(file_try(fs, fs->odd_fd, str_of(name), key, &fd, err));
         odd = true;
     }
     if (fd < 0) {
+        TRY(fs_root_check(fs, err));
         return err_set(err, E_NOT_FOUND, "object \"%.*s\" is not there", STR_ARG(key));
     }
     *fd_out = fd;
@@ -223,9 +223,9 @@ void fs_place_done(struct fs_place *place)
 static enum status place_odd(const struct fs_store *fs, struct str key, struct fs_place *out,
                              struct err *err)
 {
-    int fd = openat(fs->odd_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = fs->calls->openat(fs->odd_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
-        return err_errno(err, errno, "_lake/odd");
+        return fs_own_failed(fs, errno, "_lake/odd", err);
     }
     *out = (struct fs_place){ .dir_fd = fd, .odd = true };
     fs_odd_name(key, out->name);
@@ -278,7 +278,7 @@ static enum status dir_durable(struct fs_store *fs, int parent_fd, int fd, struc
     if (mark != 0 && atomic_load_explicit(slot, memory_order_relaxed) == mark) {
         return OK;
     }
-    TRY(fs_sync(fs, parent_fd, "fsync_dir", key, false, err));
+    TRY(fs_sync(fs, parent_fd, "fsync_parent", key, false, err));
     atomic_store_explicit(slot, mark, memory_order_relaxed);
     return OK;
 }
@@ -290,19 +290,21 @@ static enum status dir_durable(struct fs_store *fs, int parent_fd, int fd, struc
 static enum status dir_step(struct fs_store *fs, int parent_fd, const char *name, struct str key,
                             int *child_out, struct err *err)
 {
-    AUTO(fd_done) int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    AUTO(fd_done)
+    int fd = fs->calls->openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) {
         TRY(fs_fault(fs, "mkdir", key, err));
-        if (mkdirat(parent_fd, name, 0755) != 0 && errno != EEXIST) {
+        if (fs->calls->mkdirat(parent_fd, name, 0755) != 0 && errno != EEXIST) {
             return err_errno(err, errno, "folder of key \"%.*s\"", STR_ARG(key));
         }
-        fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        fd = fs->calls->openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     }
     if (fd < 0) {
         *child_out = -1;
         if (errno == ENOTDIR) {
             struct stat st;
-            if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode)) {
+            if (fs->calls->fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                S_ISLNK(st.st_mode)) {
                 return err_set(err, E_DENIED, "a symbolic link is in the path of key \"%.*s\"",
                                STR_ARG(key));
             }
@@ -324,9 +326,9 @@ static enum status dir_step(struct fs_store *fs, int parent_fd, const char *name
 static enum status dirs_make(struct fs_store *fs, struct str folder, struct str key, int *fd_out,
                              struct err *err)
 {
-    AUTO(fd_done) int at = openat(fs->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    AUTO(fd_done) int at = fs->calls->openat(fs->root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (at < 0) {
-        return err_errno(err, errno, "folder \"%s\"", fs->dir);
+        return fs_own_failed(fs, errno, "", err);
     }
     struct str rest = folder;
     while (rest.ptr != NULL && folder.len > 0) {
@@ -359,12 +361,16 @@ enum status fs_place_make(struct fs_store *fs, struct str key, const bool *lies_
     for (int i = 0; i < MAKE_TRIES && status == E_NOT_FOUND; i++) {
         status = dirs_make(fs, folder, key, &place.dir_fd, err);
     }
-    if (status != OK) {
-        return status;
+    if (status == E_NOT_FOUND) {
+        TRY(fs_root_check(fs, err));
+        return err_set(err, E_UNAVAILABLE, "the folder of key \"%.*s\" vanishes again and again",
+                       STR_ARG(key));
     }
+    TRY(status);
     struct stat st;
     bool folder_there = place.dir_fd >= 0 &&
-                        fstatat(place.dir_fd, place.name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+                        fs->calls->fstatat(place.dir_fd, place.name, &st, AT_SYMLINK_NOFOLLOW) ==
+                            0 &&
                         S_ISDIR(st.st_mode);
     if (place.dir_fd < 0 || folder_there) {
         fs_place_done(&place);
@@ -383,7 +389,7 @@ void fs_dirs_prune(struct fs_store *fs, struct str key)
         if (str_eq(folder, STR("_lake")) || fs_place_find(fs, folder, false, &place, NULL) != OK) {
             return;
         }
-        int failed = unlinkat(place.dir_fd, place.name, AT_REMOVEDIR);
+        int failed = fs->calls->unlinkat(place.dir_fd, place.name, AT_REMOVEDIR);
         fs_place_done(&place);
         if (failed != 0) {
             return;

@@ -11,6 +11,7 @@
 
 #include "base/digest.h"
 #include "base/io.h"
+#include "base/io_calls.h"
 #include "store/fs_record.h"
 #include "store/store_priv.h"
 
@@ -33,6 +34,7 @@ struct fs_store {
     _Atomic bool no_xattr;   /* xattrs are not supported here; a hint, relaxed */
     _Atomic bool stopped;    /* an fsync failed: nothing is written any more */
     const struct lake_clock *clock;
+    const struct io_calls *calls;
     struct store_fault_hook hook;
     /* among threads, taken before the file's lock */
     pthread_rwlock_t locks[FS_LOCKS];
@@ -44,9 +46,30 @@ struct fs_store {
 enum status fs_fault(struct fs_store *fs, const char *op, struct str key, struct err *err) MUST_USE;
 /** E_UNAVAILABLE once an fsync has failed, E_DENIED when the store is read-only. */
 enum status fs_may_write(struct fs_store *fs, struct err *err) MUST_USE;
-/** fsync, or stop the store. `after_rename`: the failure leaves the outcome unknown, E_UPSTREAM. */
+/**
+ * fsync, or stop the store. `op` is this place's own name: the test that pulls the plug leaves out
+ * each in turn. `after_rename`: the failure leaves the outcome unknown, E_UPSTREAM. A full disk
+ * before that stops nothing: nobody was promised what did not fit.
+ */
 enum status fs_sync(struct fs_store *fs, int fd, const char *op, struct str key, bool after_rename,
                     struct err *err) MUST_USE;
+
+/* --- fs_own.c: the lake's own folders --- */
+
+/** Make what is missing of them, and open them. */
+enum status fs_own_open(struct fs_store *fs, struct err *err) MUST_USE;
+/**
+ * What a failed call on `path` below the root means when the lake itself needs it: never that an
+ * object is not there, or that a client may not have it.
+ */
+enum status fs_own_failed(const struct fs_store *fs, int errno_value, const char *path,
+                          struct err *err);
+/** E_UNAVAILABLE when the root was deleted under us: nothing can be said about any key then. */
+enum status fs_root_check(const struct fs_store *fs, struct err *err) MUST_USE;
+/** Call `each` with every name in an own folder but "." and "..", until it fails. */
+enum status fs_own_each(const struct fs_store *fs, int dir_fd, const char *path,
+                        enum status (*each)(void *ctx, const char *name, struct err *err),
+                        void *ctx, struct err *err) MUST_USE;
 
 /* --- fs_path.c: where a key lies --- */
 
@@ -97,16 +120,21 @@ struct fs_lock {
     struct fs_store *fs;
     int fd;
     unsigned index;
-    bool held;
+    bool held, changing;
 };
 enum fs_lock_mode { FS_LOCK_SHARED, FS_LOCK_EXCLUSIVE };
 /** Among threads and processes. E_UNAVAILABLE after 30 s. */
 enum status fs_lock_key(struct fs_store *fs, struct str key, enum fs_lock_mode mode,
                         struct fs_lock *out, struct err *err) MUST_USE;
+/**
+ * Before a name changes under an exclusive lock; fs_lock_done ends it. Whoever takes the lock of a
+ * holder that died in between, or whose fsync failed, syncs before it believes what it sees.
+ */
+enum status fs_lock_change_begin(struct fs_lock *lock, struct err *err) MUST_USE;
 void fs_lock_done(struct fs_lock *lock);
 unsigned fs_lock_index(struct str key);
 /** Try to lock a whole file (F_WRLCK or F_RDLCK) without waiting; false when somebody holds it. */
-bool fs_lock_try(int fd, short type);
+bool fs_lock_try(const struct fs_store *fs, int fd, short type);
 
 /* --- fs_temp.c --- */
 
@@ -119,7 +147,7 @@ enum status fs_temp_new(struct fs_store *fs, struct fs_temp *out, struct err *er
 /** Give an unnamed file a name below _lake/tmp, so that it can be renamed. */
 enum status fs_temp_name(struct fs_store *fs, struct fs_temp *temp, struct err *err) MUST_USE;
 /** Link an open unnamed file; -1 and errno. */
-int fs_link_fd(int fd, int dir_fd, const char *name);
+int fs_link_fd(const struct fs_store *fs, int fd, int dir_fd, const char *name);
 /** Close, and delete when it has a name. */
 void fs_temp_drop(struct fs_store *fs, struct fs_temp *temp);
 /** Delete what dead processes left in _lake/tmp. */
@@ -137,16 +165,18 @@ enum fs_known {
 /** Set the xattr, or write the side file. */
 enum status fs_record_store(struct fs_store *fs, int fd, struct str key,
                             const struct fs_record *record, struct err *err) MUST_USE;
-/** Of an open file. `fs` NULL: only the xattr is looked at. */
-enum fs_known fs_record_load(const struct fs_store *fs, int fd, struct str key,
-                             struct fs_record *out);
+/** Of an open file; `out` is filled unless that is foreign or broken. `fs` NULL: only the xattr is
+ * looked at. An error is one of reading, and then nothing is known about the file. */
+enum status fs_record_load(const struct fs_store *fs, int fd, struct str key, struct fs_record *out,
+                           enum fs_known *known_out, struct err *err) MUST_USE;
 /** The same for a file of `_lake/odd` whose key is not known yet. */
-enum fs_known fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name,
-                                 struct fs_record *out);
+enum status fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name,
+                               struct fs_record *out, enum fs_known *known_out,
+                               struct err *err) MUST_USE;
 /** Delete the side file of a file that has gone. */
 void fs_record_forget(struct fs_store *fs, struct str key, uint64_t inode);
 /** Delete the side files that belong to nothing. */
-void fs_record_sweep(struct fs_store *fs);
+enum status fs_record_sweep(struct fs_store *fs, struct err *err) MUST_USE;
 /** Size, ETag and time by record and stat. A foreign or changed file has a weak tag. */
 void fs_info_fill(enum fs_known known, const struct fs_record *record, const struct stat *st,
                   struct store_info *out);

@@ -20,6 +20,7 @@ enum {
 
 struct fs_object {
     struct store_object base;
+    const struct io_calls *calls;
     int fd;
     bool checked; /* there is a record; a foreign file has none */
     uint8_t block_log2;
@@ -73,10 +74,11 @@ static enum status object_fill(const struct fs_store *fs, struct fs_object *obje
     struct str key = str_from(object->key, object->key_len);
     struct fs_record record;
     struct stat st;
-    if (fstat(object->fd, &st) != 0) {
+    if (object->calls->fstat(object->fd, &st) != 0) {
         return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
     }
-    enum fs_known known = fs_record_load(fs, object->fd, key, &record);
+    enum fs_known known = FS_BROKEN;
+    TRY(fs_record_load(fs, object->fd, key, &record, &known, err));
     fs_info_fill(known, &record, &st, &object->base.info);
     if (known == FS_BROKEN || (known != FS_FOREIGN && record.size != object->base.info.size)) {
         return changed_error(key, err);
@@ -94,6 +96,7 @@ static enum status object_new(const struct fs_store *fs, int fd, struct str key,
         return err_no_memory(err);
     }
     object->base.ops = &object_ops;
+    object->calls = fs != NULL ? fs->calls : &io_calls_real;
     object->fd = fd;
     object->key_len = key.len;
     memcpy(object->key, key.ptr, key.len);
@@ -143,22 +146,23 @@ enum status fs_stat(struct store *store, struct str key, struct store_info *out,
     struct stat st;
     TRY(fs_key_allowed(key, err));
     TRY(file_open_durable(fs, key, &fd, err));
-    if (fstat(fd, &st) != 0) {
+    if (fs->calls->fstat(fd, &st) != 0) {
         return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
     }
-    enum fs_known known = fs_record_load(fs, fd, key, &record);
+    enum fs_known known = FS_BROKEN;
+    TRY(fs_record_load(fs, fd, key, &record, &known, err));
     fs_info_fill(known, &record, &st, out);
     return OK;
 }
 
 /* --- checks --- */
 
-/** The mark of block 0 of this file as it is now; 0 when that cannot be told. */
-static uint64_t file_mark(int fd)
+/** The mark of block 0 of this file as it is now. */
+static enum status file_mark(const struct fs_object *object, uint64_t *mark_out, struct err *err)
 {
     struct stat st;
-    if (fstat(fd, &st) != 0) {
-        return 0;
+    if (object->calls->fstat(object->fd, &st) != 0) {
+        return err_errno(err, errno, "key \"%.*s\"", (int)object->key_len, object->key);
     }
     uint64_t parts[6] = { st.st_dev,
                           st.st_ino,
@@ -166,7 +170,8 @@ static uint64_t file_mark(int fd)
                           (uint64_t)st.st_mtim.tv_nsec,
                           (uint64_t)st.st_ctim.tv_sec,
                           (uint64_t)st.st_ctim.tv_nsec };
-    return str_hash(str_from((const char *)parts, sizeof parts), 2);
+    *mark_out = str_hash(str_from((const char *)parts, sizeof parts), 2);
+    return OK;
 }
 
 static uint64_t block_mark(uint64_t mark, uint64_t block)
@@ -196,7 +201,7 @@ static enum status pread_all(const struct fs_object *object, void *ptr, size_t l
                              struct err *err)
 {
     size_t got = 0;
-    TRY(io_pread(object->fd, ptr, len, offset, &got, err));
+    TRY(io_calls_pread(object->calls, object->fd, ptr, len, offset, &got, err));
     return got == len ? OK : object_error(object, err);
 }
 
@@ -253,8 +258,10 @@ static enum status object_check(struct store_object *base, uint64_t offset, uint
     if (!object->checked || length == 0) {
         return OK;
     }
+    uint64_t mark = 0;
+    TRY(file_mark(object, &mark, err));
     return blocks_check(object, offset >> object->block_log2,
-                        (offset + length - 1) >> object->block_log2, file_mark(object->fd), err);
+                        (offset + length - 1) >> object->block_log2, mark, err);
 }
 
 /* --- reads --- */
@@ -292,9 +299,10 @@ static enum status object_read(struct store_object *base, uint64_t offset, void 
 {
     const struct fs_object *object = (const struct fs_object *)base;
     if (!object->checked) {
-        return io_pread(object->fd, ptr, len, offset, got_out, err);
+        return io_calls_pread(object->calls, object->fd, ptr, len, offset, got_out, err);
     }
-    uint64_t mark = file_mark(object->fd);
+    uint64_t mark = 0;
+    TRY(file_mark(object, &mark, err));
     size_t done = 0;
     while (done < len) {
         uint64_t at = offset + done;
@@ -310,7 +318,7 @@ static enum status object_read(struct store_object *base, uint64_t offset, void 
 static enum status object_raw_fd(struct store_object *base, int *fd_out, struct err *err)
 {
     const struct fs_object *object = (const struct fs_object *)base;
-    int fd = fcntl(object->fd, F_DUPFD_CLOEXEC, 0);
+    int fd = object->calls->fcntl(object->fd, F_DUPFD_CLOEXEC, 0);
     if (fd < 0) {
         return err_errno(err, errno, "descriptor of \"%.*s\"", (int)object->key_len, object->key);
     }

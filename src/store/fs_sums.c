@@ -4,7 +4,6 @@
  * the key>-<inode>`. The inode in the name keeps a crash between side file and rename harmless: the
  * object that is still there has its own side file.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/xattr.h>
@@ -31,21 +30,21 @@ static enum status side_store(struct fs_store *fs, int fd, struct str key, const
                               size_t len, struct err *err)
 {
     struct stat st;
-    if (fstat(fd, &st) != 0) {
+    if (fs->calls->fstat(fd, &st) != 0) {
         return err_errno(err, errno, "temporary file");
     }
     char hex[SHA256_HEX + 1], name[SIDE_NAME_MAX];
     sha256_hex(key, hex);
     side_name(hex, st.st_ino, name);
     AUTO(fd_done)
-    int side = openat(fs->sums_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-                      0644);
+    int side = fs->calls->openat(fs->sums_fd, name,
+                                 O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (side < 0) {
-        return err_errno(err, errno, "_lake/sums/%s", name);
+        return fs_own_failed(fs, errno, "_lake/sums", err);
     }
-    TRY(io_write_full(side, bytes, len, err));
-    TRY(fs_sync(fs, side, "fsync", key, false, err));
-    return fs_sync(fs, fs->sums_fd, "fsync_dir", key, false, err);
+    TRY(io_calls_pwrite_full(fs->calls, side, bytes, len, 0, err));
+    TRY(fs_sync(fs, side, "fsync_side", key, false, err));
+    return fs_sync(fs, fs->sums_fd, "fsync_sums", key, false, err);
 }
 
 /** A side file has the key too, for the sweep. */
@@ -65,7 +64,7 @@ enum status fs_record_store(struct fs_store *fs, int fd, struct str key,
     if (!atomic_load_explicit(&fs->no_xattr, memory_order_relaxed)) {
         uint8_t bytes[FS_RECORD_BYTES_MAX];
         size_t len = fs_record_encode(record, bytes);
-        if (fsetxattr(fd, XATTR_NAME, bytes, len, 0) == 0) {
+        if (fs->calls->fsetxattr(fd, XATTR_NAME, bytes, len, 0) == 0) {
             return OK;
         }
         switch (errno) {
@@ -86,54 +85,68 @@ enum status fs_record_store(struct fs_store *fs, int fd, struct str key,
 
 /* --- load --- */
 
-static enum fs_known xattr_load(int fd, struct fs_record *out)
+static enum status xattr_load(const struct io_calls *calls, int fd, struct fs_record *out,
+                              enum fs_known *known_out, struct err *err)
 {
     uint8_t bytes[FS_RECORD_BYTES_MAX];
-    ssize_t len = fgetxattr(fd, XATTR_NAME, bytes, sizeof bytes);
-    if (len < 0) {
-        return errno == ERANGE ? FS_BROKEN : FS_FOREIGN;
+    ssize_t len = calls->fgetxattr(fd, XATTR_NAME, bytes, sizeof bytes);
+    if (len < 0 && errno != ENODATA && errno != EOPNOTSUPP && errno != ERANGE) {
+        return err_errno(err, errno, "cannot read xattr %s", XATTR_NAME);
     }
-    return fs_record_decode(bytes, (size_t)len, out) ? FS_XATTR : FS_BROKEN;
+    if (len < 0) {
+        *known_out = errno == ERANGE ? FS_BROKEN : FS_FOREIGN;
+    } else {
+        *known_out = fs_record_decode(bytes, (size_t)len, out) ? FS_XATTR : FS_BROKEN;
+    }
+    return OK;
 }
 
-static enum fs_known side_load(const struct fs_store *fs, int fd, const char *key_hex,
-                               struct fs_record *out)
+static enum status side_load(const struct fs_store *fs, int fd, const char *key_hex,
+                             struct fs_record *out, enum fs_known *known_out, struct err *err)
 {
     struct stat st;
-    if (fs->sums_fd < 0 || fstat(fd, &st) != 0) {
-        return FS_FOREIGN;
+    if (fs->sums_fd < 0) {
+        *known_out = FS_FOREIGN;
+        return OK;
+    }
+    if (fs->calls->fstat(fd, &st) != 0) {
+        return err_errno(err, errno, "cannot look at a file");
     }
     char name[SIDE_NAME_MAX];
     side_name(key_hex, st.st_ino, name);
-    AUTO(fd_done) int side = openat(fs->sums_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    AUTO(fd_done)
+    int side = fs->calls->openat(fs->sums_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (side < 0 && errno != ENOENT) {
+        return fs_own_failed(fs, errno, "_lake/sums", err);
+    }
     if (side < 0) {
-        return FS_FOREIGN;
+        *known_out = FS_FOREIGN;
+        return OK;
     }
     uint8_t bytes[FS_RECORD_BYTES_MAX];
     size_t len = 0;
-    if (io_pread(side, bytes, sizeof bytes, 0, &len, NULL) != OK) {
-        return FS_BROKEN;
-    }
-    return fs_record_decode(bytes, len, out) ? FS_SIDE : FS_BROKEN;
+    TRY(io_calls_pread(fs->calls, side, bytes, sizeof bytes, 0, &len, err));
+    *known_out = fs_record_decode(bytes, len, out) ? FS_SIDE : FS_BROKEN;
+    return OK;
 }
 
-enum fs_known fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name,
-                                 struct fs_record *out)
+enum status fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name,
+                               struct fs_record *out, enum fs_known *known_out, struct err *err)
 {
-    enum fs_known known = xattr_load(fd, out);
-    return known == FS_FOREIGN && fs != NULL ? side_load(fs, fd, odd_name, out) : known;
+    TRY(xattr_load(fs->calls, fd, out, known_out, err));
+    return *known_out == FS_FOREIGN ? side_load(fs, fd, odd_name, out, known_out, err) : OK;
 }
 
-enum fs_known fs_record_load(const struct fs_store *fs, int fd, struct str key,
-                             struct fs_record *out)
+enum status fs_record_load(const struct fs_store *fs, int fd, struct str key, struct fs_record *out,
+                           enum fs_known *known_out, struct err *err)
 {
-    enum fs_known known = xattr_load(fd, out);
-    if (known != FS_FOREIGN || fs == NULL) {
-        return known;
-    }
     char hex[SHA256_HEX + 1];
+    TRY(xattr_load(fs != NULL ? fs->calls : &io_calls_real, fd, out, known_out, err));
+    if (*known_out != FS_FOREIGN || fs == NULL) {
+        return OK;
+    }
     sha256_hex(key, hex);
-    return side_load(fs, fd, hex, out);
+    return side_load(fs, fd, hex, out, known_out, err);
 }
 
 /* --- what others see of it --- */
@@ -182,12 +195,12 @@ enum status fs_current_get(struct fs_store *fs, struct str key, struct fs_curren
     TRY(status);
     struct stat st;
     struct fs_record record;
-    if (fstat(fd, &st) != 0) {
+    if (fs->calls->fstat(fd, &st) != 0) {
         return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
     }
     current.there = true;
     current.inode = st.st_ino;
-    current.known = fs_record_load(fs, fd, key, &record);
+    TRY(fs_record_load(fs, fd, key, &record, &current.known, err));
     fs_info_fill(current.known, &record, &st, &current.info);
     *out = current;
     return OK;
@@ -200,48 +213,47 @@ void fs_record_forget(struct fs_store *fs, struct str key, uint64_t inode)
     char hex[SHA256_HEX + 1], name[SIDE_NAME_MAX];
     sha256_hex(key, hex);
     side_name(hex, inode, name);
-    (void)unlinkat(fs->sums_fd, name, 0);
+    (void)fs->calls->unlinkat(fs->sums_fd, name, 0);
 }
 
-/** True when the side file's object is there, or it is too young to tell. */
+/** True when the side file's object is there, it is too young to tell, or nothing can be told. */
 static bool side_wanted(struct fs_store *fs, const char *name)
 {
-    AUTO(fd_done) int side = openat(fs->sums_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    AUTO(fd_done)
+    int side = fs->calls->openat(fs->sums_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     struct stat st;
-    if (side < 0 || fstat(side, &st) != 0 ||
-        clock_wall_ms(clock_real()) - timespec_ms(st.st_mtim) < (int64_t)SIDE_AGE_S_MIN * 1000) {
+    uint8_t bytes[FS_RECORD_BYTES_MAX];
+    size_t len = 0;
+    if (side < 0 || fs->calls->fstat(side, &st) != 0 ||
+        clock_wall_ms(clock_real()) - timespec_ms(st.st_mtim) < (int64_t)SIDE_AGE_S_MIN * 1000 ||
+        io_calls_pread(fs->calls, side, bytes, sizeof bytes, 0, &len, NULL) != OK) {
         return true;
     }
-    uint8_t bytes[FS_RECORD_BYTES_MAX];
     struct fs_record record;
-    size_t len = 0;
-    if (io_pread(side, bytes, sizeof bytes, 0, &len, NULL) != OK ||
-        !fs_record_decode(bytes, len, &record) ||
+    if (!fs_record_decode(bytes, len, &record) ||
         store_key_check(fs_record_key(&record), NULL) != OK) {
         return false;
     }
     struct fs_current current;
-    if (fs_current_get(fs, fs_record_key(&record), &current, NULL) != OK || !current.there) {
-        return false;
+    if (fs_current_get(fs, fs_record_key(&record), &current, NULL) != OK) {
+        return true;
     }
     char hex[SHA256_HEX + 1], expected[SIDE_NAME_MAX];
     sha256_hex(fs_record_key(&record), hex);
     side_name(hex, current.inode, expected);
-    return strcmp(expected, name) == 0;
+    return current.there && strcmp(expected, name) == 0;
 }
 
-void fs_record_sweep(struct fs_store *fs)
+static enum status side_sweep(void *ctx, const char *name, struct err *err)
 {
-    int list_fd = openat(fs->sums_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *folder = list_fd < 0 ? NULL : fdopendir(list_fd);
-    if (folder == NULL) {
-        fd_done(&list_fd);
-        return;
+    struct fs_store *fs = ctx;
+    if (!side_wanted(fs, name)) {
+        (void)fs->calls->unlinkat(fs->sums_fd, name, 0);
     }
-    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
-        if (entry->d_name[0] != '.' && !side_wanted(fs, entry->d_name)) {
-            (void)unlinkat(fs->sums_fd, entry->d_name, 0);
-        }
-    }
-    closedir(folder);
+    return OK;
+}
+
+enum status fs_record_sweep(struct fs_store *fs, struct err *err)
+{
+    return fs_own_each(fs, fs->sums_fd, "_lake/sums", side_sweep, fs, err);
 }

@@ -83,7 +83,8 @@ enum status fs_writer_write(struct store_writer *base, struct str bytes, struct 
 {
     struct fs_writer *writer = (struct fs_writer *)base;
     TRY(fs_fault(writer->fs, "write", writer_key(writer), err));
-    TRY(io_pwrite_full(writer->temp.fd, bytes.ptr, bytes.len, writer->offset, err));
+    TRY(io_calls_pwrite_full(writer->fs->calls, writer->temp.fd, bytes.ptr, bytes.len,
+                             writer->offset, err));
     writer->offset += bytes.len;
     fs_hash_update(&writer->hash, bytes);
     return OK;
@@ -111,13 +112,13 @@ static enum status finish(struct fs_store *fs, struct str key, struct fs_temp *t
     struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
                                  { .tv_sec = record->modified_ns / 1000000000,
                                    .tv_nsec = record->modified_ns % 1000000000 } };
-    if (futimens(temp->fd, times) != 0) {
+    if (fs->calls->futimens(temp->fd, times) != 0) {
         return err_errno(err, errno, "temporary file");
     }
     TRY(fs_record_store(fs, temp->fd, key, record, err));
     TRY(fs_sync(fs, temp->fd, "fsync", key, false, err));
     struct stat st;
-    if (fstat(temp->fd, &st) != 0) {
+    if (fs->calls->fstat(temp->fd, &st) != 0) {
         return err_errno(err, errno, "temporary file");
     }
     if ((uint64_t)st.st_size != record->size) {
@@ -149,7 +150,7 @@ enum status fs_spool(struct store *store, int *fd_out, struct err *err)
     TRY(fs_may_write(fs, err));
     TRY(fs_temp_new(fs, &temp, err));
     if (temp.name[0] != '\0') {
-        (void)unlinkat(fs->tmp_fd, temp.name, 0);
+        (void)fs->calls->unlinkat(fs->tmp_fd, temp.name, 0);
     }
     *fd_out = temp.fd;
     return OK;
@@ -159,12 +160,13 @@ enum status fs_spool(struct store *store, int *fd_out, struct err *err)
 static bool adoptable(const struct fs_store *fs, int fd)
 {
     struct stat ours, st;
-    int flags = fcntl(fd, F_GETFL);
-    return flags >= 0 && (flags & O_TMPFILE) == O_TMPFILE && fstat(fd, &st) == 0 &&
-           st.st_nlink == 0 && fstat(fs->tmp_fd, &ours) == 0 && st.st_dev == ours.st_dev;
+    int flags = fs->calls->fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_TMPFILE) == O_TMPFILE && fs->calls->fstat(fd, &st) == 0 &&
+           st.st_nlink == 0 && fs->calls->fstat(fs->tmp_fd, &ours) == 0 && st.st_dev == ours.st_dev;
 }
 
-static enum status hash_file(int fd, struct fs_hash *hash, struct err *err)
+static enum status hash_file(const struct fs_store *fs, int fd, struct fs_hash *hash,
+                             struct err *err)
 {
     char *chunk = mem_alloc(HASH_CHUNK_BYTES);
     if (chunk == NULL) {
@@ -174,7 +176,7 @@ static enum status hash_file(int fd, struct fs_hash *hash, struct err *err)
     size_t got = 1;
     for (uint64_t offset = 0; status == OK && got > 0; offset += got) {
         got = 0;
-        status = io_pread(fd, chunk, HASH_CHUNK_BYTES, offset, &got, err);
+        status = io_calls_pread(fs->calls, fd, chunk, HASH_CHUNK_BYTES, offset, &got, err);
         fs_hash_update(hash, str_from(chunk, got));
     }
     mem_free(chunk);
@@ -185,7 +187,7 @@ static enum status adopt_file(struct fs_store *fs, struct str key, int fd,
                               const struct store_cond *cond, struct store_info *info_out,
                               struct err *err)
 {
-    struct fs_temp temp = { .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0) };
+    struct fs_temp temp = { .fd = fs->calls->fcntl(fd, F_DUPFD_CLOEXEC, 0) };
     if (temp.fd < 0) {
         return err_errno(err, errno, "spool file");
     }
@@ -195,7 +197,7 @@ static enum status adopt_file(struct fs_store *fs, struct str key, int fd,
     struct fs_record record;
     enum status status = fs_hash_init(&hash, &record, err);
     if (status == OK) {
-        status = hash_file(fd, &hash, err);
+        status = hash_file(fs, fd, &hash, err);
     }
     if (status == OK) {
         fs_hash_final(&hash);

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/encode.h"
 #include "base/io.h"
+#include "base/io_calls.h"
 #include "base/rng.h"
 
 /* TRIES_MAX: each lost one is a process that started just then; chosen */
@@ -20,11 +21,11 @@ enum { RANDOM_BYTES = 32, TRIES_MAX = 100 };
 
 static const char NAME[] = "secret";
 
-static enum status secret_read(int fd, const char *dir, char out[STORE_SECRET_MAX + 1],
-                               struct err *err)
+static enum status secret_read(const struct io_calls *calls, int fd, const char *dir,
+                               char out[STORE_SECRET_MAX + 1], struct err *err)
 {
     struct stat st;
-    if (fstat(fd, &st) != 0) {
+    if (calls->fstat(fd, &st) != 0) {
         return err_errno(err, errno, "\"%s/_lake/secret\"", dir);
     }
     if ((st.st_mode & 077) != 0) {
@@ -33,7 +34,7 @@ static enum status secret_read(int fd, const char *dir, char out[STORE_SECRET_MA
     }
     char text[STORE_SECRET_MAX + 2];
     size_t len = 0;
-    TRY(io_pread(fd, text, sizeof text, 0, &len, err));
+    TRY(io_calls_pread(calls, fd, text, sizeof text, 0, &len, err));
     struct str secret = str_trim(str_from(text, len));
     bool printable = !str_has_control(secret);
     for (size_t i = 0; i < secret.len; i++) {
@@ -51,35 +52,37 @@ static enum status secret_read(int fd, const char *dir, char out[STORE_SECRET_MA
 }
 
 /** Write it under a name of its own and link it to the final one. */
-static enum status secret_link(int lake_fd, const char *dir, struct str text, struct err *err)
+static enum status secret_link(const struct io_calls *calls, int lake_fd, const char *dir,
+                               struct str text, struct err *err)
 {
     char name[64], hidden[32];
     snprintf(hidden, sizeof hidden, "secret-%016llx", (unsigned long long)random_u64());
     snprintf(name, sizeof name, "tmp/%s", hidden);
     AUTO(fd_done)
-    int fd = openat(lake_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    int fd = calls->openat(lake_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         return err_errno(err, errno, "\"%s/_lake/%s\"", dir, name);
     }
-    enum status status = io_write_full(fd, text.ptr, text.len, err);
-    if (status == OK && fsync(fd) != 0) {
+    enum status status = io_calls_pwrite_full(calls, fd, text.ptr, text.len, 0, err);
+    if (status == OK && calls->fsync(fd) != 0) {
         status = err_errno(err, errno, "fsync of \"%s/_lake/secret\"", dir);
     }
     /* EEXIST: another process was first. ENOENT: another one that started swept the folder, and
      * took
      * our file for a leftover. The caller looks what is there now. */
-    if (status == OK && linkat(lake_fd, name, lake_fd, NAME, 0) != 0 && errno != EEXIST &&
+    if (status == OK && calls->linkat(lake_fd, name, lake_fd, NAME, 0) != 0 && errno != EEXIST &&
         errno != ENOENT) {
         status = err_errno(err, errno, "\"%s/_lake/secret\"", dir);
     }
-    (void)unlinkat(lake_fd, name, 0);
-    if (status == OK && fsync(lake_fd) != 0) {
+    (void)calls->unlinkat(lake_fd, name, 0);
+    if (status == OK && calls->fsync(lake_fd) != 0) {
         status = err_errno(err, errno, "fsync of \"%s/_lake\"", dir);
     }
     return status;
 }
 
-static enum status secret_make(int lake_fd, const char *dir, struct err *err)
+static enum status secret_make(const struct io_calls *calls, int lake_fd, const char *dir,
+                               struct err *err)
 {
     uint8_t bytes[RANDOM_BYTES];
     random_bytes(bytes, sizeof bytes);
@@ -88,39 +91,47 @@ static enum status secret_make(int lake_fd, const char *dir, struct err *err)
     if (hex_append(&text, bytes, sizeof bytes) != OK || buf_append_char(&text, '\n') != OK) {
         return err_no_memory(err);
     }
-    return secret_link(lake_fd, dir, buf_str(&text), err);
+    return secret_link(calls, lake_fd, dir, buf_str(&text), err);
 }
 
-static enum status lake_open(const char *dir, int *fd_out, struct err *err)
+/** Open `<dir>/<name>`, which is made first, and durable, when `make` is set. */
+static enum status below_open(const struct io_calls *calls, const char *dir, const char *name,
+                              bool make, int *fd_out, struct err *err)
 {
     AUTO(buf_done) struct buf path;
     buf_init(&path, 0);
-    if (buf_printf(&path, "%s/_lake/tmp", dir) != OK || buf_cstr(&path) == NULL) {
+    if (buf_printf(&path, "%s/%s", dir, name) != OK || buf_cstr(&path) == NULL) {
         return err_no_memory(err);
     }
-    TRY(io_mkdirs(buf_cstr(&path), true, err));
-    path.len -= strlen("/tmp");
-    const char *lake = buf_cstr(&path);
-    int fd = lake == NULL ? -1 : open(lake, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (make) {
+        TRY(io_calls_mkdirs(calls, buf_cstr(&path), true, err));
+    }
+    int fd = calls->openat(AT_FDCWD, buf_cstr(&path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) {
-        return err_errno(err, errno, "folder \"%s/_lake\"", dir);
+        return err_errno(err, errno, "\"%s/%s\"", dir, name);
     }
     *fd_out = fd;
     return OK;
 }
 
+enum status store_secret_load_by(const struct io_calls *calls, const char *dir,
+                                 char out[STORE_SECRET_MAX + 1], struct err *err)
+{
+    AUTO(fd_done) int fd = -1;
+    enum status status = below_open(calls, dir, "_lake/secret", false, &fd, err);
+    for (int tries = 0; status == E_NOT_FOUND && tries < TRIES_MAX; tries++) {
+        AUTO(fd_done) int tmp_fd = -1;
+        AUTO(fd_done) int lake_fd = -1;
+        TRY(below_open(calls, dir, "_lake/tmp", true, &tmp_fd, err));
+        TRY(below_open(calls, dir, "_lake", false, &lake_fd, err));
+        TRY(secret_make(calls, lake_fd, dir, err));
+        status = below_open(calls, dir, "_lake/secret", false, &fd, err);
+    }
+    TRY(status);
+    return secret_read(calls, fd, dir, out, err);
+}
+
 enum status store_secret_load(const char *dir, char out[STORE_SECRET_MAX + 1], struct err *err)
 {
-    AUTO(fd_done) int lake_fd = -1;
-    AUTO(fd_done) int fd = -1;
-    TRY(lake_open(dir, &lake_fd, err));
-    fd = openat(lake_fd, NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    for (int tries = 0; fd < 0 && errno == ENOENT && tries < TRIES_MAX; tries++) {
-        TRY(secret_make(lake_fd, dir, err));
-        fd = openat(lake_fd, NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    }
-    if (fd < 0) {
-        return err_errno(err, errno, "\"%s/_lake/secret\"", dir);
-    }
-    return secret_read(fd, dir, out, err);
+    return store_secret_load_by(&io_calls_real, dir, out, err);
 }

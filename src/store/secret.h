@@ -21,4 +21,9 @@ enum { STORE_SECRET_MIN = 16, STORE_SECRET_MAX = 128 };
 enum status store_secret_load(const char *dir, char out[STORE_SECRET_MAX + 1],
                               struct err *err) MUST_USE;
 
+struct io_calls;
+/** The same over a table of system calls, for tests. */
+enum status store_secret_load_by(const struct io_calls *calls, const char *dir,
+                                 char out[STORE_SECRET_MAX + 1], struct err *err) MUST_USE;
+
 #endif

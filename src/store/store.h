@@ -18,6 +18,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 
+struct io_calls;
 struct metrics;
 struct store;
 struct store_writer; /* an object being written, invisible until committed */
@@ -169,6 +170,7 @@ struct store_fs_opts {
      * promise less */
     bool allow_network;
     const struct lake_clock *clock; /* NULL: the machine's */
+    const struct io_calls *calls;   /* NULL: the machine's; tests only */
     struct store_fault_hook hook;
 };
 /** A directory. Temporary files left by a crash are removed (under a lock, only ones no living

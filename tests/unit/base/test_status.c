@@ -75,9 +75,10 @@ static void errno_decides_the_kind_and_its_text_is_added(void **state)
         int number;
         enum status kind;
     } cases[] = {
-        { ENOSPC, E_DISK_FULL }, { EDQUOT, E_DISK_FULL }, { EFBIG, E_DISK_FULL },
-        { ENOMEM, E_NO_MEMORY }, { ENOENT, E_NOT_FOUND }, { EACCES, E_DENIED },
-        { EPERM, E_DENIED },     { EIO, E_INTERNAL },
+        { ENOSPC, E_DISK_FULL },   { EDQUOT, E_DISK_FULL },   { EFBIG, E_DISK_FULL },
+        { ENOMEM, E_NO_MEMORY },   { ENOENT, E_NOT_FOUND },   { EACCES, E_DENIED },
+        { EPERM, E_DENIED },       { EIO, E_INTERNAL },       { EROFS, E_UNAVAILABLE },
+        { EMFILE, E_UNAVAILABLE }, { ENFILE, E_UNAVAILABLE },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct err err = { 0 };

@@ -520,7 +520,7 @@ static void crash_at(const char *op, bool named, bool replace)
 
 static void a_crash_leaves_the_old_or_the_new_object_and_no_litter(void **state)
 {
-    const char *ops[] = { "write", "record", "fsync",     "mkdir",
+    const char *ops[] = { "write", "record", "fsync",     "mkdir", "fsync_parent",
                           "link",  "rename", "fsync_dir", "answer" };
     for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
         for (int bits = 0; bits < 4; bits++) {
@@ -609,8 +609,8 @@ static void a_full_disk_says_so_and_writing_goes_on_later(void **state)
 /** Every point of a write fails once; afterwards the object is the old or the new one. */
 static void any_failure_leaves_the_old_or_the_new_object(void **state)
 {
-    const char *ops[] = { "temp", "write",  "record",    "fsync", "mkdir",
-                          "link", "rename", "fsync_dir", "answer" };
+    const char *ops[] = { "temp",         "write", "record", "fsync",     "mkdir",
+                          "fsync_parent", "link",  "rename", "fsync_dir", "answer" };
     for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
         for (int count = 0; count < 4; count++) {
             struct fault fault = { .op = ops[i], .with = E_INTERNAL, .count = -1 };

@@ -1,0 +1,102 @@
+/*
+ * The lake's own folders below `_lake`. When one of them fails, the lake is not well, and the error
+ * says so: E_UNAVAILABLE with a word to the operator, never "not found" or "denied", which a caller
+ * would take for news about a key.
+ */
+#include <errno.h>
+#include <unistd.h>
+
+#include "store/fs_priv.h"
+
+enum status fs_own_failed(const struct fs_store *fs, int errno_value, const char *path,
+                          struct err *err)
+{
+    const char *slash = path[0] == '\0' ? "" : "/";
+    switch (errno_value) {
+    case ENOENT:
+    case ENOTDIR:
+    case ESTALE:
+    case ELOOP:
+    case EXDEV:
+        return err_set(err, E_UNAVAILABLE,
+                       "\"%s%s%s\" is not there any more: the folder was deleted or moved (put it "
+                       "back and start the service again)",
+                       fs->dir, slash, path);
+    case EACCES:
+    case EPERM:
+        return err_set(err, E_UNAVAILABLE,
+                       "\"%s%s%s\" may not be used: %s (give the folder to the service's user)",
+                       fs->dir, slash, path, strerror(errno_value));
+    case EROFS:
+        return err_set(err, E_UNAVAILABLE,
+                       "\"%s%s%s\" is on a file system that is mounted read-only (a sick disk can "
+                       "be the reason: see the kernel's log)",
+                       fs->dir, slash, path);
+    default:
+        return err_errno(err, errno_value, "\"%s%s%s\"", fs->dir, slash, path);
+    }
+}
+
+enum status fs_root_check(const struct fs_store *fs, struct err *err)
+{
+    struct stat st;
+    if (fs->calls->fstat(fs->root_fd, &st) != 0) {
+        return fs_own_failed(fs, errno, "", err);
+    }
+    return st.st_nlink == 0 ? fs_own_failed(fs, ENOENT, "", err) : OK;
+}
+
+/** A read-only store may lack it: -1. */
+static enum status own_dir(struct fs_store *fs, const char *path, int *fd_out, struct err *err)
+{
+    if (!fs->read_only && fs->calls->mkdirat(fs->root_fd, path, 0755) != 0 && errno != EEXIST) {
+        return fs_own_failed(fs, errno, path, err);
+    }
+    enum status status = fs_dir_open(fs, str_of(path), fd_out, err);
+    return status == E_NOT_FOUND && fs->read_only ? OK : status;
+}
+
+enum status fs_own_open(struct fs_store *fs, struct err *err)
+{
+    AUTO(fd_done) int lake = -1;
+    TRY(own_dir(fs, "_lake", &lake, err));
+    TRY(own_dir(fs, "_lake/tmp", &fs->tmp_fd, err));
+    TRY(own_dir(fs, "_lake/odd", &fs->odd_fd, err));
+    TRY(own_dir(fs, "_lake/sums", &fs->sums_fd, err));
+    TRY(own_dir(fs, "_lake/locks", &fs->locks_fd, err));
+    /* The way to `_lake` itself is synced with the first key below it, _lake/format.json. A lake
+     * that has that one may lack its empty folders, after a copy that left them out. */
+    return fs->read_only ? OK : fs_sync(fs, lake, "fsync_own", STR_EMPTY, false, err);
+}
+
+static enum status each_entry(const struct fs_store *fs, DIR *folder, const char *path,
+                              enum status (*each)(void *ctx, const char *name, struct err *err),
+                              void *ctx, struct err *err)
+{
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = fs->calls->readdir(folder);
+        if (entry == NULL) {
+            return errno == 0 ? OK : fs_own_failed(fs, errno, path, err);
+        }
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            TRY(each(ctx, entry->d_name, err));
+        }
+    }
+}
+
+enum status fs_own_each(const struct fs_store *fs, int dir_fd, const char *path,
+                        enum status (*each)(void *ctx, const char *name, struct err *err),
+                        void *ctx, struct err *err)
+{
+    int fd = fs->calls->openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *folder = fd < 0 ? NULL : fs->calls->fdopendir(fd);
+    if (folder == NULL) {
+        enum status status = fs_own_failed(fs, errno, path, err);
+        fd_done(&fd);
+        return status;
+    }
+    enum status status = each_entry(fs, folder, path, each, ctx, err);
+    closedir(folder);
+    return status;
+}
