@@ -258,9 +258,10 @@ static enum status open_editor(struct prompt *prompt, struct err *err)
     el_set(prompt->edit, EL_SIGNAL, 1); /* a screen that changes its size */
     el_set(prompt->edit, EL_HIST, history, prompt->lines);
     el_set(prompt->edit, EL_EDITOR, "emacs");
-    el_set(prompt->edit, EL_ADDFN, "lakehouse-complete", "complete a name", on_tab);
-    el_set(prompt->edit, EL_ADDFN, "lakehouse-cancel", "drop the statement", on_cancel);
-    el_set(prompt->edit, EL_ADDFN, "lakehouse-suspend", "back to the shell", on_suspend);
+    /* el_set would copy the names and never free them */
+    el_wset(prompt->edit, EL_ADDFN, L"lakehouse-complete", L"complete a name", on_tab);
+    el_wset(prompt->edit, EL_ADDFN, L"lakehouse-cancel", L"drop the statement", on_cancel);
+    el_wset(prompt->edit, EL_ADDFN, L"lakehouse-suspend", L"back to the shell", on_suspend);
     el_source(prompt->edit, NULL); /* the user's ~/.editrc; a missing one is fine */
     el_set(prompt->edit, EL_BIND, "^I", "lakehouse-complete", NULL);
     el_set(prompt->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
