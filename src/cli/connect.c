@@ -52,7 +52,8 @@ int cli_failed(const char *command, const struct err *err)
 
 enum status cli_print(struct str text, struct err *err)
 {
-    size_t written = fwrite(text.ptr, 1, text.len, stdout);
+    /* nothing may be printed too, and has no address */
+    size_t written = text.len > 0 ? fwrite(text.ptr, 1, text.len, stdout) : 0;
     if (written != text.len || fflush(stdout) != 0) {
         return err_errno(err, errno, "cannot write to standard output");
     }
