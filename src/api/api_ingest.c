@@ -63,6 +63,18 @@ static enum status query_bool(struct http_req *req, const char *name, bool *out)
     return OK;
 }
 
+static enum status query_choice(struct http_req *req, const char *name, struct str usual,
+                                struct str other, bool *other_out)
+{
+    struct str value;
+    TRY(http_query(req, name, &value));
+    *other_out = value.ptr != NULL && str_eq(value, other);
+    return value.ptr == NULL || *other_out || str_eq(value, usual)
+               ? OK
+               : err_set(&req->err, E_INVALID, "%s=%.*s: it is %.*s or %.*s", name, STR_ARG(value),
+                         STR_ARG(usual), STR_ARG(other));
+}
+
 static enum status read_params(struct http_req *req, struct ingest_params *params,
                                bool *format_given)
 {
@@ -73,6 +85,8 @@ static enum status read_params(struct http_req *req, struct ingest_params *param
     }
     TRY(table_name_parse(name, &params->table, &req->err));
     TRY(query_bool(req, "evolve", &params->evolve));
+    TRY(query_choice(req, "on_error", STR("fail"), STR("skip"), &params->skip_bad));
+    TRY(query_choice(req, "dedup", STR("on"), STR("off"), &params->dedup_off));
     TRY(http_query(req, "format", &format));
     *format_given = format.ptr != NULL;
     if (*format_given) {
@@ -84,7 +98,10 @@ static enum status read_params(struct http_req *req, struct ingest_params *param
     }
     struct str key = http_headers_get(&req->headers, STR("Idempotency-Key"));
     params->batch_key = key.ptr != NULL ? key : STR_EMPTY;
-    return OK;
+    return params->dedup_off && params->batch_key.len > 0
+               ? err_set(&req->err, E_INVALID,
+                         "dedup=off and Idempotency-Key say opposite things: send one of them")
+               : OK;
 }
 
 /* --- the body --- */
@@ -187,6 +204,21 @@ static enum http_step ingest_step_body(struct http_req *req, struct str bytes)
 
 /* --- the answer --- */
 
+static void write_skipped(struct json_writer *w, const struct ingest_result *result)
+{
+    jw_kv_obj(w, "skipped");
+    jw_kv_u64(w, "count", result->skipped_count);
+    jw_kv_arr(w, "rows");
+    for (size_t i = 0; i < result->skipped_told; i++) {
+        jw_obj_begin(w);
+        jw_kv_u64(w, "line", result->skipped[i].line);
+        jw_kv_str(w, "reason", result->skipped[i].reason);
+        jw_obj_end(w);
+    }
+    jw_arr_end(w);
+    jw_obj_end(w);
+}
+
 static enum http_step answer(struct http_req *req, const struct ingest_result *result)
 {
     struct buf json;
@@ -210,6 +242,10 @@ static enum http_step answer(struct http_req *req, const struct ingest_result *r
         jw_obj_end(&w);
     }
     jw_arr_end(&w);
+    if (result->skipped != NULL) {
+        write_skipped(&w, result);
+        http_log_field_i64(req, "skipped", (int64_t)result->skipped_count);
+    }
     jw_obj_end(&w);
     http_log_field_str(req, "table", result->table);
     http_log_field_i64(req, "rows", result->rows);

@@ -246,6 +246,8 @@ static enum status read_layout(struct convert *c, const struct window *w, char d
         return err_no_memory(err);
     }
     bool has_header = !header.looks_like_data;
+    c->delimiter = delimiter;
+    c->has_header = has_header;
     if (has_header && at >= w->text.len && w->whole) {
         return err_set(err, E_INVALID, "the file has a header and no rows");
     }

@@ -82,8 +82,8 @@ static enum status write_source(struct convert *c, enum json_layout layout, stru
     AUTO(buf_done) struct buf sql;
     buf_init(&sql, 0);
     enum status status = buf_printf(
-        &sql, "read_json('spool://in', format='%s', maximum_object_size=%llu, columns={",
-        formats[layout], (unsigned long long)c->line_bytes_max);
+        &sql, "read_json('spool://%s', format='%s', maximum_object_size=%llu, columns={",
+        c->is_copied ? "clean" : "in", formats[layout], (unsigned long long)c->line_bytes_max);
     for (size_t i = 0; i < c->column_count && status == OK; i++) {
         AUTO(buf_done) struct buf type;
         buf_init(&type, 0);
@@ -101,7 +101,7 @@ static enum status write_source(struct convert *c, enum json_layout layout, stru
 static enum status lay_out(struct convert *c, struct json_shape *shape, struct err *err)
 {
     struct json_scan scan;
-    TRY(scan_input(c, shape, &scan, err));
+    TRY(c->skip_bad ? convert_scan_json(c, shape, &scan, err) : scan_input(c, shape, &scan, err));
     if (scan.record_count == 0) {
         return err_set(err, E_INVALID, "the file has no rows");
     }

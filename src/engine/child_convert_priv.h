@@ -6,6 +6,7 @@
  *   child_convert_csv.c     the layout of a CSV file, from its first bytes
  *   child_convert_json.c    the layout of a JSON file, read once before
  *   child_convert_parquet.c the layout of a Parquet file, from its footer
+ *   child_convert_clean.c   a copy without bad rows, and with lines that all end alike
  *   child_convert_text.c    which type a column of texts has
  *   child_convert_write.c   COPY to Parquet, and the statistics that come back
  */
@@ -23,6 +24,14 @@ struct convert_column {
     struct ice_type type; /* what it is written as, before the table's schema has its say */
 };
 
+/** Bad rows that are told one by one; all are counted. */
+enum { CONVERT_SKIPPED_TOLD_MAX = 100 };
+
+struct convert_skipped {
+    uint64_t line;
+    struct str reason;
+};
+
 struct convert {
     struct child_job *job;
     struct duck_session *session;
@@ -34,6 +43,15 @@ struct convert {
     struct convert_column *columns;
     size_t column_count;
     unsigned outputs; /* names of output spools given so far */
+    /* CSV */
+    char delimiter;
+    bool has_header;
+    /* child_convert_clean.c */
+    bool skip_bad;         /* leave bad rows out, and tell which */
+    bool is_copied;        /* what is read is a clean copy */
+    int64_t rows_expected; /* of a copy */
+    uint64_t skipped_count;
+    struct convert_skipped skipped[CONVERT_SKIPPED_TOLD_MAX];
 };
 
 /** The first bytes of the input, at most `cap`. */
@@ -44,6 +62,16 @@ enum status convert_csv_layout(struct convert *c, char delimiter /* 0: find it *
                                struct err *err) MUST_USE;
 enum status convert_json_layout(struct convert *c, struct err *err) MUST_USE;
 enum status convert_parquet_layout(struct convert *c, struct err *err) MUST_USE;
+/** Read a clean copy of a CSV whose layout is known from now on, without its bad rows (skip_bad) or
+ * with their error. */
+enum status convert_clean_csv(struct convert *c, struct err *err) MUST_USE;
+struct json_shape;
+struct json_scan;
+/** json_scan that leaves bad lines out and makes a copy of the others, which is_copied says. */
+enum status convert_scan_json(struct convert *c, struct json_shape *shape, struct json_scan *out,
+                              struct err *err) MUST_USE;
+/** The member "skipped" of the done frame. */
+void convert_write_skipped(const struct convert *c, struct json_writer *w);
 /** Duplicate names (ignoring case) get _1, _2, ...; empty ones become column1, ... */
 enum status convert_unique_names(struct convert *c, struct err *err) MUST_USE;
 

@@ -211,6 +211,13 @@ static enum status write_done(struct convert *c, const struct ice_schema *target
                      : err_no_memory(err);
     }
     jw_arr_end(&w);
+    if (status == OK && c->is_copied && rows != c->rows_expected) {
+        status = err_set(err, E_INTERNAL, "the file has %lld good rows, of which %lld were written",
+                         (long long)c->rows_expected, (long long)rows);
+    }
+    if (c->skip_bad) {
+        convert_write_skipped(c, &w);
+    }
     if (status == OK) {
         status = write_offsets(c, &w, err);
     }

@@ -1,57 +1,18 @@
 /*
- * A window slides over the file. In it the next record is cut out (a line, or from a bracket to the
- * one that closes it), parsed by yyjson, and shown to the shape.
- *
- *      file   |#### read ####|.... window ....|        |
- *                             ^start     ^end
- *
- * The window grows while one record does not fit in it, up to the record's limit.
+ * In a window over the file the next record is cut out (a line, or from a bracket to the one that
+ * closes it), parsed by yyjson, and shown to the shape.
  */
 #include "engine/json_scan.h"
 
-#include "base/mem.h"
-
-enum { WINDOW_BYTES = 1024 * 1024 };
+#include "engine/window.h"
 
 struct scan {
     const struct json_scan_opts *opts;
     struct json_shape *shape;
-    char *bytes; /* of the window */
-    size_t cap;
-    size_t start, end; /* what is not yet consumed */
-    uint64_t offset;   /* of bytes[0] in the file */
-    bool at_end;       /* the file ends at `end` */
-    uint64_t line;     /* of `start`, from 1 */
+    struct window w;
+    uint64_t line; /* of `start`, from 1 */
     struct json_scan result;
 };
-
-/* --- the window --- */
-
-/** More bytes behind `end`; sets at_end when there are none. */
-static enum status fill(struct scan *s, struct err *err)
-{
-    if (s->start > 0) {
-        memmove(s->bytes, s->bytes + s->start, s->end - s->start);
-        s->offset += s->start;
-        s->end -= s->start;
-        s->start = 0;
-    }
-    if (s->end == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : WINDOW_BYTES;
-        char *bytes = mem_realloc(s->bytes, cap);
-        if (bytes == NULL) {
-            return err_no_memory(err);
-        }
-        s->bytes = bytes;
-        s->cap = cap;
-    }
-    size_t got;
-    TRY(s->opts->read(s->opts->ctx, s->offset + s->end, s->bytes + s->end, s->cap - s->end, &got,
-                      err));
-    s->end += got;
-    s->at_end = got == 0;
-    return OK;
-}
 
 static bool is_blank(char c)
 {
@@ -62,24 +23,24 @@ static bool is_blank(char c)
 static enum status skip_blanks(struct scan *s, int *found_out, struct err *err)
 {
     for (;;) {
-        for (; s->start < s->end && is_blank(s->bytes[s->start]); s->start++) {
-            s->line += s->bytes[s->start] == '\n';
+        for (; s->w.start < s->w.end && is_blank(s->w.bytes[s->w.start]); s->w.start++) {
+            s->line += s->w.bytes[s->w.start] == '\n';
         }
-        if (s->start < s->end || s->at_end) {
+        if (s->w.start < s->w.end || s->w.at_end) {
             break;
         }
-        TRY(fill(s, err));
+        TRY(window_fill(&s->w, err));
     }
-    *found_out = s->start < s->end ? (unsigned char)s->bytes[s->start] : -1;
+    *found_out = s->w.start < s->w.end ? (unsigned char)s->w.bytes[s->w.start] : -1;
     return OK;
 }
 
 static void consume(struct scan *s, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
-        s->line += s->bytes[s->start + i] == '\n';
+        s->line += s->w.bytes[s->w.start + i] == '\n';
     }
-    s->start += len;
+    s->w.start += len;
 }
 
 static enum status too_long(const struct scan *s, struct err *err)
@@ -159,39 +120,39 @@ static enum status next_line(struct scan *s, struct str *line, bool *whole_out, 
 {
     size_t looked = 0;
     for (;;) {
-        size_t have = s->end - s->start;
-        const char *from = s->bytes + s->start;
+        size_t have = s->w.end - s->w.start;
+        const char *from = s->w.bytes + s->w.start;
         const char *end = have > looked ? memchr(from + looked, '\n', have - looked) : NULL;
         size_t len = end != NULL ? (size_t)(end - from) : have;
         looked = have;
         *line = str_from(from, len);
         *whole_out = len <= s->opts->record_bytes_max;
-        if (end != NULL || s->at_end || !*whole_out) {
+        if (end != NULL || s->w.at_end || !*whole_out) {
             return OK;
         }
-        TRY(fill(s, err));
+        TRY(window_fill(&s->w, err));
     }
 }
 
 /** Drop the rest of a line that is too long; its length in all. */
 static enum status drop_line(struct scan *s, uint64_t *len_out, struct err *err)
 {
-    uint64_t begin = s->offset + s->start;
+    uint64_t begin = s->w.offset + s->w.start;
     for (;;) {
-        char *end = memchr(s->bytes + s->start, '\n', s->end - s->start);
-        s->start = end != NULL ? (size_t)(end - s->bytes) : s->end;
-        if (end != NULL || s->at_end) {
-            *len_out = s->offset + s->start - begin;
+        char *end = memchr(s->w.bytes + s->w.start, '\n', s->w.end - s->w.start);
+        s->w.start = end != NULL ? (size_t)(end - s->w.bytes) : s->w.end;
+        if (end != NULL || s->w.at_end) {
+            *len_out = s->w.offset + s->w.start - begin;
             return OK;
         }
-        TRY(fill(s, err));
+        TRY(window_fill(&s->w, err));
     }
 }
 
 static enum status bad_line(struct scan *s, enum status status, struct str line, bool whole,
                             const struct err *why, struct err *err)
 {
-    uint64_t offset = s->offset + s->start, len = line.len;
+    uint64_t offset = s->w.offset + s->w.start, len = line.len;
     if (status != E_INVALID || s->opts->bad == NULL) {
         if (err != NULL) {
             *err = *why;
@@ -212,7 +173,7 @@ static enum status scan_lines(struct scan *s, struct err *err)
         bool whole;
         size_t fault_at;
         TRY(next_line(s, &line, &whole, err));
-        if (line.len == 0 && s->at_end && s->start == s->end) {
+        if (line.len == 0 && s->w.at_end && s->w.start == s->w.end) {
             return OK;
         }
         enum status status = OK;
@@ -223,12 +184,14 @@ static enum status scan_lines(struct scan *s, struct err *err)
         }
         if (status != OK) {
             TRY(bad_line(s, status, line, whole, &why, err));
+        } else if (s->opts->good != NULL && str_trim(line).len > 0) {
+            TRY(s->opts->good(s->opts->ctx, str_trim(line), err));
         }
         if (whole) {
-            s->start += line.len;
+            s->w.start += line.len;
         }
-        if (s->start < s->end) { /* the line's end */
-            s->start++;
+        if (s->w.start < s->w.end) { /* the line's end */
+            s->w.start++;
             s->line++;
         }
     }
@@ -270,20 +233,20 @@ static enum status take_braced(struct scan *s, struct err *err)
 {
     struct cutter cutter = { 0 };
     size_t fault_at = 0;
-    while (!cut(&cutter, str_from(s->bytes + s->start, s->end - s->start))) {
-        if (s->end - s->start > s->opts->record_bytes_max) {
+    while (!cut(&cutter, str_from(s->w.bytes + s->w.start, s->w.end - s->w.start))) {
+        if (s->w.end - s->w.start > s->opts->record_bytes_max) {
             return too_long(s, err);
         }
-        if (s->at_end) {
+        if (s->w.at_end) {
             return err_set(err, E_INVALID, "line %llu: malformed JSON: the file ends inside it",
                            (unsigned long long)s->line);
         }
-        TRY(fill(s, err));
+        TRY(window_fill(&s->w, err));
     }
     if (cutter.at > s->opts->record_bytes_max) {
         return too_long(s, err);
     }
-    struct str text = str_from(s->bytes + s->start, cutter.at);
+    struct str text = str_from(s->w.bytes + s->w.start, cutter.at);
     enum status status = take_record(s, text, &fault_at, err);
     TRY(with_line(s, text, fault_at, status, err));
     consume(s, text.len);
@@ -318,7 +281,7 @@ static enum status scan_concatenated(struct scan *s, struct err *err)
 static enum status scan_array(struct scan *s, struct err *err)
 {
     int found;
-    s->start++; /* the bracket */
+    s->w.start++; /* the bracket */
     TRY(skip_blanks(s, &found, err));
     while (found != ']') {
         if (found != '{') {
@@ -327,7 +290,7 @@ static enum status scan_array(struct scan *s, struct err *err)
         TRY(take_braced(s, err));
         TRY(skip_blanks(s, &found, err));
         if (found == ',') {
-            s->start++;
+            s->w.start++;
             TRY(skip_blanks(s, &found, err));
             if (found == ']') {
                 return unexpected(s, found, "an object", err);
@@ -336,7 +299,7 @@ static enum status scan_array(struct scan *s, struct err *err)
             return unexpected(s, found, "a comma or the array's end", err);
         }
     }
-    s->start++;
+    s->w.start++;
     TRY(skip_blanks(s, &found, err));
     return found == -1 ? OK : unexpected(s, found, "nothing more", err);
 }
@@ -346,11 +309,11 @@ static enum status scan_array(struct scan *s, struct err *err)
 /** The first character of the next line, 0 when there is none in the window. */
 static char behind_line(const struct scan *s, struct str line)
 {
-    size_t at = s->start + line.len;
-    while (at < s->end && is_blank(s->bytes[at])) {
+    size_t at = s->w.start + line.len;
+    while (at < s->w.end && is_blank(s->w.bytes[at])) {
         at++;
     }
-    return at < s->end ? s->bytes[at] : '\0';
+    return at < s->w.end ? s->w.bytes[at] : '\0';
 }
 
 /** Records are lines, unless the first one goes on in the next line or has another one behind it in
@@ -381,12 +344,12 @@ static enum status find_layout(struct scan *s, int first, struct err *err)
 static enum status scan(struct scan *s, struct err *err)
 {
     int first;
-    TRY(fill(s, err));
-    while (s->end < 3 && !s->at_end) {
-        TRY(fill(s, err));
+    TRY(window_fill(&s->w, err));
+    while (s->w.end < 3 && !s->w.at_end) {
+        TRY(window_fill(&s->w, err));
     }
-    if (str_starts(str_from(s->bytes, s->end), STR("\xef\xbb\xbf"))) {
-        s->start = 3;
+    if (str_starts(str_from(s->w.bytes, s->w.end), STR("\xef\xbb\xbf"))) {
+        s->w.start = 3;
     }
     TRY(skip_blanks(s, &first, err));
     TRY(find_layout(s, first, err));
@@ -404,9 +367,11 @@ static enum status scan(struct scan *s, struct err *err)
 enum status json_scan(const struct json_scan_opts *opts, struct json_shape *shape,
                       struct json_scan *out, struct err *err)
 {
-    struct scan s = { .opts = opts, .shape = shape, .line = 1 };
+    struct scan s = {
+        .opts = opts, .shape = shape, .w = { .read = opts->read, .ctx = opts->ctx }, .line = 1
+    };
     enum status status = scan(&s, err);
-    mem_free(s.bytes);
+    window_done(&s.w);
     if (status == OK) {
         *out = s.result;
     }

@@ -138,7 +138,11 @@ static enum status name_batch(struct ingest_upload *upload, struct err *err)
     buf_init(&text, 4096);
     digest_final(upload->digest, digest);
     enum status status;
-    if (upload->params.batch_key.len > 0) {
+    if (upload->params.dedup_off) {
+        char name[UUID_TEXT + 1];
+        uuid4(name);
+        status = buf_printf(&text, "once-%s", name);
+    } else if (upload->params.batch_key.len > 0) {
         char hex[SHA256_HEX + 1];
         sha256_hex(upload->params.batch_key, hex);
         status = buf_printf(&text, "key-%s", hex);
@@ -149,6 +153,9 @@ static enum status name_batch(struct ingest_upload *upload, struct err *err)
         }
         if (status == OK && upload->params.charset_given) {
             status = buf_printf(&text, "-c%d", (int)upload->params.charset);
+        }
+        if (status == OK && upload->params.skip_bad) {
+            status = buf_append(&text, STR("-skip"));
         }
     }
     upload->batch_id = status == OK ? arena_str(&upload->arena, buf_str(&text)) : (struct str){ 0 };
@@ -207,6 +214,9 @@ static enum status write_payload(struct ingest_upload *upload, bool growing, str
     jw_kv_u64(&w, "size", growing ? upload->params.size_expected : upload->size);
     jw_kv_u64(&w, "columns_max", upload->ingest->opts.columns_max);
     jw_kv_u64(&w, "line_bytes_max", upload->ingest->opts.line_bytes_max);
+    if (upload->params.skip_bad) {
+        jw_kv_bool(&w, "skip_bad", true);
+    }
     if (upload->place.exists) {
         jw_key(&w, STR("table"));
         ice_schema_write(&w, upload->place.schema);
@@ -223,6 +233,7 @@ enum status ingest_start_job(struct ingest_upload *upload, int news_fd, struct e
                       err));
     fd_done(&upload->output_fd);
     TRY(store_spool(opts->store, &upload->output_fd, err));
+    upload->copy_given = false; /* no job runs */
     AUTO(buf_done) struct buf payload;
     buf_init(&payload, 0);
     TRY(write_payload(upload, growing, &payload, err));
@@ -318,6 +329,9 @@ static enum status commit(struct ingest_upload *upload, struct str done_json, st
     struct catalog_appended appended;
     const struct ingest_plan *plan = &upload->plan;
     TRY(ingest_file_stats(&upload->attempt_arena, &plan->target, done_json, &file, err));
+    if (upload->params.skip_bad) {
+        TRY(ingest_read_skipped(&upload->arena, done_json, &upload->result, err));
+    }
     TRY(put_file(upload, &file, err));
     struct catalog_append append = {
         .name = upload->params.table,

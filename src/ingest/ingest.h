@@ -66,6 +66,8 @@ struct ingest_params {
     enum charset charset;
     bool charset_given;
     bool evolve;          /* add columns, widen types */
+    bool skip_bad;        /* leave bad rows out, and tell which */
+    bool dedup_off;       /* land also what has landed before */
     struct str batch_key; /* the client's Idempotency-Key; empty: by content */
     /* bytes that ingest_write will be given in all, when that is known before; 0: it is not */
     uint64_t size_expected;
@@ -90,6 +92,13 @@ struct ingest_result {
         int64_t size, row_count;
     } *files;
     size_t file_count;
+    /* with skip_bad: how many rows were left out, and the first of them */
+    uint64_t skipped_count;
+    struct ingest_skipped {
+        uint64_t line;
+        struct str reason;
+    } *skipped;
+    size_t skipped_told;
 };
 /** After done; lives as long as the upload. */
 const struct ingest_result *ingest_result(const struct ingest_upload *upload);

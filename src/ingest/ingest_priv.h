@@ -46,6 +46,7 @@ struct ingest_upload {
     struct catalog_place place; /* of this attempt */
     struct ingest_plan plan;
     struct engine_run *run;
+    bool copy_given; /* of this job; guarded by plan.lock */
     struct ingest_result result;
     /* early.c */
     int64_t started_ms;
@@ -69,6 +70,10 @@ void early_give_up(struct ingest_upload *upload);
 /** engine_job.call of a "convert" job: answers "plan". */
 enum status ingest_on_call(void *ctx, struct str name, yyjson_val *args, struct buf *reply,
                            int *fd_out, struct err *err) MUST_USE;
+
+/** What the DONE frame says of rows that were left out. */
+enum status ingest_read_skipped(struct arena *arena, struct str done_json,
+                                struct ingest_result *out, struct err *err) MUST_USE;
 
 /**
  * The DONE frame of a "convert" or an entry of an "inspect" job as a data file: counts, sizes,

@@ -41,16 +41,31 @@ static enum status answer(struct ingest_upload *upload, yyjson_val *args, struct
     return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
+/** For a copy of the file; one is enough for a job. */
+static enum status give_spool(struct ingest_upload *upload, struct buf *reply, int *fd_out,
+                              struct err *err)
+{
+    if (upload->copy_given) {
+        return err_set(err, E_INVALID, "the job has its spool already");
+    }
+    TRY(store_spool(upload->ingest->opts.store, fd_out, err));
+    upload->copy_given = true;
+    return buf_append(reply, STR("{}")) == OK ? OK : err_no_memory(err);
+}
+
 enum status ingest_on_call(void *ctx, struct str name, yyjson_val *args, struct buf *reply,
                            int *fd_out, struct err *err)
 {
     struct ingest_upload *upload = ctx;
-    (void)fd_out;
-    if (!str_eq(name, STR("plan"))) {
-        return err_set(err, E_INVALID, "an ingest job has no call \"%.*s\"", STR_ARG(name));
-    }
+    enum status status;
     pthread_mutex_lock(&upload->plan.lock);
-    enum status status = answer(upload, args, reply, err);
+    if (str_eq(name, STR("plan"))) {
+        status = answer(upload, args, reply, err);
+    } else if (str_eq(name, STR("spool"))) {
+        status = give_spool(upload, reply, fd_out, err);
+    } else {
+        status = err_set(err, E_INVALID, "an ingest job has no call \"%.*s\"", STR_ARG(name));
+    }
     pthread_mutex_unlock(&upload->plan.lock);
     return status;
 }
