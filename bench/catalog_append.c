@@ -13,6 +13,10 @@
  *                                                milliseconds a round: old wall, old CPU, new wall,
  *                                                new CPU
  *     catalog_append DIR fill TABLES             so many tables of one append each
+ *     catalog_append DIR files COUNT             a table "t" of COUNT files of 10 rows, in COUNT /
+ *     100
+ *                                                appends; column_0 of file i goes from 10 i to 10 i
+ *                                                + 9
  *
  * A file here is a name with statistics: the catalogue never opens data files. Exit code 1 with a
  * message on an error.
@@ -26,7 +30,7 @@
 
 #include "base/rng.h"
 
-enum { CLIENTS_MAX = 256, COLUMNS = 8, ROUND = 20 };
+enum { CLIENTS_MAX = 256, COLUMNS = 8, ROUND = 20, PART = 100 };
 
 static _Noreturn void die(const char *what, const struct err *err)
 {
@@ -56,41 +60,30 @@ static struct ice_schema *make_schema(struct arena *arena)
     return schema;
 }
 
-static struct ice_column_stats *make_columns(struct arena *arena)
+static struct str number_of(struct arena *arena, int64_t value)
 {
+    return arena_str(arena, str_from((const char *)&value, sizeof(value)));
+}
+
+static struct ice_data_file make_file(struct arena *arena, struct str location, int64_t number)
+{
+    char uuid[UUID_TEXT + 1];
     struct ice_column_stats *columns = arena_array(arena, COLUMNS, sizeof(*columns));
+    uuid4(uuid);
     for (int i = 0; i < COLUMNS; i++) {
         columns[i] = (struct ice_column_stats){ .field_id = i + 1,
                                                 .size_bytes = 100,
                                                 .value_count = 10,
                                                 .nan_count = -1,
-                                                .lower = STR("\1\0\0\0\0\0\0\0"),
-                                                .upper = STR("\11\0\0\0\0\0\0\0") };
+                                                .lower = number_of(arena, 10 * number),
+                                                .upper = number_of(arena, 10 * number + 9) };
     }
-    return columns;
-}
-
-/** One small batch under an id of its own. */
-static void append_one(struct catalog *catalog, const char *table)
-{
-    struct arena arena;
-    struct err err = { 0 };
-    struct table_name name;
-    struct catalog_place place;
-    struct catalog_appended out;
-    char uuid[UUID_TEXT + 1];
-    arena_init(&arena, 0);
-    uuid4(uuid);
-    if (table_name_parse(str_of(table), &name, &err) != OK ||
-        catalog_place(catalog, &name, &arena, &place, &err) != OK) {
-        die("place", &err);
-    }
-    struct ice_data_file file = {
-        .path = arena_printf(&arena, "%.*s/data/%s.parquet", STR_ARG(place.location_key), uuid),
+    return (struct ice_data_file){
+        .path = arena_printf(arena, "%.*s/data/%s.parquet", STR_ARG(location), uuid),
         .format = STR("PARQUET"),
         .record_count = 10,
         .size_bytes = 1000,
-        .columns = make_columns(&arena),
+        .columns = columns,
         .column_count = COLUMNS,
         .sort_order_id = -1,
         .status = ICE_ADDED,
@@ -98,11 +91,32 @@ static void append_one(struct catalog *catalog, const char *table)
         .sequence_number = -1,
         .file_sequence_number = -1,
     };
+}
+
+/** A small batch of files under an id of its own; `from` numbers them. */
+static void append_files(struct catalog *catalog, const char *table, int64_t from, size_t count)
+{
+    struct arena arena;
+    struct err err = { 0 };
+    struct table_name name;
+    struct catalog_place place;
+    struct catalog_appended out;
+    char id[UUID_TEXT + 1];
+    arena_init(&arena, 0);
+    uuid4(id);
+    if (table_name_parse(str_of(table), &name, &err) != OK ||
+        catalog_place(catalog, &name, &arena, &place, &err) != OK) {
+        die("place", &err);
+    }
+    struct ice_data_file *files = arena_array(&arena, count, sizeof(*files));
+    for (size_t i = 0; i < count; i++) {
+        files[i] = make_file(&arena, place.location_key, from + (int64_t)i);
+    }
     struct catalog_append append = { .name = name,
-                                     .batch_id = str_of(uuid),
+                                     .batch_id = str_of(id),
                                      .schema = make_schema(&arena),
-                                     .files = &file,
-                                     .file_count = 1,
+                                     .files = files,
+                                     .file_count = count,
                                      .create = true,
                                      .place = &place,
                                      .expected_schema_id = place.schema_id };
@@ -110,6 +124,11 @@ static void append_one(struct catalog *catalog, const char *table)
         die("append", &err);
     }
     arena_done(&arena);
+}
+
+static void append_one(struct catalog *catalog, const char *table)
+{
+    append_files(catalog, table, 0, 1);
 }
 
 struct client {
@@ -196,16 +215,23 @@ static void fill(struct catalog *catalog, int tables)
     }
 }
 
+static void many_files(struct catalog *catalog, int count)
+{
+    for (int i = 0; i < count; i += PART) {
+        append_files(catalog, "t", i, PART);
+    }
+}
+
 int main(int argc, char **argv)
 {
     struct store *store = NULL;
     struct catalog *catalog = NULL;
     struct err err = { 0 };
     bool two = argc == 5 && (strcmp(argv[2], "group") == 0 || strcmp(argv[2], "age") == 0);
-    if (!two && !(argc == 4 && strcmp(argv[2], "fill") == 0)) {
-        fprintf(
-            stderr,
-            "usage: catalog_append DIR group CLIENTS SECONDS | age COUNT ROUNDS | fill TABLES\n");
+    bool one = argc == 4 && (strcmp(argv[2], "fill") == 0 || strcmp(argv[2], "files") == 0);
+    if (!two && !one) {
+        fprintf(stderr, "usage: catalog_append DIR group CLIENTS SECONDS | age COUNT ROUNDS | "
+                        "fill TABLES | files COUNT\n");
         return 2;
     }
     if (store_fs_open(&(struct store_fs_opts){ .dir = argv[1] }, &store, &err) != OK ||
@@ -215,6 +241,8 @@ int main(int argc, char **argv)
     int first = atoi(argv[3]), second = two ? atoi(argv[4]) : 0;
     if (strcmp(argv[2], "fill") == 0) {
         fill(catalog, first);
+    } else if (strcmp(argv[2], "files") == 0) {
+        many_files(catalog, first);
     } else if (strcmp(argv[2], "age") == 0) {
         age(catalog, first, second);
     } else {

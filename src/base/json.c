@@ -300,6 +300,21 @@ void jw_val(struct json_writer *w, yyjson_val *value)
     put_val(w, value, &heap_alc);
 }
 
+void jw_arr_begin_with(struct json_writer *w, yyjson_val *arr)
+{
+    if (yyjson_arr_size(arr) == 0) {
+        jw_arr_begin(w);
+        return;
+    }
+    put_val(w, arr, &heap_alc);
+    if (w->status == OK) {
+        w->out->len--; /* the bracket that closes it: more will follow */
+    }
+    w->depth++;
+    assert(w->depth < 64);
+    w->comma |= (uint64_t)1 << w->depth;
+}
+
 void jw_kv_str(struct json_writer *w, const char *key, struct str value)
 {
     jw_key(w, str_of(key));

@@ -63,6 +63,8 @@ void jw_obj_begin(struct json_writer *w);
 void jw_obj_end(struct json_writer *w);
 void jw_arr_begin(struct json_writer *w);
 void jw_arr_end(struct json_writer *w);
+/** Begin an array that holds the members of `arr` (may be NULL) already. */
+void jw_arr_begin_with(struct json_writer *w, yyjson_val *arr);
 void jw_key(struct json_writer *w, struct str key);
 /** Invalid UTF-8 becomes U+FFFD. */
 void jw_str(struct json_writer *w, struct str value);

@@ -94,7 +94,7 @@ void catalog_unpin(struct catalog_pin *pin);
  * from them the delete files that a reader must apply. Keys are `store` keys (the URI mapped by the
  * lake's roots); a path outside all roots is E_INVALID.
  *
- * Owns     the arrays and keys are in `arena`; `file` and what it points to live as long as the pin
+ * Owns     the arrays are in `arena`; keys, `file` and what it points to live as long as both
  */
 struct catalog_file {
     struct str key;

@@ -50,11 +50,14 @@ static void count_files(const struct manifests *manifests, size_t *data_out, siz
 }
 
 static enum status add_file(struct reader *reader, struct arena *arena,
-                            const struct ice_data_file *file, struct catalog_files *out,
-                            struct err *err)
+                            const struct reader_manifest *manifest, size_t index,
+                            struct catalog_files *out, struct err *err)
 {
-    struct catalog_file entry = { .source = STR_EMPTY, .file = file };
-    TRY(locate_key(reader->locate, file->path, arena, &entry.key, err));
+    const struct ice_data_file *file = &manifest->manifest.files[index];
+    struct catalog_file entry = { .source = STR_EMPTY, .file = file, .key = manifest->keys[index] };
+    if (entry.key.ptr == NULL) { /* says why, or the lake has a new root since */
+        TRY(locate_key(reader->locate, file->path, arena, &entry.key, err));
+    }
     if (file->content == ICE_DATA) {
         out->files[out->count++] = entry;
     } else {
@@ -82,7 +85,7 @@ enum status catalog_files(struct catalog *catalog, const struct catalog_pin *pin
         const struct ice_manifest *manifest = &manifests.items[m]->manifest;
         for (size_t i = 0; i < manifest->file_count; i++) {
             if (manifest->files[i].status != ICE_DELETED) {
-                TRY(add_file(catalog->reader, arena, &manifest->files[i], &files, err));
+                TRY(add_file(catalog->reader, arena, manifests.items[m], i, &files, err));
             }
         }
     }

@@ -198,6 +198,29 @@ static void manifest_done(void *value)
     mem_free(manifest);
 }
 
+/** Where its files lie. One under no root is whoever's who asks for it to complain about. */
+static enum status find_keys(struct reader *reader, struct reader_manifest *manifest,
+                             struct err *err)
+{
+    const struct ice_manifest *parsed = &manifest->manifest;
+    struct arena scratch;
+    arena_init(&scratch, 1024 * 1024);
+    manifest->keys = arena_array(&manifest->arena, parsed->file_count, sizeof(*manifest->keys));
+    enum status status = manifest->keys == NULL ? err_no_memory(err) : OK;
+    for (size_t i = 0; i < parsed->file_count && status == OK; i++) {
+        struct str key;
+        manifest->keys[i] = (struct str){ NULL, 0 };
+        arena_reset(&scratch);
+        if (parsed->files[i].status != ICE_DELETED &&
+            locate_key(reader->locate, parsed->files[i].path, &scratch, &key, NULL) == OK) {
+            manifest->keys[i] = arena_str(&manifest->arena, key);
+            status = manifest->keys[i].ptr == NULL ? err_no_memory(err) : OK;
+        }
+    }
+    arena_done(&scratch);
+    return status;
+}
+
 static enum status manifest_read(struct reader *reader, const struct ice_manifest_file *row,
                                  struct str key, struct cache_item **out, struct err *err)
 {
@@ -215,6 +238,7 @@ static enum status manifest_read(struct reader *reader, const struct ice_manifes
             (void)err_context(err, "\"%.*s\"", STR_ARG(row->path));
         }
     }
+    status = status == OK ? find_keys(reader, manifest, err) : status;
     if (status != OK) {
         manifest_done(manifest);
         return status;

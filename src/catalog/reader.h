@@ -25,6 +25,9 @@ struct reader_manifest {
     struct arena arena;
     struct buf bytes;
     struct ice_manifest manifest;
+    /* of its files, found once: a query asks for all of them; .ptr NULL: under no root, or
+     * deleted */
+    struct str *keys;
 };
 
 enum status reader_new(struct store *store, uint64_t cache_bytes, struct reader **out,

@@ -53,8 +53,10 @@ static enum status strike_manifest(struct walk *walk, const struct ice_manifest_
     enum status status = OK;
     for (size_t i = 0; i < manifest->manifest.file_count && status == OK; i++) {
         const struct ice_data_file *file = &manifest->manifest.files[i];
-        if (file->status != ICE_DELETED) {
-            status = strike(walk, file->path, err);
+        if (manifest->keys[i].ptr != NULL) {
+            (void)map_remove(walk->keys, manifest->keys[i]);
+        } else if (file->status != ICE_DELETED) {
+            status = strike(walk, file->path, err); /* which says why it cannot */
         }
         if (status == OK && file->referenced_data_file.len > 0) {
             status = strike(walk, file->referenced_data_file, err);

@@ -36,6 +36,10 @@ Value bound_value(struct str text, const LogicalType &type)
     if (type.id() == LogicalTypeId::VARCHAR) {
         return Value(lake::to_string(text));
     }
+    int64_t number = 0;
+    if (type.id() == LogicalTypeId::BIGINT) { /* the usual one, and a cast costs microseconds */
+        return str_to_i64(text, &number) ? Value::BIGINT(number) : Value();
+    }
     return Value(lake::to_string(text)).DefaultTryCastAs(type, value, &problem) ? value : Value();
 }
 
@@ -91,6 +95,15 @@ bool is_nan(const Value &value)
            (value.type().id() == LogicalTypeId::FLOAT && Value::IsNan(value.GetValue<float>()));
 }
 
+/** `a < b` of one type. */
+bool is_less(const Value &a, const Value &b)
+{
+    if (a.type().id() == LogicalTypeId::BIGINT) {
+        return a.GetValueUnsafe<int64_t>() < b.GetValueUnsafe<int64_t>();
+    }
+    return a < b;
+}
+
 /** No value in the range satisfies `value <op> constant`. */
 bool comparison_is_out(const Range &range, ExpressionType op, const Value &constant)
 {
@@ -108,15 +121,16 @@ bool comparison_is_out(const Range &range, ExpressionType op, const Value &const
         if (is_nan(constant)) {
             return !range.may_be_nan;
         }
-        return (lower && constant < range.lower) || (upper && constant > range.upper);
+        return (lower && is_less(constant, range.lower)) ||
+               (upper && is_less(range.upper, constant));
     case ExpressionType::COMPARE_LESSTHAN:
-        return lower && !is_nan(constant) && constant <= range.lower;
+        return lower && !is_nan(constant) && !is_less(range.lower, constant);
     case ExpressionType::COMPARE_LESSTHANOREQUALTO:
-        return lower && constant < range.lower;
+        return lower && is_less(constant, range.lower);
     case ExpressionType::COMPARE_GREATERTHAN:
-        return upper && !range.may_be_nan && constant >= range.upper;
+        return upper && !range.may_be_nan && !is_less(constant, range.upper);
     case ExpressionType::COMPARE_GREATERTHANOREQUALTO:
-        return upper && !range.may_be_nan && constant > range.upper;
+        return upper && !range.may_be_nan && is_less(range.upper, constant);
     default:
         return false;
     }

@@ -117,7 +117,7 @@ struct ice_edit {
     struct str previous_metadata_location;
     int64_t now_ms; /* used as max(now, every time the base knows) */
     /* 0: no expiry. Ours only: oldest snapshots that no ref but main's history names go first; more
-     * than this many are cut to a tenth less */
+     * than this many are cut to a quarter less */
     size_t snapshots_max;
     int64_t snapshot_age_max_ms; /* 0: no limit */
     size_t metadata_log_max;     /* 0: 100; a longer one is cut to a quarter less */

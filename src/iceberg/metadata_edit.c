@@ -17,10 +17,9 @@
 /* Iceberg's default of write.metadata.previous-versions-max. */
 enum { METADATA_LOG_DEFAULT = 100 };
 
-/* A log that has grown too long loses a quarter, a list of snapshots a tenth. Chosen: one edit in
- * 25
- * (of 100 entries), and one in 100 (of 1000 snapshots). */
-enum { LOG_SLACK = 4, SNAPSHOT_SLACK = 10 };
+/* What has grown too long loses a quarter. Chosen: one edit in 25 (of 100 log entries) has
+ * something to tidy up, and one in 250 (of 1000 snapshots). */
+enum { SLACK = 4 };
 
 struct edit {
     const struct ice_metadata *base;
@@ -225,9 +224,9 @@ static enum status plan_properties(const struct ice_edit *in, struct err *err)
  * How many of `count` entries stay when at most `max` may. What is too long is cut well below its
  * bound, so that most edits drop nothing: each that does leaves its caller something to tidy up.
  */
-static size_t keep_of(size_t count, size_t max, size_t slack)
+static size_t keep_of(size_t count, size_t max)
 {
-    return count <= max ? count : max - max / slack;
+    return count <= max ? count : max - max / SLACK;
 }
 
 /** What leaves the metadata log at its old end. */
@@ -242,7 +241,7 @@ static enum status plan_metadata_log(struct edit *edit, struct err *err)
         max = set < 1 ? 1 : (size_t)set;
     }
     size_t added = edit->in->previous_metadata_location.len > 0 ? 1 : 0;
-    edit->log_from = count + added - keep_of(count + added, max, LOG_SLACK);
+    edit->log_from = count + added - keep_of(count + added, max);
     edit->result.dropped_metadata = arena_array(edit->arena, edit->log_from, sizeof(struct str));
     if (edit->result.dropped_metadata == NULL) {
         return err_no_memory(err);
@@ -368,6 +367,18 @@ static enum status expire(struct edit *edit, size_t index, struct err *err)
     return OK;
 }
 
+/** Most edits: few enough snapshots, and none that is too old. */
+static bool nothing_expires(const struct edit *edit, size_t most)
+{
+    const struct ice_metadata *base = edit->base;
+    bool due = base->snapshot_count + (edit->in->snapshot != NULL ? 1 : 0) > most;
+    for (size_t i = 0; i < base->snapshot_count && !due; i++) {
+        due = edit->in->snapshot_age_max_ms > 0 &&
+              base->snapshots[i].timestamp_ms < edit->now_ms - edit->in->snapshot_age_max_ms;
+    }
+    return !due;
+}
+
 static enum status plan_expiry(struct edit *edit, struct err *err)
 {
     const struct ice_metadata *base = edit->base;
@@ -380,8 +391,10 @@ static enum status plan_expiry(struct edit *edit, struct err *err)
         edit->result.expired == NULL) {
         return err_no_memory(err);
     }
-    bool wanted = edit->in->snapshots_max > 0 || edit->in->snapshot_age_max_ms > 0;
-    if (!wanted || str_eq_nocase(ice_metadata_property(base, STR("gc.enabled")), STR("false"))) {
+    size_t left = count + (edit->in->snapshot != NULL ? 1 : 0);
+    size_t most = edit->in->snapshots_max > 0 ? keep_of(left, edit->in->snapshots_max) : left;
+    if (nothing_expires(edit, most) ||
+        str_eq_nocase(ice_metadata_property(base, STR("gc.enabled")), STR("false"))) {
         return OK;
     }
     keep_referenced(edit, keep);
@@ -394,10 +407,6 @@ static enum status plan_expiry(struct edit *edit, struct err *err)
         }
     }
     qsort(candidates, candidate_count, sizeof(*candidates), compare_candidates);
-    size_t left = count + (edit->in->snapshot != NULL ? 1 : 0);
-    size_t most = edit->in->snapshots_max > 0
-                      ? keep_of(left, edit->in->snapshots_max, SNAPSHOT_SLACK)
-                      : left;
     for (size_t i = 0; i < candidate_count; i++) {
         bool many = left > most;
         bool old = edit->in->snapshot_age_max_ms > 0 &&
@@ -499,10 +508,10 @@ static void write_snapshots(struct edit *edit, yyjson_val *old, struct json_writ
     size_t i = 0;
     size_t max = 0;
     yyjson_val *snapshot = NULL;
-    jw_arr_begin(w);
+    jw_arr_begin_with(w, edit->result.expired_count == 0 ? old : NULL);
     ARR_EACH(old, i, max, snapshot)
     {
-        if (!edit->expired[i]) {
+        if (edit->result.expired_count > 0 && !edit->expired[i]) {
             jw_val(w, snapshot);
         }
     }
@@ -525,10 +534,10 @@ static void write_snapshot_log(struct edit *edit, yyjson_val *old, struct json_w
             from = i + 1;
         }
     }
-    jw_arr_begin(w);
+    jw_arr_begin_with(w, from == 0 ? old : NULL);
     ARR_EACH(old, i, max, entry)
     {
-        if (i >= from) {
+        if (from > 0 && i >= from) {
             jw_val(w, entry);
         }
     }
@@ -546,10 +555,10 @@ static void write_metadata_log(struct edit *edit, yyjson_val *old, struct json_w
     size_t i = 0;
     size_t max = 0;
     yyjson_val *entry = NULL;
-    jw_arr_begin(w);
+    jw_arr_begin_with(w, edit->log_from == 0 ? old : NULL);
     ARR_EACH(old, i, max, entry)
     {
-        if (i >= edit->log_from) {
+        if (edit->log_from > 0 && i >= edit->log_from) {
             jw_val(w, entry);
         }
     }

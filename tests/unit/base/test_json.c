@@ -228,6 +228,33 @@ static void doubles_are_short_and_read_back_the_same(void **state)
     buf_done(&out);
 }
 
+static void an_array_goes_on_where_another_ended(void **state)
+{
+    struct buf out;
+    struct json_writer w;
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    buf_init(&out, 0);
+    assert_int_equal(json_parse(STR("[1,{\"a\":[]}]"), &doc, NULL), OK);
+    json_writer_init(&w, &out);
+    jw_obj_begin(&w);
+    jw_key(&w, STR("more"));
+    jw_arr_begin_with(&w, yyjson_doc_get_root(doc));
+    jw_i64(&w, 2);
+    jw_arr_end(&w);
+    jw_key(&w, STR("same"));
+    jw_arr_begin_with(&w, yyjson_doc_get_root(doc));
+    jw_arr_end(&w);
+    jw_key(&w, STR("none"));
+    jw_arr_begin_with(&w, NULL);
+    jw_i64(&w, 3);
+    jw_arr_end(&w);
+    jw_obj_end(&w);
+    assert_int_equal(json_writer_end(&w), OK);
+    assert_true(str_eq(buf_str(&out), STR("{\"more\":[1,{\"a\":[]},2],\"same\":[1,{\"a\":[]}],"
+                                          "\"none\":[3]}")));
+    buf_done(&out);
+}
+
 static void strings_are_escaped_and_bad_utf8_is_replaced(void **state)
 {
     struct buf out;
@@ -296,6 +323,7 @@ int main(void)
         cmocka_unit_test(the_writer_places_commas_and_quotes),
         cmocka_unit_test(a_document_goes_through_reader_and_writer_unchanged),
         cmocka_unit_test(doubles_are_short_and_read_back_the_same),
+        cmocka_unit_test(an_array_goes_on_where_another_ended),
         cmocka_unit_test(strings_are_escaped_and_bad_utf8_is_replaced),
         cmocka_unit_test(without_memory_the_writer_tells_at_the_end),
         cmocka_unit_test(the_first_failure_sticks_and_the_buffer_is_put_back),

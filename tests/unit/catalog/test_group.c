@@ -161,6 +161,75 @@ static void times_never_run_backwards(void **state)
     store_close(store);
 }
 
+static int64_t an_hour_ago(void *ctx)
+{
+    return now_ms - 3600LL * 1000;
+}
+
+static const struct lake_clock slow_clock = { .wall_ms = an_hour_ago, .mono_ms = an_hour_ago };
+
+static void assert_rising(yyjson_val *list, const char *what)
+{
+    size_t i, max;
+    int64_t last = 0;
+    yyjson_val *entry;
+    yyjson_arr_foreach(list, i, max, entry)
+    {
+        int64_t at = yyjson_get_sint(yyjson_obj_get(entry, "timestamp-ms"));
+        if (at < last) {
+            fail_msg("entry %zu of %s is older than the one before it", i, what);
+        }
+        last = at;
+    }
+    assert_true(max > 0);
+}
+
+/* Two processes whose clocks are an hour apart, or one whose clock is set back again and again. */
+static void with_clocks_an_hour_apart_commits_work_and_logs_rise(void **state)
+{
+    struct store *store = fixture_mem();
+    struct catalog *catalogs[2] = { NULL };
+    struct arena arena;
+    struct catalog_appended out;
+    arena_init(&arena, 0);
+    now_ms = 1750000000000;
+    for (int i = 0; i < 2; i++) {
+        assert_ok(catalog_local_open(
+            &(struct catalog_local_opts){ .store = store,
+                                          .clock = i == 0 ? &test_clock : &slow_clock },
+            &catalogs[i], ERR));
+    }
+    int64_t updated = 0;
+    struct table_name name = fixture_name("t");
+    for (int i = 0; i < 8; i++) {
+        struct table_summary table;
+        struct ice_schema *wider = fixture_schema(&arena, "extra");
+        struct fixture_append in = { .table = "t", .batch = "" };
+        in.schema = in.evolved = i == 5 ? wider : NULL;
+        now_ms += 1000;
+        assert_ok(fixture_append(catalogs[i % 2], &in, &arena, &out, ERR));
+        assert_ok(catalog_find(catalogs[i % 2], &name, false, &arena, &table, ERR));
+        assert_true(table.updated_ms >= updated);
+        updated = table.updated_ms;
+    }
+    struct catalog_pin *pin = NULL;
+    assert_ok(catalog_pin(catalogs[1], &name, false, NULL, &pin, ERR));
+    yyjson_val *root = yyjson_doc_get_root(pin->metadata->doc);
+    assert_rising(yyjson_obj_get(root, "snapshots"), "snapshots");
+    assert_rising(yyjson_obj_get(root, "snapshot-log"), "snapshot-log");
+    assert_rising(yyjson_obj_get(root, "metadata-log"), "metadata-log");
+    assert_true(pin->metadata->last_updated_ms >= pin->snapshot->timestamp_ms);
+    assert_ptr_equal(ice_metadata_as_of(pin->metadata, now_ms), pin->snapshot);
+    catalog_unpin(pin);
+    assert_int_equal(fixture_rows(catalogs[0], "t"), 8);
+    assert_ok(catalog_drop(catalogs[1], &name, ERR));
+    fixture_add(catalogs[1], "t", "", &arena);
+    catalog_close(catalogs[0]);
+    catalog_close(catalogs[1]);
+    arena_done(&arena);
+    store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +237,7 @@ int main(void)
         cmocka_unit_test(one_that_does_not_fit_leaves_the_others_alone),
         cmocka_unit_test(old_snapshots_expire_and_their_lists_go_to_the_trash),
         cmocka_unit_test(times_never_run_backwards),
+        cmocka_unit_test(with_clocks_an_hour_apart_commits_work_and_logs_rise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
