@@ -38,10 +38,11 @@ static enum status read_piece(void *ctx, uint64_t offset, void *ptr, size_t len,
     return OK;
 }
 
-static enum status good(void *ctx, struct str record, struct err *err)
+static enum status good(void *ctx, uint64_t line, struct str record, struct err *err)
 {
     struct file *file = ctx;
     (void)err;
+    check(line > 0);
     check(buf_append(&file->good, record) == OK && buf_append_char(&file->good, '\n') == OK);
     file->good_count++;
     return OK;

@@ -96,6 +96,11 @@ static enum status read_params(struct http_req *req, struct ingest_params *param
                            "format=%.*s: it is csv, tsv, json, ndjson or parquet", STR_ARG(format));
         }
     }
+    struct str types;
+    TRY(http_query(req, "types", &types));
+    if (types.ptr != NULL && types.len > 0) {
+        TRY(ingest_types_parse(&req->arena, types, &params->types, &params->type_count, &req->err));
+    }
     struct str key = http_headers_get(&req->headers, STR("Idempotency-Key"));
     params->batch_key = key.ptr != NULL ? key : STR_EMPTY;
     return params->dedup_off && params->batch_key.len > 0

@@ -2,7 +2,7 @@
  * Job "convert": a file in, Parquet with field ids out.
  *
  *   payload  {"format":"guess"|"csv"|...,"size","columns_max","line_bytes_max","skip_bad":bool?,
- *             "table":<Iceberg schema>?}
+ *             "types":[{"name","type"}]?,"table":<Iceberg schema>?}
  *   fds      [0] the file, [1] where the Parquet goes, [2] news, when the file is still growing to
  *            its "size" (lakefs/growing.h)
  *   calls    "plan" {"schema":<the file's, without ids>} -> {"schema":<with ids>}, or the error
@@ -153,12 +153,6 @@ static enum status attempt(struct convert *c, bool sample, bool *misfit_out, str
     return status;
 }
 
-static enum status copy_csv(struct convert *c, struct err *err)
-{
-    c->is_copied = true;
-    return convert_clean_csv(c, err);
-}
-
 /** Lines that end in several ways are too much for DuckDB's strict reader, which says so in these
  * words. */
 static bool needs_copy(const struct convert *c, enum status status, const struct err *err)
@@ -171,16 +165,25 @@ static enum status convert(struct convert *c, struct buf *done, struct err *err)
 {
     bool misfit = false;
     TRY(find_layout(c, err));
+    TRY(convert_force_types(c, err));
     if (c->skip_bad && str_eq(c->format, STR("csv"))) {
-        TRY(copy_csv(c, err));
+        TRY(convert_clean_csv(c, err));
     }
     enum status status = attempt(c, true, &misfit, done, err);
     if (needs_copy(c, status, err)) {
-        TRY(copy_csv(c, err));
+        TRY(convert_clean_csv(c, err));
         status = attempt(c, true, &misfit, done, err);
     }
     TRY(status);
     if (misfit) {
+        misfit = false;
+        TRY(attempt(c, false, &misfit, done, err));
+    }
+    bool excluded = false;
+    if (misfit) {
+        TRY(convert_exclude_misfits(c, &excluded, err));
+    }
+    if (excluded) {
         misfit = false;
         TRY(attempt(c, false, &misfit, done, err));
     }
@@ -196,6 +199,7 @@ static enum status read_payload(struct convert *c, struct err *err)
     TRY(json_get_u64(payload, "size", JSON_REQUIRED, &c->size, err));
     TRY(json_get_u64(payload, "columns_max", JSON_REQUIRED, &c->columns_max, err));
     TRY(json_get_u64(payload, "line_bytes_max", JSON_REQUIRED, &c->line_bytes_max, err));
+    TRY(json_get_arr(payload, "types", JSON_OPTIONAL, &c->types, err));
     TRY(json_get_bool(payload, "skip_bad", JSON_OPTIONAL, &c->skip_bad, err));
     TRY(json_get_obj(payload, "table", JSON_OPTIONAL, &table, err));
     if (table != NULL) {

@@ -8,16 +8,16 @@
 #include "engine/csv_scan.h"
 #include "engine/json_scan.h"
 
-#define COPY_NAME "clean"
-
 enum { PIECE_BYTES = 256 * 1024 };
 
 struct copy {
     struct convert *c;
     const struct duck_files *files;
-    void *file; /* what is read */
-    int fd;     /* what is written */
-    uint64_t size, record_count;
+    void *file;                  /* what is read */
+    int fd;                      /* what is written */
+    uint64_t size, record_count; /* of the copy */
+    uint64_t row;                /* of the file, from 1; a header is row 0 */
+    size_t excluded;             /* of c->excluded that have been met */
     struct buf piece;
 };
 
@@ -36,9 +36,16 @@ static enum status flush(struct copy *copy, struct err *err)
     return OK;
 }
 
-static enum status keep(void *ctx, struct str record, struct err *err)
+static enum status leave_out(void *ctx, uint64_t line, struct str reason, struct err *err);
+
+static enum status keep(void *ctx, uint64_t line, struct str record, struct err *err)
 {
     struct copy *copy = ctx;
+    const struct convert *c = copy->c;
+    uint64_t row = copy->row++;
+    if (copy->excluded < c->excluded_count && c->excluded[copy->excluded].row == row) {
+        return leave_out(copy, line, c->excluded[copy->excluded++].reason, err);
+    }
     /* an empty line of a file with one column is a value, and quoted it is one in any place */
     struct str text = record.len > 0 ? record : STR("\"\"");
     if (buf_append(&copy->piece, text) != OK || buf_append_char(&copy->piece, '\n') != OK) {
@@ -83,6 +90,8 @@ static enum status open_copy(struct copy *copy, struct err *err)
     uint64_t size;
     buf_init(&reply, 4096);
     buf_init(&copy->piece, 0);
+    copy->row = copy->c->has_header ? 0 : 1;
+    copy->c->skipped_count = 0;
     TRY(child_call(copy->c->job, "spool", STR("{}"), &reply, &copy->fd, err));
     if (copy->fd == -1) {
         return err_set(err, E_INTERNAL, "no spool came for a copy");
@@ -114,9 +123,27 @@ static enum status use_copy(struct copy *copy, struct err *err)
     }
     c->rows_expected = (int64_t)rows;
     c->size = copy->size;
+    c->is_copied = true;
+    /* DuckDB may remember what a name stood for, so each copy has its own */
+    c->input_name = arena_printf(&c->job->arena, "clean%u", ++c->copies);
+    if (c->input_name.ptr == NULL) {
+        return err_no_memory(err);
+    }
     int fd = copy->fd;
     copy->fd = -1;
-    return lakefs_add_input(c->job->lakefs, STR(COPY_NAME), fd, copy->size, err);
+    return lakefs_add_input(c->job->lakefs, c->input_name, fd, copy->size, err);
+}
+
+enum status convert_point_source(struct convert *c, struct err *err)
+{
+    struct str scheme = STR("spool://");
+    size_t at = str_find(c->source, scheme);
+    assert(at != SIZE_MAX);
+    struct str behind = str_skip(c->source, at + scheme.len);
+    behind = str_skip(behind, str_find_char(behind, '\''));
+    c->source = arena_printf(&c->job->arena, "%.*s%.*s%.*s", (int)(at + scheme.len), c->source.ptr,
+                             STR_ARG(c->input_name), STR_ARG(behind));
+    return c->source.ptr != NULL ? OK : err_no_memory(err);
 }
 
 enum status convert_clean_csv(struct convert *c, struct err *err)
@@ -134,12 +161,7 @@ enum status convert_clean_csv(struct convert *c, struct err *err)
     status = status == OK ? use_copy(&copy, err) : status;
     close_copy(&copy);
     TRY(status);
-    struct str in = STR("spool://in");
-    size_t at = str_find(c->source, in);
-    assert(at != SIZE_MAX);
-    c->source = arena_printf(&c->job->arena, "%.*sspool://" COPY_NAME "%.*s", (int)at,
-                             c->source.ptr, STR_ARG(str_skip(c->source, at + in.len)));
-    return c->source.ptr != NULL ? OK : err_no_memory(err);
+    return convert_point_source(c, err);
 }
 
 enum status convert_scan_json(struct convert *c, struct json_shape *shape, struct json_scan *out,
@@ -154,8 +176,9 @@ enum status convert_scan_json(struct convert *c, struct json_shape *shape, struc
     enum status status = open_copy(&copy, err);
     status = status == OK ? json_scan(&opts, shape, out, err) : status;
     /* the other layouts have no lines to leave out, and are read as they are */
-    c->is_copied = status == OK && out->layout == JSON_LINES;
-    status = c->is_copied ? use_copy(&copy, err) : status;
+    if (status == OK && out->layout == JSON_LINES) {
+        status = use_copy(&copy, err);
+    }
     close_copy(&copy);
     return status;
 }

@@ -83,7 +83,8 @@ static enum status write_source(struct convert *c, enum json_layout layout, stru
     buf_init(&sql, 0);
     enum status status = buf_printf(
         &sql, "read_json('spool://%s', format='%s', maximum_object_size=%llu, columns={",
-        c->is_copied ? "clean" : "in", formats[layout], (unsigned long long)c->line_bytes_max);
+        c->is_copied ? c->input_name.ptr : "in", formats[layout],
+        (unsigned long long)c->line_bytes_max);
     for (size_t i = 0; i < c->column_count && status == OK; i++) {
         AUTO(buf_done) struct buf type;
         buf_init(&type, 0);
@@ -114,6 +115,16 @@ static enum status lay_out(struct convert *c, struct json_shape *shape, struct e
     }
     TRY(add_columns(c, shape, err));
     return write_source(c, scan.layout, err);
+}
+
+enum status convert_clean_json(struct convert *c, struct err *err)
+{
+    struct json_shape *shape = NULL;
+    struct json_scan scan;
+    TRY(json_shape_new(&c->job->arena, &shape, err));
+    enum status status = convert_scan_json(c, shape, &scan, err);
+    json_shape_free(shape);
+    return status == OK && scan.layout == JSON_LINES ? convert_point_source(c, err) : status;
 }
 
 enum status convert_json_layout(struct convert *c, struct err *err)

@@ -7,6 +7,7 @@
  *   child_convert_json.c    the layout of a JSON file, read once before
  *   child_convert_parquet.c the layout of a Parquet file, from its footer
  *   child_convert_clean.c   a copy without bad rows, and with lines that all end alike
+ *   child_convert_types.c   types that the client has said
  *   child_convert_text.c    which type a column of texts has
  *   child_convert_write.c   COPY to Parquet, and the statistics that come back
  */
@@ -21,6 +22,7 @@ struct convert_column {
     struct str expr;      /* SQL over the source: a column, quoted, or more */
     bool text;            /* values are texts whose type is to be found */
     bool only_times;      /* text from JSON: it may be a date or a time stamp, never a number */
+    bool forced;          /* the client has said its type */
     struct ice_type type; /* what it is written as, before the table's schema has its say */
 };
 
@@ -29,6 +31,12 @@ enum { CONVERT_SKIPPED_TOLD_MAX = 100 };
 
 struct convert_skipped {
     uint64_t line;
+    struct str reason;
+};
+
+/** A row that has a value which does not fit its column's type. */
+struct convert_excluded {
+    uint64_t row; /* from 1, of those that can be read */
     struct str reason;
 };
 
@@ -49,9 +57,15 @@ struct convert {
     /* child_convert_clean.c */
     bool skip_bad;         /* leave bad rows out, and tell which */
     bool is_copied;        /* what is read is a clean copy */
+    struct str input_name; /* of the copy: "clean1" */
+    unsigned copies;
     int64_t rows_expected; /* of a copy */
     uint64_t skipped_count;
     struct convert_skipped skipped[CONVERT_SKIPPED_TOLD_MAX];
+    /* child_convert_types.c */
+    yyjson_val *types;                 /* [{"name","type"}] that the client has said; NULL: none */
+    struct convert_excluded *excluded; /* in the order of their rows */
+    size_t excluded_count;
 };
 
 /** The first bytes of the input, at most `cap`. */
@@ -70,6 +84,19 @@ struct json_scan;
 /** json_scan that leaves bad lines out and makes a copy of the others, which is_copied says. */
 enum status convert_scan_json(struct convert *c, struct json_shape *shape, struct json_scan *out,
                               struct err *err) MUST_USE;
+/** The same for records that are lines, once their layout is known. */
+enum status convert_clean_json(struct convert *c, struct err *err) MUST_USE;
+/** Let the source be what input_name says. */
+enum status convert_point_source(struct convert *c, struct err *err) MUST_USE;
+
+/** Give columns the types that the client has said. */
+enum status convert_force_types(struct convert *c, struct err *err) MUST_USE;
+/** Values that do not fit a type that the client has said: an error with the first one's line, or a
+ * copy without their rows (skip_bad). *found_out false: there are none. */
+enum status convert_exclude_misfits(struct convert *c, bool *found_out, struct err *err) MUST_USE;
+/** SQL that is true when a text fits the type; NULL or false when it does not. */
+enum status convert_text_check(const struct ice_type *type, struct str expr,
+                               struct buf *out) MUST_USE;
 /** The member "skipped" of the done frame. */
 void convert_write_skipped(const struct convert *c, struct json_writer *w);
 /** Duplicate names (ignoring case) get _1, _2, ...; empty ones become column1, ... */

@@ -117,6 +117,14 @@ static enum status append_check(struct buf *out, const struct ice_type *type, st
     return OK;
 }
 
+enum status convert_text_check(const struct ice_type *type, struct str expr, struct buf *out)
+{
+    unsigned fits = rule_of(type->kind).fits;
+    return fits != 0 ? buf_printf(out, "(" DUCK_TEXT_FUNCTIONS "fits(%.*s) & %u) > 0",
+                                  STR_ARG(expr), fits)
+                     : append_check(out, type, expr);
+}
+
 /** A value whose type only SQL's casts know. */
 static enum status append_cast(struct buf *out, const struct ice_type *type, struct str expr,
                                struct str sql)
@@ -254,7 +262,9 @@ static enum status take_types(void *ctx, const struct str *cells, size_t count, 
         const struct str *mine = cells + at;
         const struct ice_type *type = table_type(c, column);
         bool empty = number_of(mine[CELL_VALUES]) == 0;
-        if (type != NULL && (empty || table_fits(type, mine))) {
+        if (column->forced) {
+            /* it has its type */
+        } else if (type != NULL && (empty || table_fits(type, mine))) {
             column->type = *type;
         } else if (empty) {
             column->type = class_types[TEXT_STRING];

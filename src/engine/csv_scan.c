@@ -133,7 +133,7 @@ static enum status take_record(struct scan *s, const struct record *record, stru
     } else if (!str_is_utf8(text)) {
         status = err_set(&reason, E_INVALID, "not valid UTF-8");
     }
-    TRY(status == OK ? opts->good(opts->ctx, text, err)
+    TRY(status == OK ? opts->good(opts->ctx, s->line, text, err)
                      : opts->bad(opts->ctx, s->line, str_of(reason.msg), err));
     return consume(s, text.len, err);
 }

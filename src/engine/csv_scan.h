@@ -13,8 +13,8 @@ struct csv_scan_opts {
     char delimiter;
     size_t field_count; /* of a good record */
     uint64_t record_bytes_max;
-    /** A good record without its line's end. */
-    enum status (*good)(void *ctx, struct str record, struct err *err);
+    /** A good record without its line's end, and the line that it begins in. */
+    enum status (*good)(void *ctx, uint64_t line, struct str record, struct err *err);
     /** A bad one, by the line that it begins in; the scan goes on with the next line. */
     enum status (*bad)(void *ctx, uint64_t line, struct str reason, struct err *err);
     void *ctx; /* of all three */

@@ -185,7 +185,7 @@ static enum status scan_lines(struct scan *s, struct err *err)
         if (status != OK) {
             TRY(bad_line(s, status, line, whole, &why, err));
         } else if (s->opts->good != NULL && str_trim(line).len > 0) {
-            TRY(s->opts->good(s->opts->ctx, str_trim(line), err));
+            TRY(s->opts->good(s->opts->ctx, s->line, str_trim(line), err));
         }
         if (whole) {
             s->w.start += line.len;

@@ -19,7 +19,7 @@ struct json_scan_opts {
                         struct err *err);
     uint64_t record_bytes_max;
     /** May be NULL. Each good line of NDJSON. */
-    enum status (*good)(void *ctx, struct str record, struct err *err);
+    enum status (*good)(void *ctx, uint64_t line, struct str record, struct err *err);
     /** May be NULL: then a bad record ends the scan with E_INVALID and its line. Else it is told
      * where the line lies, and the scan goes on behind it, in NDJSON only. */
     enum status (*bad)(void *ctx, uint64_t line, uint64_t offset, uint64_t len, struct str reason,

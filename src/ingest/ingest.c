@@ -127,6 +127,42 @@ enum status ingest_write(struct ingest_upload *upload, struct str bytes, struct 
     return body_feed(upload->body, bytes, err);
 }
 
+static enum status write_types(struct json_writer *w, const struct ingest_params *params,
+                               struct err *err)
+{
+    AUTO(buf_done) struct buf type;
+    buf_init(&type, 0);
+    jw_kv_arr(w, "types");
+    for (size_t i = 0; i < params->type_count; i++) {
+        buf_clear(&type);
+        if (ice_type_print(&params->types[i].type, &type) != OK) {
+            return err_no_memory(err);
+        }
+        jw_obj_begin(w);
+        jw_kv_str(w, "name", params->types[i].name);
+        jw_kv_str(w, "type", buf_str(&type));
+        jw_obj_end(w);
+    }
+    jw_arr_end(w);
+    return OK;
+}
+
+/** Types are many and long: by their hash. */
+static enum status name_types(const struct ingest_upload *upload, struct buf *out)
+{
+    AUTO(buf_done) struct buf types;
+    char hex[SHA256_HEX + 1];
+    struct json_writer w;
+    buf_init(&types, 0);
+    json_writer_init(&w, &types);
+    jw_obj_begin(&w);
+    TRY(write_types(&w, &upload->params, NULL));
+    jw_obj_end(&w);
+    TRY(json_writer_end(&w));
+    sha256_hex(buf_str(&types), hex);
+    return buf_printf(out, "-t%.16s", hex);
+}
+
 /**
  * The batch id: the client's key, else what the file is and what would change its rows. `evolve`
  * does not: it decides whether a file may land, not what lands.
@@ -156,6 +192,9 @@ static enum status name_batch(struct ingest_upload *upload, struct err *err)
         }
         if (status == OK && upload->params.skip_bad) {
             status = buf_append(&text, STR("-skip"));
+        }
+        if (status == OK && upload->params.type_count > 0) {
+            status = name_types(upload, &text);
         }
     }
     upload->batch_id = status == OK ? arena_str(&upload->arena, buf_str(&text)) : (struct str){ 0 };
@@ -217,6 +256,9 @@ static enum status write_payload(struct ingest_upload *upload, bool growing, str
     if (upload->params.skip_bad) {
         jw_kv_bool(&w, "skip_bad", true);
     }
+    if (upload->params.type_count > 0) {
+        TRY(write_types(&w, &upload->params, err));
+    }
     if (upload->place.exists) {
         jw_key(&w, STR("table"));
         ice_schema_write(&w, upload->place.schema);
@@ -233,7 +275,7 @@ enum status ingest_start_job(struct ingest_upload *upload, int news_fd, struct e
                       err));
     fd_done(&upload->output_fd);
     TRY(store_spool(opts->store, &upload->output_fd, err));
-    upload->copy_given = false; /* no job runs */
+    upload->copies_given = 0; /* no job runs */
     AUTO(buf_done) struct buf payload;
     buf_init(&payload, 0);
     TRY(write_payload(upload, growing, &payload, err));

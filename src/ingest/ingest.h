@@ -58,6 +58,15 @@ enum ingest_format ingest_format_of(struct str name, struct str content_type, st
 /** What a file's name says of how it is packed: ".gz", ".zst". */
 enum inflate_kind ingest_packing_of(struct str file_name);
 
+/** What a column is to be, whatever its values look like. */
+struct ingest_type {
+    struct str name;
+    struct ice_type type;
+};
+/** Of "zip:string,price:decimal(10,2)", in `arena`. E_INVALID when it is something else. */
+enum status ingest_types_parse(struct arena *arena, struct str text, struct ingest_type **out,
+                               size_t *count_out, struct err *err) MUST_USE;
+
 struct ingest_params {
     struct table_name table;
     enum ingest_format format;
@@ -65,6 +74,8 @@ struct ingest_params {
     enum inflate_kind packing;  /* by the file's name */
     enum charset charset;
     bool charset_given;
+    struct ingest_type *types; /* borrowed until the upload ends */
+    size_t type_count;
     bool evolve;          /* add columns, widen types */
     bool skip_bad;        /* leave bad rows out, and tell which */
     bool dedup_off;       /* land also what has landed before */

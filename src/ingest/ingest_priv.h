@@ -46,7 +46,7 @@ struct ingest_upload {
     struct catalog_place place; /* of this attempt */
     struct ingest_plan plan;
     struct engine_run *run;
-    bool copy_given; /* of this job; guarded by plan.lock */
+    unsigned copies_given; /* of this job; guarded by plan.lock */
     struct ingest_result result;
     /* early.c */
     int64_t started_ms;

@@ -41,15 +41,18 @@ static enum status answer(struct ingest_upload *upload, yyjson_val *args, struct
     return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
-/** For a copy of the file; one is enough for a job. */
+/* without bad rows, and then without those whose values do not fit a type */
+enum { COPIES_MAX = 2 };
+
+/** For a copy of the file. */
 static enum status give_spool(struct ingest_upload *upload, struct buf *reply, int *fd_out,
                               struct err *err)
 {
-    if (upload->copy_given) {
-        return err_set(err, E_INVALID, "the job has its spool already");
+    if (upload->copies_given == COPIES_MAX) {
+        return err_set(err, E_INVALID, "the job has its spools already");
     }
     TRY(store_spool(upload->ingest->opts.store, fd_out, err));
-    upload->copy_given = true;
+    upload->copies_given++;
     return buf_append(reply, STR("{}")) == OK ? OK : err_no_memory(err);
 }
 

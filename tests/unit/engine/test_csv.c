@@ -26,9 +26,9 @@ static enum status read_piece(void *ctx, uint64_t offset, void *ptr, size_t len,
     return OK;
 }
 
-static enum status good(void *ctx, struct str record, struct err *err)
+static enum status good(void *ctx, uint64_t line, struct str record, struct err *err)
 {
-    (void)ctx, (void)err;
+    (void)ctx, (void)line, (void)err;
     return buf_printf(&seen, "[%.*s]", STR_ARG(record));
 }
 
