@@ -114,6 +114,7 @@ int cmd_serve(const char *service, int argc, char **argv)
     stop_signals(&set);
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is a full disk, not the end */
     if (options_load(&argc, argv, &settings, &err) != OK) {
         return refuse(service, &err);
     }

@@ -134,6 +134,7 @@ enum status child_box_enter(const struct child_box *box, struct err *err)
     TRY(set_limit(RLIMIT_CORE, 0, "core files", err));
     offer_to_oom_killer();
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         return err_errno(err, errno, "PR_SET_NO_NEW_PRIVS");
     }

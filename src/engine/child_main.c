@@ -121,6 +121,12 @@ static enum status job_begin(void *ctx, struct child_job *job, struct err *err)
     return kind;
 }
 
+static void job_end(void *ctx, struct child_job *job)
+{
+    (void)ctx;
+    lakefs_end(job->lakefs);
+}
+
 static enum status serve(const struct arguments *args, struct duck *duck, struct err *err)
 {
     static const struct child_kind kinds[] = { { "query", child_query },
@@ -138,6 +144,7 @@ static enum status serve(const struct arguments *args, struct duck *duck, struct
         .duck = duck,
         .lakefs = fs,
         .begin = job_begin,
+        .end = job_end,
         .ctx = &job,
         .temp_dir = args->temp,
         .spool_bytes_max = args->temp_bytes / 4,

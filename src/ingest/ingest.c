@@ -57,7 +57,11 @@ void ingest_close(struct ingest *ingest)
 static enum status spool(void *ctx, struct str bytes, struct err *err)
 {
     struct ingest_upload *upload = ctx;
-    TRY(io_write_full(upload->spool_fd, bytes.ptr, bytes.len, err));
+    enum status status = io_write_full(upload->spool_fd, bytes.ptr, bytes.len, err);
+    if (status != OK) {
+        (void)err_context(err, "the upload in _lake/tmp of the store");
+        return status;
+    }
     upload->size += bytes.len;
     upload->params.size_expected = body_file_bytes(upload->body, upload->bytes_expected);
     early_received(upload);

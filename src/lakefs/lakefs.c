@@ -357,6 +357,13 @@ enum status lakefs_begin(struct lakefs *fs, struct str token, struct err *err)
     return OK;
 }
 
+void lakefs_end(struct lakefs *fs)
+{
+    pthread_mutex_lock(&fs->lock);
+    forget(fs);
+    pthread_mutex_unlock(&fs->lock);
+}
+
 enum status lakefs_path(struct lakefs *fs, uint32_t file, struct arena *arena, struct str *out,
                         struct err *err)
 {

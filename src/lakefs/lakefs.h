@@ -33,6 +33,8 @@ void lakefs_free(struct lakefs *fs);
 
 /** A new job: the token that its paths carry. Forgets all pins and spools of the last one. */
 enum status lakefs_begin(struct lakefs *fs, struct str token, struct err *err) MUST_USE;
+/** The job is over: an idle engine must not keep the room of deleted files and spools. */
+void lakefs_end(struct lakefs *fs);
 /** The path under which file `n` of this job is opened: "lake://<token>/<n>.parquet", in
  * `arena`. */
 enum status lakefs_path(struct lakefs *fs, uint32_t file, struct arena *arena, struct str *out,

@@ -37,6 +37,16 @@ enum status fs_fault(struct fs_store *fs, const char *op, struct str key, struct
     return fs->hook.at == NULL ? OK : fs->hook.at(fs->hook.ctx, op, key, err);
 }
 
+enum status fs_write_at(const struct fs_store *fs, int fd, const void *ptr, size_t len,
+                        uint64_t offset, struct err *err)
+{
+    enum status status = io_calls_pwrite_full(fs->calls, fd, ptr, len, offset, err);
+    if (status == E_DISK_FULL) {
+        (void)err_context(err, "no room in \"%s\"", fs->dir);
+    }
+    return status;
+}
+
 enum status fs_may_write(struct fs_store *fs, struct err *err)
 {
     if (fs->read_only) {
@@ -100,7 +110,7 @@ static enum status ready(struct store *store, struct err *err)
     TRY(fs_may_write(fs, err));
     struct fs_temp temp = FS_TEMP_EMPTY;
     TRY(fs_temp_new(fs, &temp, err));
-    enum status status = io_calls_pwrite_full(fs->calls, temp.fd, "x", 1, 0, err);
+    enum status status = fs_write_at(fs, temp.fd, "x", 1, 0, err);
     fs_temp_drop(fs, &temp);
     return status;
 }

@@ -12,6 +12,13 @@ enum status fs_own_failed(const struct fs_store *fs, int errno_value, const char
                           struct err *err)
 {
     const char *slash = path[0] == '\0' ? "" : "/";
+    struct stat st;
+    /* ext4 does not permit to make a file in a folder that was deleted */
+    bool refused = errno_value == EPERM || errno_value == EACCES;
+    if (refused && fs->calls->fstatat(fs->root_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0 &&
+        errno == ENOENT) {
+        errno_value = ENOENT;
+    }
     switch (errno_value) {
     case ENOENT:
     case ENOTDIR:

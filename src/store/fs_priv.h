@@ -44,6 +44,9 @@ struct fs_store {
 
 /** A test's fault at this point, if there is one. */
 enum status fs_fault(struct fs_store *fs, const char *op, struct str key, struct err *err) MUST_USE;
+/** All of it, or an error that names the folder when there is no room. */
+enum status fs_write_at(const struct fs_store *fs, int fd, const void *ptr, size_t len,
+                        uint64_t offset, struct err *err) MUST_USE;
 /** E_UNAVAILABLE once an fsync has failed, E_DENIED when the store is read-only. */
 enum status fs_may_write(struct fs_store *fs, struct err *err) MUST_USE;
 /**

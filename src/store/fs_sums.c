@@ -42,7 +42,7 @@ static enum status side_store(struct fs_store *fs, int fd, struct str key, const
     if (side < 0) {
         return fs_own_failed(fs, errno, "_lake/sums", err);
     }
-    TRY(io_calls_pwrite_full(fs->calls, side, bytes, len, 0, err));
+    TRY(fs_write_at(fs, side, bytes, len, 0, err));
     TRY(fs_sync(fs, side, "fsync_side", key, false, err));
     return fs_sync(fs, fs->sums_fd, "fsync_sums", key, false, err);
 }

@@ -83,8 +83,7 @@ enum status fs_writer_write(struct store_writer *base, struct str bytes, struct 
 {
     struct fs_writer *writer = (struct fs_writer *)base;
     TRY(fs_fault(writer->fs, "write", writer_key(writer), err));
-    TRY(io_calls_pwrite_full(writer->fs->calls, writer->temp.fd, bytes.ptr, bytes.len,
-                             writer->offset, err));
+    TRY(fs_write_at(writer->fs, writer->temp.fd, bytes.ptr, bytes.len, writer->offset, err));
     writer->offset += bytes.len;
     fs_hash_update(&writer->hash, bytes);
     return OK;

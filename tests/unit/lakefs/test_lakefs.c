@@ -380,6 +380,16 @@ static void spool_of_the_same_name_replaces_the_old_one(void **state)
     assert_int_equal(lakefs_add_input(fs, STR("bad"), -1, 1, &err), E_INTERNAL);
 }
 
+static void the_end_of_a_job_gives_its_files_back(void **state)
+{
+    int fd = temp_fd("hello");
+    assert_ok(lakefs_add_input(fs, STR("in"), fd, 5, &err));
+    lakefs_end(fs);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    assert_int_equal(try_open(STR("spool://in")), E_DENIED);
+    lakefs_end(fs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -398,6 +408,7 @@ int main(void)
         TEST(spool_input_reads_up_to_its_size),
         TEST(spool_output_is_written_from_its_start_and_not_read),
         TEST(spool_of_the_same_name_replaces_the_old_one),
+        TEST(the_end_of_a_job_gives_its_files_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
