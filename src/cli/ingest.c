@@ -12,7 +12,7 @@
 #include "cli/cli_priv.h"
 
 struct upload {
-    const char *server, *table, *format;
+    const char *server, *table, *format, *charset, *on_error, *dedup;
     bool evolve, json;
 };
 
@@ -31,6 +31,21 @@ static const struct cli_option ingest_options[] = {
       .at = offsetof(struct upload, format),
       .value = "csv|tsv|json|ndjson|parquet",
       .help = "what the file is, when its name and its bytes do not tell" },
+    { .name = "charset",
+      .kind = CLI_VALUE,
+      .at = offsetof(struct upload, charset),
+      .value = "utf-8|iso-8859-1|windows-1252|utf-16|utf-16le|utf-16be",
+      .help = "how its text is written, when that is not UTF-8" },
+    { .name = "on-error",
+      .kind = CLI_VALUE,
+      .at = offsetof(struct upload, on_error),
+      .value = "fail|skip",
+      .help = "refuse a file with a bad row, or leave bad rows out and tell them [fail]" },
+    { .name = "dedup",
+      .kind = CLI_VALUE,
+      .at = offsetof(struct upload, dedup),
+      .value = "on|off",
+      .help = "recognise a file that has landed before, or add it again [on]" },
     CLI_JSON(struct upload, json),
     CLI_SERVER(struct upload, server),
 };
@@ -45,7 +60,8 @@ const struct cli_page cli_ingest_page = {
         "(birdstrikes.csv -> birdstrikes: what stands before the first dot), or the one that "
         "--table names. A table that is not there is made with the file's schema. The same file "
         "again is recognised and changes nothing. A file that is refused adds nothing, and the "
-        "others are still tried. \"-\" reads standard input (with --table).\n"
+        "others are still tried. gzip and zstd are unpacked. \"-\" reads standard input (with "
+        "--table).\n"
         "\n"
         "As JSON: a line for each file with the server's answer, or with its error.",
     .options = ingest_options,
@@ -87,18 +103,90 @@ static struct str table_of(const char *path)
     return dot == SIZE_MAX || dot == 0 ? name : str_take(name, dot);
 }
 
+static enum status add_parameter(struct buf *out, const char *name, const char *value)
+{
+    if (value == NULL) {
+        return OK;
+    }
+    TRY(buf_printf(out, "&%s=", name));
+    return percent_append(out, str_of(value), "");
+}
+
 static enum status target_of(const struct upload *upload, struct str table, struct buf *out)
 {
     TRY(buf_append(out, STR("/v1/ingest?name=")));
     TRY(percent_append(out, table, ""));
-    if (upload->evolve) {
-        TRY(buf_append(out, STR("&evolve=true")));
+    TRY(add_parameter(out, "evolve", upload->evolve ? "true" : NULL));
+    TRY(add_parameter(out, "format", upload->format));
+    TRY(add_parameter(out, "on_error", upload->on_error));
+    return add_parameter(out, "dedup", upload->dedup);
+}
+
+/** Whether a file's name ends so; *name_io is then without it. */
+static bool take_ending(struct str *name_io, const char *ending)
+{
+    struct str end = str_of(ending), name = *name_io;
+    if (name.len < end.len || !str_eq_nocase(str_skip(name, name.len - end.len), end)) {
+        return false;
     }
-    if (upload->format != NULL) {
-        TRY(buf_append(out, STR("&format=")));
-        TRY(percent_append(out, str_of(upload->format), ""));
+    *name_io = str_take(name, name.len - end.len);
+    return true;
+}
+
+/** The content type by the file's name, which a raw body does not carry: "text/csv" for
+ * birds.csv.gz. What has no known ending is for the server to find out. */
+static const char *type_of(const char *path)
+{
+    static const char *const types[][2] = {
+        { ".csv", "text/csv" },
+        { ".tsv", "text/tab-separated-values" },
+        { ".tab", "text/tab-separated-values" },
+        { ".json", "application/json" },
+        { ".ndjson", "application/x-ndjson" },
+        { ".jsonl", "application/x-ndjson" },
+        { ".parquet", "application/vnd.apache.parquet" },
+        { ".pq", "application/vnd.apache.parquet" },
+    };
+    struct str name = str_of(path);
+    (void)(take_ending(&name, ".gz") || take_ending(&name, ".zst") || take_ending(&name, ".zstd"));
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        if (take_ending(&name, types[i][0])) {
+            return types[i][1];
+        }
     }
-    return OK;
+    return "application/octet-stream";
+}
+
+static struct str content_type_of(const struct upload *upload, const char *path,
+                                  struct arena *arena)
+{
+    return upload->charset == NULL
+               ? str_of(type_of(path))
+               : arena_printf(arena, "%s; charset=\"%s\"", type_of(path), upload->charset);
+}
+
+/** Rows that were left out, on standard error: the first ones, and how many. */
+static void tell_skipped(yyjson_val *skipped)
+{
+    enum { TOLD_MAX = 10 };
+    uint64_t count = yyjson_get_uint(yyjson_obj_get(skipped, "count"));
+    yyjson_val *rows = yyjson_obj_get(skipped, "rows"), *row;
+    size_t i, max;
+    if (count == 0) {
+        return;
+    }
+    fprintf(stderr, "%llu row%s left out:\n", (unsigned long long)count, count == 1 ? "" : "s");
+    yyjson_arr_foreach(rows, i, max, row)
+    {
+        const char *reason = yyjson_get_str(yyjson_obj_get(row, "reason"));
+        if (i < TOLD_MAX && reason != NULL) {
+            fprintf(stderr, "  line %llu: %s\n",
+                    (unsigned long long)yyjson_get_uint(yyjson_obj_get(row, "line")), reason);
+        }
+    }
+    if (count > TOLD_MAX) {
+        fprintf(stderr, "  ...\n");
+    }
 }
 
 /** "birdstrikes: 10,000 rows added, table created (0.2 s)" */
@@ -124,7 +212,9 @@ static enum status report(struct str json, int64_t took_us, struct err *err)
     struct str line = arena_printf(&arena, "%.*s: %.*s row%s %s (%.1f s)\n", STR_ARG(table),
                                    STR_ARG(count), rows == 1 ? "" : "s", outcome,
                                    (double)took_us / 1e6);
-    return cli_print(line, err);
+    TRY(cli_print(line, err));
+    tell_skipped(yyjson_obj_get(root, "skipped"));
+    return OK;
 }
 
 /** `{"file":"birds.csv","answer":{...}}`, a line; or with an "error" in the answer's place. */
@@ -180,13 +270,19 @@ static enum status send_file(struct http_client *client, const struct upload *up
                              const char *path, struct err *err)
 {
     AUTO(close_source) struct source source = { .fd = -1 };
+    AUTO(arena_done) struct arena arena;
     AUTO(buf_done) struct buf target;
     AUTO(http_answer_done) struct http_answer answer = { 0 };
     int64_t length = -1;
+    arena_init(&arena, 0);
     buf_init(&target, 0);
     TRY(open_source(path, &source, &length, err));
     if (target_of(upload, upload->table != NULL ? str_of(upload->table) : table_of(path),
                   &target) != OK) {
+        return err_no_memory(err);
+    }
+    struct http_header type = { STR_INIT("Content-Type"), content_type_of(upload, path, &arena) };
+    if (type.value.ptr == NULL) {
         return err_no_memory(err);
     }
     cli_progress_start(&source.progress, path, length > 0 ? (uint64_t)length : 0);
@@ -195,6 +291,8 @@ static enum status send_file(struct http_client *client, const struct upload *up
                                   &(struct http_call){
                                       .method = HTTP_POST,
                                       .target = buf_str(&target),
+                                      .headers = &type,
+                                      .header_count = 1,
                                       .read_body = read_file,
                                       .ctx = &source,
                                       .body_length = length,

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the request failed, 2 called wrongly. Results on standard 
 """
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -355,6 +356,44 @@ def test_ingest_of_a_great_file_is_streamed(lake, tmp_path):
     out, told = process.communicate("a,b\n" + "".join(f"{i},{'x' * 40}\n" for i in range(rows)), timeout=60)
     assert process.returncode == 0 and told == ""
     assert out.startswith("big: 300,000 rows added")
+
+
+def test_the_name_of_a_file_says_what_it_is(lake, tmp_path):
+    """Bytes that could be two things: a TSV of one column with commas in it, JSON lines in a CSV."""
+    (tmp_path / "one.tsv").write_text("a,b\nx,y\n")
+    (tmp_path / "two.CSV").write_text('{"a":1}\n{"a":2}\n')
+    (tmp_path / "three.csv.gz").write_bytes(gzip.compress(b'a\n"{""b"":1}"\n'))
+    assert lake("ingest", *(tmp_path / name for name in ("one.tsv", "two.CSV", "three.csv.gz"))).returncode == 0
+    assert lake("sql", "--format", "json", "FROM one").stdout.startswith('{"columns":[{"name":"a,b"')
+    assert lake("sql", "SELECT count(*) AS n FROM two").stdout == "n\n1\n"  # the first line is the head
+    assert lake("sql", "FROM three").stdout == 'a\n"{""b"":1}"\n'
+    assert lake("ingest", "--format", "ndjson", tmp_path / "two.CSV", "--table", "lines").returncode == 0
+    assert lake("sql", "SELECT sum(a) AS s FROM lines").stdout == "s\n3\n"
+
+
+def test_text_that_is_not_utf8(lake, tmp_path):
+    (tmp_path / "t.csv").write_bytes("a\ngrün\n".encode("latin-1"))
+    refused = lake("ingest", tmp_path / "t.csv")
+    assert refused.returncode == 1 and "UTF-8" in refused.stderr, refused
+    assert lake("ingest", "--charset", "iso-8859-1", tmp_path / "t.csv").returncode == 0
+    assert lake("sql", "FROM t").stdout == "a\ngrün\n"
+    wrong = lake("ingest", "--charset", "ebcdic", tmp_path / "t.csv")
+    assert wrong.returncode == 1 and "windows-1252" in wrong.stderr
+
+
+def test_bad_rows_may_be_left_out_and_files_taken_twice(lake, tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2\n3,y,z\n4,w\n")
+    assert lake("ingest", tmp_path / "t.csv").returncode == 1
+    got = lake("ingest", "--on-error", "skip", tmp_path / "t.csv")
+    assert got.returncode == 0 and got.stdout.startswith("t: 2 rows added")
+    told = got.stderr.splitlines()
+    assert told[0] == "2 rows left out:" and told[1].startswith("  line 3: ") and told[2].startswith("  line 4: ")
+    (tmp_path / "many.csv").write_text("a,b\n" + "1,x\n2\n" * 30)
+    assert lake("ingest", "--on-error", "skip", tmp_path / "many.csv").stderr.splitlines()[-1] == "  ..."
+    skipped = json.loads(lake("ingest", "--json", "--on-error", "skip", "--dedup", "off", tmp_path / "many.csv").stdout)["answer"]["skipped"]
+    assert skipped["count"] == 30
+    assert lake("sql", "SELECT count(*) AS n FROM many").stdout == "n\n60\n"
+    assert lake("ingest", "--on-error", "maybe", tmp_path / "t.csv").returncode == 1
 
 
 def test_tables_and_describe_piped_are_csv(lake, tmp_path):
