@@ -12,7 +12,7 @@
 #include "cli/cli_priv.h"
 
 struct upload {
-    const char *server, *table, *format, *charset, *on_error, *dedup;
+    const char *server, *table, *format, *types, *charset, *on_error, *dedup;
     bool evolve, json;
 };
 
@@ -31,6 +31,12 @@ static const struct cli_option ingest_options[] = {
       .at = offsetof(struct upload, format),
       .value = "csv|tsv|json|ndjson|parquet",
       .help = "what the file is, when its name and its bytes do not tell" },
+    { .name = "types",
+      .kind = CLI_VALUE,
+      .at = offsetof(struct upload, types),
+      .value = "NAME:TYPE,...",
+      .help = "what columns are, whatever their values look like: boolean, int, long, float, "
+              "double, decimal(p,s), date, time, timestamp, timestamptz, string, uuid" },
     { .name = "charset",
       .kind = CLI_VALUE,
       .at = offsetof(struct upload, charset),
@@ -68,6 +74,7 @@ const struct cli_page cli_ingest_page = {
     .option_count = ARRAY_LEN(ingest_options),
     .examples = "lakehouse ingest birdstrikes.csv airports.csv\n"
                 "lakehouse ingest 2025-*.csv --table sales.orders --evolve\n"
+                "lakehouse ingest orders.csv --types 'zip:string,price:decimal(10,2)'\n"
                 "zcat big.csv.gz | lakehouse ingest - --table big",
 };
 
@@ -118,6 +125,7 @@ static enum status target_of(const struct upload *upload, struct str table, stru
     TRY(percent_append(out, table, ""));
     TRY(add_parameter(out, "evolve", upload->evolve ? "true" : NULL));
     TRY(add_parameter(out, "format", upload->format));
+    TRY(add_parameter(out, "types", upload->types));
     TRY(add_parameter(out, "on_error", upload->on_error));
     return add_parameter(out, "dedup", upload->dedup);
 }

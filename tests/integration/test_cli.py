@@ -381,6 +381,14 @@ def test_text_that_is_not_utf8(lake, tmp_path):
     assert wrong.returncode == 1 and "windows-1252" in wrong.stderr
 
 
+def test_types_may_be_said(lake, tmp_path):
+    (tmp_path / "t.csv").write_text("zip,price\n10115,2.5\n")
+    assert lake("ingest", "--types", "zip:string,price:decimal(10,2)", tmp_path / "t.csv").returncode == 0
+    assert [row["type"] for row in csv.DictReader(io.StringIO(lake("describe", "t").stdout))] == ["string", "decimal(10, 2)"]
+    wrong = lake("ingest", "--types", "zip:zipcode", tmp_path / "t.csv", "--table", "u")
+    assert wrong.returncode == 1 and "zipcode" in wrong.stderr
+
+
 def test_bad_rows_may_be_left_out_and_files_taken_twice(lake, tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,x\n2\n3,y,z\n4,w\n")
     assert lake("ingest", tmp_path / "t.csv").returncode == 1
