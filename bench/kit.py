@@ -37,6 +37,7 @@ class Server:
 
     def __init__(self, program, data):
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
+        self.data = data
         self.started = time.perf_counter()
         self.process = subprocess.Popen([program, "serve", "--data", data, "--listen", "127.0.0.1:0"],
                                         stderr=subprocess.PIPE, text=True, env=clean)

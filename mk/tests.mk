@@ -80,7 +80,7 @@ $(BUILD)/bench/catalog_append: $(call objects,bench/catalog_append.c) $(BENCH_CA
 ## Set up, build and run the benchmarks of bench/ beside their peers; BENCH_FLAGS="--write query" for some of it.
 .PHONY: bench
 bench:
-	@./bootstrap
+	@./bootstrap --bench
 	@$(MAKE) programs $(BUILD)/bench/duckdb_sql $(BUILD)/bench/catalog_append
 	@BUILD=$(BUILD) SDK=$(SDK) bench/run $(BENCH_FLAGS)
 

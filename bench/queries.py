@@ -1,0 +1,129 @@
+"""SQL beside its peers: TPC-H, the smallest query, what an idle server holds in memory."""
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+
+from kit import ROOT, Row, post, timed, within
+
+TABLES = ("region", "nation", "supplier", "customer", "part", "partsupp", "orders", "lineitem")
+
+# Run by the Python of deps/bench.lock: DuckDB's own TPC-H generator, and the texts of the queries.
+GENERATE = """
+import importlib.util, json, pathlib, sys
+import duckdb
+folder, scale = pathlib.Path(sys.argv[1]), sys.argv[2]
+found = importlib.util.find_spec("duckdb_extension_tpch").submodule_search_locations[0]
+extension = next(pathlib.Path(found).rglob("tpch.duckdb_extension"))
+db = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+db.execute(f"LOAD '{extension}'")
+db.execute(f"CALL dbgen(sf = {scale})")
+for (table,) in db.execute("SELECT table_name FROM duckdb_tables()").fetchall():
+    db.execute(f"COPY {table} TO '{folder}/{table}.parquet' (FORMAT parquet, COMPRESSION zstd)")
+queries = [query for (query,) in db.execute("SELECT query FROM tpch_queries() ORDER BY query_nr").fetchall()]
+(folder / "queries.json").write_text(json.dumps(queries))
+"""
+
+
+def generate(k, scale):
+    """Folder with the eight tables as Parquet, and the 22 queries."""
+    folder = k.work / f"tpch-{scale}"
+    if not folder.exists():
+        folder.mkdir()
+        env = subprocess.run([ROOT / "bootstrap", "--env", "bench"], capture_output=True, text=True, check=True).stdout.strip()
+        subprocess.run([f"{env}/bin/python3", "-c", GENERATE, folder, str(scale)], check=True)
+    return folder, json.loads((folder / "queries.json").read_text())
+
+
+def lake_files(server, connection, table):
+    """The data files of a table, so that the peer reads the very same ones."""
+    connection.request("GET", f"/v1/catalog/manifest/{table}")
+    manifest = json.loads(connection.getresponse().read())
+    return [pathlib.Path(server.data) / file["key"] for file in manifest["files"]]
+
+
+def tpch(k, rounds=5):
+    """TPC-H SF 1, 22 queries over our tables, warm, against the same queries over the same Parquet files."""
+    scale = os.environ.get("TPCH_SCALE", "1")
+    folder, queries = generate(k, scale)
+    with k.serve() as server:
+        connection = server.connect()
+        setup = []
+        for table in TABLES:
+            with open(folder / f"{table}.parquet", "rb") as body:
+                post(connection, f"/v1/ingest?name={table}", body, "application/vnd.apache.parquet")
+            files = ", ".join(f"'{path}'" for path in lake_files(server, connection, table))
+            setup.append(f"CREATE VIEW {table} AS SELECT * FROM read_parquet([{files}])")
+        ours, peer = [], []
+        for number, sql in enumerate(queries, 1):
+            body = json.dumps({"sql": sql.rstrip().rstrip(";")})
+            post(connection, "/v1/sql", body, "application/json")
+            one, other = [], []
+            for _ in range(rounds):
+                one.append(timed(lambda: post(connection, "/v1/sql", body, "application/json"))[0])
+                other.append(k.duckdb(sql, 2, setup)[1])  # the second time in a process is warm
+            ours.append(statistics.median(one))
+            peer.append(statistics.median(other))
+            print(f"  query {number:2}: {ours[-1]:8.1f} ms, peer {peer[-1]:8.1f} ms, ratio {ours[-1] / peer[-1]:.2f}", flush=True)
+    a, b = sum(ours), sum(peer)
+    return [Row(f"TPC-H SF {scale}, 22 queries, total of medians", a, "ms", "ratio at most 1.05", a / b <= 1.05, b, "the same files in process", a / b)]
+
+
+def smallest(k):
+    """The smallest query that reads a table, through the gateway, one connection."""
+    with k.serve() as server:
+        connection = server.connect()
+        post(connection, "/v1/ingest?name=birdstrikes", (ROOT / "examples/data/birdstrikes.csv").read_bytes(), "text/csv")
+        body = json.dumps({"sql": "SELECT count(*) AS n FROM birdstrikes WHERE \"Origin State\" = 'Texas'"})
+        took = [timed(lambda: post(connection, "/v1/sql", body, "application/json"))[0] for _ in range(500)]
+        return [within("median of the smallest query with a filter, through the gateway", took[50:], 3)]
+
+
+def memory_of(pid):
+    """RSS, PSS and anonymous memory of a process and of those it started, in MB."""
+    pids = [pid]
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                    pids.append(int(entry.name))
+            except OSError:
+                continue
+    total = {"Rss": 0, "Pss": 0, "Anonymous": 0}
+    for one in pids:
+        for line in pathlib.Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()[1:]:
+            name, value = line.split(":")
+            if name in total:
+                total[name] += int(value.split()[0]) / 1000
+    return total
+
+
+def resident(k):
+    """Resident memory of an idle `serve` with all its processes."""
+    rows = []
+
+    def note(what, server, most):
+        has = memory_of(server.process.pid)
+        rows.append(Row(f"idle `serve` {what}: resident memory, each page counted once (PSS)", has["Pss"], "MB", f"below {most} MB", has["Pss"] < most))
+        rows.append(Row(f"idle `serve` {what}: of that not backed by a file", has["Anonymous"], "MB", "-", True))
+        rows.append(Row(f"idle `serve` {what}: sum of RSS", has["Rss"], "MB", "-", True))
+
+    with k.serve() as server:
+        connection = server.connect()
+        status = 503
+        while status == 503:
+            connection.request("GET", "/ready")
+            response = connection.getresponse()
+            response.read()
+            status = response.status
+        note("before the first query", server, 30)
+        post(connection, "/v1/ingest?name=birdstrikes", (ROOT / "examples/data/birdstrikes.csv").read_bytes(), "text/csv")
+        for _ in range(20):
+            post(connection, "/v1/sql", json.dumps({"sql": "SELECT \"Origin State\", count(*) FROM birdstrikes GROUP BY 1"}), "application/json")
+        note("after an ingest and queries", server, 100)
+    return rows
+
+
+ALL = {"smallest": smallest, "tpch": tpch, "resident": resident}
