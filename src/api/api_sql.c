@@ -1,5 +1,6 @@
 /*
- * POST /sql. The body is {"sql", "params", "format", "row_format"}; the answer streams.
+ * POST /sql. The body is {"sql", "params", "format", "row_format"}; the answer streams. GET and
+ * DELETE /sql/running list and cancel what runs.
  *
  * The head of the answer leaves when the engine has its first rows, so an error until then has its
  * own status. A later one is told in the body where the format has a place for it (NDJSON: a last
@@ -11,10 +12,11 @@
 
 #include <poll.h>
 
+#include "api/sql_request.h"
 #include "base/mem.h"
 
 /* after the deadline; the engine pool ends a query by itself before that */
-enum { LATE_MS = 5000 };
+enum { LATE_MS = 5000, RUNNING_BYTES_MAX = 16 * 1024 * 1024 };
 
 struct api_sql {
     struct api_sql_opts opts;
@@ -32,128 +34,6 @@ struct sql_state {
 
 /* --- the request --- */
 
-static enum status parse_format(struct str name, enum query_format *out, struct err *err)
-{
-    static const struct {
-        const char *name;
-        enum query_format format;
-    } known[] = { { "json", QUERY_JSON },
-                  { "ndjson", QUERY_NDJSON },
-                  { "jsonl", QUERY_NDJSON },
-                  { "csv", QUERY_CSV } };
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        if (str_eq(name, str_of(known[i].name))) {
-            *out = known[i].format;
-            return OK;
-        }
-    }
-    if (str_eq(name, STR("arrow")) || str_eq(name, STR("parquet"))) {
-        return err_set(err, E_UNSUPPORTED,
-                       "the format '%.*s' is not there yet: take json, ndjson or csv",
-                       STR_ARG(name));
-    }
-    return err_set(err, E_INVALID, "unknown format '%.*s': take json, ndjson or csv",
-                   STR_ARG(name));
-}
-
-static bool media_format(struct str type, enum query_format *out)
-{
-    static const struct {
-        const char *type;
-        enum query_format format;
-    } known[] = {
-        { "application/json", QUERY_JSON },
-        { "application/x-ndjson", QUERY_NDJSON },
-        { "application/ndjson", QUERY_NDJSON },
-        { "application/jsonl", QUERY_NDJSON },
-        { "application/x-jsonlines", QUERY_NDJSON },
-        { "text/csv", QUERY_CSV },
-        { "text/*", QUERY_CSV },
-        { "application/*", QUERY_JSON },
-        { "*/*", QUERY_JSON },
-    };
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        if (str_eq_nocase(type, str_of(known[i].type))) {
-            *out = known[i].format;
-            return true;
-        }
-    }
-    return false;
-}
-
-/** The q of `;q=0.5`; 1 when there is none or it is broken. */
-static double media_weight(struct str params)
-{
-    while (params.ptr != NULL) {
-        struct str one = str_trim(str_split(&params, ';'));
-        double q;
-        if ((str_starts(one, STR("q=")) || str_starts(one, STR("Q="))) &&
-            str_to_double(str_skip(one, 2), &q)) {
-            return q;
-        }
-    }
-    return 1;
-}
-
-/** The best of what the client accepts and we have; the first of equals. JSON when it accepts
- * nothing that we have. */
-static enum query_format accepted(struct str accept)
-{
-    enum query_format best = QUERY_JSON;
-    double best_weight = 0;
-    while (accept.ptr != NULL) {
-        struct str params = str_split(&accept, ',');
-        struct str type = str_trim(str_split(&params, ';'));
-        enum query_format format;
-        double weight = media_weight(params);
-        if (media_format(type, &format) && weight > best_weight) {
-            best = format;
-            best_weight = weight;
-        }
-    }
-    return best;
-}
-
-static enum status choose_format(struct http_req *req, yyjson_val *body, enum query_format *out)
-{
-    struct str format = { NULL, 0 };
-    struct str row_format = STR_INIT("objects");
-    *out = accepted(http_headers_get(&req->headers, STR("Accept")));
-    TRY(json_get_str(body, "format", JSON_OPTIONAL, &format, &req->err));
-    TRY(json_get_str(body, "row_format", JSON_OPTIONAL, &row_format, &req->err));
-    if (format.ptr != NULL) {
-        TRY(parse_format(format, out, &req->err));
-    }
-    if (str_eq(row_format, STR("objects"))) {
-        return OK;
-    }
-    if (!str_eq(row_format, STR("arrays"))) {
-        return err_set(&req->err, E_INVALID, "unknown row_format '%.*s': take objects or arrays",
-                       STR_ARG(row_format));
-    }
-    *out = *out == QUERY_JSON     ? QUERY_JSON_ARRAYS
-           : *out == QUERY_NDJSON ? QUERY_NDJSON_ARRAYS
-                                  : *out;
-    return OK;
-}
-
-/** `params` as JSON text. */
-static enum status print_params(struct http_req *req, yyjson_val *body, struct buf *out)
-{
-    yyjson_val *params = yyjson_obj_get(body, "params");
-    if (params == NULL || yyjson_is_null(params)) {
-        return OK;
-    }
-    if (!yyjson_is_arr(params) && !yyjson_is_obj(params)) {
-        return err_set(&req->err, E_INVALID,
-                       "\"params\" is an array (for ? and $1) or an object (for $name)");
-    }
-    struct json_writer w;
-    json_writer_init(&w, out);
-    jw_val(&w, params);
-    return json_writer_end(&w) == OK ? OK : err_no_memory(&req->err);
-}
-
 static enum status start(struct http_req *req, struct sql_state *state)
 {
     const struct api_sql *api = req->ctx;
@@ -162,13 +42,9 @@ static enum status start(struct http_req *req, struct sql_state *state)
     struct query_opts opts = { .deadline = deadline_in(api->opts.timeout_ms) };
     buf_init(&params, 0);
     TRY(http_body_json(req, &body));
-    if (!yyjson_is_obj(body)) {
-        return err_set(&req->err, E_INVALID, "the body is {\"sql\": \"...\"}");
-    }
-    TRY(json_get_str(body, "sql", JSON_REQUIRED, &opts.sql, &req->err));
-    TRY(choose_format(req, body, &opts.format));
-    TRY(print_params(req, body, &params));
-    opts.params = buf_str(&params);
+    TRY(sql_request_read(body, http_headers_get(&req->headers, STR("Accept")), &params, &opts,
+                         &req->err));
+    opts.id = req->request_id;
     state->format = opts.format;
     state->deadline = opts.deadline;
     return query_start(api->opts.service, &opts, &state->query, &req->err);
@@ -185,6 +61,10 @@ static const char *content_type(enum query_format format)
     case QUERY_NDJSON:
     case QUERY_NDJSON_ARRAYS:
         return "application/x-ndjson";
+    case QUERY_ARROW:
+        return "application/vnd.apache.arrow.stream";
+    case QUERY_PARQUET:
+        return "application/vnd.apache.parquet";
     case QUERY_CSV:
         break;
     }
@@ -272,6 +152,8 @@ static enum status print_late_error(struct http_req *req, const struct sql_state
         TRY(http_error_body(out, &req->err, req->request_id));
         return buf_append_char(out, '\n');
     case QUERY_CSV:
+    case QUERY_ARROW:
+    case QUERY_PARQUET:
         break;
     }
     return OK;
@@ -347,8 +229,76 @@ static const struct http_handler sql_handler = {
     .end = sql_end, .pull = sql_pull, .done = sql_done, .state_bytes = sizeof(struct sql_state)
 };
 
+/* --- what runs now --- */
+
+static void write_running(struct json_writer *w, const struct query_running *one)
+{
+    AUTO(buf_done) struct buf since;
+    buf_init(&since, 64);
+    jw_obj_begin(w);
+    jw_kv_str(w, "request_id", one->id);
+    jw_kv_str(w, "sql", one->sql);
+    jw_kv_bool(w, "sql_is_cut", one->sql_is_cut);
+    jw_kv_cstr(w, "state", one->progress.running ? "running" : "waiting");
+    if (time_append_iso(&since, one->since_ms) == OK) {
+        jw_kv_str(w, "since", buf_str(&since));
+    }
+    jw_kv_i64(w, "elapsed_ms", one->elapsed_ms);
+    jw_kv_u64(w, "rows", one->progress.rows);
+    jw_key(w, STR("share_done"));
+    if (one->progress.share < 0) {
+        jw_null(w);
+    } else {
+        jw_double(w, one->progress.share);
+    }
+    jw_obj_end(w);
+}
+
+static enum http_step running_end(struct http_req *req)
+{
+    const struct api_sql *api = req->ctx;
+    struct query_running *list = NULL;
+    size_t count = 0;
+    enum status kind = query_running_list(api->opts.service, &req->arena, &list, &count, &req->err);
+    if (kind != OK) {
+        return http_fail(req, kind);
+    }
+    struct buf json;
+    struct json_writer w;
+    buf_init(&json, RUNNING_BYTES_MAX);
+    json_writer_init(&w, &json);
+    jw_obj_begin(&w);
+    jw_kv_arr(&w, "running");
+    for (size_t i = 0; i < count; i++) {
+        write_running(&w, &list[i]);
+    }
+    jw_arr_end(&w);
+    jw_obj_end(&w);
+    if (json_writer_end(&w) != OK) {
+        buf_done(&json);
+        return http_fail(req, err_no_memory(&req->err));
+    }
+    return http_reply_json(req, 200, &json);
+}
+
+static enum http_step cancel_end(struct http_req *req)
+{
+    const struct api_sql *api = req->ctx;
+    struct str id = http_param(req, "id");
+    if (query_cancel(api->opts.service, id) == 0) {
+        return http_fail(req, err_set(&req->err, E_NOT_FOUND,
+                                      "no statement with the request id '%.*s' runs", STR_ARG(id)));
+    }
+    return http_reply_empty(req, 204);
+}
+
+static const struct http_handler running_handler = { .end = running_end };
+static const struct http_handler cancel_handler = { .end = cancel_end };
+
 static const struct http_route routes[] = {
     { .method = HTTP_POST, .pattern = "/sql", .handler = &sql_handler, .flags = HTTP_JSON_BODY },
+    { .method = HTTP_GET, .pattern = "/sql/running", .handler = &running_handler },
+    { .method = HTTP_DELETE, .pattern = "/sql/running/{id}", .handler = &cancel_handler },
 };
 
 enum status api_sql_new(const struct api_sql_opts *opts, struct api_sql **out, struct err *err)

@@ -130,6 +130,13 @@ void duck_session_progress(struct duck_session *session, double *percent_out, ui
  */
 enum status duck_query(struct duck_session *session, struct str sql, struct str params,
                        struct duck_result **out, struct err *err) MUST_USE;
+/**
+ * The same for an answer that becomes a Parquet file (zstd): it runs to its end and writes to the
+ * sink that `files->create` gives for `path`, which no other part of a statement can reach.
+ * Errors   E_INVALID also for EXPLAIN, which is no table
+ */
+enum status duck_query_to_parquet(struct duck_session *session, struct str sql, struct str params,
+                                  struct str path, uint64_t *rows_out, struct err *err) MUST_USE;
 void duck_result_free(struct duck_result *result);
 size_t duck_result_column_count(const struct duck_result *result);
 struct str duck_result_column_name(const struct duck_result *result, size_t i);
@@ -158,7 +165,14 @@ enum status duck_quote_text(struct buf *out, struct str text) MUST_USE;
 
 /* --- results as bytes: DESIGN's value rules --- */
 
-enum duck_format { DUCK_JSON, DUCK_JSON_ARRAYS, DUCK_NDJSON, DUCK_NDJSON_ARRAYS, DUCK_CSV };
+enum duck_format {
+    DUCK_JSON,
+    DUCK_JSON_ARRAYS,
+    DUCK_NDJSON,
+    DUCK_NDJSON_ARRAYS,
+    DUCK_CSV,
+    DUCK_ARROW
+};
 struct duck_encoder;
 
 enum status duck_encoder_new(struct duck_result *result, enum duck_format format,

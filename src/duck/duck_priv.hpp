@@ -99,6 +99,7 @@ struct SessionState : public duckdb::ClientContextState {
     const struct duck_lake *tables = nullptr;
     const struct duck_files *files = nullptr;
     bool trusted = false;
+    string sink; /* the one path that a client's statement writes its answer to; empty: none */
     /* what the first of the statement's threads failed with, kept while the executor goes away */
     duckdb::ErrorData first_error;
 
@@ -366,6 +367,17 @@ using Params = duckdb::case_insensitive_map_t<duckdb::BoundParameterData>;
 Params parse_params(struct str json);
 /** The ones that `statement` uses; throws when one is missing. */
 Params params_for(const duckdb::SQLStatement &statement, const Params &all);
+
+/* --- answers for who reads columns (export.cc) --- */
+
+/** The type that a column of `type` has in Parquet or Arrow. */
+duckdb::LogicalType export_type(const duckdb::LogicalType &type, bool parquet);
+/** Of several equal names the second becomes name_1, and so on past names that are taken. */
+std::vector<string> unique_names(const duckdb::vector<string> &names);
+/** A guarded SELECT as a COPY of its rows to `path`. */
+duckdb::unique_ptr<duckdb::SQLStatement> copy_to_parquet(
+    duckdb::ClientContext &context, duckdb::unique_ptr<duckdb::SQLStatement> statement,
+    const Params &params, const string &path);
 
 } // namespace lake
 

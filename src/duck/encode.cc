@@ -1,19 +1,20 @@
 /*
- * A result as bytes: JSON, NDJSON or CSV, chunk by chunk, appended to the caller's buffer.
+ * A result as bytes: JSON, NDJSON, CSV or Arrow, chunk by chunk, appended to the caller's buffer.
  *
  *      JSON           {"columns":[{"name","type"}],"rows":[{"a":1},{"a":2}],"row_count":2}
  *      JSON_ARRAYS    the same with "rows":[[1],[2]]
  *      NDJSON         {"a":1}\n{"a":2}\n        NDJSON_ARRAYS  [1]\n[2]\n
  *      CSV            a\r\n1\r\n2\r\n           (RFC 4180)
+ *      ARROW          the streaming format of Arrow's IPC: encode_arrow.cc
  */
 #include "duck/duck_priv.hpp"
 
+#include "duck/encode_arrow.hpp"
 #include "duck/encode_priv.hpp"
 
 #include "duckdb/common/types/data_chunk.hpp"
 
 #include <algorithm>
-#include <set>
 
 using namespace duckdb;
 
@@ -33,6 +34,7 @@ struct duck_encoder {
     uint64_t row_count = 0;
     std::vector<std::unique_ptr<lake::Cells>> columns;
     std::vector<lake::Key> keys; /* for rows of objects */
+    std::unique_ptr<lake::ArrowEncoder> arrow;
 };
 
 namespace lake {
@@ -42,24 +44,6 @@ namespace {
 bool rows_are_objects(enum duck_format format)
 {
     return format == DUCK_JSON || format == DUCK_NDJSON;
-}
-
-/** Names for rows of objects: of several equal ones the second becomes name_1, and so on past names
- * that are taken. */
-std::vector<std::string> unique_names(const vector<std::string> &names)
-{
-    std::set<std::string> taken(names.begin(), names.end());
-    std::set<std::string> seen;
-    std::vector<std::string> unique;
-    for (auto &name : names) {
-        std::string chosen = name;
-        if (!seen.insert(name).second) {
-            for (idx_t n = 1; !taken.insert(chosen = name + "_" + std::to_string(n)).second; n++) {
-            }
-        }
-        unique.push_back(chosen);
-    }
-    return unique;
 }
 
 std::string json_string(const std::string &text)
@@ -159,8 +143,9 @@ void write_csv_rows(struct duck_encoder &encoder, Out &out, idx_t count)
     }
 }
 
-void write_chunk(struct duck_encoder &encoder, DataChunk &chunk, Out &out)
+void write_chunk(struct duck_encoder &encoder, DataChunk &chunk, struct buf &buf)
 {
+    Out out(buf);
     for (idx_t c = 0; c < chunk.ColumnCount(); c++) {
         encoder.columns[c]->Load(chunk.data[c], chunk.size());
     }
@@ -169,7 +154,7 @@ void write_chunk(struct duck_encoder &encoder, DataChunk &chunk, Out &out)
     } else {
         write_json_rows(encoder, out, chunk.size());
     }
-    encoder.row_count += chunk.size();
+    out.Sync();
 }
 
 /** Run `body` on the end of `buf`, which is put back on failure. */
@@ -178,9 +163,7 @@ enum status appended(struct duck_encoder &encoder, struct buf *buf, struct err *
 {
     size_t before = buf->len;
     enum status status = fenced(encoder.result->sql, err, [&] {
-        Out out(*buf);
-        body(out);
-        out.Sync();
+        body(*buf);
         return OK;
     });
     if (status != OK) {
@@ -202,6 +185,10 @@ enum status duck_encoder_new(struct duck_result *result, enum duck_format format
         encoder->result = result;
         encoder->format = format;
         auto names = lake::unique_names(result->names);
+        if (format == DUCK_ARROW) {
+            encoder->arrow = std::make_unique<lake::ArrowEncoder>(*result, names);
+            return OK;
+        }
         for (idx_t i = 0; i < names.size(); i++) {
             encoder->columns.push_back(std::make_unique<lake::Cells>());
             lake::Key key;
@@ -227,20 +214,30 @@ void duck_encoder_free(struct duck_encoder *encoder)
 
 enum status duck_encoder_head(struct duck_encoder *encoder, struct buf *out, struct err *err)
 {
-    return lake::appended(*encoder, out, err,
-                          [&](lake::Out &end) { lake::write_head(*encoder, end); });
+    return lake::appended(*encoder, out, err, [&](struct buf &buf) {
+        if (encoder->arrow) {
+            encoder->arrow->Head(buf);
+        } else {
+            lake::Out end(buf);
+            lake::write_head(*encoder, end);
+            end.Sync();
+        }
+    });
 }
 
 enum status duck_encoder_next(struct duck_encoder *encoder, struct buf *out, bool *done_out,
                               struct err *err)
 {
     bool done = false;
-    TRY(lake::appended(*encoder, out, err, [&](lake::Out &end) {
+    TRY(lake::appended(*encoder, out, err, [&](struct buf &buf) {
         auto chunk = lake::fetch(*encoder->result);
         done = !chunk;
-        if (chunk) {
-            lake::write_chunk(*encoder, *chunk, end);
+        if (encoder->arrow) {
+            encoder->arrow->Rows(chunk.get(), buf);
+        } else if (chunk) {
+            lake::write_chunk(*encoder, *chunk, buf);
         }
+        encoder->row_count += chunk ? chunk->size() : 0;
     }));
     *done_out = done;
     return OK;
@@ -248,9 +245,13 @@ enum status duck_encoder_next(struct duck_encoder *encoder, struct buf *out, boo
 
 enum status duck_encoder_tail(struct duck_encoder *encoder, struct buf *out, struct err *err)
 {
-    return lake::appended(*encoder, out, err, [&](lake::Out &end) {
-        if (encoder->format == DUCK_JSON || encoder->format == DUCK_JSON_ARRAYS) {
+    return lake::appended(*encoder, out, err, [&](struct buf &buf) {
+        if (encoder->arrow) {
+            encoder->arrow->Tail(buf);
+        } else if (encoder->format == DUCK_JSON || encoder->format == DUCK_JSON_ARRAYS) {
+            lake::Out end(buf);
             end.Append("],\"row_count\":" + std::to_string(encoder->row_count) + "}");
+            end.Sync();
         }
     });
 }

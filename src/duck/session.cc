@@ -6,6 +6,7 @@
  * DuckDB forgets one that comes before it has begun, so a flag of our own is looked at as well.
  */
 #include "duck/duck_priv.hpp"
+#include "duck/script.hpp"
 
 #include "duckdb/common/progress_bar/progress_bar.hpp"
 #include "duckdb/execution/executor.hpp"
@@ -14,7 +15,6 @@
 #include "duckdb/main/pending_query_result.hpp"
 #include "duckdb/main/stream_query_result.hpp"
 #include "duckdb/parser/keyword_helper.hpp"
-#include "duckdb/parser/parser.hpp"
 #include "duckdb/parser/sql_statement.hpp"
 
 using namespace duckdb;
@@ -125,50 +125,6 @@ void check_all_used(const std::vector<Step> &steps, const Params &params)
     }
 }
 
-/** Where each statement of a script begins: DuckDB's parser keeps only its text, which is a piece
- * of the script's. */
-std::vector<optional_idx> positions_in(const vector<unique_ptr<SQLStatement>> &statements,
-                                       const string &sql)
-{
-    std::vector<optional_idx> positions;
-    idx_t from = 0;
-    for (auto &statement : statements) {
-        optional_idx position;
-        idx_t found = sql.find(statement->query, from);
-        if (found != string::npos) {
-            from = found + statement->query.size();
-            idx_t begin = sql.find_first_not_of(" \t\r\n;", found);
-            position = begin == string::npos ? found : begin;
-        }
-        positions.push_back(position);
-    }
-    return positions;
-}
-
-/** The statements of a script, guarded if they are a client's. */
-std::vector<Step> parse_script(struct duck_session &session, const string &sql)
-{
-    idx_t nul = sql.find('\0');
-    if (nul != string::npos) { /* the parser would take it for the end */
-        throw_refusal(nul, "the statement has a NUL character in it");
-    }
-    Parser parser(session.connection->context->GetParserOptions());
-    parser.ParseQuery(sql);
-    auto &statements = parser.statements;
-    if (statements.empty()) {
-        throw_refusal(optional_idx(), "there is no statement in it");
-    }
-    auto positions = positions_in(statements, sql);
-    std::vector<Step> steps;
-    for (idx_t i = 0; i < statements.size(); i++) {
-        steps.push_back(make_step(std::move(statements[i])));
-        if (!session.state->trusted) {
-            guard_step(steps.back(), positions[i]);
-        }
-    }
-    return steps;
-}
-
 /** Runs what gives a PIVOT its columns. */
 void find_values(struct duck_session &session, PivotValues &values)
 {
@@ -181,12 +137,17 @@ void find_values(struct duck_session &session, PivotValues &values)
     values.known = true;
 }
 
-unique_ptr<QueryResult> run_step(struct duck_session &session, Step &step, const Params &params)
+unique_ptr<QueryResult> run_step(struct duck_session &session, Step &step, const Params &params,
+                                 bool is_last)
 {
     Params own = params_for(*step.statement, params);
     for (auto &values : step.values) {
         find_values(session, values);
         step.Fill();
+    }
+    if (!session.state->sink.empty() && is_last) {
+        step.statement = copy_to_parquet(*session.connection->context, std::move(step.statement),
+                                         own, session.state->sink);
     }
     return start(session, std::move(step.statement), std::move(own));
 }
@@ -194,15 +155,16 @@ unique_ptr<QueryResult> run_step(struct duck_session &session, Step &step, const
 unique_ptr<QueryResult> run_script(struct duck_session &session, const string &sql,
                                    struct str params_json)
 {
-    auto steps = parse_script(session, sql);
+    auto steps = parse_script(session.connection->context->GetParserOptions(), sql,
+                              !session.state->trusted);
     Params params = parse_params(params_json);
     check_all_used(steps, params);
     for (idx_t i = 0; i + 1 < steps.size(); i++) {
-        auto result = run_step(session, steps[i], params);
+        auto result = run_step(session, steps[i], params, false);
         while (next_chunk(session, *result)) {
         }
     }
-    return run_step(session, steps.back(), params);
+    return run_step(session, steps.back(), params, true);
 }
 
 void open_session(struct duck_session &session, const struct duck_session_opts &opts)
@@ -309,6 +271,21 @@ enum status duck_query(struct duck_session *session, struct str sql, struct str 
     }
     *out = result;
     return OK;
+}
+
+enum status duck_query_to_parquet(struct duck_session *session, struct str sql, struct str params,
+                                  struct str path, uint64_t *rows_out, struct err *err)
+{
+    struct duck_result *result = nullptr;
+    session->state->sink = lake::to_string(path);
+    TRY(duck_query(session, sql, params, &result, err));
+    enum status status = fenced(result->sql, err, [&] {
+        auto chunk = lake::fetch(*result);
+        *rows_out = chunk ? chunk->GetValue(0, 0).GetValue<uint64_t>() : 0;
+        return OK;
+    });
+    duck_result_free(result);
+    return status;
 }
 
 void duck_result_free(struct duck_result *result)

@@ -36,6 +36,8 @@ enum status child_call(struct child_job *job, const char *name, struct str args,
                        int *fd_out, struct err *err) MUST_USE;
 /** The session that a cancel interrupts; NULL when it is closed. */
 void child_set_session(struct child_job *job, struct duck_session *session);
+/** How many rows of the answer there are so far, for who asks how far the job is. */
+void child_set_rows(struct child_job *job, uint64_t rows);
 
 /** Runs one kind of job. OK: `done` is the JSON of the DONE frame. */
 typedef enum status child_handler(struct child_job *job, struct buf *done, struct err *err);

@@ -63,6 +63,7 @@ static void forget_cancel(struct child_io *io)
     pthread_mutex_lock(&io->lock);
     io->running = false;
     io->canceled = false;
+    io->rows = 0;
     ssize_t got = read(io->cancel_fd, &count, sizeof(count));
     (void)got; /* empty is fine */
     pthread_mutex_unlock(&io->lock);
@@ -112,6 +113,32 @@ void child_set_session(struct child_job *job, struct duck_session *session)
         duck_session_interrupt(session);
     }
     pthread_mutex_unlock(&io->lock);
+}
+
+void child_set_rows(struct child_job *job, uint64_t rows)
+{
+    struct child_io *io = job->io;
+    pthread_mutex_lock(&io->lock);
+    io->rows = rows;
+    pthread_mutex_unlock(&io->lock);
+}
+
+void child_io_progress(struct child_io *io)
+{
+    double percent = -1;
+    uint64_t scanned = 0;
+    pthread_mutex_lock(&io->lock);
+    struct wire_head head = { .type = WIRE_PROGRESS, .job = io->job, .b = io->rows };
+    bool known = io->running && io->session != NULL;
+    if (known) {
+        duck_session_progress(io->session, &percent, &scanned);
+    }
+    pthread_mutex_unlock(&io->lock);
+    head.a = percent >= 0 && percent <= 100 ? (uint32_t)(percent * 100) : WIRE_SHARE_UNKNOWN;
+    if (known) {
+        enum status sent = wire_send(io->control_fd, &head, STR_EMPTY, NULL, 0, false, NULL);
+        (void)sent; /* the next one will be newer anyway */
+    }
 }
 
 /* --- frames --- */

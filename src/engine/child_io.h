@@ -29,6 +29,7 @@ struct child_io {
     uint64_t job; /* changes only between jobs */
     bool canceled;
     struct duck_session *session;
+    uint64_t rows;             /* of the answer so far */
     struct wire_message *next; /* a job that waits for the main thread */
     bool running;
 };
@@ -42,6 +43,8 @@ void child_io_begin(struct child_io *io, int data_fd);
 void child_io_end(struct child_io *io);
 enum status child_io_frame(struct child_io *io, enum wire_frame type, struct str bytes,
                            struct err *err) MUST_USE;
+/** Tell the parent how far the running job is. Its control thread's. */
+void child_io_progress(struct child_io *io);
 void child_io_cancel(struct child_io *io, uint64_t job);
 bool child_io_canceled(struct child_io *io);
 

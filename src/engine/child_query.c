@@ -2,9 +2,10 @@
  * Jobs of kind "query": one statement in, its answer out as bytes.
  *
  *   payload   {"sql": text, "params": JSON text or "", "format": "json" | "json_arrays" | "ndjson"
- *             | "ndjson_arrays" | "csv"}
+ *             | "ndjson_arrays" | "csv" | "arrow" | "parquet"}
  *   HEAD      {"columns":[{"name","type"}]}, sent when the first chunk of rows is there: until then
- *             an error is the whole answer
+ *             an error is the whole answer. Of Parquet, whose columns are known to DuckDB's writer
+ *             only, {"columns":[]}
  *   DATA      the answer's bytes
  *   DONE      {"rows": n}
  */
@@ -37,7 +38,7 @@ static enum status parse_format(struct str name, enum duck_format *out, struct e
     } known[] = {
         { "json", DUCK_JSON },     { "json_arrays", DUCK_JSON_ARRAYS },
         { "ndjson", DUCK_NDJSON }, { "ndjson_arrays", DUCK_NDJSON_ARRAYS },
-        { "csv", DUCK_CSV },
+        { "csv", DUCK_CSV },       { "arrow", DUCK_ARROW },
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         if (str_eq(name, str_of(known[i].name))) {
@@ -56,7 +57,8 @@ static enum status send_head(struct query_job *q, struct err *err)
     json_writer_init(&w, &json);
     jw_obj_begin(&w);
     jw_kv_arr(&w, "columns");
-    for (size_t i = 0; i < duck_result_column_count(q->result); i++) {
+    size_t count = q->result == NULL ? 0 : duck_result_column_count(q->result);
+    for (size_t i = 0; i < count; i++) {
         jw_obj_begin(&w);
         jw_kv_str(&w, "name", duck_result_column_name(q->result, i));
         jw_kv_str(&w, "type", duck_result_column_type(q->result, i));
@@ -87,6 +89,7 @@ static enum status send_rows(struct query_job *q, struct err *err)
     TRY(duck_encoder_head(q->encoder, &q->out, err));
     for (bool done = false; !done;) {
         TRY(duck_encoder_next(q->encoder, &q->out, &done, err));
+        child_set_rows(q->job, duck_encoder_rows(q->encoder));
         bool due = !q->head_sent || q->out.len >= SEND_BYTES ||
                    clock_mono_ms(clock_real()) - q->sent_ms >= SEND_MS;
         if (due && !done && q->out.len > 0) {
@@ -95,6 +98,36 @@ static enum status send_rows(struct query_job *q, struct err *err)
     }
     TRY(duck_encoder_tail(q->encoder, &q->out, err));
     return flush(q, err);
+}
+
+/* --- Parquet: bytes come from DuckDB's writer --- */
+
+static enum status write_parquet(void *ctx, struct str bytes, struct err *err)
+{
+    struct query_job *q = ctx;
+    if (buf_append(&q->out, bytes) != OK) {
+        return err_no_memory(err);
+    }
+    return q->out.len >= SEND_BYTES ? flush(q, err) : OK;
+}
+
+static enum status run_parquet(struct query_job *q, struct str sql, struct str params,
+                               uint64_t *rows_out, struct err *err)
+{
+    const struct lakefs_sink sink = { .write = write_parquet, .ctx = q };
+    TRY(lakefs_add_sink(q->job->lakefs, STR("answer"), sink, err));
+    TRY(duck_query_to_parquet(q->session, sql, params, STR("spool://answer"), rows_out, err));
+    return flush(q, err);
+}
+
+static enum status run_rows(struct query_job *q, struct str sql, struct str params,
+                            enum duck_format format, uint64_t *rows_out, struct err *err)
+{
+    TRY(duck_query(q->session, sql, params, &q->result, err));
+    TRY(duck_encoder_new(q->result, format, &q->encoder, err));
+    TRY(send_rows(q, err));
+    *rows_out = duck_encoder_rows(q->encoder);
+    return OK;
 }
 
 static enum status run_query(struct query_job *q, struct buf *done, struct err *err)
@@ -106,16 +139,19 @@ static enum status run_query(struct query_job *q, struct buf *done, struct err *
     TRY(json_get_str(q->job->payload, "sql", JSON_REQUIRED, &sql, err));
     TRY(json_get_str(q->job->payload, "params", JSON_OPTIONAL, &params, err));
     TRY(json_get_str(q->job->payload, "format", JSON_OPTIONAL, &format_name, err));
-    TRY(parse_format(format_name, &format, err));
+    bool parquet = str_eq(format_name, STR("parquet"));
+    if (!parquet) {
+        TRY(parse_format(format_name, &format, err));
+    }
     TRY(child_tables_new(q->job, &q->tables, err));
     const struct duck_session_opts opts = { .lake = child_tables_lake(q->tables),
                                             .files = lakefs_files(q->job->lakefs) };
     TRY(duck_session_open(q->job->duck, &opts, &q->session, err));
     child_set_session(q->job, q->session);
-    TRY(duck_query(q->session, sql, params, &q->result, err));
-    TRY(duck_encoder_new(q->result, format, &q->encoder, err));
-    TRY(send_rows(q, err));
-    return buf_printf(done, "{\"rows\":%llu}", (unsigned long long)duck_encoder_rows(q->encoder));
+    uint64_t rows = 0;
+    TRY(parquet ? run_parquet(q, sql, params, &rows, err)
+                : run_rows(q, sql, params, format, &rows, err));
+    return buf_printf(done, "{\"rows\":%llu}", (unsigned long long)rows);
 }
 
 enum status child_query(struct child_job *job, struct buf *done, struct err *err)

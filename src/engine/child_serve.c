@@ -17,7 +17,11 @@
 #include "base/mem.h"
 #include "engine/child_io.h"
 
-enum { INTERRUPT_AGAIN_MS = 20, JOB_ARENA_MAX = 512 * 1024 * 1024 };
+enum {
+    INTERRUPT_AGAIN_MS = 20,
+    PROGRESS_MS = 500, /* chosen, not measured */
+    JOB_ARENA_MAX = 512 * 1024 * 1024
+};
 
 static void interrupt_again(struct child_io *io)
 {
@@ -46,15 +50,25 @@ static void pass_job(struct child_io *io, const struct wire_message *message)
     pthread_mutex_unlock(&io->lock);
 }
 
+/** Until something is to be done unasked. */
+static int quiet_ms(struct child_io *io)
+{
+    pthread_mutex_lock(&io->lock);
+    int ms = io->canceled ? INTERRUPT_AGAIN_MS : io->running ? PROGRESS_MS : -1;
+    pthread_mutex_unlock(&io->lock);
+    return ms;
+}
+
 static void *control_main(void *arg)
 {
     struct child_io *io = arg;
     struct wire_message message;
     for (;;) {
         struct pollfd wait = { .fd = io->control_fd, .events = POLLIN };
-        int got = poll(&wait, 1, child_io_canceled(io) ? INTERRUPT_AGAIN_MS : -1);
+        int got = poll(&wait, 1, quiet_ms(io));
         if (got == 0) {
             interrupt_again(io);
+            child_io_progress(io);
         }
         if (got <= 0) {
             continue;

@@ -29,7 +29,7 @@ struct engine_pool_opts {
     const char *name;     /* "queryd": for metrics and the child's log lines */
     const char *program;  /* NULL: ../libexec/lakehouse-engine beside the running program */
     unsigned engines_max; /* 0: 8 */
-    unsigned spare;       /* children kept started and idle; 0: 1 */
+    unsigned spare;       /* children kept started and idle while the pool is used; 0: 1 */
     size_t queue_max;     /* jobs that wait for a child; 0: 64. Full: E_UNAVAILABLE */
     unsigned threads;     /* of DuckDB in each child; 0: the machine's */
     /* DuckDB's limit in each child; 0: an eighth of the machine, at least 512 MiB */
@@ -47,7 +47,8 @@ enum status engine_pool_open(const struct engine_pool_opts *opts, struct engine_
                              struct err *err) MUST_USE;
 /** Ends what runs, kills and reaps all children. Runs that are not freed yet say E_UNAVAILABLE. */
 void engine_pool_close(struct engine_pool *pool);
-/** OK when a child is up, or was within the last seconds; else why none starts. */
+/** OK when a child is up, or was within the last seconds, or would be for the next job; else why
+ * none starts. */
 enum status engine_pool_ready(struct engine_pool *pool, struct err *err) MUST_USE;
 
 enum { ENGINE_FDS_MAX = 8 };
@@ -92,6 +93,15 @@ int engine_fd(const struct engine_run *run);
 /** Blocking engine_read: until a frame, or the job's deadline. */
 enum status engine_read_wait(struct engine_run *run, struct engine_frame *frame_out,
                              struct err *err) MUST_USE;
+struct engine_progress {
+    bool running;  /* else it waits for an engine, or has ended */
+    double share;  /* done, 0 to 1; -1 unknown */
+    uint64_t rows; /* of the answer, so far */
+};
+/** How far it is, as its child said last. Any thread may ask. */
+void engine_progress(const struct engine_run *run, struct engine_progress *out);
+/** End it: its caller hears E_CANCELED with this message. Any thread may, until engine_free. */
+void engine_cancel(struct engine_run *run, const char *why);
 /** Cancels what has not ended. Waits only for calls that are being answered. NULL is fine. */
 void engine_free(struct engine_run *run);
 /** Pid of the child that runs it, for tests; 0 while it waits. */

@@ -34,6 +34,11 @@ enum {
     START_LIMIT_MS = 20 * 1000,
     /* children beyond the spares go after that; chosen, not measured */
     IDLE_SURPLUS_MS = 60 * 1000,
+    /* A pool that nobody uses holds no child: an idle server is small, and the next job waits for
+     * a start, which takes about 0.1 s. The first child of a pool, which shows that one starts,
+     * waits so long for a job; after a job spares stay so long. Both chosen, not measured. */
+    UNUSED_MS = 10 * 1000,
+    USED_MS = 10 * 60 * 1000,
 };
 
 enum child_state {
@@ -95,6 +100,7 @@ struct engine_run {
     /* when ENDED: what the caller gets after the bytes that are there; OK: there must be a DONE */
     enum status outcome;
     struct err outcome_err;
+    struct engine_progress progress; /* but for `running` */
     struct engine_call *calls;
     size_t call_count;
     int spool_fd; /* the rest of the frames, behind those on the socket; -1 none */
@@ -151,7 +157,9 @@ struct engine_pool {
     unsigned start_failures; /* in a row */
     deadline_ms start_not_before;
     struct err start_err; /* why the last one did not start */
-    int64_t up_last_ms;   /* when a child was last seen up */
+    int64_t up_last_ms;   /* when a child was last seen up; 0 never */
+    int64_t first_up_ms;  /* when the first child came up; 0 not yet */
+    int64_t job_last_ms;  /* when the last job came; 0 none yet */
 };
 
 /* pool.c; all with the lock held */

@@ -61,6 +61,8 @@ static void child_ready(struct engine_pool *pool, struct engine_child *child)
 {
     child->state = CHILD_IDLE;
     child->idle_since_ms = now_ms();
+    pool->up_last_ms = child->idle_since_ms;
+    pool->first_up_ms = pool->first_up_ms > 0 ? pool->first_up_ms : child->idle_since_ms;
     pool->start_failures = 0;
     pool->start_not_before = 0;
     pool->start_err.kind = OK;
@@ -111,6 +113,12 @@ static bool child_said(struct engine_pool *pool, struct engine_child *child,
         }
         child_idle(pool, child, message);
         return true;
+    case WIRE_PROGRESS: /* one may come late, after its job has ended */
+        if (at_work && message->head.job == child->job && child->run != NULL) {
+            child->run->progress.rows = message->head.b;
+            child->run->progress.share = message->head.a <= 10000 ? message->head.a / 10000.0 : -1;
+        }
+        return child->state != CHILD_STARTING;
     case WIRE_CALL:
         if (!at_work) {
             return false;
@@ -286,6 +294,15 @@ static void hold_to_memory(struct engine_pool *pool, struct engine_child *child)
     engine_child_kill(pool, child, KILL_MEMORY);
 }
 
+/** Whether spares are worth their memory. */
+static bool in_use(const struct engine_pool *pool)
+{
+    if (pool->job_last_ms > 0) {
+        return now_ms() - pool->job_last_ms < USED_MS;
+    }
+    return pool->first_up_ms == 0 || now_ms() - pool->first_up_ms < UNUSED_MS;
+}
+
 static void hold_child(struct engine_pool *pool, struct engine_child *child)
 {
     switch (child->state) {
@@ -318,8 +335,8 @@ static void hold_child(struct engine_pool *pool, struct engine_child *child)
         }
         break;
     case CHILD_IDLE:
-        if (engine_count(pool, CHILD_IDLE) > pool->opts.spare &&
-            now_ms() - child->idle_since_ms > IDLE_SURPLUS_MS) {
+        if (!in_use(pool) || (engine_count(pool, CHILD_IDLE) > pool->opts.spare &&
+                              now_ms() - child->idle_since_ms > IDLE_SURPLUS_MS)) {
             engine_child_kill(pool, child, KILL_SURPLUS);
             return;
         }
@@ -353,8 +370,8 @@ static void hold_queue(struct engine_pool *pool)
 static int slot_to_start(struct engine_pool *pool)
 {
     unsigned starting = engine_count(pool, CHILD_STARTING);
-    bool wanted = engine_count(pool, CHILD_IDLE) + starting < pool->opts.spare ||
-                  pool->queue_count > starting;
+    bool spare_missing = engine_count(pool, CHILD_IDLE) + starting < pool->opts.spare;
+    bool wanted = (spare_missing && in_use(pool)) || pool->queue_count > starting;
     if (!wanted || !deadline_passed(pool->start_not_before)) {
         return -1;
     }

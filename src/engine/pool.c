@@ -226,9 +226,11 @@ enum status engine_pool_ready(struct engine_pool *pool, struct err *err)
               0;
     bool was_up = pool->up_last_ms > 0 &&
                   clock_mono_ms(clock_real()) - pool->up_last_ms < recent_ms;
+    /* one has shown that it starts, and the spares were let go for lack of work */
+    bool resting = pool->first_up_ms > 0 && pool->start_failures == 0;
     struct err why = pool->start_err;
     pthread_mutex_unlock(&pool->lock);
-    if (up || was_up) {
+    if (up || was_up || resting) {
         return OK;
     }
     return err_set(err, E_UNAVAILABLE, "no engine is up%s%s", why.kind == OK ? " yet" : ": ",

@@ -92,6 +92,7 @@ static enum status admit(struct engine_pool *pool, struct engine_run *run, struc
         }
     } else {
         pool->holders++;
+        pool->job_last_ms = clock_mono_ms(clock_real());
         engine_enqueue(pool, run, false);
         engine_dispatch(pool);
         engine_wake(pool); /* for the deadline, the memory watch, and a fresh spare */
@@ -111,6 +112,7 @@ enum status engine_start(struct engine_pool *pool, const struct engine_job *job,
     run->job = *job;
     run->data_fd = run->peer_fd = run->payload_fd = run->spool_fd = -1;
     run->start_us = clock_now_us();
+    run->progress.share = -1;
     buf_init(&run->rx, 2 * WIRE_FRAME_MAX);
     enum status kind = run_fill(run, job, err);
     if (kind == OK) {
@@ -423,6 +425,27 @@ void engine_free(struct engine_run *run)
     pthread_mutex_unlock(&pool->lock);
     run_destroy(run);
     engine_pool_release(pool);
+}
+
+void engine_progress(const struct engine_run *run, struct engine_progress *out)
+{
+    pthread_mutex_lock(&run->pool->lock);
+    *out = run->progress;
+    out->running = run->state == RUN_RUNNING;
+    pthread_mutex_unlock(&run->pool->lock);
+}
+
+void engine_cancel(struct engine_run *run, const char *why)
+{
+    pthread_mutex_lock(&run->pool->lock);
+    if (run->state != RUN_ENDED) {
+        err_set(&run->outcome_err, E_CANCELED, "%s", why);
+        if (run->child != NULL) {
+            engine_child_cancel(run->pool, run->child);
+        }
+        engine_run_end(run, E_CANCELED);
+    }
+    pthread_mutex_unlock(&run->pool->lock);
 }
 
 int engine_pid(const struct engine_run *run)

@@ -45,7 +45,11 @@ enum wire_type {
     /* a: status; b: bytes of the body when it is in a memory file. fds: that file, then the one
      * that the call gives */
     WIRE_REPLY,
+    /* child to parent, now and then while a job runs; a: share done in 1/10,000; b: rows of the
+     * answer */
+    WIRE_PROGRESS,
 };
+#define WIRE_SHARE_UNKNOWN UINT32_MAX
 enum wire_flags { WIRE_IN_FILE = 1, WIRE_WITH_FD = 2 };
 
 struct wire_head {

@@ -42,6 +42,7 @@ struct spool {
     bool is_output;
     struct growing *growing; /* NULL: it is whole */
     int news_fd;             /* of a growing one */
+    struct lakefs_sink sink; /* of an output without a descriptor */
 };
 
 struct lakefs {
@@ -65,9 +66,11 @@ struct lakefs_file {
     struct growing *growing; /* of a spool that is not whole yet */
 };
 
-struct lakefs_sink {
-    int fd;
+/* What duck_files.create gives. */
+struct output {
+    int fd; /* -1: all goes to `sink` */
     uint64_t offset;
+    struct lakefs_sink sink;
 };
 
 /* --- paths --- */
@@ -279,25 +282,32 @@ static enum status files_create(void *ctx, struct str path, void **sink_out, str
     struct lakefs *fs = ctx;
     pthread_mutex_lock(&fs->lock);
     struct spool *spool = find_spool(fs, path);
-    int fd = spool && spool->is_output ? spool->fd : -1;
+    bool found = spool && spool->is_output;
+    struct output made = { .fd = found ? spool->fd : -1 };
+    if (found) {
+        made.sink = spool->sink;
+    }
     pthread_mutex_unlock(&fs->lock);
-    if (fd < 0) {
+    if (!found) {
         return denied(path, err);
     }
-    struct lakefs_sink *sink = mem_zalloc(sizeof *sink);
-    if (!sink) {
+    struct output *output = mem_zalloc(sizeof *output);
+    if (!output) {
         return err_no_memory(err);
     }
-    sink->fd = fd;
-    *sink_out = sink;
+    *output = made;
+    *sink_out = output;
     return OK;
 }
 
 static enum status files_write(void *opaque, struct str bytes, struct err *err)
 {
-    struct lakefs_sink *sink = opaque;
-    TRY(io_pwrite_full(sink->fd, bytes.ptr, bytes.len, sink->offset, err));
-    sink->offset += bytes.len;
+    struct output *output = opaque;
+    if (output->fd < 0) {
+        return output->sink.write(output->sink.ctx, bytes, err);
+    }
+    TRY(io_pwrite_full(output->fd, bytes.ptr, bytes.len, output->offset, err));
+    output->offset += bytes.len;
     return OK;
 }
 
@@ -401,7 +411,8 @@ static enum status add_spool(struct lakefs *fs, struct str name, struct spool ad
     struct spool *old = NULL;
     struct spool *spool = mem_alloc(sizeof *spool);
     enum status status = OK;
-    if (added.fd < 0 || name.len == 0 || name.len > SPOOL_NAME_MAX ||
+    bool goes_somewhere = added.fd >= 0 || added.sink.write;
+    if (!goes_somewhere || name.len == 0 || name.len > SPOOL_NAME_MAX ||
         str_find_char(name, '/') != SIZE_MAX) {
         status = err_set(err, E_INTERNAL, "\"%.*s\" is no spool with a descriptor", STR_ARG(name));
     } else if (!spool) {
@@ -449,6 +460,13 @@ enum status lakefs_add_growing(struct lakefs *fs, struct str name, int fd, int n
 enum status lakefs_add_output(struct lakefs *fs, struct str name, int fd, struct err *err)
 {
     return add_spool(fs, name, (struct spool){ .fd = fd, .is_output = true, .news_fd = -1 }, err);
+}
+
+enum status lakefs_add_sink(struct lakefs *fs, struct str name, struct lakefs_sink sink,
+                            struct err *err)
+{
+    struct spool spool = { .fd = -1, .is_output = true, .news_fd = -1, .sink = sink };
+    return add_spool(fs, name, spool, err);
 }
 
 const struct duck_files *lakefs_files(struct lakefs *fs)

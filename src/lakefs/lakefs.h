@@ -48,6 +48,13 @@ enum status lakefs_add_input(struct lakefs *fs, struct str name, int fd, uint64_
 enum status lakefs_add_growing(struct lakefs *fs, struct str name, int fd, int news_fd,
                                uint64_t size, struct err *err) MUST_USE;
 enum status lakefs_add_output(struct lakefs *fs, struct str name, int fd, struct err *err) MUST_USE;
+/** "spool://<name>" whose bytes go to a callback as they are written, from start to end. */
+struct lakefs_sink {
+    enum status (*write)(void *ctx, struct str bytes, struct err *err);
+    void *ctx;
+};
+enum status lakefs_add_sink(struct lakefs *fs, struct str name, struct lakefs_sink sink,
+                            struct err *err) MUST_USE;
 const struct duck_files *lakefs_files(struct lakefs *fs);
 
 #endif

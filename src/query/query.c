@@ -8,9 +8,10 @@
 #include "query/query_priv.h"
 
 static const char *const format_names[] = {
-    [QUERY_JSON] = "json",     [QUERY_JSON_ARRAYS] = "json_arrays",
-    [QUERY_NDJSON] = "ndjson", [QUERY_NDJSON_ARRAYS] = "ndjson_arrays",
-    [QUERY_CSV] = "csv",
+    [QUERY_JSON] = "json",       [QUERY_JSON_ARRAYS] = "json_arrays",
+    [QUERY_NDJSON] = "ndjson",   [QUERY_NDJSON_ARRAYS] = "ndjson_arrays",
+    [QUERY_CSV] = "csv",         [QUERY_ARROW] = "arrow",
+    [QUERY_PARQUET] = "parquet",
 };
 
 enum status query_service_open(const struct query_service_opts *opts, struct query_service **out,
@@ -21,6 +22,7 @@ enum status query_service_open(const struct query_service_opts *opts, struct que
         return err_no_memory(err);
     }
     service->opts = *opts;
+    pthread_mutex_init(&service->lock, NULL);
     if (service->opts.sql_bytes_max == 0) {
         service->opts.sql_bytes_max = 1024 * 1024;
     }
@@ -30,6 +32,11 @@ enum status query_service_open(const struct query_service_opts *opts, struct que
 
 void query_service_close(struct query_service *service)
 {
+    if (service == NULL) {
+        return;
+    }
+    assert(service->oldest == NULL);
+    pthread_mutex_destroy(&service->lock);
     mem_free(service);
 }
 
@@ -102,6 +109,9 @@ enum status query_start(struct query_service *service, const struct query_opts *
     arena_init(&query->arena, 0);
     map_init(&query->by_name);
     enum status kind = submit(query, opts, err);
+    if (kind == OK) {
+        kind = query_running_add(query, opts, err);
+    }
     if (kind != OK) {
         query_free(query);
         return kind;
@@ -135,6 +145,7 @@ void query_free(struct query *query)
     if (query == NULL) {
         return;
     }
+    query_running_remove(query);
     engine_free(query->run); /* from here on nobody asks */
     query_objects_free(query);
     query_pins_free(query);

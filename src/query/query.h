@@ -33,13 +33,22 @@ void query_service_close(struct query_service *service);
 enum status query_service_ready(struct query_service *service, struct err *err) MUST_USE;
 uint64_t query_sql_bytes_max(const struct query_service *service);
 
-enum query_format { QUERY_JSON, QUERY_JSON_ARRAYS, QUERY_NDJSON, QUERY_NDJSON_ARRAYS, QUERY_CSV };
+enum query_format {
+    QUERY_JSON,
+    QUERY_JSON_ARRAYS,
+    QUERY_NDJSON,
+    QUERY_NDJSON_ARRAYS,
+    QUERY_CSV,
+    QUERY_ARROW,
+    QUERY_PARQUET,
+};
 
 struct query_opts {
     struct str sql;    /* copied */
     struct str params; /* JSON text: an array, an object, or empty; copied */
     enum query_format format;
     deadline_ms deadline;
+    struct str id; /* of the request: by which it is listed and canceled; copied */
 };
 /** Never blocks. E_INVALID for an empty statement, E_TOO_LARGE for a long one, E_UNAVAILABLE when
  * too many wait. */
@@ -58,6 +67,22 @@ enum status query_read_wait(struct query *query, struct engine_frame *frame_out,
                             struct err *err) MUST_USE;
 /** Ends what runs and lets go of the tables. NULL is fine. */
 void query_free(struct query *query);
+
+/* --- what runs now --- */
+
+struct query_running {
+    struct str id, sql; /* in the caller's arena */
+    bool sql_is_cut;    /* `sql` is only its beginning */
+    int64_t since_ms;   /* wall time */
+    int64_t elapsed_ms;
+    struct engine_progress progress;
+};
+/** Oldest first. Any thread. */
+enum status query_running_list(struct query_service *service, struct arena *arena,
+                               struct query_running **out, size_t *count_out,
+                               struct err *err) MUST_USE;
+/** Ends those of that id: who reads them hears E_CANCELED. How many there were; any thread. */
+size_t query_cancel(struct query_service *service, struct str id);
 /** For tests: pid of the engine that runs it. */
 int query_pid(const struct query *query);
 

@@ -1,6 +1,6 @@
 /*
  * Inside of a query: pins.c keeps the tables, files.c their bytes, answer.c writes what the engine
- * hears. Calls come on several threads.
+ * hears, running.c lists what runs. Calls come on several threads.
  */
 #ifndef QUERY_QUERY_PRIV_H
 #define QUERY_QUERY_PRIV_H
@@ -14,6 +14,8 @@ enum { PINS_MAX = 16384, OBJECTS_MAX = 64 };
 
 struct query_service {
     struct query_service_opts opts;
+    pthread_mutex_t lock;
+    struct query *oldest, *newest; /* guarded by lock */
 };
 
 /** One table as of one moment, under the name that the statement uses. */
@@ -46,6 +48,12 @@ struct query_object {
 struct query {
     struct query_service *service;
     struct engine_run *run;
+    /* as it is listed; text is the beginning of its statement */
+    struct str id, text;
+    bool text_is_cut;
+    int64_t since_ms, since_us;
+    struct query *before, *after; /* guarded by the service's lock */
+    bool is_listed;               /* guarded by the service's lock */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* guarded by lock */
@@ -78,6 +86,11 @@ enum status query_file_open(struct query *query, uint64_t file, int *fd_out, uin
 enum status query_file_read(struct query *query, uint64_t file, uint64_t offset, uint64_t length,
                             struct buf *out, struct err *err) MUST_USE;
 void query_objects_free(struct query *query);
+
+/** The list of what runs: running.c. */
+enum status query_running_add(struct query *query, const struct query_opts *opts,
+                              struct err *err) MUST_USE;
+void query_running_remove(struct query *query);
 
 /** What the engine asks: the call of its job. */
 enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct buf *reply,

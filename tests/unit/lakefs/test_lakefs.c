@@ -369,6 +369,43 @@ static void spool_output_is_written_from_its_start_and_not_read(void **state)
     close(kept);
 }
 
+struct collected {
+    char text[32];
+    size_t len;
+    enum status next; /* what the callback answers */
+};
+
+static enum status collect(void *ctx, struct str bytes, struct err *error)
+{
+    struct collected *into = ctx;
+    if (into->next != OK) {
+        return err_set(error, into->next, "the reader has gone");
+    }
+    assert_true(into->len + bytes.len <= sizeof into->text);
+    memcpy(into->text + into->len, bytes.ptr, bytes.len);
+    into->len += bytes.len;
+    return OK;
+}
+
+static void sink_hands_on_what_is_written_and_is_not_read(void **state)
+{
+    struct collected got = { .next = OK };
+    void *sink = NULL;
+    assert_ok(lakefs_add_sink(fs, STR("answer"),
+                              (struct lakefs_sink){ .write = collect, .ctx = &got }, &err));
+    assert_int_equal(try_open(STR("spool://answer")), E_DENIED);
+    assert_ok(files->create(files->ctx, STR("spool://answer"), &sink, &err));
+    assert_ok(files->write(sink, STR("abc"), &err));
+    assert_ok(files->write(sink, STR("de"), &err));
+    got.next = E_CANCELED;
+    assert_int_equal(files->write(sink, STR("x"), &err), E_CANCELED);
+    assert_ok(files->finish(sink, &err));
+    assert_int_equal(got.len, 5);
+    assert_memory_equal(got.text, "abcde", 5);
+    assert_ok(lakefs_begin(fs, STR("next"), &err));
+    assert_int_equal(files->create(files->ctx, STR("spool://answer"), &sink, &err), E_DENIED);
+}
+
 static void spool_of_the_same_name_replaces_the_old_one(void **state)
 {
     uint64_t size;
@@ -407,6 +444,7 @@ int main(void)
         TEST(remote_reads_of_many_threads_are_right_while_blocks_come_and_go),
         TEST(spool_input_reads_up_to_its_size),
         TEST(spool_output_is_written_from_its_start_and_not_read),
+        TEST(sink_hands_on_what_is_written_and_is_not_read),
         TEST(spool_of_the_same_name_replaces_the_old_one),
         TEST(the_end_of_a_job_gives_its_files_back),
     };

@@ -188,6 +188,54 @@ static void query_past_its_deadline_ends(void **state)
     assert_in_range(clock_mono_ms(clock_real()) - begin, 250, 2000);
 }
 
+static const struct query_running *running_as(struct arena *arena, const char *id)
+{
+    struct query_running *list = NULL;
+    size_t count = 0;
+    struct err err = { 0 };
+    assert_int_equal(query_running_list(lake.service, arena, &list, &count, &err), OK);
+    for (size_t i = 0; i < count; i++) {
+        if (str_eq(list[i].id, str_of(id))) {
+            return &list[i];
+        }
+    }
+    return NULL;
+}
+
+static void query_is_listed_while_it_runs_and_ends_when_it_is_canceled(void **state)
+{
+    struct query *first = NULL;
+    struct query *second = NULL;
+    struct arena arena;
+    struct engine_frame frame;
+    struct err err = { 0 };
+    arena_init(&arena, 0);
+    struct query_opts opts = {
+        .sql = STR("SELECT count(*) FROM range(1000000000) a, range(1000000000) b"),
+        .deadline = deadline_in(60000),
+        .id = STR("one"),
+    };
+    assert_int_equal(query_start(lake.service, &opts, &first, &err), OK);
+    assert_int_equal(query_start(lake.service, &opts, &second, &err), OK);
+    const struct query_running *told = running_as(&arena, "one");
+    assert_non_null(told);
+    assert_true(str_eq(told->sql, opts.sql) && !told->sql_is_cut);
+    assert_null(running_as(&arena, "two"));
+    assert_int_equal(query_cancel(lake.service, STR("two")), 0);
+    assert_int_equal(query_cancel(lake.service, STR("one")), 2); /* all of that id */
+    assert_int_equal(query_read_wait(first, &frame, &err), E_CANCELED);
+    assert_non_null(strstr(err.msg, "canceled by"));
+    assert_int_equal(query_read_wait(second, &frame, &err), E_CANCELED);
+    query_free(first);
+    assert_non_null(running_as(&arena, "one"));
+    query_free(second);
+    assert_null(running_as(&arena, "one"));
+    arena_done(&arena);
+    assert_answer("SELECT 1 AS one",
+                  "{\"columns\":[{\"name\":\"one\",\"type\":\"INTEGER\"}],\"rows\":[[1]],"
+                  "\"row_count\":1}");
+}
+
 static void query_streams_its_first_rows_before_the_last_are_computed(void **state)
 {
     struct query *query = NULL;
@@ -330,6 +378,7 @@ int main(void)
         cmocka_unit_test(query_error_in_a_later_row_comes_before_the_head_when_it_is_early),
         cmocka_unit_test(query_that_hogs_memory_ends_alone),
         cmocka_unit_test(query_past_its_deadline_ends),
+        cmocka_unit_test(query_is_listed_while_it_runs_and_ends_when_it_is_canceled),
         cmocka_unit_test(query_streams_its_first_rows_before_the_last_are_computed),
         cmocka_unit_test(query_survives_engines_killed_beside_it),
         cmocka_unit_test(query_of_a_small_table_is_quick_and_leaves_nothing_open),
