@@ -1,0 +1,1 @@
+SELECT 1 GROUP BY current_setting('x')

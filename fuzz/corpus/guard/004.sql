@@ -1,0 +1,1 @@
+SELECT 1 ORDER BY current_setting('x')

@@ -1,0 +1,1 @@
+SELECT 1 OFFSET length(current_setting('x'))

@@ -1,0 +1,1 @@
+SELECT sum(1) OVER (PARTITION BY current_setting('x'))

@@ -1,0 +1,1 @@
+SELECT list(1 ORDER BY current_setting('x'))

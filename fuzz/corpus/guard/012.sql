@@ -1,0 +1,1 @@
+SELECT (SELECT current_setting('x'))

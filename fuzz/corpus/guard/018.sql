@@ -1,0 +1,1 @@
+SELECT current_setting('x') BETWEEN 'a' AND 'b'

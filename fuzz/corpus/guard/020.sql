@@ -1,0 +1,1 @@
+SELECT {'x': current_setting('x')}

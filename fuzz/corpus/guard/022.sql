@@ -1,0 +1,1 @@
+SELECT coalesce(NULL, current_setting('x'))

@@ -1,0 +1,1 @@
+SELECT * FROM range(length(current_setting('x'))) r

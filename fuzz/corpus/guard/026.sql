@@ -1,0 +1,1 @@
+SELECT * FROM t, LATERAL (SELECT current_setting('x')) x

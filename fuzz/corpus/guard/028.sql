@@ -1,0 +1,1 @@
+WITH c AS MATERIALIZED (SELECT current_setting('x')) SELECT 1

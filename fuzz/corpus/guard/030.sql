@@ -1,0 +1,1 @@
+SELECT 1 UNION SELECT current_setting('x')

@@ -1,0 +1,1 @@
+SELECT * REPLACE (current_setting('x') AS a) FROM t

@@ -1,0 +1,1 @@
+SELECT 1 QUALIFY row_number() OVER () = length(current_setting('x'))

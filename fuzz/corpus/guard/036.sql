@@ -1,0 +1,1 @@
+FROM (PIVOT t ON a IN (1) USING max(current_setting('x')))

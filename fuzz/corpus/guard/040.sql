@@ -1,0 +1,1 @@
+EXPLAIN SELECT current_setting('x')

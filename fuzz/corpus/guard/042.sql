@@ -1,0 +1,1 @@
+DESCRIBE SELECT current_setting('x')

@@ -1,0 +1,1 @@
+SELECT TRY(current_setting('x'))

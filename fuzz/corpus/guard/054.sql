@@ -1,0 +1,1 @@
+SELECT * FROM parquet_scan('lake://lab/t.parquet')

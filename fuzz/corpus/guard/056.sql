@@ -1,0 +1,1 @@
+SELECT * FROM parquet_full_metadata('lake://lab/t.parquet')

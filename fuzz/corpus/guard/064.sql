@@ -1,0 +1,1 @@
+FROM 'https://example.com/x.parquet'

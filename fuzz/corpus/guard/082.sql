@@ -1,0 +1,1 @@
+SELECT * FROM duckdb_external_file_cache()

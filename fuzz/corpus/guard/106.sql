@@ -1,0 +1,1 @@
+SELECT (WITH duckdb_settings AS (SELECT 1 a) SELECT a FROM duckdb_settings), * FROM duckdb_settings

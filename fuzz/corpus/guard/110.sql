@@ -1,0 +1,1 @@
+SHOW duckdb_settings

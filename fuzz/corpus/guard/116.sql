@@ -1,0 +1,1 @@
+SELECT * FROM t, duckdb_settings() s

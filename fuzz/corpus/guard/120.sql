@@ -1,0 +1,1 @@
+FROM (SHOW DATABASES), duckdb_settings()

@@ -1,0 +1,1 @@
+PIVOT duckdb_settings() ON name USING count(*)

@@ -1,0 +1,1 @@
+SELECT * FROM t PIVOT (count(*) FOR a IN some_type)

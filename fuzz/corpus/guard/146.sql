@@ -1,0 +1,1 @@
+ATTACH '' AS l2 (TYPE lake)
