@@ -1,5 +1,6 @@
 """Six processes, one data folder: the same main job as `serve`, over the http drivers and the gateway."""
 
+import gzip
 import json
 import pathlib
 import time
@@ -41,6 +42,16 @@ def test_six_processes_do_the_main_job(cluster):
     assert manifest["row_count"] == 10000 and len(manifest["files"]) == 1
     assert requests.delete(gateway.url + "/v1/catalog/table/birdstrikes", timeout=10).status_code in (200, 204)
     assert sql(gateway, "SELECT * FROM birdstrikes").status_code == 404
+
+
+def test_a_packed_file_with_bad_rows_goes_through_the_gateway(cluster):
+    gateway, _ = cluster
+    body = gzip.compress(b"id,name\n1,z\xfcri\n2\n3,x\n")
+    answer = requests.post(gateway.url + "/v1/ingest", params={"name": "t", "on_error": "skip", "types": "id:string"}, data=body, timeout=60,
+                           headers={"Content-Encoding": "gzip", "Content-Type": "text/csv; charset=iso-8859-1"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["skipped"] == {"count": 1, "rows": [{"line": 3, "reason": "expected 2 fields, found 1"}]}
+    assert sql(gateway, "SELECT id, name FROM t ORDER BY id").json()["rows"] == [{"id": "1", "name": "züri"}, {"id": "3", "name": "x"}]
 
 
 def test_request_ids_travel_to_the_service(cluster):
