@@ -60,6 +60,15 @@ static enum status is_time(struct sweep_run *run, struct str uuid, bool *time_ou
     return OK;
 }
 
+/** It could not be looked through: the next run tries. */
+static void look_again(struct sweep_run *run, struct str uuid)
+{
+    struct look *look = map_get(&run->sweep->looked, uuid);
+    if (look != NULL) {
+        look->next_ms = 0;
+    }
+}
+
 /** The version in "<folder>/metadata/00012-<uuid>.metadata.json", else -1. */
 static int64_t metadata_version(const struct folder *folder, struct str key)
 {
@@ -254,6 +263,9 @@ static enum status look_at_folder(struct sweep_run *run, const struct table_name
     enum status status = run_step(run, err);
     status = status == OK ? look_through(&folder, err) : status;
     *empty_out = folder.empty;
+    if (status != OK) {
+        look_again(run, uuid);
+    }
     map_done(&folder.keys);
     arena_done(&folder.arena);
     return status;

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "maintain/sweeper.h"
 
 #define HOUR (3600LL * 1000)
@@ -584,6 +585,96 @@ static void a_run_that_is_told_to_stop_stops(void **state)
     assert_int_equal(objects(lake, "wh/"), 0);
 }
 
+/* --- whatever fails, nothing that lives goes, and the next sweep makes up for it --- */
+
+struct faults {
+    long left; /* operations until one fails; below 0: none */
+    bool happened;
+};
+
+static enum status fail_nth(void *ctx, const char *op, struct str key, struct err *err)
+{
+    struct faults *faults = ctx;
+    (void)op;
+    if (faults->left-- != 0) {
+        return OK;
+    }
+    faults->happened = true;
+    return err_set(err, E_UPSTREAM, "\"%.*s\" is too far away", STR_ARG(key));
+}
+
+/** A lake with something of each kind to do, days later. */
+static struct lake *messy_lake(struct faults *faults)
+{
+    struct lake *lake = test_calloc(1, sizeof(*lake));
+    arena_init(&lake->arena, 0);
+    now_ms = 1750000000000;
+    assert_ok(store_mem_open(
+        &(struct store_mem_opts){ .clock = &test_clock, .hook = { fail_nth, faults } },
+        &lake->store, ERR));
+    assert_ok(catalog_local_open(
+        &(struct catalog_local_opts){ .store = lake->store, .clock = &test_clock }, &lake->catalog,
+        ERR));
+    lake->sweep = make_sweep(lake);
+    add(lake, "t", "one");
+    add(lake, "t", "two");
+    add(lake, "u", "one");
+    drop(lake, "u");
+    put(lake, location_of(lake, "t"), "data/orphan.parquet");
+    put(lake, location_of(lake, "v"), "data/left.parquet");
+    now_ms += 3 * DAY;
+    return lake;
+}
+
+/** True when a fault was met. */
+static bool sweep_with_fault(long nth, bool of_memory)
+{
+    struct faults faults = { .left = -1 };
+    struct lake *lake = messy_lake(&faults);
+    bool happened = false;
+    if (of_memory) {
+        mem_fail_nth(nth);
+    } else {
+        faults.left = nth;
+    }
+    enum status status = sweep_run(lake->sweep, &lake->result, ERR);
+    happened = of_memory ? mem_fail_happened() : faults.happened;
+    mem_fail_nth(-1);
+    faults.left = -1;
+    assert_true(status == OK || happened);
+    assert_readable(lake, "t");
+    for (int i = 0; i < 4; i++) {
+        sweep_after(lake, 4 * DAY);
+        assert_readable(lake, "t");
+    }
+    assert_int_equal(objects(lake, "wh/"), 2 * 4);
+    assert_int_equal(objects(lake, "_lake/trash/") + objects(lake, "_lake/minted/"), 0);
+    assert_int_equal(fixture_rows(lake->catalog, "t"), 2);
+    void *state = lake;
+    lake_close(&state);
+    return happened;
+}
+
+static void a_lack_of_memory_harms_nothing(void **state)
+{
+    long nth = 0;
+    while (sweep_with_fault(nth, true)) {
+        nth += nth < 100 ? 1 : 13; /* all of the beginning, and samples of the rest */
+        assert_true(nth < 100000);
+    }
+    assert_true(nth > 100);
+}
+
+static void a_store_that_stumbles_harms_nothing(void **state)
+{
+    long nth = 0;
+    while (sweep_with_fault(nth, false)) {
+        nth++;
+        assert_true(nth < 10000);
+    }
+    assert_true(nth > 10);
+}
+
 /* --- the thread --- */
 
 struct reported {
@@ -654,6 +745,8 @@ int main(void)
         T(one_sweeps_at_a_time_and_a_dead_ones_lease_ends),
         T(a_clock_set_back_deletes_nothing_sooner),
         T(a_run_that_is_told_to_stop_stops),
+        cmocka_unit_test(a_lack_of_memory_harms_nothing),
+        cmocka_unit_test(a_store_that_stumbles_harms_nothing),
         T(the_thread_sweeps_and_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
