@@ -135,4 +135,24 @@ def tables(k):
                 median <= 150)]
 
 
+PAGE = """# The catalogue
+
+Made by `{command}` (bench/run) on {day} at {commit}: {machine}.
+
+{table}
+
+**Group commit.** Expected: the rate grows with the number of appends that share a commit, as a commit costs five synced files, however many
+appends are in it. It does; what is left for each append is its marker, one synced file, which all write side by side. Through the gateway each batch
+is converted by an engine first and has a data file of its own, so that processors and the disk are shared by more than commits.
+
+**An old table.** Expected: a little slower, as a table of 1000 snapshots has half a megabyte of metadata that each commit writes anew.
+Most of the additional processor time is the MD5 of that file (its ETag), then parsing it once more before it is published, then writing it. On a slow disk
+the syncs of a commit hide it; on a fast one the ratio of processor times is what to expect. Snapshots are cut to 750 when there are more than 1000.
+
+**Planning.** Ours includes HTTP, the check of the statement, pinning and DuckDB's own planning. PyIceberg reads the manifests each time;
+so do we the first time, afterwards they are in memory: parsed in the catalogue's cache, and the bounds of a column with the engine.
+
+**Start.** Nothing is read of tables at the start: the figure is that of an empty folder. The sweep looks at them later, in the background.
+"""
+
 ALL = {"catalog-group": group, "catalog-aged": aged, "catalog-planning": planning, "catalog-tables": tables}

@@ -29,6 +29,21 @@ static bool is_small(const struct ice_metadata *metadata, const struct ice_manif
            is_unpartitioned(metadata, row->partition_spec_id);
 }
 
+/** Some writers leave out numbers that entries of old files must have. Such a manifest can be read,
+ * but not written again. */
+static bool can_carry(const struct ice_manifest *manifest)
+{
+    for (size_t i = 0; i < manifest->file_count; i++) {
+        const struct ice_data_file *file = &manifest->files[i];
+        if (file->status != ICE_DELETED &&
+            (file->content != ICE_DATA || file->snapshot_id < 0 || file->sequence_number < 0 ||
+             file->file_sequence_number < 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static enum status bin_add(struct bin *bin, struct arena *arena,
                            const struct ice_manifest *manifest, struct err *err)
 {
@@ -96,6 +111,10 @@ static enum status merge_small(struct reader *reader, const struct ice_metadata 
         const struct reader_manifest *manifest = NULL;
         TRY(reader_manifest(reader, row, &held->items[held->count], &manifest, err));
         held->count++;
+        if (!can_carry(&manifest->manifest)) {
+            rows[(*count)++] = *row;
+            continue;
+        }
         if (bin.bytes + row->length > MERGE_TARGET_BYTES) {
             TRY(bin_flush(&bin, writer, metadata->default_spec_id, snapshot_id, rows, count, err));
         }

@@ -19,7 +19,7 @@
 #include "catalog/trash.h"
 #include "maintain/sweep_priv.h"
 
-enum { KEYS_MAX = 100000, FOLDER_BYTES_MAX = 256 * 1024 * 1024 };
+enum { KEYS_MAX = 100000, FOLDER_BYTES_MAX = 256 * 1024 * 1024, LOOKS_SPARE = 10000 };
 
 struct look {
     int64_t next_ms;
@@ -58,6 +58,22 @@ static enum status is_time(struct sweep_run *run, struct str uuid, bool *time_ou
         look->next_ms = run->now + sweep->opts.look_ms;
     }
     return OK;
+}
+
+/** Tables come and go: what is remembered of those that went is forgotten with all the rest, which
+ * are looked through once more then. */
+static void forget_looks(struct sweep_run *run)
+{
+    struct map *looked = &run->sweep->looked;
+    size_t pos = 0;
+    if (looked->count <= 2 * run->table_count + LOOKS_SPARE) {
+        return;
+    }
+    for (struct map_entry *at; (at = map_next(looked, &pos)) != NULL;) {
+        mem_free(at->value);
+    }
+    map_done(looked);
+    map_init(looked);
 }
 
 /** It could not be looked through: the next run tries. */
@@ -340,6 +356,7 @@ enum status sweep_orphans(struct sweep_run *run, struct err *err)
 {
     const struct care_table *tables = run->tables;
     size_t count = run->table_count;
+    forget_looks(run);
     for (size_t i = 0; i < count; i++) { /* run->tables may be read anew meanwhile */
         struct err why = { 0 };
         enum status status = run_forgive(run, look_at_table(run, tables[i], &why), &why);

@@ -302,6 +302,55 @@ static void many_small_manifests_are_merged(void **state)
     assert_int_equal(fixture_objects(lake->store, "_lake/trash/"), 1);
 }
 
+/** The manifest that a snapshot's list names last, as its writer forgot the numbers of an old
+ * file. */
+static void forget_numbers(struct lake *lake, const struct ice_snapshot *snapshot,
+                           const struct ice_schema *schema)
+{
+    struct buf list, bytes, out;
+    struct ice_manifest_file *rows = NULL;
+    struct ice_manifest manifest;
+    size_t count = 0;
+    buf_init(&list, 0);
+    buf_init(&bytes, 0);
+    buf_init(&out, 0);
+    struct str uri = snapshot->manifest_list;
+    assert_ok(
+        store_read(lake->store, str_skip(uri, str_find(uri, STR("wh/"))), NULL, &list, NULL, ERR));
+    assert_ok(ice_manifest_list_read(&lake->arena, buf_str(&list), &rows, &count, ERR));
+    struct str path = rows[count - 1].path;
+    struct str key = str_skip(path, str_find(path, STR("wh/")));
+    assert_ok(store_read(lake->store, key, NULL, &bytes, NULL, ERR));
+    assert_ok(ice_manifest_read(&lake->arena, buf_str(&bytes), NULL, &manifest, ERR));
+    struct ice_manifest_opts opts = { .schema = schema, .partition_spec = STR("[]") };
+    assert_ok(ice_manifest_write(&opts, manifest.files, manifest.file_count, &out, ERR));
+    /* its only entry: added, three nulls, data; now: existing, three nulls, data */
+    size_t at = str_find(buf_str(&out), str_from("\2\0\0\0\0", 5));
+    assert_true(at != SIZE_MAX);
+    out.ptr[at] = 0;
+    assert_ok(store_put(lake->store, key, buf_str(&out), NULL, NULL, ERR));
+    buf_done(&list);
+    buf_done(&bytes);
+    buf_done(&out);
+}
+
+static void a_manifest_that_cannot_be_written_again_is_left_out_of_merges(void **state)
+{
+    struct lake *lake = *state;
+    struct catalog_pin *pin = NULL;
+    struct table_name name = fixture_name("t");
+    fixture_add(lake->catalog, "t", "", &lake->arena);
+    assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
+    forget_numbers(lake, pin->snapshot, pin->schema);
+    catalog_unpin(pin);
+    catalog_close(lake->catalog); /* which has the manifest in its memory */
+    lake->catalog = fixture_catalog(lake->store);
+    for (int i = 0; i < 110; i++) {
+        fixture_add(lake->catalog, "t", "", &lake->arena);
+    }
+    assert_int_equal(fixture_rows(lake->catalog, "t"), 111);
+}
+
 /* Whichever allocation fails, an append has landed or it has not, and says which. */
 static void a_lack_of_memory_never_loses_or_doubles_an_append(void **state)
 {
@@ -411,6 +460,7 @@ int main(void)
         LAKE_TEST(evolving_adds_a_column_and_older_files_stay),
         LAKE_TEST(listing_goes_in_pages_in_byte_order),
         LAKE_TEST(many_small_manifests_are_merged),
+        LAKE_TEST(a_manifest_that_cannot_be_written_again_is_left_out_of_merges),
         LAKE_TEST(a_lack_of_memory_never_loses_or_doubles_an_append),
         LAKE_TEST(parallel_appends_all_land),
     };
