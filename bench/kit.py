@@ -35,11 +35,11 @@ class Row:
 class Server:
     """A `lakehouse serve` on a free port with a fresh folder."""
 
-    def __init__(self, program, data):
+    def __init__(self, program, data, *flags):
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
         self.data = data
         self.started = time.perf_counter()
-        self.process = subprocess.Popen([program, "serve", "--data", data, "--listen", "127.0.0.1:0"],
+        self.process = subprocess.Popen([program, "serve", "--data", data, "--listen", "127.0.0.1:0", *flags],
                                         stderr=subprocess.PIPE, text=True, env=clean)
         for line in self.process.stderr:
             entry = json.loads(line)
@@ -75,9 +75,9 @@ class Kit:
         return [float(line) for line in done.stdout.split()]
 
     @contextlib.contextmanager
-    def serve(self):
+    def serve(self, *flags):
         with tempfile.TemporaryDirectory(dir=self.work) as data:
-            server = Server(self.program, data)
+            server = Server(self.program, data, *flags)
             try:
                 yield server
             finally:

@@ -74,6 +74,10 @@ $(BUILD)/bench/duckdb_sql: bench/duckdb_sql.c | sdk
 	$(CC) $(CFLAGS_ALL) $(DUCK_INCLUDE) -o $@ $< $(LIBS_DUCK) -Wl,-rpath,$(SDK)/lib
 
 BENCH_CATALOG := $(call parent_archives,$(CLOSURE_catalog))
+$(BUILD)/bench/raw_put: bench/raw_put.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) -o $@ $<
+
 $(BUILD)/bench/catalog_append: $(call objects,bench/catalog_append.c) $(BENCH_CATALOG) $(BUILD)/ldflags | $(RUNTIME_LIBS)
 	$(call link,../lib,$(BENCH_CATALOG),$(LIBS))
 
@@ -81,7 +85,7 @@ $(BUILD)/bench/catalog_append: $(call objects,bench/catalog_append.c) $(BENCH_CA
 .PHONY: bench
 bench:
 	@./bootstrap --bench
-	@$(MAKE) programs $(BUILD)/bench/duckdb_sql $(BUILD)/bench/catalog_append
+	@$(MAKE) programs $(BUILD)/bench/duckdb_sql $(BUILD)/bench/catalog_append $(BUILD)/bench/raw_put
 	@BUILD=$(BUILD) SDK=$(SDK) bench/run $(BENCH_FLAGS)
 
 # ---- fuzzing ----------------------------------------------------------------------------------------

@@ -149,11 +149,30 @@ enum status walk(struct str text, const char *path, toml_visit *visit, void *ctx
     return OK;
 }
 
+/** TOML allows none but tab and line end (its section "Document"), and the library does not survive
+ * a NUL in a key: it asserts. */
+enum status refuse_control(struct str text, const char *path, struct err *err)
+{
+    unsigned line = 1;
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = static_cast<unsigned char>(text.ptr[i]);
+        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) {
+            return err_set(err, E_INVALID, "%s:%u: a control character (0x%02x)", path, line, c);
+        }
+        line += c == '\n';
+    }
+    return OK;
+}
+
 } // namespace
 
 enum status toml_walk(struct str text, const char *path, toml_visit *visit, void *ctx,
                       struct err *err)
 {
+    enum status clean = refuse_control(text, path, err);
+    if (clean != OK) {
+        return clean;
+    }
     try {
         return walk(text, path, visit, ctx, err);
     } catch (const toml::parse_error &fault) {

@@ -122,6 +122,20 @@ static void absurd_nesting_is_refused_not_crashed(void **state)
     assert_int_equal(toml_walk(str_from(text, sizeof(text)), "f", refuse, &calls, NULL), E_INVALID);
 }
 
+static void control_characters_are_refused_with_their_line(void **state)
+{
+    static const struct str texts[] = { STR_INIT("a = 1\n[[\0\0x]]"), STR_INIT("a = 1\nb\x7f = 2"),
+                                        STR_INIT("a = 1\nb = \"\x01\"") };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        int calls = 0;
+        struct err err = { 0 };
+        assert_int_equal(toml_walk(texts[i], "f", refuse, &calls, &err), E_INVALID);
+        assert_true(str_starts(str_of(err.msg), STR("f:2: a control character (0x")));
+    }
+    int calls = 0;
+    assert_int_equal(toml_walk(STR("\ta = 1\r\n"), "f", refuse, &calls, NULL), E_CONFLICT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +144,7 @@ int main(void)
         cmocka_unit_test(the_visitor_ends_the_walk),
         cmocka_unit_test(nothing_is_an_empty_document),
         cmocka_unit_test(absurd_nesting_is_refused_not_crashed),
+        cmocka_unit_test(control_characters_are_refused_with_their_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
