@@ -113,7 +113,7 @@ def test_a_server_whose_engines_do_not_start_says_so(tmp_path):
                               env={"PATH": "/usr/bin:/bin"}, stderr=subprocess.DEVNULL)
     try:
         failed = requests.Session()
-        failed.mount("http://", requests.adapters.HTTPAdapter(max_retries=urllib3.Retry(connect=100, backoff_factor=0.01, backoff_max=0.05)))
+        failed.mount("http://", requests.adapters.HTTPAdapter(max_retries=urllib3.Retry(connect=1000, backoff_factor=0.01, backoff_max=0.05)))
         answer = failed.post(f"http://{address}/v1/sql", json={"sql": "SELECT 1"}, timeout=30)
         assert answer.status_code == 503 and "code 127" in answer.json()["error"]["message"], answer.text
         ready = requests.get(f"http://{address}/ready", timeout=10)
