@@ -407,10 +407,14 @@ static enum attempt_result swap(struct commit *commit, int round)
     buf_init(&body, POINTER_BYTES_MAX);
     enum swap_outcome outcome = SWAP_REFUSED;
     enum status status = make_pointer(commit, &err);
-    if (status == OK && pointer_encode(&commit->next, &body) != OK) {
-        status = err_set(&err, E_TOO_LARGE,
-                         "the pointer of the table would be larger than %d bytes",
-                         POINTER_BYTES_MAX);
+    if (status == OK) {
+        status = pointer_encode(&commit->next, &body);
+        if (status == E_TOO_LARGE) {
+            status = err_set(&err, status, "the pointer of the table would be larger than %d bytes",
+                             POINTER_BYTES_MAX);
+        } else if (status != OK) {
+            status = err_no_memory(&err);
+        }
     }
     if (status == OK) {
         struct swap swap = {
