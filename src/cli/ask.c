@@ -222,8 +222,8 @@ static enum status print_table(struct str json, struct err *err)
 }
 
 /**
- * Why a streamed answer ended too early: JSON and NDJSON end with `"error":{"message":..}}`; CSV
- * has no place for it.
+ * Why a streamed answer ended too early: JSON and NDJSON end with `"error":{"message":..}}`; the
+ * other formats have no place for it.
  */
 static enum status explain_break(const char *format, struct str tail, struct err *err)
 {
@@ -234,7 +234,8 @@ static enum status explain_break(const char *format, struct str tail, struct err
         next = str_find(str_skip(tail, at + mark.len), mark);
     }
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
-    if (at != SIZE_MAX && strcmp(format, "csv") != 0) {
+    bool tells = strcmp(format, "json") == 0 || strcmp(format, "ndjson") == 0;
+    if (at != SIZE_MAX && tells) {
         struct str object = str_trim(str_skip(tail, at + mark.len));
         doc = yyjson_read(object.ptr, object.len, YYJSON_READ_STOP_WHEN_DONE);
     }
@@ -244,7 +245,7 @@ static enum status explain_break(const char *format, struct str tail, struct err
     }
     return err_set(err, E_INTERNAL,
                    "the server broke off in the middle of the answer: the rows above are not all%s",
-                   strcmp(format, "csv") == 0 ? " (--format ndjson may tell why)" : "");
+                   tells ? "" : " (--format ndjson may tell why)");
 }
 
 enum status cli_ask(struct http_client *client, const struct cli_question *question,

@@ -70,7 +70,7 @@ size_t cli_screen_width(void);
 /* --- ask.c --- */
 
 struct cli_question {
-    const char *format; /* table, csv, json or ndjson */
+    const char *format; /* table, csv, json, ndjson, arrow or parquet */
     struct str sql;
     const struct cli_list *params; /* NULL: none */
 };

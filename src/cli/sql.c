@@ -29,8 +29,8 @@ static const struct cli_option sql_options[] = {
     { .name = "format",
       .kind = CLI_VALUE,
       .at = offsetof(struct sql_options, format),
-      .value = "table|csv|json|ndjson",
-      .help = "how rows are printed" },
+      .value = "table|csv|json|ndjson|arrow|parquet",
+      .help = "how rows are printed; arrow (the IPC stream) and parquet are for files and pipes" },
     CLI_JSON(struct sql_options, json),
     CLI_SERVER(struct sql_options, server),
 };
@@ -61,7 +61,7 @@ const struct cli_page cli_sql_page = {
         "lakehouse sql --param \"$city\" \"SELECT * FROM airports WHERE city = ?\"\n"
         "lakehouse sql \"SELECT * FROM flights AT (VERSION => 123) LIMIT 5\"\n"
         "lakehouse sql \"FROM flights AT (TIMESTAMP => TIMESTAMP '2025-01-31 12:00') LIMIT 5\"\n"
-        "lakehouse sql --format ndjson \"FROM airports\" > airports.ndjson\n"
+        "lakehouse sql --format parquet \"FROM airports\" > airports.parquet\n"
         "lakehouse sql",
 };
 
@@ -99,7 +99,7 @@ static enum status statement_of(const char *word, const char *path, struct buf *
 
 static bool known_format(const char *format)
 {
-    static const char *const formats[] = { "table", "csv", "json", "ndjson" };
+    static const char *const formats[] = { "table", "csv", "json", "ndjson", "arrow", "parquet" };
     for (size_t i = 0; i < ARRAY_LEN(formats); i++) {
         if (strcmp(format, formats[i]) == 0) {
             return true;
@@ -131,6 +131,11 @@ static int run(const char *word, const struct sql_options *options)
     return status == OK ? 0 : cli_failed("sql", &err);
 }
 
+static bool is_binary(const char *format)
+{
+    return strcmp(format, "arrow") == 0 || strcmp(format, "parquet") == 0;
+}
+
 /** The format, or an exit code when what was asked for cannot be. */
 static int choose_format(struct sql_options *options)
 {
@@ -142,8 +147,11 @@ static int choose_format(struct sql_options *options)
     } else if (options->format == NULL) {
         options->format = isatty(STDOUT_FILENO) ? "table" : "csv";
     } else if (!known_format(options->format)) {
-        return cli_usage("sql", "--format is table, csv, json or ndjson, not \"%s\"",
+        return cli_usage("sql",
+                         "--format is table, csv, json, ndjson, arrow or parquet, not \"%s\"",
                          options->format);
+    } else if (is_binary(options->format) && isatty(STDOUT_FILENO)) {
+        return cli_usage("sql", "%s is not for a terminal: send it to a file", options->format);
     }
     return 0;
 }

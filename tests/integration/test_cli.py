@@ -148,6 +148,17 @@ def test_sql_formats(lake):
     assert lake("sql", "--format", "table", statement).stdout == "a     b\n-  ----\n1  2.50\n(1 row)\n"
 
 
+def test_arrow_and_parquet_go_to_files_and_not_to_terminals(lake, tmp_path):
+    import pyarrow.ipc
+    import pyarrow.parquet
+    for form, read in (("arrow", lambda path: pyarrow.ipc.open_stream(path).read_all()), ("parquet", pyarrow.parquet.read_table)):
+        with open(tmp_path / form, "wb") as file:
+            subprocess.run([lake.program, "sql", "--format", form, "SELECT range AS a FROM range(100000)"], stdout=file, env=lake.env, check=True, timeout=60)
+        assert read(tmp_path / form).column("a").to_pylist() == list(range(100000))
+        code, shown = lake.terminal("sql", "--format", form, "SELECT 1")
+        assert code == 2 and "not for a terminal" in shown
+
+
 def test_sql_takes_the_statement_from_where_it_is(lake, tmp_path):
     path = tmp_path / "q.sql"
     path.write_text("-- a comment\nSELECT 42\n  AS x;\n")

@@ -34,7 +34,7 @@ def test_bash_offers_commands_options_and_values(bash, tmp_path):
     assert "sql" in bash("lakehouse ") and "doctor" in bash("lakehouse ") and "reference" not in bash("lakehouse ")
     assert bash("lakehouse des") == ["describe"]
     assert bash("lakehouse sql --fo") == ["--format"]
-    assert bash("lakehouse sql --format ") == ["table", "csv", "json", "ndjson"] == bash("lakehouse sql --format=")
+    assert bash("lakehouse sql --format ") == ["table", "csv", "json", "ndjson", "arrow", "parquet"] == bash("lakehouse sql --format=")
     assert bash("lakehouse sql --format=n") == ["ndjson"]
     assert bash("lakehouse completion ") == ["bash", "zsh"]
     assert bash("lakehouse serve --queryd.th") == ["--queryd.threads"]
