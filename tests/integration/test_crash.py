@@ -23,6 +23,7 @@ import requests
 
 CLIENTS = 4
 TABLES_EVERY = 5  # moments after which the clients move on to new tables
+SWEEPS = ["--catalogd.sweep_seconds=1", "--catalogd.grace_seconds=0"]  # what is unreferenced goes at once
 PAUSE_SECONDS_MAX = 0.4  # of uploading, until the kill; chosen so that it may hit any part of an upload
 
 
@@ -139,17 +140,39 @@ def send_again(url, batches):
     return known
 
 
+class Dropper:
+    """Makes a table and drops it, again and again, so that the sweep has something to do and is killed as well."""
+
+    def __init__(self, url):
+        self.url = url
+        self.thread = threading.Thread(target=self.work)
+        self.thread.start()
+
+    def work(self):
+        for number in range(10**6):
+            try:
+                made = requests.post(f"{self.url}/v1/ingest", params={"name": "gone"}, data=f"x\n{number}\n".encode(), timeout=60)
+                dropped = requests.delete(f"{self.url}/v1/catalog/table/gone", timeout=60)
+            except requests.RequestException:
+                return
+            if made.status_code != 200 or dropped.status_code != 204:
+                return
+
+
 def crash_again_and_again(moments, rng, place):
     """`place` has .url, .kill(rng), which leaves somebody dead, and .restart()."""
     batches, unanswered, known = [], 0, 0
     for moment in range(moments):
         tables = [f"t{moment // TABLES_EVERY}", f"u{moment // TABLES_EVERY}"]
         crowd = Crowd(place.url, rng, f"m{moment}", tables)
+        dropper = Dropper(place.url)
         assert crowd.started.wait(30)
         time.sleep(rng.uniform(0, PAUSE_SECONDS_MAX))  # the moment itself is what is random here
         place.kill(rng)
+        (place.data / "_lake/sweep.json").unlink(missing_ok=True)  # as if the dead sweeper's lease had run out
         place.restart()
         crowd.join()
+        dropper.thread.join()
         batches += crowd.batches
         open_ones = [batch for batch in crowd.batches if not batch.acknowledged]
         assert len(open_ones) <= CLIENTS
@@ -175,7 +198,8 @@ class Alone:
 
     def __init__(self, serve):
         self.serve = serve
-        self.server = serve()
+        self.server = serve(*SWEEPS)
+        self.data = self.server.data
         self.url = self.server.url
 
     def kill(self, rng):
@@ -183,7 +207,7 @@ class Alone:
         self.server.process.wait(20)
 
     def restart(self):
-        self.server = self.serve(data=self.server.data)
+        self.server = self.serve(*SWEEPS, data=self.data)
         self.url = self.server.url
 
 
@@ -204,6 +228,7 @@ class Cluster:
 
     def __init__(self, start, folder):
         self.start = start
+        self.data = folder
         ports = {name: free_port() for name in ("storaged", "catalogd", "ingestd", "queryd")}
         urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
         self.flags = {}
@@ -213,6 +238,7 @@ class Cluster:
                 self.flags[name] += [f"--{name}.storaged_url", urls["storaged"]]
             if name in ("ingestd", "queryd"):
                 self.flags[name] += [f"--{name}.catalogd_url", urls["catalogd"]]
+        self.flags["catalogd"] += SWEEPS
         self.services = {name: start(name, *flags) for name, flags in self.flags.items()}
         gateway = start("gateway", "--gateway.bind", "127.0.0.1:0",
                         *[word for name, url in urls.items() for word in (f"--gateway.{name}_url", url)])
