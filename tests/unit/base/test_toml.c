@@ -122,6 +122,18 @@ static void absurd_nesting_is_refused_not_crashed(void **state)
     assert_int_equal(toml_walk(str_from(text, sizeof(text)), "f", refuse, &calls, NULL), E_INVALID);
 }
 
+static void a_header_that_is_none_is_refused_with_its_line(void **state)
+{
+    static const struct str texts[] = { STR_INIT("a = 1\n[&x]"), STR_INIT("a = 1\n[[ &x]]"),
+                                        STR_INIT("a = 1\n[.x]"), STR_INIT("[a]\n[=]") };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        int calls = 0;
+        struct err err = { 0 };
+        assert_int_equal(toml_walk(texts[i], "f", refuse, &calls, &err), E_INVALID);
+        assert_true(str_starts(str_of(err.msg), STR("f:2: ")));
+    }
+}
+
 static void control_characters_are_refused_with_their_line(void **state)
 {
     static const struct str texts[] = { STR_INIT("a = 1\n[[\0\0x]]"), STR_INIT("a = 1\nb\x7f = 2"),
@@ -144,6 +156,7 @@ int main(void)
         cmocka_unit_test(the_visitor_ends_the_walk),
         cmocka_unit_test(nothing_is_an_empty_document),
         cmocka_unit_test(absurd_nesting_is_refused_not_crashed),
+        cmocka_unit_test(a_header_that_is_none_is_refused_with_its_line),
         cmocka_unit_test(control_characters_are_refused_with_their_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
