@@ -7,16 +7,18 @@
 __asm__(".pushsection .rodata\n"
         "api_openapi_text:\n"
         ".incbin \"src/api/openapi.json\"\n"
-        "api_openapi_text_end:\n"
-        ".byte 0\n"
+        "1:\n"
+        ".balign 8\n"
+        "api_openapi_bytes:\n"
+        ".quad 1b - api_openapi_text\n"
         ".popsection\n");
 
 extern const char api_openapi_text[] __attribute__((visibility("hidden")));
-extern const char api_openapi_text_end[] __attribute__((visibility("hidden")));
+extern const uint64_t api_openapi_bytes __attribute__((visibility("hidden")));
 
 static enum http_step openapi_end(struct http_req *req)
 {
-    struct str text = str_from(api_openapi_text, (size_t)(api_openapi_text_end - api_openapi_text));
+    struct str text = str_from(api_openapi_text, (size_t)api_openapi_bytes);
     return http_reply(req, 200, "application/json", text);
 }
 
