@@ -103,6 +103,15 @@ def post(connection, path, body, kind):
     return json.loads(text)
 
 
+def put(address, path, body):
+    connection = http.client.HTTPConnection(address, timeout=60)
+    connection.request("PUT", path, body)
+    response = connection.getresponse()
+    if response.status != 200:
+        raise SystemExit(f"PUT {path}: {response.status}: {response.read(500)}")
+    connection.close()
+
+
 def timed(work):
     """Milliseconds that `work` takes, and what it returns."""
     started = time.perf_counter()

@@ -1,0 +1,135 @@
+"""The edge beside nginx and HAProxy: requests a second, and CPU time for each.
+
+The server under load is pinned to the first core and wrk to the last, the same on both sides; what is behind a
+proxy runs where the system puts it. Neither side logs requests. On a machine that others use the requests a
+second are noisy, the CPU time is not.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import socket
+import statistics
+import subprocess
+import time
+
+import kit
+
+ROUNDS = 5
+SECONDS = 3
+CONNECTIONS = 32
+PEERS = kit.ROOT / "bench/peers"
+
+
+def cores():
+    """(for the server, for wrk)"""
+    all_cores = sorted(os.sched_getaffinity(0))
+    return {all_cores[0]}, {all_cores[-1]}
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def family(pid):
+    """A process and its children: nginx works in one of them."""
+    return [pid, *(int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
+def cpu_seconds(pid):
+    total = 0
+    for each in family(pid):
+        fields = pathlib.Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def running(command, address, core=None, log=None):
+    """A server from its start until it answers, pinned to a core; ends with SIGTERM."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
+    with open(log, "w") as sink:
+        process = subprocess.Popen(command, stdout=sink, stderr=sink, env=clean,
+                                   preexec_fn=(lambda: os.sched_setaffinity(0, core)) if core else None)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            with contextlib.suppress(OSError), socket.create_connection(address, 1):
+                break
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def load(port, path, core):
+    """Requests a second of one round."""
+    done = subprocess.run(["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", f"http://127.0.0.1:{port}{path}"],
+                          capture_output=True, text=True, preexec_fn=lambda: os.sched_setaffinity(0, core))
+    if "Non-2xx" in done.stdout or done.returncode != 0:
+        raise SystemExit(done.stdout + done.stderr)
+    return int(re.search(r"(\d+) requests in", done.stdout).group(1)), float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout).group(1))
+
+
+def round_of(process, port, path, core):
+    before = cpu_seconds(process.pid)
+    requests, rate = load(port, path, core)
+    return rate, (cpu_seconds(process.pid) - before) / requests * 1e6
+
+
+def compare(what, peer_name, ours, peer, least):
+    """Rows of two sides in turns; each side is (process, port, path)."""
+    _, core = cores()
+    rates, costs = ([], []), ([], [])
+    for turn in range(ROUNDS + 1):
+        for side, (process, port, path) in enumerate((ours, peer)):
+            rate, cost = round_of(process, port, path, core)
+            if turn > 0:  # the first one warms up
+                rates[side].append(rate)
+                costs[side].append(cost)
+    a, b = (statistics.median(side) for side in rates)
+    x, y = (statistics.median(side) for side in costs)
+    return [kit.Row(what, a, "/s", f"ratio at least {least}", a / b >= least, b, peer_name, a / b),
+            kit.Row("its CPU time a request", x, "us", "", True, y, peer_name, x / y)]
+
+
+def config(k, name, **values):
+    text = (PEERS / name).read_text()
+    for key, value in {"WORK": k.work, **values}.items():
+        text = text.replace(f"@{key}@", str(value))
+    (k.work / name).write_text(text)
+    return k.work / name
+
+
+def health(k):
+    """/health of `serve`, against nginx returning the same bytes."""
+    core, _ = cores()
+    port, peer_port = free_port(), free_port()
+    serve = [k.program, "serve", "--data", k.work / "health", "--listen", f"127.0.0.1:{port}", "--log.level", "warn"]
+    nginx = ["/usr/sbin/nginx", "-p", k.work, "-c", config(k, "nginx.conf", PORT=peer_port)]
+    with running(serve, ("127.0.0.1", port), core, k.work / "serve.log") as ours, \
+            running(nginx, ("127.0.0.1", peer_port), core, k.work / "nginx.out") as peer:
+        return compare(f"/health through `serve`, {CONNECTIONS} connections", "nginx returning a static 200",
+                       (ours, port, "/health"), (peer, peer_port, "/health"), 1.0)
+
+
+def proxy(k):
+    """A small object of storaged through the gateway, against HAProxy in front of the same process."""
+    core, _ = cores()
+    port, peer_port, back = free_port(), free_port(), free_port()
+    storaged = [k.program, "storaged", "--storaged.dir", k.work / "proxy", "--storaged.bind", f"127.0.0.1:{back}", "--log.level", "warn"]
+    gateway = [k.program, "gateway", "--gateway.bind", f"127.0.0.1:{port}", "--gateway.storaged_url", f"http://127.0.0.1:{back}",
+               "--log.level", "warn"]
+    haproxy = ["/usr/sbin/haproxy", "-f", config(k, "haproxy.cfg", PORT=peer_port, BACKEND=f"127.0.0.1:{back}")]
+    with running(storaged, ("127.0.0.1", back), None, k.work / "storaged.log"), \
+            running(gateway, ("127.0.0.1", port), core, k.work / "gateway.log") as ours, \
+            running(haproxy, ("127.0.0.1", peer_port), core, k.work / "haproxy.log") as peer:
+        kit.put(f"127.0.0.1:{back}", "/storage/put/small", b"x" * 100)
+        return compare(f"a GET of 100 bytes proxied to storaged, {CONNECTIONS} connections", "HAProxy",
+                       (ours, port, "/v1/storage/get/small"), (peer, peer_port, "/v1/storage/get/small"), 0.6)
+
+
+ALL = {"health": health, "proxy": proxy}
