@@ -30,7 +30,8 @@ static enum status on_header(void *ctx, struct str name, struct str value)
 static enum status on_head(void *ctx, int status, bool keep_alive)
 {
     struct seen *seen = ctx;
-    assert(++seen->heads == 1 && status >= 200 && status <= 999);
+    seen->heads++;
+    assert(seen->heads == 1 && status >= 200 && status <= 999);
     seen->status = status;
     seen->keep_alive = keep_alive;
     return OK;

@@ -20,7 +20,8 @@ static enum status on_part(void *ctx, const struct multipart_part *part, struct 
 {
     struct seen *seen = ctx;
     (void)err;
-    assert(++seen->parts == 1 && part->has_file_name);
+    seen->parts++;
+    assert(seen->parts == 1 && part->has_file_name);
     assert(buf_append(&seen->names, part->field) == OK);
     assert(buf_append(&seen->names, part->file_name) == OK);
     assert(buf_append(&seen->names, part->content_type) == OK);

@@ -19,7 +19,11 @@
 
 #include "base/mem.h"
 
-enum { AREA_MAX = 16, EARLY_BODY_MAX = 512 * 1024 };
+enum {
+    AREA_MAX = 16,
+    EARLY_BODY_MAX = 512 * 1024,
+    PIECE_BYTES = 64 * 1024, /* of an answer: what the upstream reads at once */
+};
 
 struct area {
     struct upstream *upstream;
@@ -43,6 +47,7 @@ struct forward {
     bool early;          /* the service has answered before the body was whole */
     bool head_known;
     struct upstream_head head;
+    uint64_t answer_bytes; /* of the answer's body, with the client */
     struct buf early_body;
     bool early_body_open;
 };
@@ -64,6 +69,13 @@ static const struct http_handler forward_handler = {
 
 /* --- life --- */
 
+/** Nothing in the steps waits, so they run where the bytes are; but a name must be asked for, and
+ * that may take its time. */
+static unsigned step_flags(const struct http_url *url)
+{
+    return http_address_is_literal(&url->address) ? HTTP_INLINE : 0;
+}
+
 static enum status area_init(struct area *area, const struct gateway_upstream *in,
                              int64_t head_timeout_ms, struct err *err)
 {
@@ -84,7 +96,7 @@ static enum status area_init(struct area *area, const struct gateway_upstream *i
                                 .pattern = area->pattern,
                                 .handler = &forward_handler,
                                 .ctx = area,
-                                .flags = HTTP_RAW_TAIL };
+                                .flags = HTTP_RAW_TAIL | step_flags(&area->url) };
     area->routes[0] = route;
     route.pattern = area->tail_pattern;
     area->routes[1] = route;
@@ -417,19 +429,25 @@ static enum http_step forward_end(struct http_req *req)
 static enum http_step forward_pull(struct http_req *req)
 {
     struct forward *forward = req->state;
-    char *room = http_write_reserve(req, HTTP_CHUNK_BYTES);
+    int64_t length = forward->head.content_length;
+    size_t want = PIECE_BYTES;
+    if (length >= 0 && (uint64_t)length - forward->answer_bytes < PIECE_BYTES) {
+        want = (size_t)((uint64_t)length - forward->answer_bytes);
+    }
+    char *room = http_write_reserve(req, want);
     if (room == NULL) {
         return HTTP_CUT;
     }
     size_t got = 0;
     enum upstream_state state;
-    if (upstream_recv(forward->call, room, HTTP_CHUNK_BYTES, &got, &state, &req->err) != OK) {
+    if (upstream_recv(forward->call, room, want, &got, &state, &req->err) != OK) {
         return HTTP_CUT;
     }
     if (state != UPSTREAM_DONE) {
         return wait_for(req, state);
     }
     http_wrote(req, got);
+    forward->answer_bytes += got;
     if (!upstream_call_whole(forward->call)) {
         return HTTP_AGAIN;
     }

@@ -13,7 +13,7 @@ struct answer_parser {
     llhttp_t llhttp;
     llhttp_settings_t settings;
     struct answer_events events;
-    bool no_body, head_done, done, in_value;
+    bool no_body, head_done, done, in_value, bad_status;
     struct buf name, value;
 };
 
@@ -58,6 +58,10 @@ static int on_headers_complete(llhttp_t *llhttp)
     if (keep_header(parser) != 0) {
         return -1;
     }
+    if (llhttp->status_code < 100) { /* to llhttp it may have a body */
+        parser->bad_status = true;
+        return -1;
+    }
     if (llhttp->status_code < 200) {
         parser->events.interim(parser->events.ctx, llhttp->status_code);
         return 0;
@@ -93,7 +97,6 @@ struct answer_parser *answer_parser_new(const struct answer_events *events, bool
         return NULL;
     }
     parser->events = *events;
-    parser->no_body = no_body;
     buf_init(&parser->name, FIELD_BYTES_MAX);
     buf_init(&parser->value, FIELD_BYTES_MAX);
     llhttp_settings_init(&parser->settings);
@@ -102,7 +105,7 @@ struct answer_parser *answer_parser_new(const struct answer_events *events, bool
     parser->settings.on_headers_complete = on_headers_complete;
     parser->settings.on_body = on_body;
     parser->settings.on_message_complete = on_message_complete;
-    answer_parser_reset(parser);
+    answer_parser_reset(parser, no_body);
     return parser;
 }
 
@@ -116,11 +119,12 @@ void answer_parser_free(struct answer_parser *parser)
     mem_free(parser);
 }
 
-void answer_parser_reset(struct answer_parser *parser)
+void answer_parser_reset(struct answer_parser *parser, bool no_body)
 {
+    parser->no_body = no_body;
     llhttp_init(&parser->llhttp, HTTP_RESPONSE, &parser->settings);
     parser->llhttp.data = parser;
-    parser->head_done = parser->done = parser->in_value = false;
+    parser->head_done = parser->done = parser->in_value = parser->bad_status = false;
     buf_clear(&parser->name);
     buf_clear(&parser->value);
 }
@@ -137,7 +141,8 @@ enum status answer_parser_feed(struct answer_parser *parser, struct str bytes, s
         *used_out = (size_t)(llhttp_get_error_pos(&parser->llhttp) - bytes.ptr);
         return OK;
     }
-    const char *reason = llhttp_get_error_reason(&parser->llhttp);
+    const char *reason = parser->bad_status ? "its status is none"
+                                            : llhttp_get_error_reason(&parser->llhttp);
     return err_set(err, E_UPSTREAM, "%s",
                    code == HPE_USER || reason == NULL ? "its answer is too large" : reason);
 }

@@ -25,7 +25,7 @@ struct answer_events {
 struct answer_parser *answer_parser_new(const struct answer_events *events, bool no_body) MUST_USE;
 void answer_parser_free(struct answer_parser *parser);
 /** For a new answer. */
-void answer_parser_reset(struct answer_parser *parser);
+void answer_parser_reset(struct answer_parser *parser, bool no_body);
 /** Feed bytes; *used_out < bytes.len only when the answer is whole and more stands behind it.
  * E_UPSTREAM with a reason. */
 enum status answer_parser_feed(struct answer_parser *parser, struct str bytes, size_t *used_out,

@@ -55,6 +55,7 @@ void *exchange_on_target(void *server, const char *target, struct MHD_Connection
         mem_free(ex);
         return NULL;
     }
+    conn->exchange = ex;
     return ex;
 }
 
@@ -139,14 +140,19 @@ static void job_step(void *arg)
     hand_back(ex, step_run(ex));
 }
 
+static bool in_place(const struct http_exchange *ex)
+{
+    return ex->entry != NULL && (ex->entry->route.flags & HTTP_INLINE);
+}
+
 void exchange_unpark(struct http_exchange *ex)
 {
-    if (atomic_load_explicit(&ex->conn->gone, memory_order_acquire)) {
-        ex->cut = true;
-        exchange_resume(ex);
-        return;
+    ex->cut |= atomic_load_explicit(&ex->conn->gone, memory_order_acquire);
+    if (ex->cut || in_place(ex)) {
+        exchange_resume(ex); /* libmicrohttpd calls again, and the step goes on there */
+    } else {
+        submit(ex);
     }
-    submit(ex);
 }
 
 void exchange_lingered(struct http_exchange *ex)
@@ -174,11 +180,11 @@ static bool dispatch(struct http_exchange *ex)
         }
         return !ex->cut;
     }
-    bool in_place = ex->entry != NULL && (ex->entry->route.flags & HTTP_INLINE);
-    if (in_place && step_run(ex) == STEP_TO_HTTP) {
+    bool here = in_place(ex);
+    if (here && step_run(ex) == STEP_TO_HTTP) {
         return false;
     }
-    if (!in_place && !ex->first_step && pool_queued(server->pool) >= server->opts.queue_max) {
+    if (!here && !ex->first_step && pool_queued(server->pool) >= server->opts.queue_max) {
         metric_add(server->m_refused_queue, 1);
         (void)err_set(&ex->req.err, E_UNAVAILABLE,
                       "the server is busy: %zu steps wait for a worker; try again",
@@ -194,7 +200,7 @@ static bool dispatch(struct http_exchange *ex)
         ex->cut = true;
         return false;
     }
-    if (in_place) {
+    if (here) {
         watch_park(server->watch, ex);
     } else {
         submit(ex);
@@ -317,6 +323,12 @@ static bool more_waits(const struct http_exchange *ex)
 static enum MHD_Result access_body(struct http_exchange *ex, const char *upload, size_t *upload_len)
 {
     ex->expects = false;
+    if (ex->phase == PHASE_BODY && ex->stepping) { /* the piece in `in` is not taken yet */
+        ex->stepping = in_place(ex) && dispatch(ex);
+        if (ex->stepping || ex->cut) {
+            return ex->cut ? MHD_NO : MHD_YES;
+        }
+    }
     if (ex->peeked) {
         ex->peeked = false;
         upload++;
@@ -333,10 +345,12 @@ static enum MHD_Result access_body(struct http_exchange *ex, const char *upload,
         }
         ex->peeked = *upload_len == 0;
         size_t left = ex->peeked ? 1 : *upload_len;
+        ex->stepping = in_place(ex);
         if (dispatch(ex)) {
             *upload_len = left;
             return MHD_YES;
         }
+        ex->stepping = false;
         ex->peeked = false;
     }
     if (ex->phase == PHASE_PULL && dispatch(ex)) {
@@ -381,6 +395,7 @@ enum MHD_Result exchange_on_access(void *server, struct MHD_Connection *mhd, con
         return MHD_NO;
     }
     atomic_store_explicit(&ex->conn->receiving, false, memory_order_relaxed);
+    atomic_fetch_add_explicit(&ex->conn->turns, 1, memory_order_relaxed);
     if (ex->phase == PHASE_HEAD) {
         atomic_store_explicit(&ex->conn->head_deadline, DEADLINE_NEVER, memory_order_relaxed);
         account_begin(ex);
@@ -465,6 +480,7 @@ void exchange_on_completed(void *server_ptr, struct MHD_Connection *mhd, void **
     if (ex == NULL) {
         return;
     }
+    ex->conn->exchange = NULL;
     /* the next head on this connection, after it was idle for as long as it may */
     atomic_store_explicit(&ex->conn->head_deadline,
                           deadline_in(server->opts.idle_timeout_ms + server->opts.head_timeout_ms),
@@ -477,10 +493,9 @@ void exchange_on_completed(void *server_ptr, struct MHD_Connection *mhd, void **
     }
     ex->req.failed = !(code == MHD_REQUEST_TERMINATED_COMPLETED_OK && ex->queued && !ex->cut) &&
                      !ex->raw_whole;
-    bool in_place = ex->entry == NULL || (ex->entry->route.flags & HTTP_INLINE) || !ex->started ||
-                    ex->handler->done == NULL;
+    bool here = ex->entry == NULL || in_place(ex) || !ex->started || ex->handler->done == NULL;
     ex->conn = NULL; /* may be closed before done runs */
-    if (in_place || pool_submit(server->pool, job_done, ex, NULL) != OK) {
+    if (here || pool_submit(server->pool, job_done, ex, NULL) != OK) {
         job_done(ex);
     }
 }

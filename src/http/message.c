@@ -456,6 +456,13 @@ enum status http_address_parse(struct str text, struct http_address *out, struct
     return OK;
 }
 
+bool http_address_is_literal(const struct http_address *address)
+{
+    unsigned char binary[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, address->host, binary) == 1 ||
+           inet_pton(AF_INET6, address->host, binary) == 1;
+}
+
 bool http_address_is_loopback(const struct http_address *address)
 {
     struct in_addr v4;

@@ -70,6 +70,8 @@ struct http_address {
     uint16_t port;
 };
 enum status http_address_parse(struct str text, struct http_address *out, struct err *err) MUST_USE;
+/** An IP literal: nobody has to be asked for it. */
+bool http_address_is_literal(const struct http_address *address);
 bool http_address_is_loopback(const struct http_address *address);
 
 /** http(s)://host[:port][/path]; missing scheme and typing errors are E_INVALID with a hint. */

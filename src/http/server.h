@@ -2,9 +2,9 @@
  * The HTTP server every service stands on: libmicrohttpd below, handlers in steps above.
  *
  * A request is a small state machine. Its steps run one at a time on a bounded pool of workers,
- * never on an HTTP thread, and each step returns soon: what must wait for a socket says so
- * (http_wait) and costs no thread while it waits. So slow clients, slow readers and slow upstreams
- * cost a bounded buffer each and nothing else.
+ * never on an HTTP thread (but for HTTP_INLINE routes), and each step returns soon: what must wait
+ * for a socket says so (http_wait) and costs no thread while it waits. So slow clients, slow
+ * readers and slow upstreams cost a bounded buffer each and nothing else.
  *
  *      head read --> begin --> body, body, ... --> end --> pull, pull, ... --> done
  *                                                    \___ or http_reply_* ___/
@@ -113,11 +113,11 @@ struct http_server_opts {
     bool allow_remote;         /* else an address that is not loopback is E_INVALID */
     struct metrics *metrics;   /* shared with the routes; required */
     struct str cluster_secret; /* for HTTP_INTERNAL routes; empty: those routes answer 403 */
-    unsigned http_threads;     /* 0: 2 */
+    unsigned http_threads;     /* 0: half of the cores, 2 to 8 */
     unsigned workers;          /* 0: 32 */
     size_t queue_max;          /* steps that wait for a worker; 0: 1024. Full: 503 + Retry-After */
     unsigned connections_max;  /* 0: 1024 */
-    size_t header_bytes_max;   /* 0: 32 KiB */
+    size_t header_bytes_max;   /* 0: 16 KiB */
     uint64_t body_bytes_max;   /* of buffered bodies; 0: 16 MiB */
     int64_t idle_timeout_ms;   /* a connection on which nothing moves; 0: 60 s */
     int64_t head_timeout_ms;   /* to send a whole head, however slowly it trickles; 0: 30 s */

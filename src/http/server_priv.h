@@ -40,13 +40,21 @@ struct conn {
     struct http_server *server;
     struct MHD_Connection *mhd;
     int fd;
+    /* its request, until libmicrohttpd has said that it is over; the HTTP thread's */
+    struct http_exchange *exchange;
     /* the watcher tells the owner of the exchange that nobody listens any more */
     _Atomic bool gone;
     /* the HTTP thread tells the watcher until when a head must be complete */
     _Atomic int64_t head_deadline;
     /* and that it can go on only with bytes of the client's */
     _Atomic bool receiving;
-    bool ending; /* the watcher's: gone and receiving at the last sweep */
+    /* the HTTP thread counts what has come: nothing new means that it is stuck */
+    _Atomic uint32_t turns;
+    /* the watcher's: gone and receiving at the last sweep; since when bytes wait that are not read,
+     * and the turns then */
+    bool ending;
+    deadline_ms stuck_until; /* 0: it is not */
+    uint32_t stuck_turns;
     /* guarded by the watcher's lock: its request, while it waits there */
     struct http_exchange *parked;
     /* guarded by the watcher's lock: the exchange whose early answer it sends */
@@ -89,10 +97,11 @@ struct http_exchange {
     bool counted;     /* stands in server->active */
     /* a step was queued before: the queue's limit counts for the first one only */
     bool first_step;
-    bool peeked; /* the first of the next body bytes is already in `in` */
-    bool early;  /* the answer was made before the body was whole */
-    bool close;  /* the connection ends after this answer */
-    bool queued; /* the head of the answer has left our hands */
+    bool peeked;   /* the first of the next body bytes is already in `in` */
+    bool stepping; /* of an inline route: its body step was parked and goes on */
+    bool early;    /* the answer was made before the body was whole */
+    bool close;    /* the connection ends after this answer */
+    bool queued;   /* the head of the answer has left our hands */
     bool pull_ended;
     bool cut;               /* close without (the rest of) an answer */
     bool cut_after;         /* cut when what is in `out` has left */
@@ -155,6 +164,9 @@ struct http_server {
     _Atomic bool cut_now;
     _Atomic size_t connections; /* relaxed, a figure and the accept limit */
 
+    uint64_t id_high, id_low; /* of the ids that are given to requests */
+    _Atomic uint64_t ids_made;
+
     /* [router.count + 1]; the last is for requests without a route */
     struct route_metrics *route_metrics;
     struct metric *m_bytes_in, *m_bytes_out, *m_in_flight, *m_queued, *m_running, *m_connections,
@@ -170,7 +182,8 @@ enum MHD_Result exchange_on_access(void *server, struct MHD_Connection *mhd, con
                                    size_t *upload_len, void **exchange);
 void exchange_on_completed(void *server, struct MHD_Connection *mhd, void **exchange,
                            enum MHD_RequestTerminationCode code);
-/* From the watcher, which owned it: run it again (or end it when the client is gone). */
+/* From the watcher, which owned it: run it again, where its steps run (or end it when the client is
+ * gone). */
 void exchange_unpark(struct http_exchange *ex);
 /* From the watcher: the early answer is out, as far as it went. */
 void exchange_lingered(struct http_exchange *ex);

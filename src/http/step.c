@@ -131,10 +131,12 @@ static void stream_to_buffer(struct http_exchange *ex)
     ex->phase = PHASE_ANSWER;
 }
 
-/* A stream that ends before the connection saw its head; `length` was promised by the handler. */
+/* A stream that ends before the connection saw its head. One that is shorter than its handler has
+ * promised must be seen to be cut. */
 static bool ended_unseen(struct http_exchange *ex)
 {
-    if (ex->queued || (!ex->early && (ex->reply.length >= 0 || ex->out_pos > 0))) {
+    bool promised = ex->reply.length >= 0 && (uint64_t)ex->reply.length != ex->out.len;
+    if (ex->queued || (!ex->early && (promised || ex->out_pos > 0))) {
         return false;
     }
     stream_to_buffer(ex);

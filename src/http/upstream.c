@@ -34,24 +34,23 @@ enum {
     RESTED_MS = 1000,
 };
 
-struct kept {
-    int fd;
-    deadline_ms rested; /* from then on for requests only that may be repeated */
-};
-
 struct upstream {
     struct upstream_opts opts;
     char *service;
     pthread_mutex_t lock;
-    struct kept *kept; /* guarded by lock: idle connections, newest last */
+    /* guarded by lock: calls that are over, with their connections and buffers, newest last */
+    struct upstream_call **kept;
     size_t kept_count;
 };
 
 struct upstream_call {
     struct upstream *upstream;
     int fd;
-    bool reused; /* came from the kept ones */
-    bool safe;   /* may be sent again */
+    deadline_ms rested; /* a kept one: from then on for requests only that may be repeated */
+    bool head_only;     /* a HEAD */
+    bool listened;      /* for an answer, once */
+    bool reused;        /* came from the kept ones */
+    bool safe;          /* may be sent again */
     bool chunked;
     bool connecting;
     size_t tried;            /* addresses of the host that a connection was begun to */
@@ -71,6 +70,8 @@ struct upstream_call {
     struct arena *arena;
     struct http_headers headers; /* of the answer, all of them */
 };
+
+static void call_destroy(struct upstream_call *call);
 
 enum status upstream_new(const struct upstream_opts *opts, struct upstream **out, struct err *err)
 {
@@ -104,7 +105,7 @@ void upstream_free(struct upstream *upstream)
         return;
     }
     for (size_t i = 0; upstream->kept != NULL && i < upstream->kept_count; i++) {
-        close(upstream->kept[i].fd);
+        call_destroy(upstream->kept[i]);
     }
     pthread_mutex_destroy(&upstream->lock);
     mem_free(upstream->kept);
@@ -114,50 +115,56 @@ void upstream_free(struct upstream *upstream)
 
 /* --- connections --- */
 
-/** The newest of the kept connections, if it may serve such a request; -1 when there is none. */
-static int pop_kept(struct upstream *upstream, bool safe)
+/** The newest of the kept calls, if its connection may serve such a request; NULL when there is
+ * none. */
+static struct upstream_call *pop_kept(struct upstream *upstream, bool safe)
 {
-    int fd = -1;
+    struct upstream_call *call = NULL;
     pthread_mutex_lock(&upstream->lock);
     if (upstream->kept_count > 0) {
-        const struct kept *newest = &upstream->kept[upstream->kept_count - 1];
+        struct upstream_call *newest = upstream->kept[upstream->kept_count - 1];
         if (safe || !deadline_passed(newest->rested)) {
-            fd = newest->fd;
+            call = newest;
             upstream->kept_count--;
         }
     }
     pthread_mutex_unlock(&upstream->lock);
-    return fd;
+    return call;
 }
 
-/** A kept connection that the other side has not closed; -1 when there is none. */
-static int take_kept(struct upstream *upstream, bool safe)
+/** One whose connection the other side has not closed; NULL when there is none. */
+static struct upstream_call *take_kept(struct upstream *upstream, bool safe)
 {
     for (;;) {
-        int fd = pop_kept(upstream, safe);
-        if (fd == -1) {
-            return -1;
+        struct upstream_call *call = pop_kept(upstream, safe);
+        if (call == NULL) {
+            return NULL;
         }
         char byte;
-        ssize_t n = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        ssize_t n = recv(call->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            return fd;
+            return call;
         }
-        close(fd); /* closed by the other side, or bytes that nobody asked for */
+        call_destroy(call); /* closed by the other side, or bytes that nobody asked for */
     }
 }
 
-static void give_back(struct upstream *upstream, int fd)
+static void give_back(struct upstream_call *call)
 {
+    struct upstream *upstream = call->upstream;
+    call->rested = deadline_in(RESTED_MS);
+    if (call->out.cap > READ_BYTES) {
+        buf_done(&call->out); /* it has carried a body */
+        buf_init(&call->out, OUT_BYTES_MAX);
+    }
     pthread_mutex_lock(&upstream->lock);
     bool kept = upstream->kept_count < upstream->opts.kept_max;
     if (kept) {
-        upstream->kept[upstream->kept_count++] = (struct kept){ .fd = fd,
-                                                                .rested = deadline_in(RESTED_MS) };
+        upstream->kept[upstream->kept_count++] = call;
     }
     pthread_mutex_unlock(&upstream->lock);
     if (!kept) {
-        close(fd);
+        call_destroy(call);
     }
 }
 
@@ -248,36 +255,75 @@ static enum status on_body(void *ctx, struct str bytes)
 
 /* --- a call --- */
 
-enum status upstream_call_new(struct upstream *upstream, struct str head, bool safe,
-                              bool chunked_body, struct upstream_call **out, struct err *err)
+static struct upstream_call *call_make(struct upstream *upstream)
 {
     struct upstream_call *call = mem_zalloc(sizeof(*call));
     if (call == NULL) {
-        return err_no_memory(err);
+        return NULL;
     }
     call->upstream = upstream;
     call->fd = -1;
-    call->safe = safe;
-    call->chunked = chunked_body;
     buf_init(&call->head, HEAD_BYTES_MAX);
     buf_init(&call->out, OUT_BYTES_MAX);
     buf_init(&call->body, READ_BYTES);
     call->in = mem_alloc(READ_BYTES);
     struct answer_events events = { on_header, on_head, on_interim, on_body, call };
-    call->parser = answer_parser_new(&events, str_starts(head, STR("HEAD ")));
-    enum status status = call->in == NULL || call->parser == NULL ? err_no_memory(err) : OK;
-    if (status == OK &&
-        (buf_append(&call->head, head) != OK || buf_append(&call->out, head) != OK)) {
-        status = err_set(err, E_TOO_LARGE, "the head of the request is too large to forward");
+    call->parser = answer_parser_new(&events, false);
+    if (call->in == NULL || call->parser == NULL) {
+        call_destroy(call);
+        return NULL;
     }
-    if (status == OK) {
-        call->fd = take_kept(upstream, safe);
-        call->reused = call->fd != -1;
-        call->deadline = deadline_in(upstream->opts.idle_timeout_ms);
-        status = call->reused ? OK : connect_start(call, ECONNREFUSED, err);
+    return call;
+}
+
+static void call_destroy(struct upstream_call *call)
+{
+    fd_done(&call->fd);
+    buf_done(&call->head);
+    buf_done(&call->out);
+    buf_done(&call->body);
+    answer_parser_free(call->parser);
+    mem_free(call->in);
+    mem_free(call);
+}
+
+/** As new, but for the connection and the memory. */
+static void call_clear(struct upstream_call *call)
+{
+    *call = (struct upstream_call){ .upstream = call->upstream,
+                                    .fd = call->fd,
+                                    .head = call->head,
+                                    .out = call->out,
+                                    .body = call->body,
+                                    .in = call->in,
+                                    .parser = call->parser };
+    buf_clear(&call->head);
+    buf_clear(&call->out);
+    buf_clear(&call->body);
+}
+
+enum status upstream_call_new(struct upstream *upstream, struct str head, bool safe,
+                              bool chunked_body, struct upstream_call **out, struct err *err)
+{
+    struct upstream_call *call = take_kept(upstream, safe);
+    bool reused = call != NULL;
+    if (!reused && (call = call_make(upstream)) == NULL) {
+        return err_no_memory(err);
+    }
+    call_clear(call);
+    call->reused = reused;
+    call->safe = safe;
+    call->chunked = chunked_body;
+    call->head_only = str_starts(head, STR("HEAD "));
+    answer_parser_reset(call->parser, call->head_only);
+    enum status status = OK;
+    if ((safe && buf_append(&call->head, head) != OK) || buf_append(&call->out, head) != OK) {
+        status = err_set(err, E_TOO_LARGE, "the head of the request is too large to forward");
+    } else if (!reused) {
+        status = connect_start(call, ECONNREFUSED, err);
     }
     if (status != OK) {
-        upstream_call_free(call);
+        call_destroy(call);
         return status;
     }
     *out = call;
@@ -289,19 +335,13 @@ void upstream_call_free(struct upstream_call *call)
     if (call == NULL) {
         return;
     }
-    bool whole = call->parser != NULL && answer_parser_done(call->parser) && call->keep_alive &&
-                 call->finished_sending && call->out.len == 0 && !call->extra && !call->eof;
-    if (call->fd != -1 && whole) {
-        give_back(call->upstream, call->fd);
-    } else if (call->fd != -1) {
-        close(call->fd);
+    bool whole = answer_parser_done(call->parser) && call->keep_alive && call->finished_sending &&
+                 call->out.len == 0 && !call->extra && !call->eof && call->fd != -1;
+    if (whole) {
+        give_back(call);
+    } else {
+        call_destroy(call);
     }
-    buf_done(&call->head);
-    buf_done(&call->out);
-    buf_done(&call->body);
-    answer_parser_free(call->parser);
-    mem_free(call->in);
-    mem_free(call);
 }
 
 int upstream_call_fd(const struct upstream_call *call)
@@ -346,7 +386,7 @@ static enum status send_again(struct upstream_call *call, const char *why, struc
     call->eof = call->waiting = false;
     call->headers.count = 0;
     call->tried = 0;
-    answer_parser_reset(call->parser);
+    answer_parser_reset(call->parser, call->head_only);
     TRY(buf_append(&call->out, buf_str(&call->head)) == OK ? OK : err_no_memory(err));
     return connect_start(call, ECONNREFUSED, err);
 }
@@ -491,6 +531,12 @@ static enum status read_head(struct upstream_call *call, enum upstream_state *st
         if (*state_out != UPSTREAM_DONE && !early) {
             return OK;
         }
+    }
+    if (!call->listened && !call->continued) {
+        /* it has only just got the request */
+        call->listened = true;
+        *state_out = UPSTREAM_WANT_READ;
+        return not_yet(call, call->upstream->opts.head_timeout_ms, "answer", err);
     }
     TRY(read_some(call, state_out, err));
     if (call->eof && !call->head_done) {

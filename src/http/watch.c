@@ -36,6 +36,7 @@ enum {
     EVENTS = 128,
     SWEEP_MS = 1000,
     ENDING_MS = 200, /* between the two looks at a client that has ended; chosen, not measured */
+    STUCK_MS = 3000, /* bytes that an HTTP thread does not read; chosen, not measured */
     LINGER_READ = 256 * 1024,
 };
 
@@ -54,6 +55,7 @@ struct watch {
     /* parked and lingering ones by deadline, nearest first; guarded by lock */
     struct http_exchange **heap;
     size_t heap_count, heap_cap; /* guarded by lock */
+    deadline_ms sleeps_until;    /* of the thread; guarded by lock */
     bool paused;            /* too many connections, the listening socket rests; guarded by lock */
     bool cutting, stopping; /* guarded by lock */
     pthread_mutex_t accept_lock; /* held while connections are taken in; before lock */
@@ -177,13 +179,14 @@ static uint32_t wanted(const struct http_exchange *ex)
 }
 
 /* What all who wait for a descriptor want of it, once: whoever is woken asks for himself. */
-static bool rearm(struct watch *w, int fd, const struct http_exchange *list, int operation)
+static bool rearm(struct watch *w, int fd, const struct http_exchange *list)
 {
     uint32_t events = EPOLLONESHOT;
     for (; list != NULL; list = list->park_next) {
         events |= wanted(list);
     }
-    return poll_set(w, operation, fd, events);
+    return poll_set(w, EPOLL_CTL_MOD, fd, events) ||
+           (errno == ENOENT && poll_set(w, EPOLL_CTL_ADD, fd, events));
 }
 
 static void slot_leave(struct watch *w, struct slot *slot, struct http_exchange *ex)
@@ -197,7 +200,11 @@ static void slot_leave(struct watch *w, struct slot *slot, struct http_exchange 
     }
     *at = ex->park_next;
     ex->park_next = NULL;
-    (void)rearm(w, ex->wait_fd, slot->parked, slot->parked == NULL ? EPOLL_CTL_DEL : EPOLL_CTL_MOD);
+    /* Nobody is left: the registration stays, for it has fired, or will once and in vain; the next
+     * one to wait for this descriptor finds it, unless it was closed meanwhile. */
+    if (slot->parked != NULL) {
+        (void)rearm(w, ex->wait_fd, slot->parked);
+    }
 }
 
 /* Takes a waiting exchange out of the table and the heap; the caller gives it back. */
@@ -301,10 +308,9 @@ static bool slot_join(struct watch *w, struct http_exchange *ex)
     if (slot == NULL) {
         return false;
     }
-    bool first = slot->parked == NULL;
     ex->park_next = slot->parked;
     slot->parked = ex;
-    if (rearm(w, ex->wait_fd, slot->parked, first ? EPOLL_CTL_ADD : EPOLL_CTL_MOD)) {
+    if (rearm(w, ex->wait_fd, slot->parked)) {
         return true;
     }
     slot->parked = ex->park_next;
@@ -316,7 +322,7 @@ void watch_park(struct watch *w, struct http_exchange *ex)
 {
     struct ready ready = { .first = NULL };
     pthread_mutex_lock(&w->lock);
-    bool nearest = w->heap_count == 0 || ex->wait_deadline < due(w->heap[0]);
+    bool sooner = ex->wait_deadline < w->sleeps_until;
     bool kept = heap_add(w, ex);
     if (kept) {
         ex->conn->parked = ex;
@@ -331,7 +337,7 @@ void watch_park(struct watch *w, struct http_exchange *ex)
         exchange_resume(ex);
         return;
     }
-    if (nearest) {
+    if (sooner) {
         wake(w);
     }
     give_back(&ready);
@@ -464,17 +470,29 @@ void watch_quiesce(struct watch *w)
 
 /* --- the thread --- */
 
-/* No byte can come any more, and nothing else is waited for. Asked twice, a sweep apart: what has
- * come meanwhile is read by then. */
+/*
+ * Of a connection that can go on only with bytes of the client's: the client has ended and no byte
+ * can come any more, or bytes are there and libmicrohttpd does not read them. It does not when a
+ * chunk's line is longer than its memory; and it would hold the connection for the idle time.
+ * An end is asked for twice, a sweep apart: what has come meanwhile is read by then.
+ */
 static bool at_its_end(struct conn *conn)
 {
     int waiting = 0;
-    bool now = atomic_load_explicit(&conn->gone, memory_order_relaxed) &&
-               atomic_load_explicit(&conn->receiving, memory_order_relaxed) &&
-               ioctl(conn->fd, FIONREAD, &waiting) == 0 && waiting == 0;
-    bool twice = now && conn->ending;
-    conn->ending = now;
-    return twice;
+    bool receiving = atomic_load_explicit(&conn->receiving, memory_order_relaxed) &&
+                     ioctl(conn->fd, FIONREAD, &waiting) == 0;
+    bool gone = receiving && waiting == 0 &&
+                atomic_load_explicit(&conn->gone, memory_order_relaxed);
+    bool twice = gone && conn->ending;
+    conn->ending = gone;
+    uint32_t turns = atomic_load_explicit(&conn->turns, memory_order_relaxed);
+    if (!receiving || waiting == 0) {
+        conn->stuck_until = 0;
+    } else if (conn->stuck_until == 0 || turns != conn->stuck_turns) {
+        conn->stuck_until = deadline_in(STUCK_MS);
+        conn->stuck_turns = turns;
+    }
+    return twice || (conn->stuck_until != 0 && deadline_passed(conn->stuck_until));
 }
 
 /* Heads that are not complete in time, clients that have ended, and a listening socket that was put
@@ -547,6 +565,7 @@ static int next_timeout(struct watch *w)
     pthread_mutex_lock(&w->lock);
     deadline_ms next = w->heap_count > 0 && due(w->heap[0]) < w->sweep_at ? due(w->heap[0])
                                                                           : w->sweep_at;
+    w->sleeps_until = next;
     pthread_mutex_unlock(&w->lock);
     return deadline_poll_ms(next);
 }

@@ -151,14 +151,14 @@ class Service:
     written fails its test.
     """
 
-    def __init__(self, play):
+    def __init__(self, play, port=0):
         self.play = play
         self.connections = 0
         self.requests = []  # (request line, headers, body), noted by `take`
         self.faults = []
         self.wires = []
         self.threads = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         self.thread = threading.Thread(target=self._accept, daemon=True)
 

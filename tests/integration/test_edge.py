@@ -32,6 +32,7 @@ def open_door(start, kind, folder, *flags):
     else:
         server, services = start_cluster(start, folder, *flags)
         server.all_servers = [server, *services.values()]
+    server.folder = folder
     return server
 
 
@@ -390,10 +391,14 @@ def test_chunked_bodies_arrive_whole(door):
 
 
 def test_chunk_extensions_are_refused_and_never_a_part_of_the_body(door):
-    for chunks in ("3;a=b\r\nabc\r\n0\r\n\r\n", "3\r\nabc\r\n0;a=b\r\n\r\n", "3;" + "a" * 100000 + "\r\nabc\r\n0\r\n\r\n"):
+    for chunks in ("3;a=b\r\nabc\r\n0\r\n\r\n", "3\r\nabc\r\n0;a=b\r\n\r\n", "3;" + "a" * 30000 + "\r\nabc\r\n0\r\n\r\n", "3;" + "a" * 1000000):
         with Client(door.url) as client:
-            answer = client.ask(PUT.replace("edge.bin", "extension.bin") + "Transfer-Encoding: chunked\r\n\r\n" + chunks)
-            assert answer.status in (400, 413) and client.ended()
+            try:
+                answer = client.ask(PUT.replace("edge.bin", "extension.bin") + "Transfer-Encoding: chunked\r\n\r\n" + chunks)
+            except OSError:
+                continue  # too much to be read, and ended without a word: that is an end as well
+            assert answer is None or (answer.status in (400, 413) and client.ended())
+    until(lambda: metric(door, "lakehouse_http_in_flight") <= 1, 30)  # it is forgotten with all that it held
     assert requests.get(door.url + "/v1/storage/get/extension.bin", timeout=10).status_code == 404
 
 
@@ -580,14 +585,14 @@ def test_connections_above_the_limit_wait_for_their_turn(door_with):
 
 
 def test_silent_connections_are_closed_after_the_idle_time(door_with):
-    server = door_with("--http.idle_timeout_seconds", "1")
+    server = door_with("--http.idle_timeout_seconds", "3")
+    (server.folder / "large.bin").write_bytes(bytes(50 * MIB))
     clients = [Client(server.url) for _ in range(6)]
     nothing, part, kept, body, reader, sender = clients
     part.send("GET /v1/sto")
     kept.ask(GET + "\r\n")
     body.send(PUT + "Content-Length: 100\r\n\r\nabc")
     sender.send(PUT + "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
-    requests.put(server.url + "/v1/storage/put/large.bin", data=bytes(50 * MIB), timeout=30)
     reader.send(f"GET /v1/storage/get/large.bin HTTP/1.1\r\n{HOST}\r\n")  # and takes nothing
     for client in (nothing, part, kept, body, sender):
         while client.more():

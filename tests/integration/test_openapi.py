@@ -4,6 +4,7 @@ and every answer that the program gives is as it says.
 Adding a route, a parameter or a field of an answer without a line in src/api/openapi.json fails here.
 """
 
+import gzip
 import json
 import pathlib
 import re
@@ -240,6 +241,8 @@ def test_answers_are_as_the_document_says(door, tmp_path):
     ask("POST", "/v1/ingest?name=birds", 409, data=b"other\n1\n")
     ask("POST", "/v1/ingest?name=bad", 400, data=b'a,b\n1,2\n"3\n')
     ask("POST", "/v1/ingest", 400, data=csv)
+    ask("POST", "/v1/ingest?name=birds", 415, data=csv, headers={"Content-Encoding": "br"})
+    ask("POST", "/v1/ingest?name=birds", 413, data=gzip.compress(b"id\n" + b"1\n" * (50 << 20), 1))
 
     table = tmp_path / "two.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"x": [1, 2, 3]}), table)

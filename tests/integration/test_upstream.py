@@ -185,15 +185,7 @@ def test_a_service_that_comes_back_is_used_again(gateway):
             assert post(client).status == 200
     with Client(server.url) as client:
         error(post(client), 502)
-        with Service(answers(OK)) as again:
-            again.listener.close()
-            again.thread.join()
-            again.listener = socket.socket()
-            again.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            again.listener.bind(("127.0.0.1", port))
-            again.listener.listen()
-            again.thread = threading.Thread(target=again._accept, daemon=True)
-            again.thread.start()
+        with Service(answers(OK), port):
             assert post(client).status == 200
 
 
