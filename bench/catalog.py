@@ -116,23 +116,29 @@ def planning(k):
             Row("... the first time, with nothing in memory", first, "ms", "-", True, peer, "PyIceberg's plan_files()", first / peer)]
 
 
+def ready(k, data):
+    """Milliseconds from the start of `serve` on this folder until it is ready."""
+    server = Server(k.program, data)
+    try:
+        connection = http.client.HTTPConnection(server.address, timeout=600)
+        connection.request("GET", "/ready")
+        assert connection.getresponse().status == 200
+        return (time.perf_counter() - server.started) * 1e3
+    finally:
+        server.stop()
+
+
 def tables(k):
-    """From the start of `serve` on a lake of 1,000 tables until it is ready."""
-    took = []
-    with tempfile.TemporaryDirectory(dir=k.work) as data:
+    """From the start of `serve` on a lake of 1,000 tables until it is ready, by turns with an empty folder."""
+    full, empty = [], []
+    with tempfile.TemporaryDirectory(dir=k.work) as data, tempfile.TemporaryDirectory(dir=k.work) as nothing:
         appender(k, data, "fill", TABLES)
         for _ in range(START_ROUNDS):
-            server = Server(k.program, data)
-            try:
-                connection = http.client.HTTPConnection(server.address, timeout=600)
-                connection.request("GET", "/ready")
-                assert connection.getresponse().status == 200
-                took.append((time.perf_counter() - server.started) * 1e3)
-            finally:
-                server.stop()
-    median = statistics.median(took)
-    return [Row(f"`lakehouse serve` on a lake of {TABLES} tables, from its start until it is ready", median, "ms", "at most 150 ms",
-                median <= 150)]
+            full.append(ready(k, data))
+            empty.append(ready(k, nothing))
+    a, b = statistics.median(full), statistics.median(empty)
+    return [Row(f"`lakehouse serve` on a lake of {TABLES} tables, from its start until it is ready", a, "ms", "at most 150 ms",
+                a <= 150, b, "on an empty folder", a / b)]
 
 
 PAGE = """# The catalogue
