@@ -162,17 +162,23 @@ enum status walk(struct str text, const char *path, toml_visit *visit, void *ctx
     return OK;
 }
 
-/** TOML allows none but tab and line end (its section "Document"), and the library does not survive
- * a NUL in a key: it asserts. */
-enum status refuse_control(struct str text, const char *path, struct err *err)
+/** TOML is UTF-8 without control characters but tab and line end, and the library does not survive
+ * everything else: it asserts, or runs into what it calls unreachable. */
+enum status refuse_odd_bytes(struct str text, const char *path, struct err *err)
 {
-    unsigned line = 1;
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char c = static_cast<unsigned char>(text.ptr[i]);
-        if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) {
-            return err_set(err, E_INVALID, "%s:%u: a control character (0x%02x)", path, line, c);
+    struct str rest = text;
+    for (unsigned line = 1; rest.ptr != nullptr; line++) {
+        struct str bytes = str_split(&rest, '\n');
+        if (!str_is_utf8(bytes)) {
+            return err_set(err, E_INVALID, "%s:%u: not valid UTF-8", path, line);
         }
-        line += c == '\n';
+        for (size_t i = 0; i < bytes.len; i++) {
+            unsigned char c = static_cast<unsigned char>(bytes.ptr[i]);
+            if ((c < 0x20 && c != '\t' && c != '\r') || c == 0x7f) {
+                return err_set(err, E_INVALID, "%s:%u: a control character (0x%02x)", path, line,
+                               c);
+            }
+        }
     }
     return OK;
 }
@@ -203,7 +209,7 @@ unsigned odd_header_line(struct str text)
 enum status toml_walk(struct str text, const char *path, toml_visit *visit, void *ctx,
                       struct err *err)
 {
-    enum status clean = refuse_control(text, path, err);
+    enum status clean = refuse_odd_bytes(text, path, err);
     if (clean != OK) {
         return clean;
     }

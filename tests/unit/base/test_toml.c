@@ -145,7 +145,10 @@ static void control_characters_are_refused_with_their_line(void **state)
         assert_true(str_starts(str_of(err.msg), STR("f:2: a control character (0x")));
     }
     int calls = 0;
+    struct err err = { 0 };
     assert_int_equal(toml_walk(STR("\ta = 1\r\n"), "f", refuse, &calls, NULL), E_CONFLICT);
+    assert_int_equal(toml_walk(STR("\na = { \xff"), "f", refuse, &calls, &err), E_INVALID);
+    assert_string_equal(err.msg, "f:2: not valid UTF-8");
 }
 
 int main(void)
