@@ -1,13 +1,12 @@
 /*
  * The peer of the benchmarks: SQL files of one's own through the very library that lakehouse
- * embeds,
- * in process, without a server, a catalogue or a commit around it.
+ * embeds, in process, without a server, a catalogue or a commit around it.
  *
  *     duckdb_sql THREADS TIMES SETUP... -- STATEMENT
  *
  * Runs each SETUP once, then STATEMENT TIMES times with its rows fetched and dropped, and prints
- * the
- * wall time of each run in milliseconds, one a line. Exit code 1 with DuckDB's message on an error.
+ * the wall time of each run in milliseconds, one a line. Exit code 1 with DuckDB's message on an
+ * error.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,6 @@
 /*
  * Any bytes as a JSON file, read in small pieces. What is taken must have a type, with and without
- * a
- * table beside it, and the same bytes read at once must give the same.
+ * a table beside it, and the same bytes read at once must give the same.
  */
 #include "engine/json_scan.h"
 

@@ -21,8 +21,7 @@
 #include "base/json.h"
 
 /* A value is cut after so many bytes; where a line gets too long so (JSON makes up to six of one),
- * all
- * of its values are cut shorter. Chosen: the first is enough for a SQL error. */
+ * all of its values are cut shorter. Chosen: the first is enough for a SQL error. */
 static const size_t value_bytes[] = { 2048, 512, 64 };
 
 enum {

@@ -1,7 +1,6 @@
 /*
- * JSON log lines on standard error: {"ts":..,"level":"info","event":"..","service":"..",...}.
- * Only the edge logs. One write(2) per line, so lines of threads do not mix. Never waits: a line
- * for
+ * JSON log lines on standard error: {"ts":..,"level":"info","event":"..","service":"..",...}. Only
+ * the edge logs. One write(2) per line, so lines of threads do not mix. Never waits: a line for
  * which a pipe or a terminal has no room is dropped, and `log_lines_dropped` tells how many were.
  */
 #ifndef BASE_LOG_H

@@ -52,8 +52,7 @@ struct str str_take(struct str s, size_t len);
 struct str str_trim(struct str s);
 /**
  * Cut at the first `sep`: returns what stands before it and moves `*rest` behind it. At the end
- * `*rest` becomes
- * {NULL, 0}; loop with `while (rest.ptr != NULL)`.
+ * `*rest` becomes {NULL, 0}; loop with `while (rest.ptr != NULL)`.
  */
 struct str str_split(struct str *rest, char sep);
 

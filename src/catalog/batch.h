@@ -41,8 +41,7 @@ enum status batch_read_key(struct store *store, struct str key, struct arena *ar
  */
 bool batch_counts(const struct ice_metadata *metadata, const struct pointer_batch *batch);
 /** Can there be a batch that does not count? False for a table of appends, whose markers need not
- * be
- * looked at. */
+ * be looked at. */
 bool batch_may_lapse(const struct ice_metadata *metadata);
 
 #endif

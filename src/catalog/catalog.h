@@ -1,7 +1,7 @@
 /*
  * What tables exist. State lies on the store itself: one pointer object per table, swapped by
- * conditional PUT; everything else is immutable.
- * docs/formats/catalog.md has the objects, docs/decisions the protocol.
+ * conditional PUT; everything else is immutable. docs/formats/catalog.md has the objects,
+ * docs/decisions the protocol.
  *
  * Two drivers: `local` works on a store, `http` asks another process' catalogd. Both are thread
  * safe; no lock is held across I/O.

@@ -48,12 +48,10 @@ struct commit_rest {
 void commit_run(struct local *local, struct commit_request **requests, size_t count,
                 struct commit_rest *rest);
 /** Write the markers of a request that has landed. Each caller its own, so that a group's go side
- * by
- * side. */
+ * by side. */
 void commit_mark(struct local *local, struct commit_request *request);
 /** Markers that earlier commits left, then trash. Failures are nobody's: the next commit writes the
- * markers again, the sweep
- * finds the rest. */
+ * markers again, the sweep finds the rest. */
 void commit_finish(struct local *local, struct commit_rest *rest);
 
 #endif

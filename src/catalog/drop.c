@@ -3,8 +3,7 @@
  *
  * The tombstone keeps the metadata location, so that a crash before the trash was written leaves
  * something to find: the sweep writes it then, or whoever makes the name again. Files of a table
- * with
- * gc.enabled=false are somebody else's business: such a tombstone says no purge.
+ * with gc.enabled=false are somebody else's business: such a tombstone says no purge.
  */
 #include "catalog/drop.h"
 
@@ -13,8 +12,7 @@
 enum { DROP_TIMEOUT_MS = 30000, POINTER_BYTES_MAX = 16 * 1024 * 1024 };
 
 /** May the files go with the table? Not those of a table that is broken: it can still be dropped,
- * and
- * somebody may want to look at it. */
+ * and somebody may want to look at it. */
 static enum status may_purge(struct local *local, const struct pointer *pointer, bool *may_out,
                              struct err *err)
 {

@@ -2,13 +2,11 @@
  * Leader and followers.
  *
  * The first append to an idle table leads: it takes all that wait, commits them, and wakes them.
- * Whoever came meanwhile waits;
- * when the leader is through, it names the longest waiting one leader of the next commit and does
- * the rest of its own (trash, markers that others left) beside it. Each append writes its own
- * marker,
- * beside its neighbours: one after the other they would take longer than the commit. A follower
- * that is not taken yet leaves at its
- * deadline; one that is taken stays to the end, because the leader reads its append.
+ * Whoever came meanwhile waits; when the leader is through, it names the longest waiting one leader
+ * of the next commit and does the rest of its own (trash, markers that others left) beside it. Each
+ * append writes its own marker, beside its neighbours: one after the other they would take longer
+ * than the commit. A follower that is not taken yet leaves at its deadline; one that is taken stays
+ * to the end, because the leader reads its append.
  */
 #include "catalog/group.h"
 

@@ -25,8 +25,7 @@ enum status locate_uri(struct locate *locate, struct str key, struct arena *aren
 enum status locate_key(struct locate *locate, struct str uri, struct arena *arena, struct str *out,
                        struct err *err) MUST_USE;
 /** The key of a table's folder, from the URI of a metadata file in its `metadata/`; E_INVALID when
- * it
- * is in no such folder. */
+ * it is in no such folder. */
 enum status locate_table(struct locate *locate, struct str metadata_uri, struct arena *arena,
                          struct str *out, struct err *err) MUST_USE;
 

@@ -1,8 +1,7 @@
 /*
  * Claims of folders. A claim is created with If-None-Match, so of two that would mint the same
  * location (same name, same first digits of their uuids) one mints another; and a folder that is
- * not
- * empty is nobody's new one.
+ * not empty is nobody's new one.
  */
 #include "catalog/mint.h"
 

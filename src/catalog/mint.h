@@ -1,8 +1,7 @@
 /*
  * Locations of new tables. Each is minted once: while a table is being made, the object
  * `_lake/minted/<location>.json` claims its folder. So two tables never share one, and what an
- * append
- * that never committed has left there is known to be ours.
+ * append that never committed has left there is known to be ours.
  */
 #ifndef CATALOG_MINT_H
 #define CATALOG_MINT_H

@@ -1,7 +1,6 @@
 /*
  * Walking everything that a table's metadata names, the current snapshot first: it names most of
- * what
- * there is, so that for a table of appends the older ones are hardly looked at.
+ * what there is, so that for a table of appends the older ones are hardly looked at.
  *
  * The walk never holds what it finds. It strikes it from the caller's (bounded) set of candidates.
  */

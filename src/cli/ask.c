@@ -7,8 +7,8 @@
 #include "cli/cli_priv.h"
 
 /* TABLE_BYTES_MAX: a table must be held whole to be aligned; larger results go out as CSV or
- * NDJSON.
- * TAIL_BYTES_MAX: what is kept of the end of a streamed answer; more than an error takes. */
+ * NDJSON. TAIL_BYTES_MAX: what is kept of the end of a streamed answer; more than an error
+ * takes. */
 enum { TABLE_BYTES_MAX = 64 * 1024 * 1024, TAIL_BYTES_MAX = 8 * 1024 };
 
 static bool wants_table(const struct cli_question *question)

@@ -49,8 +49,7 @@ void cli_table_done(struct cli_table *table);
  * cli_table_copy). */
 struct str *cli_table_row(struct cli_table *table);
 /** For a screen of so many columns: cut, or as records, so that it fits. 0: no screen, as wide as
- * it
- * takes. */
+ * it takes. */
 enum status cli_table_print(const struct cli_table *table, size_t screen_width,
                             struct buf *out) MUST_USE;
 enum status cli_table_print_csv(const struct cli_table *table, struct buf *out) MUST_USE;

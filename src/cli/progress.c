@@ -6,8 +6,7 @@
  *   -            140 MB  96.1 MB/s                    (standard input: nobody knows how much)
  *
  * Drawn only on a terminal, at most ten times a second, and taken away at the end: what stays is
- * the
- * line of the result.
+ * the line of the result.
  */
 #include <stdio.h>
 #include <sys/ioctl.h>

@@ -1,8 +1,7 @@
 /*
  * text_value.h as SQL, for our own statements: `__lake_text_fits(x)` is the sum of the types that a
  * text fits, `__lake_text_<type>(x)` its value, or the error DUCK_TEXT_MISFIT, which ends the
- * statement.
- * NULL stays NULL. The guard denies them to everybody else by their prefix.
+ * statement. NULL stays NULL. The guard denies them to everybody else by their prefix.
  */
 #include "duck/duck_priv.hpp"
 

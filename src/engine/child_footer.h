@@ -29,9 +29,8 @@ enum status footer_read(struct duck_session *session, struct arena *arena, struc
 
 /**
  * Walk the columns and the footer's tree together. `root` is a struct of the columns as DuckDB
- * reads
- * them; `visit` is called for each of its fields at any depth, parents first. `node` is NULL for an
- * element that has no node of its own (lists of old writers).
+ * reads them; `visit` is called for each of its fields at any depth, parents first. `node` is NULL
+ * for an element that has no node of its own (lists of old writers).
  *
  * Errors   E_INVALID when the two do not match; those of `visit`
  */

@@ -166,8 +166,7 @@ void exchange_lingered(struct http_exchange *ex)
  * only and still read a quick answer. Its request ends when it would have to wait (watch_park).
  *
  * Let the handler work: in place, or on a worker while the connection is suspended. Returns true
- * when it was handed over:
- * then nothing of it may be touched any more. HTTP thread.
+ * when it was handed over: then nothing of it may be touched any more. HTTP thread.
  */
 static bool dispatch(struct http_exchange *ex)
 {

@@ -13,9 +13,8 @@ enum status guard_target(struct str target, struct err *err) MUST_USE;
 
 /**
  * Two lengths, one beyond 63 bits, length and chunked, chunked before HTTP/1.1, two Hosts: whoever
- * reads such a request
- * together with a proxy may see two different ones (RFC 9112 section 11.2). The connection must be
- * closed after the answer.
+ * reads such a request together with a proxy may see two different ones (RFC 9112 section 11.2).
+ * The connection must be closed after the answer.
  */
 enum status guard_framing(const struct http_headers *headers, bool http10,
                           struct err *err) MUST_USE;

@@ -197,8 +197,7 @@ void http_wrote(struct http_req *req, size_t len);
  * error. */
 bool http_head_sent(const struct http_req *req);
 /** Park the request until `fd` is ready for `events` (POLLIN, POLLOUT) or the deadline has passed;
- * the same step runs again. fd -1:
- * only the deadline. Returns HTTP_WAIT. */
+ * the same step runs again. fd -1: only the deadline. Returns HTTP_WAIT. */
 enum http_step http_wait(struct http_req *req, int fd, short events, deadline_ms deadline);
 /** True when the client is known to have left (or only closed its sending half, which counts the
  * same). A parked request whose client leaves is not stepped again: done() is called. */

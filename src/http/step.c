@@ -4,8 +4,8 @@
  * the last piece of the body, end, and the first pulls.
  *
  * A stream gives its bytes to the client early rather than late: after each pull that took a while,
- * and when 64 KiB are there.
- * One that has ended before anything left goes out as a plain answer with a length.
+ * and when 64 KiB are there. One that has ended before anything left goes out as a plain answer
+ * with a length.
  */
 #include "http/server_priv.h"
 

@@ -4,8 +4,8 @@
  * Only what Iceberg's manifests need, and that without gaps: field-id and element-id are kept,
  * header keys are ours to set and to read, unknown fields are skipped by the schema that the file
  * was written with, and nothing that a file says (lengths, counts, depths, compressed sizes) is
- * believed before it is checked.
- * Source: Apache Avro 1.11 specification, "Binary Encoding" and "Object Container Files".
+ * believed before it is checked. Source: Apache Avro 1.11 specification, "Binary Encoding" and
+ * "Object Container Files".
  */
 #ifndef ICEBERG_AVRO_H
 #define ICEBERG_AVRO_H

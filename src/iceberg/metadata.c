@@ -3,9 +3,9 @@
  *
  * The view borrows its strings from the document, and both go with the last reference. Version 1 is
  * read leniently: what it lacks gets the value that version 2 gives to tables that were upgraded
- * (sequence number 0, spec 0, branch main).
- * Everything that lookups rely on is checked here once, so that they need no error path: ids are
- * unique, the current schema and the current snapshot exist.
+ * (sequence number 0, spec 0, branch main). Everything that lookups rely on is checked here once,
+ * so that they need no error path: ids are unique, the current schema and the current snapshot
+ * exist.
  */
 #include "iceberg/metadata_priv.h"
 

@@ -8,9 +8,9 @@
 
 /**
  * Make a bound from text as an SQL engine prints it (`2024-01-02`, `2024-01-02 03:04:05.000006+00`,
- * `12.50`, `true`, raw string).
- * Strings are cut to 16 code points (upper bounds: last one incremented); `*none_out` is true when
- * no bound can be given (NaN, no upper bound exists, a type without bounds).
+ * `12.50`, `true`, raw string). Strings are cut to 16 code points (upper bounds: last one
+ * incremented); `*none_out` is true when no bound can be given (NaN, no upper bound exists, a type
+ * without bounds).
  */
 enum status ice_bound_from_text(struct arena *arena, const struct ice_type *type, struct str text,
                                 bool upper, struct str *out, bool *none_out,

@@ -1,13 +1,10 @@
 /*
  * Emptying the trash: what a trash object names goes once its grace is over, by the store's clock
- * and
- * the longer of the grace it was promised and the one in force now.
+ * and the longer of the grace it was promised and the one in force now.
  *
  * Everything is looked up once more before it goes. What is named by the table (or, for orphans, by
- * any
- * table) stays, though its trash object goes; a folder only goes when no pointer that keeps its
- * files
- * lies in it.
+ * any table) stays, though its trash object goes; a folder only goes when no pointer that keeps its
+ * files lies in it.
  */
 #include "base/mem.h"
 #include "catalog/refs.h"

@@ -2,8 +2,7 @@
  * `_lake/sweep.json`: who sweeps, or when the last run ended.
  *
  * It only spares work. Two sweeps at once delete the same things, each of which is right to delete;
- * so
- * a holder that was thought dead and was not does no harm.
+ * so a holder that was thought dead and was not does no harm.
  */
 #include "maintain/sweep_priv.h"
 

@@ -1,7 +1,6 @@
 /*
  * Markers of batches. One is swept when its table is gone for good, or when what its batch brought
- * does
- * not stand in the table any more (rolled back, truncated): then the batch may land once more
+ * does not stand in the table any more (rolled back, truncated): then the batch may land once more
  * anyway.
  */
 #include "catalog/batch.h"

@@ -3,12 +3,9 @@
  * commit, metadata that lost its race, manifests that branches kept from the trash of their commit.
  *
  * They are only noted here. Whether a file was never referenced, or became unreferenced a moment
- * ago,
- * cannot be told by looking at it, so its grace starts now. Before it is noted the pointer is
- * fenced:
- * a commit that was under way, and would name the file, has landed then (and is looked at once
- * more) or
- * cannot land any more.
+ * ago, cannot be told by looking at it, so its grace starts now. Before it is noted the pointer is
+ * fenced: a commit that was under way, and would name the file, has landed then (and is looked at
+ * once more) or cannot land any more.
  *
  * A metadata file of a version that the table has not reached is deleted at once behind a fence:
  * readers of folders take the newest one for the table.

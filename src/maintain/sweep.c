@@ -6,8 +6,8 @@
  *
  * What may refer to something is always read after that something was listed, so that what was made
  * meanwhile is either not on the list or seen as referenced. Whatever cannot be told (a pointer
- * that is
- * broken, a path outside the lake) ends the run before anything that depends on it is deleted.
+ * that is broken, a path outside the lake) ends the run before anything that depends on it is
+ * deleted.
  */
 #include "base/mem.h"
 #include "catalog/refs.h"

@@ -3,8 +3,7 @@
  * docs/decisions/0006-sweeping.md has the rules.
  *
  * One run looks at everything once. Runs of several processes on one store do no harm to each
- * other,
- * and a lease keeps them from doing the same work twice.
+ * other, and a lease keeps them from doing the same work twice.
  */
 #ifndef MAINTAIN_SWEEP_H
 #define MAINTAIN_SWEEP_H

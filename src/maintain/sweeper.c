@@ -1,7 +1,6 @@
 /*
  * The thread that sweeps. Between steps it lets others go first: after each burst it pauses, so
- * that a
- * large purge takes a while instead of the disk.
+ * that a large purge takes a while instead of the disk.
  */
 #include "maintain/sweeper.h"
 

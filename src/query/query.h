@@ -56,8 +56,7 @@ enum status query_start(struct query_service *service, const struct query_opts *
                         struct query **out, struct err *err) MUST_USE;
 /**
  * The next frame, as engine_read: HEAD {"columns":[{"name","type"}]} once the first rows are there,
- * DATA with the answer's bytes, DONE {"rows":n}.
- * Errors are the statement's.
+ * DATA with the answer's bytes, DONE {"rows":n}. Errors are the statement's.
  */
 enum status query_read(struct query *query, struct engine_frame *frame_out,
                        struct err *err) MUST_USE;

@@ -1,9 +1,8 @@
 /*
  * Locks of keys: 256 files `_lake/locks/00` to `ff`, a key's file is chosen by its CRC32C.
  * Open-file-description locks hold among processes and vanish with the holder; they are taken on a
- * description of their own for each use.
- * Before them a read-write lock of this process is taken, so that threads queue up in memory and
- * only one of them at a time waits for other processes.
+ * description of their own for each use. Before them a read-write lock of this process is taken, so
+ * that threads queue up in memory and only one of them at a time waits for other processes.
  *
  * The file's first byte says that a name under this lock is being changed and is not on the disk
  * yet. Whoever gets the lock and finds it met the work of a process that died in between, or whose

@@ -1,9 +1,7 @@
 /*
  * Where a key lies. A plain key is its own path below the root. What a file system cannot hold like
- * that lies in
- * `_lake/odd` under the SHA-256 of the key: a segment above 200 bytes, a trailing slash, `a` beside
- * `a/b`, and
- * names that a case-folding file system would take for one.
+ * that lies in `_lake/odd` under the SHA-256 of the key: a segment above 200 bytes, a trailing
+ * slash, `a` beside `a/b`, and names that a case-folding file system would take for one.
  *
  *      read   the path, else odd
  *      write  where the object lies now; a new one goes to its path, else (a file where a folder is

@@ -106,8 +106,7 @@ enum status fs_file_open(const struct fs_store *fs, struct str key, int *fd_out,
                          struct err *err) MUST_USE;
 /**
  * The place to write a key to: where it lies, else its path with the folders made and durable, else
- * `_lake/odd`.
- * `lies`: NULL when nothing is there, else whether it is an odd one.
+ * `_lake/odd`. `lies`: NULL when nothing is there, else whether it is an odd one.
  */
 enum status fs_place_make(struct fs_store *fs, struct str key, const bool *lies_odd,
                           struct fs_place *out, struct err *err) MUST_USE;

@@ -1,7 +1,6 @@
 /*
  * The record of one object in the file driver: what was written, so that a read can tell whether it
- * still is that.
- * Stored format: docs/formats/local-store.md.
+ * still is that. Stored format: docs/formats/local-store.md.
  */
 #ifndef STORE_FS_RECORD_H
 #define STORE_FS_RECORD_H

@@ -1,8 +1,8 @@
 /*
  * Temporary files in `_lake/tmp`: without a name where the file system has O_TMPFILE, so that a
- * crash leaves nothing;
- * else, and for the moment between a link and a rename, with one. Each is locked for as long as it
- * is open, so whoever starts can tell the leftovers of the dead from the work of the living.
+ * crash leaves nothing; else, and for the moment between a link and a rename, with one. Each is
+ * locked for as long as it is open, so whoever starts can tell the leftovers of the dead from the
+ * work of the living.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -68,8 +68,7 @@ static enum status secret_link(const struct io_calls *calls, int lake_fd, const 
         status = err_errno(err, errno, "fsync of \"%s/_lake/secret\"", dir);
     }
     /* EEXIST: another process was first. ENOENT: another one that started swept the folder, and
-     * took
-     * our file for a leftover. The caller looks what is there now. */
+     * took our file for a leftover. The caller looks what is there now. */
     if (status == OK && calls->linkat(lake_fd, name, lake_fd, NAME, 0) != 0 && errno != EEXIST &&
         errno != ENOENT) {
         status = err_errno(err, errno, "\"%s/_lake/secret\"", dir);

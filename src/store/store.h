@@ -115,9 +115,8 @@ enum status store_object_read(struct store_object *object, uint64_t offset, void
                               size_t *got_out, struct err *err) MUST_USE;
 /**
  * A descriptor of the object's bytes at offset 0, for sendfile or for handing to another process;
- * E_UNSUPPORTED where the driver has none.
- * `[offset, offset+length)` has been checked against the checksums first. Owns: the caller closes
- * it.
+ * E_UNSUPPORTED where the driver has none. `[offset, offset+length)` has been checked against the
+ * checksums first. Owns: the caller closes it.
  */
 enum status store_object_fd(struct store_object *object, uint64_t offset, uint64_t length,
                             int *fd_out, struct err *err) MUST_USE;

@@ -42,8 +42,7 @@ struct ice_schema *fixture_schema(struct arena *arena, const char *extra);
 
 /**
  * What another program may do to a table: replace the first `from` in its metadata by `to`, write
- * it as a
- * new version, and swap the pointer to it.
+ * it as a new version, and swap the pointer to it.
  */
 void fixture_edit(struct store *store, const char *table, const char *from, const char *to);
 

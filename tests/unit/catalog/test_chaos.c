@@ -284,8 +284,7 @@ static void *make_twin(void *arg)
 }
 
 /** 0: as it should be. Writers that make tWin, Twin, ... at once: at most one of the tables stays,
- * and
- * those that were told so are there. */
+ * and those that were told so are there. */
 static int twin_schedule(uint64_t seed, int *stayed)
 {
     struct schedule *schedule = test_calloc(1, sizeof(*schedule));

@@ -1,7 +1,6 @@
 /*
  * Sweeps under crashes, lost answers, late and repeated writes, beside appends and drops, while
- * days
- * pass: seeded schedules, each checked for what must always hold:
+ * days pass: seeded schedules, each checked for what must always hold:
  *
  *   - every file that a snapshot of a live table names is there, down to the data;
  *   - what was acknowledged, and not dropped since, is in its table;
@@ -128,8 +127,7 @@ static void pass_time(struct schedule *schedule)
     schedule->now_ms += (int64_t)rng_below(rng, (uint64_t)HOUR);
     if (schedule->busy == 0) {
         /* Files arrive within days, or a folder that was purged would fill again. Swaps may be as
-         * late as
-         * they like: no fence may rely on time. */
+         * late as they like: no fence may rely on time. */
         chaos_settle_but(&schedule->chaos, "_lake/cat/");
         schedule->now_ms += (int64_t)rng_below(rng, (uint64_t)(4 * DAY));
     }
@@ -270,8 +268,7 @@ static void list_into(struct schedule *schedule, struct arena *arena, const char
 }
 
 /** A claim may stay only where a live table names a file in its folder: of two first appends at
- * once
- * the second's lies in the folder that it had been given. */
+ * once the second's lies in the folder that it had been given. */
 static void check_claims(struct schedule *schedule, struct arena *arena)
 {
     struct store_list claims;
