@@ -1,7 +1,8 @@
 /*
  * Job "convert": a file in, Parquet with field ids out.
  *
- *   payload  {"format":"guess"|"csv"|...,"size","columns_max","line_bytes_max","skip_bad":bool?,
+ *   payload  {"format":"csv"|"tsv"|"json"|"ndjson"|"parquet","size","columns_max",
+ *             "line_bytes_max","skip_bad":bool?,
  *             "types":[{"name","type"}]?,"table":<Iceberg schema>?}
  *   fds      [0] the file, [1] where the Parquet goes, [2] news, when the file is still growing to
  *            its "size" (lakefs/growing.h)
@@ -32,45 +33,23 @@ enum status convert_peek(struct convert *c, char *ptr, size_t cap, size_t *got_o
     return status;
 }
 
-/** How a file begins: with Parquet's magic, or with which character behind a byte order mark and
- * white space (0: none). */
-struct beginning {
-    bool parquet;
-    char first;
-};
-
-static enum status look_at_beginning(struct convert *c, struct beginning *out, struct err *err)
+/** Does the file begin with nothing but white space? */
+static enum status is_blank(struct convert *c, bool *out, struct err *err)
 {
     char head[4096];
     size_t got;
     TRY(convert_peek(c, head, sizeof(head), &got, err));
     struct str text = str_from(head, got);
-    out->parquet = str_starts(text, STR("PAR1"));
-    text = str_trim(str_starts(text, STR("\xef\xbb\xbf")) ? str_skip(text, 3) : text);
-    out->first = text.len > 0 ? text.ptr[0] : '\0';
+    *out = str_trim(str_starts(text, STR("\xef\xbb\xbf")) ? str_skip(text, 3) : text).len == 0;
     return OK;
-}
-
-/** What the bytes say: Parquet's magic, an opening bracket or brace, else CSV. */
-static struct str guess_format(const struct beginning *beginning)
-{
-    if (beginning->parquet) {
-        return STR("parquet");
-    }
-    return beginning->first == '['   ? STR("json")
-           : beginning->first == '{' ? STR("ndjson")
-                                     : STR("csv");
 }
 
 static enum status find_layout(struct convert *c, struct err *err)
 {
-    struct beginning beginning;
-    TRY(look_at_beginning(c, &beginning, err));
-    if (beginning.first == '\0' && !beginning.parquet) {
+    bool blank = false;
+    TRY(is_blank(c, &blank, err));
+    if (blank) {
         return err_set(err, E_INVALID, "the file is empty: it has nothing but white space");
-    }
-    if (str_eq(c->format, STR("guess"))) {
-        c->format = guess_format(&beginning);
     }
     if (str_eq(c->format, STR("parquet"))) {
         TRY(convert_parquet_layout(c, err));

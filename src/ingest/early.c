@@ -21,10 +21,9 @@ enum {
 /** A Parquet file is read from its end. */
 static bool is_parquet(const struct ingest_upload *upload)
 {
-    char magic[4];
-    return upload->params.format == INGEST_PARQUET ||
-           pread(upload->spool_fd, magic, sizeof(magic), 0) != (ssize_t)sizeof(magic) ||
-           memcmp(magic, "PAR1", sizeof(magic)) == 0;
+    enum ingest_format format;
+    return upload->params.format == INGEST_PARQUET || ingest_sniff(upload, &format, NULL) != OK ||
+           format == INGEST_PARQUET;
 }
 
 static bool is_worth_it(const struct ingest_upload *upload)

@@ -1,5 +1,5 @@
 /*
- * What a file is, by what its sender says of it. What its bytes say is the engine's to find out.
+ * What a file is: by what its sender says of it, and by its first bytes.
  */
 #include "ingest/ingest.h"
 
@@ -71,4 +71,14 @@ enum ingest_format ingest_format_of(struct str name, struct str content_type, st
         format = by_name(packed ? ending(str_take(file_name, file_name.len - end.len - 1)) : end);
     }
     return format;
+}
+
+enum ingest_format ingest_format_of_bytes(struct str head)
+{
+    if (str_starts(head, STR("PAR1"))) {
+        return INGEST_PARQUET;
+    }
+    struct str text = str_trim(str_starts(head, STR("\xef\xbb\xbf")) ? str_skip(head, 3) : head);
+    char first = text.len > 0 ? text.ptr[0] : '\0';
+    return first == '[' ? INGEST_JSON : first == '{' ? INGEST_NDJSON : INGEST_CSV;
 }

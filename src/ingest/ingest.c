@@ -16,7 +16,7 @@
 #include "ingest/ingest_priv.h"
 
 /* each lost one means that somebody else changed the schema meanwhile */
-enum { ATTEMPTS_MAX = 16 };
+enum { ATTEMPTS_MAX = 16, HEAD_BYTES = 4096 /* looked at for the format */ };
 
 enum status ingest_open(const struct ingest_service_opts *opts, struct ingest **out,
                         struct err *err)
@@ -167,6 +167,25 @@ static enum status name_types(const struct ingest_upload *upload, struct buf *ou
     return buf_printf(out, "-t%.16s", hex);
 }
 
+enum status ingest_sniff(const struct ingest_upload *upload, enum ingest_format *out,
+                         struct err *err)
+{
+    char head[HEAD_BYTES];
+    size_t got;
+    TRY(io_pread(upload->spool_fd, head, sizeof(head), 0, &got, err));
+    *out = ingest_format_of_bytes(str_from(head, got));
+    return OK;
+}
+
+/** Is the file read in another way than its bytes ask for? Only then is what was said of its format
+ * a part of what it is; either name of JSON may hold an array or lines. */
+static bool is_read_otherwise(enum ingest_format said, enum ingest_format sniffed)
+{
+    bool both_json = (said == INGEST_JSON || said == INGEST_NDJSON) &&
+                     (sniffed == INGEST_JSON || sniffed == INGEST_NDJSON);
+    return said != INGEST_GUESS && said != sniffed && !both_json;
+}
+
 /**
  * The batch id: the client's key, else what the file is and what would change its rows. `evolve`
  * does not: it decides whether a file may land, not what lands.
@@ -175,8 +194,10 @@ static enum status name_batch(struct ingest_upload *upload, struct err *err)
 {
     uint8_t digest[SHA256_BYTES];
     AUTO(buf_done) struct buf text;
+    enum ingest_format sniffed;
     buf_init(&text, 4096);
     digest_final(upload->digest, digest);
+    TRY(ingest_sniff(upload, &sniffed, err));
     enum status status;
     if (upload->params.dedup_off) {
         char name[UUID_TEXT + 1];
@@ -188,7 +209,7 @@ static enum status name_batch(struct ingest_upload *upload, struct err *err)
         status = buf_printf(&text, "key-%s", hex);
     } else {
         status = hex_append(&text, digest, sizeof(digest));
-        if (status == OK && upload->params.format != INGEST_GUESS) {
+        if (status == OK && is_read_otherwise(upload->params.format, sniffed)) {
             status = buf_printf(&text, "-f%d", (int)upload->params.format);
         }
         if (status == OK && upload->params.charset_given) {
@@ -249,11 +270,19 @@ static enum status finish_with(struct ingest_upload *upload,
 static enum status write_payload(struct ingest_upload *upload, bool growing, struct buf *out,
                                  struct err *err)
 {
-    static const char *const formats[] = { "guess", "csv", "tsv", "json", "ndjson", "parquet" };
+    static const char *const formats[] = { [INGEST_CSV] = "csv",
+                                           [INGEST_TSV] = "tsv",
+                                           [INGEST_JSON] = "json",
+                                           [INGEST_NDJSON] = "ndjson",
+                                           [INGEST_PARQUET] = "parquet" };
+    enum ingest_format format = upload->params.format;
+    if (format == INGEST_GUESS) {
+        TRY(ingest_sniff(upload, &format, err));
+    }
     struct json_writer w;
     json_writer_init(&w, out);
     jw_obj_begin(&w);
-    jw_kv_cstr(&w, "format", formats[upload->params.format]);
+    jw_kv_cstr(&w, "format", formats[format]);
     jw_kv_u64(&w, "size", growing ? upload->params.size_expected : upload->size);
     jw_kv_u64(&w, "columns_max", upload->ingest->opts.columns_max);
     jw_kv_u64(&w, "line_bytes_max", upload->ingest->opts.line_bytes_max);

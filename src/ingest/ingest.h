@@ -55,6 +55,8 @@ enum ingest_format {
 /** By name ("csv"), by content type, by file name ("x.csv", "x.csv.gz"); INGEST_GUESS when it says
  * nothing. */
 enum ingest_format ingest_format_of(struct str name, struct str content_type, struct str file_name);
+/** By Parquet's magic, an opening bracket or brace, else CSV; never INGEST_GUESS. */
+enum ingest_format ingest_format_of_bytes(struct str head);
 /** What a file's name says of how it is packed: ".gz", ".zst". */
 enum inflate_kind ingest_packing_of(struct str file_name);
 

@@ -55,6 +55,9 @@ struct ingest_upload {
     bool early;         /* `run` has begun before the file was whole */
 };
 
+/** What the first bytes of the spool say. */
+enum status ingest_sniff(const struct ingest_upload *upload, enum ingest_format *out,
+                         struct err *err) MUST_USE;
 /** Place, output and engine job of an attempt. `news_fd`: the file is still growing, -1: it is
  * whole. */
 enum status ingest_start_job(struct ingest_upload *upload, int news_fd, struct err *err) MUST_USE;

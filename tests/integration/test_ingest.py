@@ -195,6 +195,18 @@ def test_a_multipart_form_carries_the_file(lake):
     assert none.status_code == 400
 
 
+def test_the_same_bytes_land_once_however_they_are_sent(lake):
+    body = "a,b\n1,2\n"
+    url = lake.url + "/v1/ingest?name=t"
+    assert requests.post(url, data=body, timeout=60).json()["created"]
+    for again in (requests.post(url, files={"file": ("x.csv", body)}, timeout=60),
+                  requests.post(url, data=body, headers={"Content-Type": "text/csv"}, timeout=60),
+                  requests.post(url + "&format=csv", data=body, timeout=60)):
+        assert again.json()["deduplicated"], again.text
+    other = requests.post(url + "2&format=tsv", data=body, timeout=60)
+    assert other.status_code == 200 and not other.json()["deduplicated"]
+
+
 @pytest.mark.parametrize("query", ["", "?name=", "?name=a/b", "?name=x&format=xlsx", "?name=x&evolve=maybe"])
 def test_bad_parameters_are_refused_before_the_body(lake, query):
     assert requests.post(lake.url + "/v1/ingest" + query, data="a,b\n1,2\n", timeout=10).status_code == 400
