@@ -63,6 +63,7 @@ enum status mint_new(struct local *local, const struct table_name *name, struct 
                      struct mint *out, struct err *err)
 {
     enum status status = OK;
+    TRY(table_name_check_new(name, err));
     for (int i = 0; i < TRIES; i++) {
         struct mint mint;
         struct str key;

@@ -40,6 +40,26 @@ enum status table_name_check(const struct table_name *name, struct err *err)
     return check_part(name->name, "name", err);
 }
 
+enum status table_name_check_new(const struct table_name *name, struct err *err)
+{
+    static const struct str schemas[] = { STR_INIT("information_schema"), STR_INIT("pg_catalog") };
+    static const struct str prefixes[] = { STR_INIT("duckdb_"), STR_INIT("sqlite_"),
+                                           STR_INIT("pragma_") };
+    for (size_t i = 0; i < ARRAY_LEN(schemas); i++) {
+        if (str_eq_nocase(name->ns, schemas[i])) {
+            return err_set(err, E_INVALID, "the namespace \"%.*s\" is SQL's own",
+                           STR_ARG(name->ns));
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        if (str_eq_nocase(str_take(name->name, prefixes[i].len), prefixes[i])) {
+            return err_set(err, E_INVALID, "\"%.*s\": names that begin with %.*s are SQL's own",
+                           STR_ARG(name->name), STR_ARG(prefixes[i]));
+        }
+    }
+    return OK;
+}
+
 enum status table_name_parse(struct str text, struct table_name *out, struct err *err)
 {
     struct table_name name = { .ns = STR("main"), .name = text };

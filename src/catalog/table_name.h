@@ -8,6 +8,8 @@
 
 /** The rules of table_name_parse for a name that is already split. */
 enum status table_name_check(const struct table_name *name, struct err *err) MUST_USE;
+/** May a table be made under this name? E_INVALID where SQL has its own: it could not be read. */
+enum status table_name_check_new(const struct table_name *name, struct err *err) MUST_USE;
 /** table_name_print into an arena. */
 enum status table_name_text(const struct table_name *name, struct arena *arena, struct str *out,
                             struct err *err) MUST_USE;

@@ -212,6 +212,13 @@ def test_bad_parameters_are_refused_before_the_body(lake, query):
     assert requests.post(lake.url + "/v1/ingest" + query, data="a,b\n1,2\n", timeout=10).status_code == 400
 
 
+@pytest.mark.parametrize("name", ["duckdb_tables", "DuckDB_x", "sqlite_master", "pragma_x", "information_schema.t", "PG_CATALOG.t", "x.pragma_y"])
+def test_no_table_gets_a_name_that_sql_has_for_itself(lake, name):
+    answer = requests.post(lake.url + "/v1/ingest", params={"name": name}, data="a\n1\n", timeout=60)
+    assert answer.status_code == 400 and "SQL's own" in answer.json()["error"]["message"]
+    assert requests.get(lake.url + "/v1/catalog/list", timeout=10).json()["tables"] == []
+
+
 def test_registered_objects_become_a_table(lake):
     body = parquet(pa.table({"a": pa.array([1, 2, 3], pa.int64()), "s": pa.array(["x", "y", None])}))
     for key in ("in/one.parquet", "in/two.parquet"):
