@@ -135,7 +135,7 @@ def test_values_that_do_not_fit_are_refused_and_nothing_lands(lake):
     ('{"a":1}\n5\n', "line 2: the row is"),
     ('{"a":1}\n[1]\n', "line 2: the row is"),
     (b'{"a":"\xff"}\n', "line 1: malformed JSON: not valid UTF-8"),
-    (b'{"a":1}\n{"a":"\x00"}\n', "line 2: malformed JSON"),
+    (b'{"a":1}\n{"a":"\x00"}\n', "byte 14 is NUL"),
     ('{"a":1,"a":2}\n', 'line 1: an object has the field "a" twice'),
     ('{"a":1}\n{"A":2}\n', 'line 2: the names "a" and "A" differ only by case'),
     ('{"s":{"x":1,"X":2}}\n', 'line 1: the names "x" and "X" differ only by case'),
