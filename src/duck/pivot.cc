@@ -13,6 +13,8 @@
 #include "duckdb/parser/statement/multi_statement.hpp"
 #include "duckdb/parser/tableref/pivotref.hpp"
 
+#include <algorithm>
+
 using namespace duckdb;
 
 namespace lake {
@@ -71,23 +73,31 @@ void PivotValues::Add(const Value &value)
     texts.push_back(value.ToString());
 }
 
+/** Write the values that were found into a PIVOT that waits for them; false when none are its. */
+static bool fill(PivotColumn &pivot, const std::vector<PivotValues> &values)
+{
+    for (auto &found : values) {
+        if (!found.known || found.name != pivot.pivot_enum) {
+            continue;
+        }
+        for (auto &text : found.texts) {
+            PivotColumnEntry entry;
+            entry.values.emplace_back(text);
+            entry.alias = text;
+            pivot.entries.push_back(std::move(entry));
+        }
+        pivot.pivot_enum.clear();
+        return true;
+    }
+    return false;
+}
+
 void Step::Fill()
 {
-    for (auto pivot : pivots) {
-        for (auto &found : values) {
-            if (!found.known || found.name != pivot->pivot_enum) {
-                continue;
-            }
-            for (auto &text : found.texts) {
-                PivotColumnEntry entry;
-                entry.values.emplace_back(text);
-                entry.alias = text;
-                pivot->entries.push_back(std::move(entry));
-            }
-            pivot->pivot_enum.clear();
-            break;
-        }
-    }
+    /* One that is filled is forgotten: the query that it stands in runs next, and is gone then. */
+    pivots.erase(std::remove_if(pivots.begin(), pivots.end(),
+                                [this](PivotColumn *pivot) { return fill(*pivot, values); }),
+                 pivots.end());
 }
 
 } // namespace lake
