@@ -1,10 +1,10 @@
 """What the tests of the command line share: a shell that runs the program, piped or on a terminal, and a lake to ask."""
 
-import errno
 import fcntl
 import os
 import pty
 import re
+import select
 import struct
 import subprocess
 import termios
@@ -13,6 +13,7 @@ import time
 import pytest
 import requests
 
+END_MARK = b"\0end\0"
 # seconds of work for one statement on any machine
 ENDLESS = "SELECT count(*) FROM range(100000000) a, range(100000) b WHERE (a.range * b.range) % 7 = 3"
 
@@ -36,30 +37,35 @@ class Shell:
 
     def on_terminal(self, *words, columns=80, **env):
         """Start it on a terminal of its own: (process, the keyboard and screen)."""
+        process, main, side = self.on_held_terminal(*words, columns=columns, **env)
+        os.close(side)
+        return process, main
+
+    def on_held_terminal(self, *words, columns=80, **env):
+        """The same, and the terminal's own side."""
         main, side = pty.openpty()
         fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         process = subprocess.Popen([self.program, *map(str, words)], stdin=side, stdout=side, stderr=side, env={**self.env, **env},
                                    start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
-        os.close(side)
-        return process, main
+        return process, main, side
 
     def terminal(self, *words, columns=80, typed=None, **env):
         """The same on a terminal: (exit code, what the screen shows). `typed` is sent as from the keyboard."""
-        process, main = self.on_terminal(*words, columns=columns, **env)
-        shown = b""
+        process, main, side = self.on_held_terminal(*words, columns=columns, **env)
+        shown, ended = b"", False
         if typed is not None:
             typed(main)
-        while True:
-            try:
-                piece = os.read(main, 65536)
-            except OSError as fault:
-                assert fault.errno == errno.EIO  # the other side is closed
-                break
-            if not piece:
-                break
-            shown += piece
+        # A terminal that nobody holds any more may lose what was not read yet, so it is held until a mark
+        # behind everything has been read.
+        while not shown.endswith(END_MARK):
+            if not ended and process.poll() is not None:
+                ended = True
+                os.write(side, END_MARK)
+            if select.select([main], [], [], 0.05)[0]:
+                shown += os.read(main, 65536)
+        os.close(side)
         os.close(main)
-        return process.wait(30), shown.decode().replace("\r\n", "\n")
+        return process.wait(30), shown[:-len(END_MARK)].decode().replace("\r\n", "\n")
 
 
 @pytest.fixture
