@@ -390,7 +390,6 @@ static void alc_free(void *ctx UNUSED, void *ptr)
     mem_free(ptr);
 }
 
-/** Where the text first opens more than JSON_DEPTH_MAX brackets at once, or SIZE_MAX. */
 /** Index of the quote that ends the string whose text begins at `from`; text.len when none does. */
 static size_t string_end(struct str text, size_t from)
 {
@@ -411,7 +410,8 @@ static size_t string_end(struct str text, size_t from)
     return text.len;
 }
 
-/** Most of a long document is text within quotes, which is passed over by memchr. */
+/** Where the text first opens more than JSON_DEPTH_MAX brackets at once, or SIZE_MAX. Most of a
+ * long document is text within quotes, which is passed over by memchr. */
 static size_t find_too_deep(struct str text)
 {
     int depth = 0;
