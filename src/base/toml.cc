@@ -183,6 +183,56 @@ enum status refuse_odd_bytes(struct str text, const char *path, struct err *err)
     return OK;
 }
 
+/** How many bytes the quote at the start of text has: 3 for one of a text over several lines. */
+size_t quote_width(struct str text)
+{
+    bool triple = text.len >= 3 && text.ptr[1] == text.ptr[0] && text.ptr[2] == text.ptr[0];
+    return triple ? 3 : 1;
+}
+
+/** Steps over a quoted text, from its first quote; a text that is not closed ends at its line, one
+ * over several lines with the file. */
+struct str skip_quoted(struct str text)
+{
+    size_t width = quote_width(text);
+    char quote = text.ptr[0];
+    text = str_skip(text, width);
+    while (text.len > 0 && (width == 3 || text.ptr[0] != '\n')) {
+        if (text.ptr[0] == quote && quote_width(text) >= width) {
+            return str_skip(text, width);
+        }
+        bool escaped = quote == '"' && text.ptr[0] == '\\' && text.len > 1;
+        text = str_skip(text, escaped ? 2 : 1);
+    }
+    return text;
+}
+
+/** Bare names and values are ASCII. The library looks other letters up in tables of its own and
+ * runs off their end, so they do not reach it; in quotes and comments they may stand. */
+enum status refuse_odd_letters(struct str text, const char *path, struct err *err)
+{
+    struct str rest = text;
+    while (rest.len > 0) {
+        char c = rest.ptr[0];
+        if (c == '"' || c == '\'') {
+            rest = skip_quoted(rest);
+            continue;
+        }
+        if (c == '#') {
+            (void)str_split(&rest, '\n');
+            continue;
+        }
+        if (static_cast<unsigned char>(c) >= 0x80) {
+            auto line = 1 + std::count(text.ptr, rest.ptr, '\n');
+            return err_set(err, E_INVALID,
+                           "%s:%ld: a name with other letters than a-z needs quotes", path,
+                           static_cast<long>(line));
+        }
+        rest = str_skip(rest, 1);
+    }
+    return OK;
+}
+
 /** Where the library's parser stumbles: the first [header] whose name starts with a character that
  * none can start with. */
 unsigned odd_header_line(struct str text)
@@ -210,6 +260,9 @@ enum status toml_walk(struct str text, const char *path, toml_visit *visit, void
                       struct err *err)
 {
     enum status clean = refuse_odd_bytes(text, path, err);
+    if (clean == OK) {
+        clean = refuse_odd_letters(text, path, err);
+    }
     if (clean != OK) {
         return clean;
     }

@@ -151,6 +151,33 @@ static void control_characters_are_refused_with_their_line(void **state)
     assert_string_equal(err.msg, "f:2: not valid UTF-8");
 }
 
+static void other_letters_stand_only_in_quotes_and_comments(void **state)
+{
+    struct str fine = STR("\"\xc3\xa9\" = 'a\xc3\xa9' # \xc3\xa9\n"
+                          "b = \"\\\"\xc3\xa9\" # '\n"
+                          "c = '''\n'\xc3\xa9''' # \"\xc3\xa9\n");
+    struct buf out;
+    buf_init(&out, 0);
+    assert_int_equal(toml_walk(fine, "f", print_item, &out, NULL), OK);
+    assert_str(buf_str(&out), "1 .\xc3\xa9 string a\xc3\xa9\n"
+                              "2 .b string \"\xc3\xa9\n"
+                              "3 .c string '\xc3\xa9\n");
+    buf_done(&out);
+    static const struct str wrong[] = {
+        STR_INIT("\n\xc3\xa9 = 1\n"),
+        STR_INIT("\n[\xc3\xa9]\n"),
+        STR_INIT("a = 'b'\nb = \xc3\xa9"),
+        STR_INIT("a = 'b\n\xc3\xa9 = 1\n"),
+        STR_INIT("a = \"\"\n\xf0\x90\x80\x80 = 1\n"),
+    };
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        struct err err = { 0 };
+        int calls = 0;
+        assert_int_equal(toml_walk(wrong[i], "f", refuse, &calls, &err), E_INVALID);
+        assert_string_equal(err.msg, "f:2: a name with other letters than a-z needs quotes");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +188,7 @@ int main(void)
         cmocka_unit_test(absurd_nesting_is_refused_not_crashed),
         cmocka_unit_test(a_header_that_is_none_is_refused_with_its_line),
         cmocka_unit_test(control_characters_are_refused_with_their_line),
+        cmocka_unit_test(other_letters_stand_only_in_quotes_and_comments),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
