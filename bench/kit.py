@@ -54,6 +54,10 @@ class Server:
     def connect(self):
         return http.client.HTTPConnection(self.address, timeout=600)
 
+    def cpu_ms(self):
+        """Processor time of the server and its engines so far, those that have ended included."""
+        return cpu_ms(self.process.pid)
+
     def stop(self):
         self.process.terminate()
         self.process.wait(30)
@@ -68,11 +72,15 @@ class Kit:
 
     def duckdb(self, statement, times=1, setup=()):
         """Times in ms of a statement in the peer."""
+        return [wall for wall, _ in self.duckdb_cpu(statement, times, setup)]
+
+    def duckdb_cpu(self, statement, times=1, setup=()):
+        """(time, processor time) in ms of a statement in the peer."""
         done = subprocess.run([self.build / "bench/duckdb_sql", str(self.threads), str(times), *setup, "--", statement],
                               capture_output=True, text=True)
         if done.returncode != 0:
             raise SystemExit(done.stderr)
-        return [float(line) for line in done.stdout.split()]
+        return [tuple(float(word) for word in line.split()) for line in done.stdout.splitlines()]
 
     @contextlib.contextmanager
     def serve(self, *flags):
@@ -91,6 +99,17 @@ class Kit:
                                       f"FROM '{self.sdk}/data/flights-3m.parquet'" for day in range(3))
             self.duckdb(f"COPY ({rows}) TO '{path}' (FORMAT csv, HEADER)")
         return path
+
+
+def cpu_ms(pid):
+    """Processor time of a process and its children so far; ended children count once they were waited for."""
+    total = 0
+    with contextlib.suppress(OSError):  # a child that ends meanwhile
+        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        total = sum(int(field) for field in fields[11:15]) * 1e3 / os.sysconf("SC_CLK_TCK")
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            total += sum(cpu_ms(int(child)) for child in (task / "children").read_text().split())
+    return total
 
 
 def post(connection, path, body, kind):
@@ -123,6 +142,12 @@ def against(what, ours, peer, peer_name, most):
     """A row from two lists of milliseconds whose medians' ratio must not pass `most`."""
     a, b = statistics.median(ours), statistics.median(peer)
     return Row(what, a, "ms", f"ratio at most {most}", a / b <= most, b, peer_name, a / b)
+
+
+def cost(ours, peer, peer_name):
+    """The row of processor times that goes with a row of times; both in ms."""
+    a, b = statistics.median(ours), statistics.median(peer)
+    return Row("... its processor time", a, "ms", "-", True, b, peer_name, a / b)
 
 
 def within(what, ours, most_ms):

@@ -65,4 +65,16 @@ def get(k):
     return rows
 
 
+PAGE = """# Objects
+
+Made by `{command}` (bench/run) on {day} at {commit}: {machine}.
+
+{table}
+
+**Durable PUTs.** The peer is the least that a durable write can be, without HTTP, checksums or a lock: `bench/raw_put.c`. Expected: the two syncs are nearly all of it, on both sides, and
+several connections share the disk's queue. Ours adds the request (about 0.1 ms by a client in Python), MD5 and CRC32C (10 us for 4 KiB), an xattr and the key's lock.
+
+**GETs.** Few connections and a client in Python: the figure says more about the client than about the server. `proxy` on the page of [the edge](edge.md) has one with wrk.
+"""
+
 ALL = {"put": put, "get": get}
