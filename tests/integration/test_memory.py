@@ -13,6 +13,7 @@ import urllib.parse
 import pytest
 
 from conftest import start_cluster
+from processes import Watch
 
 pytestmark = pytest.mark.slow
 
@@ -20,51 +21,6 @@ MIB = 2**20
 BODY_BYTES = 1024 * MIB
 LIMIT_BYTES = 512 * MIB
 SLACK_BYTES = 64 * MIB
-
-
-def rss_anon(pid):
-    """Bytes; 0 when it has gone."""
-    try:
-        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return 0
-
-
-def children(pid):
-    try:
-        return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
-                for child in (task / "children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-class Watch:
-    """Samples groups of processes (a service and its engines) every 50 ms."""
-
-    def __init__(self, services):
-        self.services = services
-        self.idle = {name: self.sample(name) for name in services}
-        self.peak = dict(self.idle)
-        self.stopped = threading.Event()
-        self.thread = threading.Thread(target=self.run)
-        self.thread.start()
-
-    def sample(self, name):
-        pid = self.services[name].process.pid
-        return sum(rss_anon(one) for one in [pid, *children(pid)])
-
-    def run(self):
-        while not self.stopped.wait(0.05):
-            for name in self.services:
-                self.peak[name] = max(self.peak[name], self.sample(name))
-
-    def stop(self):
-        self.stopped.set()
-        self.thread.join()
-        return {name: self.peak[name] - self.idle[name] for name in self.services}
 
 
 def csv_pieces():
