@@ -227,7 +227,7 @@ void jw_key(struct json_writer *w, struct str key)
 {
     jw_str(w, key);
     put_char(w, ':');
-    w->comma &= ~((uint64_t)1 << w->depth); /* no comma between a key and its value */
+    w->comma[w->depth] = false; /* no comma between a key and its value */
 }
 
 void jw_str(struct json_writer *w, struct str value)
@@ -311,8 +311,8 @@ void jw_arr_begin_with(struct json_writer *w, yyjson_val *arr)
         w->out->len--; /* the bracket that closes it: more will follow */
     }
     w->depth++;
-    assert(w->depth < 64);
-    w->comma |= (uint64_t)1 << w->depth;
+    assert(w->depth <= JSON_WRITER_DEPTH_MAX);
+    w->comma[w->depth] = true;
 }
 
 void jw_kv_str(struct json_writer *w, const char *key, struct str value)
@@ -520,11 +520,10 @@ static void put_text(struct json_writer *w, const char *text)
 
 static void before_value(struct json_writer *w)
 {
-    uint64_t bit = (uint64_t)1 << w->depth;
-    if ((w->comma & bit) != 0) {
+    if (w->comma[w->depth]) {
         put_char(w, ',');
     }
-    w->comma |= bit;
+    w->comma[w->depth] = true;
 }
 
 static void begin(struct json_writer *w, char bracket)
@@ -532,8 +531,8 @@ static void begin(struct json_writer *w, char bracket)
     before_value(w);
     put_char(w, bracket);
     w->depth++;
-    assert(w->depth < 64); /* one bit of `comma` per depth */
-    w->comma &= ~((uint64_t)1 << w->depth);
+    assert(w->depth <= JSON_WRITER_DEPTH_MAX);
+    w->comma[w->depth] = false;
 }
 
 static void end(struct json_writer *w, char bracket)

@@ -49,12 +49,14 @@ enum status json_get_arr(yyjson_val *obj, const char *name, enum json_need need,
  * The writer: begins and ends must pair; commas and quotes are its work. The first failure sticks
  * and is returned by json_writer_end, so that the calls between need no checks.
  */
+enum { JSON_WRITER_DEPTH_MAX = 127 }; /* more is the caller's mistake: an assert */
+
 struct json_writer {
     struct buf *out;
     enum status status;
-    uint64_t comma; /* bit per depth: something stands before */
     unsigned depth;
-    size_t start_len; /* out->len at init, restored on failure */
+    bool comma[JSON_WRITER_DEPTH_MAX + 1]; /* by depth: something stands before */
+    size_t start_len;                      /* out->len at init, restored on failure */
 };
 
 void json_writer_init(struct json_writer *w, struct buf *out);

@@ -86,6 +86,7 @@ static enum status write_schema(const struct convert *c, struct buf *out, struct
         schema.root.fields[i].name = c->columns[i].name;
         schema.root.fields[i].type = c->columns[i].type;
     }
+    TRY(ice_schema_check_depth(&schema, err));
     struct json_writer w;
     json_writer_init(&w, out);
     jw_obj_begin(&w);

@@ -232,6 +232,7 @@ static enum status write_offset(void *ctx, const struct str *cells, size_t count
 
 static enum status write_done(struct inspect *in, struct err *err)
 {
+    TRY(ice_schema_check_depth(&in->schema, err));
     jw_obj_begin(in->w);
     jw_key(in->w, STR("schema"));
     ice_schema_write(in->w, &in->schema);

@@ -228,7 +228,7 @@ static enum status read_base(struct reader *r, struct ice_type *out, struct err 
 
 static enum status read_type(struct reader *r, struct ice_type *out, struct err *err)
 {
-    if (++r->depth > ICE_TYPE_DEPTH_MAX) {
+    if (++r->depth > ICE_TYPE_DEPTH_MAX + 1) { /* the innermost type nests nothing */
         return err_set(err, E_INVALID, "a type is nested deeper than %d", ICE_TYPE_DEPTH_MAX);
     }
     TRY(read_base(r, out, err));

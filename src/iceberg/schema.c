@@ -75,6 +75,32 @@ void ice_schema_write(struct json_writer *w, const struct ice_schema *schema)
     jw_obj_end(w);
 }
 
+/** True when `type` nests no deeper than that; looks no deeper itself. */
+static bool nests_within(const struct ice_type *type, unsigned depth)
+{
+    if (type->field_count > 0 && depth == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < type->field_count; i++) {
+        if (!nests_within(&type->fields[i].type, depth - 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum status ice_schema_check_depth(const struct ice_schema *schema, struct err *err)
+{
+    for (size_t i = 0; i < schema->root.field_count; i++) {
+        const struct ice_field *field = &schema->root.fields[i];
+        if (!nests_within(&field->type, ICE_TYPE_DEPTH_MAX)) {
+            return err_set(err, E_INVALID, "column \"%.*s\" is nested deeper than %d",
+                           STR_ARG(field->name), ICE_TYPE_DEPTH_MAX);
+        }
+    }
+    return OK;
+}
+
 const struct ice_field *ice_schema_by_name(const struct ice_schema *schema, struct str name)
 {
     for (size_t i = 0; i < schema->root.field_count; i++) {

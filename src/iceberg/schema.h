@@ -60,9 +60,10 @@ struct ice_schema {
     size_t identifier_count;
 };
 
-/** The deepest nesting of lists, maps and structs that is read; JSON's own limit stands behind
- * it. */
-enum { ICE_TYPE_DEPTH_MAX = 32 };
+/** The deepest nesting of lists, maps and structs in a column. A struct in a struct is three levels
+ * of JSON, and table metadata, wrapped for the way between two services, has to stay within
+ * JSON_DEPTH_MAX: 3 * 24 + 10. */
+enum { ICE_TYPE_DEPTH_MAX = 24 };
 
 enum status ice_type_parse(struct arena *arena, yyjson_val *json, struct ice_type *out,
                            struct err *err) MUST_USE;
@@ -80,6 +81,9 @@ bool ice_type_equal(const struct ice_type *a, const struct ice_type *b);
 enum status ice_schema_parse(struct arena *arena, yyjson_val *json, struct ice_schema *out,
                              struct err *err) MUST_USE;
 void ice_schema_write(struct json_writer *w, const struct ice_schema *schema);
+/** For a schema that came from a file: E_INVALID with the column that is nested too deep to be
+ * written. */
+enum status ice_schema_check_depth(const struct ice_schema *schema, struct err *err) MUST_USE;
 /* top level, exact */
 const struct ice_field *ice_schema_by_name(const struct ice_schema *schema, struct str name);
 /* any depth */

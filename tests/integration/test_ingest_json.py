@@ -161,6 +161,23 @@ def test_a_fault_is_refused_with_its_line(lake, body, words):
     assert lake.table not in lake.tables()
 
 
+def nested(depth):
+    return '{"a":' * depth + "1" + "}" * depth
+
+
+def test_columns_nest_as_deep_as_a_schema_can_be_written(lake):
+    value = 1
+    for _ in range(24):
+        value = {"a": value}
+    assert lake.ok(lake.table, nested(25) + "\n")["created"]
+    assert lake.rows(f"SELECT a FROM {lake.table}") == [[value]]
+    assert lake.ok(lake.table, nested(25) + "\n" + nested(25))["rows"] == 2
+    for depth in (26, 27, 60, 100):
+        for body in (nested(depth), '{"a":' + "[" * (depth - 1) + "1" + "]" * (depth - 1) + "}"):
+            assert 'column "a" is nested deeper than 24' in lake.refused(lake.table + "x", body + "\n")
+    assert lake.table + "x" not in lake.tables()
+
+
 def test_a_record_above_the_limit_is_refused(serve):
     lake = Lake(serve("--ingestd.max_line_bytes", "2000"))
     long = json.dumps({"a": "x" * 3000})

@@ -87,3 +87,36 @@ def test_what_is_stored_as_the_table_format_says_is_registered(lake):
     assert lake.types(lake.table) == {"i8": "int", "u16": "int", "ms": "timestamp", "day": "date", "price": "decimal(9, 2)", "u": "uuid", "l": "list<struct<x: long>>",
                                       "m": "map<string, list<long>>", "d": "string"}
     assert lake.rows(f"SELECT u16, ms, l[1].x, m['a'] FROM {lake.table}") == [[65535, "1970-01-01T00:00:01", 1, [1]]]
+
+
+def nested(depth, list_of):
+    """A file whose column `a` is an integer in so many lists or structs."""
+    kind, value = pa.int64(), 1
+    for _ in range(depth):
+        kind, value = (pa.list_(kind), [value]) if list_of else (pa.struct([("a", kind)]), {"a": value})
+    return parquet(pa.table({"a": pa.array([value], kind)})), value
+
+
+@pytest.mark.parametrize("list_of", [True, False], ids=["lists", "structs"])
+def test_columns_nest_as_deep_as_a_schema_can_be_written(lake, list_of):
+    for way in ("ingested", "registered"):
+        file, value = nested(24, list_of)
+        name = lake.table + way
+        if way == "ingested":
+            lake.ok(name, file)
+        else:
+            lake.put(f"{name}.parquet", file)
+            assert lake.register(name, f"{name}.parquet").status_code == 200
+        assert lake.rows(f"SELECT a FROM {name}") == [[value]]
+        for depth in (25, 40, 300):
+            file, _ = nested(depth, list_of)
+            key = f"{name}{depth}.parquet"
+            if way == "ingested":
+                message = lake.refused(name + "x", file)
+            else:
+                lake.put(key, file)
+                answer = lake.register(name + "x", key)
+                assert answer.status_code == 400, answer.text
+                message = answer.json()["error"]["message"]
+            assert "nested deeper than" in message, message
+        assert name + "x" not in lake.tables()

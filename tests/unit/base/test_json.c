@@ -54,6 +54,30 @@ static void depth_is_limited(void **state)
     assert_int_equal(parse_nested(900), E_INVALID);
 }
 
+static void everything_that_is_read_can_be_written(void **state)
+{
+    AUTO(buf_done) struct buf out;
+    buf_init(&out, 0);
+    struct json_writer w;
+    json_writer_init(&w, &out);
+    for (int i = 0; i < JSON_DEPTH_MAX; i++) {
+        jw_arr_begin(&w);
+        jw_i64(&w, 1);
+    }
+    for (int i = 0; i < JSON_DEPTH_MAX; i++) {
+        jw_arr_end(&w);
+        if (i < JSON_DEPTH_MAX - 1) {
+            jw_i64(&w, 2);
+        }
+    }
+    assert_int_equal(json_writer_end(&w), OK);
+    struct str text = buf_str(&out);
+    assert_true(str_starts(text, STR("[1,[1,[1,")));
+    assert_true(str_ends(text, STR("],2],2],2]")));
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    assert_int_equal(json_parse(text, &doc, NULL), OK);
+}
+
 static void brackets_in_strings_are_no_depth(void **state)
 {
     char text[600];
@@ -315,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(faults_are_told_with_line_and_column),
         cmocka_unit_test(depth_is_limited),
+        cmocka_unit_test(everything_that_is_read_can_be_written),
         cmocka_unit_test(brackets_in_strings_are_no_depth),
         cmocka_unit_test(fields_are_read_by_their_type),
         cmocka_unit_test(a_missing_field_is_an_error_only_when_required),

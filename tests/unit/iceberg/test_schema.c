@@ -287,6 +287,36 @@ static void map_keys_never_evolve(void **state)
     assert_int_equal(result.root.fields[0].type.fields[1].type.kind, ICE_LONG);
 }
 
+/** A schema with one column, an integer in so many structs and lists by turns. */
+static void nest(struct ice_schema *schema, struct ice_field *fields, unsigned depth)
+{
+    *schema = (struct ice_schema){
+        .root = { .kind = ICE_STRUCT, .field_count = 1, .fields = &fields[0] }
+    };
+    for (unsigned i = 0; i < depth; i++) {
+        fields[i] = (struct ice_field){ .name = STR("element"),
+                                        .type = { .kind = i % 4 != 3 ? ICE_STRUCT : ICE_LIST,
+                                                  .field_count = 1,
+                                                  .fields = &fields[i + 1] } };
+    }
+    fields[depth] = (struct ice_field){ .name = STR("element"), .type = { .kind = ICE_INT } };
+    fields[0].name = STR("deep");
+}
+
+static void what_passes_the_check_of_depth_is_written_and_read(void **state)
+{
+    (void)state;
+    struct ice_field fields[ICE_TYPE_DEPTH_MAX + 2];
+    struct ice_schema schema;
+    nest(&schema, fields, ICE_TYPE_DEPTH_MAX);
+    MUST(ice_schema_check_depth(&schema, &err));
+    struct ice_schema again = schema_of(&arena, text_of(&schema));
+    assert_true(ice_schema_same(&schema, &again));
+    nest(&schema, fields, ICE_TYPE_DEPTH_MAX + 1);
+    assert_int_equal(ice_schema_check_depth(&schema, &err), E_INVALID);
+    assert_string_equal(err.msg, "column \"deep\" is nested deeper than 24");
+}
+
 static void name_mapping_covers_nested_fields(void **state)
 {
     (void)state;
@@ -314,6 +344,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(evolution_stops_where_iceberg_does, setup, teardown),
         cmocka_unit_test_setup_teardown(map_keys_never_evolve, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_passes_the_check_of_depth_is_written_and_read, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(name_mapping_covers_nested_fields, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
