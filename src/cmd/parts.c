@@ -289,6 +289,7 @@ static enum status open_server(struct parts *parts, struct err *err)
         .header_bytes_max = (size_t)settings_bytes(settings, "http", "header_bytes_max"),
         .body_bytes_max = settings_bytes(settings, "http", "body_bytes_max"),
         .idle_timeout_ms = ms_of(settings, "http", "idle_timeout_seconds"),
+        .body_rate_min = (uint64_t)settings_int(settings, "http", "body_rate_min"),
         .drain_ms = ms_of(settings, "http", "drain_seconds"),
         .hosts = hosts,
         .origins = origins,

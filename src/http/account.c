@@ -59,6 +59,8 @@ void account_setup(struct http_server *server)
                                              refused_help);
     server->m_refused_slow_head = metric_get(m, METRIC_COUNTER, refused, "reason=\"slow_head\"",
                                              refused_help);
+    server->m_refused_slow_body = metric_get(m, METRIC_COUNTER, refused, "reason=\"slow_body\"",
+                                             refused_help);
     metrics_on_render(m, on_render, server);
 }
 
@@ -97,6 +99,19 @@ void account_begin(struct http_exchange *ex)
     pthread_mutex_unlock(&ex->server->lock);
 }
 
+/** What an operator looks for stands out: a mistake of ours, and what the machine or a neighbour
+ * could not do. A 501 is the client's business, as every 4xx is. */
+static enum log_level level_of(const struct http_exchange *ex, int status)
+{
+    if (status == 500) {
+        return LOG_ERROR;
+    }
+    if (status > 501) {
+        return LOG_WARN;
+    }
+    return ex->entry != NULL && (ex->entry->route.flags & HTTP_QUIET) ? LOG_DEBUG : LOG_INFO;
+}
+
 void account_end(struct http_exchange *ex)
 {
     struct http_server *server = ex->server;
@@ -109,8 +124,7 @@ void account_end(struct http_exchange *ex)
     if (req->failed) {
         metric_add(server->m_gone, 1);
     }
-    bool quiet = ex->entry != NULL && (ex->entry->route.flags & HTTP_QUIET) && status < 500;
-    enum log_level level = quiet ? LOG_DEBUG : LOG_INFO;
+    enum log_level level = level_of(ex, status);
     if (!log_enabled(level)) {
         return;
     }

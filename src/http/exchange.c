@@ -40,6 +40,7 @@ void *exchange_on_target(void *server, const char *target, struct MHD_Connection
     }
     ex->server = server;
     ex->conn = conn;
+    ex->body_slack_ms = ex->server->opts.idle_timeout_ms;
     ex->start_us = clock_now_us();
     ex->req.exchange = ex;
     ex->reply = (struct reply){ .fd = -1, .length = -1 };
@@ -219,9 +220,44 @@ static bool linger(struct http_exchange *ex)
     return true;
 }
 
+/*
+ * How long the client may take for what comes next of its body. It begins with the idle time;
+ * waiting for it takes away, each byte gives 1/rate seconds back, and it is never more than the
+ * idle time. So a sender at the rate lasts for ever, and one that trickles is cut after about the
+ * idle time, whatever it holds (a PUT slot) meanwhile. Time in which we are not ready for its bytes
+ * does not count.
+ */
+static void body_clock_start(struct http_exchange *ex)
+{
+    const struct http_server_opts *opts = &ex->server->opts;
+    if (opts->body_rate_min == 0) {
+        return;
+    }
+    uint64_t come = ex->bytes_in + ex->dropped_bytes;
+    uint64_t fresh = come - ex->body_credited;
+    uint64_t back_ms = fresh < UINT64_MAX / 1000 ? fresh * 1000 / opts->body_rate_min : UINT64_MAX;
+    uint64_t taken_ms = (uint64_t)(opts->idle_timeout_ms - ex->body_slack_ms);
+    ex->body_slack_ms += (int64_t)(back_ms < taken_ms ? back_ms : taken_ms);
+    ex->body_credited = come;
+    ex->body_until = deadline_in(ex->body_slack_ms);
+    atomic_store_explicit(&ex->conn->body_deadline, ex->body_until, memory_order_relaxed);
+}
+
+static void body_clock_stop(struct http_exchange *ex)
+{
+    if (ex->body_until == 0) {
+        return;
+    }
+    atomic_store_explicit(&ex->conn->body_deadline, DEADLINE_NEVER, memory_order_relaxed);
+    ex->body_slack_ms = ex->body_until - deadline_in(0);
+    ex->body_slack_ms = ex->body_slack_ms > 0 ? ex->body_slack_ms : 0;
+    ex->body_until = 0;
+}
+
 /* Nothing can be done before more of the body comes. */
 static enum MHD_Result wait_for_body(struct http_exchange *ex)
 {
+    body_clock_start(ex);
     atomic_store_explicit(&ex->conn->receiving, true, memory_order_relaxed);
     return MHD_YES;
 }
@@ -395,6 +431,7 @@ enum MHD_Result exchange_on_access(void *server, struct MHD_Connection *mhd, con
     }
     atomic_store_explicit(&ex->conn->receiving, false, memory_order_relaxed);
     atomic_fetch_add_explicit(&ex->conn->turns, 1, memory_order_relaxed);
+    body_clock_stop(ex);
     if (ex->phase == PHASE_HEAD) {
         atomic_store_explicit(&ex->conn->head_deadline, DEADLINE_NEVER, memory_order_relaxed);
         account_begin(ex);
@@ -484,7 +521,13 @@ void exchange_on_completed(void *server_ptr, struct MHD_Connection *mhd, void **
     atomic_store_explicit(&ex->conn->head_deadline,
                           deadline_in(server->opts.idle_timeout_ms + server->opts.head_timeout_ms),
                           memory_order_relaxed);
+    atomic_store_explicit(&ex->conn->body_deadline, DEADLINE_NEVER, memory_order_relaxed);
     atomic_store_explicit(&ex->conn->receiving, true, memory_order_relaxed);
+    if (atomic_load_explicit(&ex->conn->slow_body, memory_order_relaxed)) {
+        (void)err_set(&ex->req.err, E_TIMEOUT,
+                      "the body came slower than %llu bytes a second (http.body_rate_min)",
+                      (unsigned long long)server->opts.body_rate_min);
+    }
     if (!ex->counted) { /* libmicrohttpd refused the head by itself */
         metric_add(server->m_refused_malformed, 1);
         exchange_free(ex);

@@ -195,6 +195,7 @@ static void on_connection(void *ctx, struct MHD_Connection *mhd, void **socket_c
         conn->mhd = mhd;
         conn->fd = info->connect_fd;
         atomic_init(&conn->head_deadline, deadline_in(server->opts.head_timeout_ms));
+        atomic_init(&conn->body_deadline, DEADLINE_NEVER);
         atomic_init(&conn->receiving, true);
         *socket_context = conn;
         watch_client_add(server->watch, conn);

@@ -121,7 +121,9 @@ struct http_server_opts {
     uint64_t body_bytes_max;   /* of buffered bodies; 0: 16 MiB */
     int64_t idle_timeout_ms;   /* a connection on which nothing moves; 0: 60 s */
     int64_t head_timeout_ms;   /* to send a whole head, however slowly it trickles; 0: 30 s */
-    int64_t drain_ms;          /* time that a stop gives to what runs; 0: 10 s */
+    /* bytes a second of a body, on average over the idle time; 0: no limit */
+    uint64_t body_rate_min;
+    int64_t drain_ms; /* time that a stop gives to what runs; 0: 10 s */
     /* NULL-terminated: names besides IP literals and localhost that Host may carry */
     const char *const *hosts;
     const char *const *origins; /* NULL-terminated: foreign origins that may call */

@@ -46,6 +46,10 @@ struct conn {
     _Atomic bool gone;
     /* the HTTP thread tells the watcher until when a head must be complete */
     _Atomic int64_t head_deadline;
+    /* and until when the next bytes of a body, when it waits for them */
+    _Atomic int64_t body_deadline;
+    /* the watcher tells the HTTP thread that it ended the connection for that */
+    _Atomic bool slow_body;
     /* and that it can go on only with bytes of the client's */
     _Atomic bool receiving;
     /* the HTTP thread counts what has come: nothing new means that it is stuck */
@@ -125,6 +129,10 @@ struct http_exchange {
     uint64_t dropped_bytes;
     deadline_ms drop_deadline;
     bool raw_shut;
+    /* the clock of a body that comes slowly; body_until 0: it stands */
+    int64_t body_slack_ms;
+    deadline_ms body_until;
+    uint64_t body_credited;
     /* for the log and the metrics */
     int64_t start_us;
     uint64_t bytes_in, bytes_out;
@@ -171,7 +179,8 @@ struct http_server {
     struct route_metrics *route_metrics;
     struct metric *m_bytes_in, *m_bytes_out, *m_in_flight, *m_queued, *m_running, *m_connections,
         *m_gone;
-    struct metric *m_refused_queue, *m_refused_guard, *m_refused_malformed, *m_refused_slow_head;
+    struct metric *m_refused_queue, *m_refused_guard, *m_refused_malformed, *m_refused_slow_head,
+        *m_refused_slow_body;
 };
 
 /* --- exchange.c: the life of one request, as libmicrohttpd calls it --- */

@@ -495,8 +495,26 @@ static bool at_its_end(struct conn *conn)
     return twice || (conn->stuck_until != 0 && deadline_passed(conn->stuck_until));
 }
 
-/* Heads that are not complete in time, clients that have ended, and a listening socket that was put
- * to rest. */
+/* True when the client has taken its time with a head or a body: the connection is to be ended. */
+static bool too_slow(struct watch *w, struct conn *conn)
+{
+    if (deadline_passed(atomic_load_explicit(&conn->head_deadline, memory_order_relaxed))) {
+        atomic_store_explicit(&conn->head_deadline, DEADLINE_NEVER, memory_order_relaxed);
+        metric_add(w->server->m_refused_slow_head, 1);
+        return true;
+    }
+    if (deadline_passed(atomic_load_explicit(&conn->body_deadline, memory_order_relaxed))) {
+        atomic_store_explicit(&conn->body_deadline, DEADLINE_NEVER, memory_order_relaxed);
+        /* what the HTTP thread sees of it, it sees after the shutdown that follows */
+        atomic_store_explicit(&conn->slow_body, true, memory_order_relaxed);
+        metric_add(w->server->m_refused_slow_body, 1);
+        return true;
+    }
+    return false;
+}
+
+/* Heads and bodies that are not there in time, clients that have ended, and a listening socket that
+ * was put to rest. */
 static void sweep(struct watch *w)
 {
     if (!deadline_passed(w->sweep_at)) {
@@ -514,10 +532,7 @@ static void sweep(struct watch *w)
             (void)shutdown(conn->fd, SHUT_RDWR);
         } else if (conn != NULL && conn->ending) {
             sweep_soon(w);
-        } else if (conn != NULL && deadline_passed(atomic_load_explicit(&conn->head_deadline,
-                                                                        memory_order_relaxed))) {
-            atomic_store_explicit(&conn->head_deadline, DEADLINE_NEVER, memory_order_relaxed);
-            metric_add(w->server->m_refused_slow_head, 1);
+        } else if (conn != NULL && too_slow(w, conn)) {
             (void)shutdown(conn->fd, SHUT_RDWR); /* libmicrohttpd sees the end and closes */
         }
     }

@@ -5,7 +5,9 @@ import http.client
 import json
 import os
 import socket
+import struct
 import threading
+import time
 import urllib.parse
 
 import pytest
@@ -288,6 +290,90 @@ def test_a_client_that_leaves_mid_upload_leaves_nothing(client, folder):
         assert client.get(f"gone{n}").status == 404
     assert [o["key"] for o in client.list().json()["objects"]] == ["probe"]
     assert list((folder / "_lake" / "tmp").iterdir()) == []
+
+
+def files_below(folder):
+    """All but the locks, which stay once they were needed."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.parent.name != "locks")
+
+
+def closed(s):
+    s.close()
+
+
+def reset(s):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    s.close()
+
+
+def half_closed(s):
+    """The end of what is sent; the rest is the server's to close."""
+    s.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("end", [closed, reset, half_closed])
+@pytest.mark.parametrize("framing", [b"Content-Length: 12\r\n\r\nhello object", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n7\r\n object\r\n0\r\n\r\n"],
+                         ids=["length", "chunked"])
+def test_a_put_that_is_cut_after_any_byte_leaves_nothing(start, folder, end, framing):
+    server = start("storaged", "--storaged.dir", folder, "--storaged.bind", "127.0.0.1:0", "--storaged.put_slots", "1000")
+    client = Client(server.url)
+    host, port = client.address.split(":")
+    before = files_below(folder)
+    request = b"PUT /storage/put/cut/object.bin HTTP/1.1\r\nHost: 127.0.0.1\r\nIf-None-Match: *\r\n" + framing
+    sockets = []
+    for n in range(len(request)):
+        s = socket.create_connection((host, int(port)), timeout=10)
+        s.sendall(request[:n])
+        end(s)
+        sockets.append(s)
+    for s in sockets:
+        if end is half_closed:
+            assert not s.recv(1000).startswith(b"HTTP/1.1 2")
+            s.close()
+    for _ in range(10_000):  # until the last of them has been noticed
+        metrics = client.call("GET", "/metrics").body.decode()
+        if "lakehouse_http_in_flight 1\n" in metrics and "lakehouse_http_connections 1\n" in metrics:
+            break
+    else:
+        raise AssertionError(metrics)
+    assert client.list().json()["objects"] == [] and client.get("cut/object.bin").status == 404
+    assert files_below(folder) == before
+    assert not [line for line in server.lines if json.loads(line)["level"] in ("warn", "error")]
+    with socket.create_connection((host, int(port)), timeout=10) as s:
+        s.sendall(request)
+        assert s.recv(1000).startswith(b"HTTP/1.1 200 ")
+    assert client.get("cut/object.bin").body == b"hello object"
+    assert files_below(folder) == sorted([*before, "cut/object.bin"])
+
+
+def test_a_sender_that_trickles_gives_its_slot_back(start, folder):
+    server = start("storaged", "--storaged.dir", folder, "--storaged.bind", "127.0.0.1:0", "--storaged.put_slots", "1",
+                   "--http.idle_timeout_seconds", "1", "--http.body_rate_min", "1000")
+    client = Client(server.url)
+    host, port = client.address.split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as s:
+        s.sendall(b"PUT /storage/put/slow HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n")
+        assert s.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert client.put("other", b"x").status == 503
+        stop = threading.Event()
+
+        def trickle():
+            try:
+                while not stop.wait(0.02):
+                    s.sendall(b"x")
+            except OSError:
+                pass
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        deadline = time.monotonic() + 10
+        while client.put("other", b"x").status != 200:
+            assert time.monotonic() < deadline
+        stop.set()
+        thread.join()
+    assert client.get("slow").status == 404
+    assert 'lakehouse_http_refused_total{reason="slow_body"} 1' in client.call("GET", "/metrics").body.decode()
+    assert any("slower than 1000 bytes a second (http.body_rate_min)" in line for line in server.lines)
 
 
 def test_damage_on_disk_is_not_passed_on(client, folder):

@@ -543,6 +543,34 @@ static void heads_that_trickle_are_cut(void **state)
     lab_stop(&small);
 }
 
+static void bodies_that_trickle_are_cut(void **state)
+{
+    (void)state;
+    struct lab small;
+    lab_start(&small, &(struct http_server_opts){ .idle_timeout_ms = 1000, .body_rate_min = 1000 });
+    struct peer slow = peer_open(small.address), brisk = peer_open(small.address);
+    struct peer_answer answer;
+    char piece[100];
+    memset(piece, 'x', sizeof(piece));
+    peer_send(&slow, "PUT /sum HTTP/1.1\r\n" HOST "Content-Length: 100000\r\n\r\n");
+    peer_send(&brisk, "PUT /sum HTTP/1.1\r\n" HOST "Content-Length: 20000\r\n\r\n");
+    bool open = true;
+    for (int i = 0; i < 200; i++) { /* 4 seconds: 50 bytes a second, and 5000 */
+        open = open && peer_try_send(&slow, "x", 1);
+        /* the idle time is given, and not counted by the millisecond */
+        assert_true(open || i >= 40);
+        peer_send_bytes(&brisk, piece, sizeof(piece));
+        (void)poll(NULL, 0, 20);
+    }
+    assert_false(open);
+    assert_false(peer_read(&slow, false, &answer));
+    assert_true(peer_read(&brisk, false, &answer));
+    assert_int_equal(answer.status, 200);
+    peer_close(&slow);
+    peer_close(&brisk);
+    lab_stop(&small);
+}
+
 /* Clients of every kind, each starting again as long as the server lives. */
 static void *noise_main(void *arg)
 {
@@ -660,6 +688,7 @@ int main(void)
         T(connections_beyond_the_limit_wait_for_their_turn),
         T(idle_connections_are_closed),
         T(heads_that_trickle_are_cut),
+        T(bodies_that_trickle_are_cut),
         T(stopping_under_load_ends_every_request_once),
         T(stopping_finishes_what_runs),
     };
