@@ -135,8 +135,8 @@ static bool guard_head(struct http_exchange *ex)
     if (!host_fine) {
         (void)err_set(
             &req->err, E_INVALID,
-            "this server is not called \"%.*s\"; names besides localhost and addresses go into [gateway] hosts",
-            STR_ARG(host));
+            "%s is not called \"%.*s\"; names besides localhost and addresses go into its setting gateway.hosts",
+            opts->service, STR_ARG(host));
         return refuse_with(ex, E_INVALID, 421);
     }
     switch (guard_origin(origin, host, opts->origins)) {

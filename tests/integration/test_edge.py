@@ -237,7 +237,9 @@ def test_hosts_that_are_not_ours_are_421(door, host, status):
     answer = ask(door, f"GET /v1/storage/list HTTP/1.1\r\nHost: {host}\r\n\r\n")
     assert answer.status == status
     if status == 421:
-        assert json.loads(answer.body)["error"]["request_id"] == answer.get("x-request-id")
+        error = json.loads(answer.body)["error"]
+        assert error["request_id"] == answer.get("x-request-id")
+        assert error["message"].startswith('gateway is not called "') and "its setting gateway.hosts" in error["message"]
 
 
 @pytest.mark.parametrize("origin, status", [
