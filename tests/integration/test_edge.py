@@ -629,6 +629,43 @@ def test_slow_heads_and_bodies_cost_no_thread(door_with):
     until(lambda: metric(server, "lakehouse_http_connections") <= 2)
 
 
+TRICKLES = {"length": ("Content-Length: 1000000\r\n\r\n", "x"), "chunks": ("Transfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n"),
+            "a chunk's length": ("Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", "0")}
+
+
+@pytest.mark.parametrize("kind", TRICKLES)
+def test_a_body_that_trickles_is_cut_and_gives_its_slot_back(door_with, kind):
+    server = door_with("--http.idle_timeout_seconds", "1", "--storaged.put_slots", "1")
+    framing, piece = TRICKLES[kind]
+    with Client(server.url) as client:
+        client.send(PUT + framing)
+        client.sock.settimeout(0.05)
+        for _ in range(400):
+            try:
+                client.send(piece)
+                client.sock.recv(65536)
+                break  # an answer or the end
+            except TimeoutError:
+                pass
+            except ConnectionError:
+                break
+        else:
+            raise AssertionError("it goes on for ever")
+    until(lambda: requests.put(server.url + "/v1/storage/put/edge.bin", data=b"y", timeout=10).status_code == 200)
+    assert requests.get(server.url + "/v1/storage/get/edge.bin", timeout=10).content == b"y"
+
+
+def test_a_slow_body_above_the_rate_arrives_whole(door_with):
+    server = door_with("--http.idle_timeout_seconds", "1", "--http.body_rate_min", "50")
+    with Client(server.url) as client:
+        client.send(PUT + "Content-Length: 1000\r\n\r\n")
+        for _ in range(50):  # 2.5 s, more than twice the idle time
+            client.send("x" * 20)
+            time.sleep(0.05)
+        assert client.answer().status == 200
+    assert requests.get(server.url + "/v1/storage/get/edge.bin", timeout=10).content == b"x" * 1000
+
+
 def test_slow_readers_cost_no_thread_and_bounded_memory(door_with):
     server = door_with("--http.workers", "2")
     requests.put(server.url + "/v1/storage/put/large.bin", data=bytes(100 * MIB), timeout=30)
