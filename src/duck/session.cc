@@ -17,6 +17,9 @@
 #include "duckdb/parser/keyword_helper.hpp"
 #include "duckdb/parser/sql_statement.hpp"
 
+#include <chrono>
+#include <thread>
+
 using namespace duckdb;
 
 namespace lake {
@@ -75,6 +78,35 @@ class Witness : public ProgressBarDisplay {
     error.Throw();
 }
 
+/* chosen, not measured: short tasks of other threads end while we yield */
+constexpr int YIELDS_MAX = 64;
+constexpr int NAP_US = 50;
+
+/**
+ * Work on a statement until its first rows are there. While other threads have all of its tasks,
+ * DuckDB's own Execute() asks for one again and again; that takes the processor from those threads
+ * and from the server, so after a while we sleep between two questions.
+ */
+void work(PendingQueryResult &pending)
+{
+    int idle = 0;
+    for (;;) {
+        auto state = pending.ExecuteTask();
+        if (PendingQueryResult::IsResultReady(state)) {
+            return;
+        }
+        if (state == PendingExecutionResult::BLOCKED) {
+            pending.WaitForTask();
+        } else if (state != PendingExecutionResult::NO_TASKS_AVAILABLE) {
+            idle = 0;
+        } else if (++idle <= YIELDS_MAX) {
+            std::this_thread::yield();
+        } else {
+            std::this_thread::sleep_for(std::chrono::microseconds(NAP_US));
+        }
+    }
+}
+
 unique_ptr<QueryResult> start(struct duck_session &session, unique_ptr<SQLStatement> statement,
                               Params params)
 {
@@ -88,6 +120,10 @@ unique_ptr<QueryResult> start(struct duck_session &session, unique_ptr<SQLStatem
     }
     if (session.canceled.load(std::memory_order_acquire)) {
         session.connection->Interrupt();
+    }
+    work(*pending);
+    if (pending->HasError()) {
+        throw_result_error(session, *pending);
     }
     auto result = pending->Execute();
     if (result->HasError()) {

@@ -275,6 +275,63 @@ enum status convert_csv_layout(struct convert *c, char delimiter, struct err *er
     return status;
 }
 
+/* --- a sample --- */
+
+struct sampling {
+    struct convert_sample *sample;
+    size_t column;
+    bool odd;
+};
+
+/** A field that DuckDB's reader could see in another way than we do makes the sample odd. */
+static void sample_field(void *ctx, struct str raw, bool quoted)
+{
+    struct sampling *s = ctx;
+    const struct convert_sample *sample = s->sample;
+    struct str text = raw;
+    if (quoted) {
+        text = raw.len >= 2 ? str_from(raw.ptr + 1, raw.len - 2) : STR_EMPTY;
+        s->odd = s->odd || raw.len < 2 || raw.ptr[raw.len - 1] != '"';
+    } else {
+        s->odd = s->odd || str_find_char(raw, '"') != SIZE_MAX ||
+                 (raw.len > 0 && (raw.ptr[0] == ' ' || raw.ptr[raw.len - 1] == ' '));
+    }
+    if (!s->odd && text.len > 0) {
+        sample->field(sample->ctx, s->column, text);
+    }
+    s->column++;
+}
+
+static bool sample_window(const struct convert *c, const struct window *w,
+                          struct convert_sample *sample)
+{
+    size_t at = 0, count = 0;
+    if (c->has_header && !scan_record(w, &at, c->delimiter, &count, NULL, NULL)) {
+        return false;
+    }
+    for (sample->rows = 0; sample->rows < sample->rows_max && at < w->text.len; sample->rows++) {
+        struct sampling s = { .sample = sample };
+        bool empty = w->text.ptr[at] == '\n' || w->text.ptr[at] == '\r';
+        if (empty || !scan_record(w, &at, c->delimiter, &count, sample_field, &s) || s.odd ||
+            count != c->column_count) {
+            return false;
+        }
+    }
+    return sample->rows == sample->rows_max || w->whole;
+}
+
+enum status convert_csv_sample(struct convert *c, struct convert_sample *sample, bool *told_out,
+                               struct err *err)
+{
+    struct window w = { 0 };
+    enum status status = open_window(c, &w, err);
+    if (status == OK) {
+        *told_out = sample_window(c, &w, sample);
+    }
+    mem_free(w.bytes);
+    return status;
+}
+
 /* --- names --- */
 
 static struct str lower(struct arena *arena, struct str name)

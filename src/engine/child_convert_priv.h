@@ -74,6 +74,22 @@ enum status convert_peek(struct convert *c, char *ptr, size_t cap, size_t *got_o
 
 enum status convert_csv_layout(struct convert *c, char delimiter /* 0: find it */,
                                struct err *err) MUST_USE;
+
+/** The first rows of a CSV file. */
+struct convert_sample {
+    size_t rows_max;
+    size_t rows; /* seen; fewer than rows_max only when the file has no more */
+    /** A value that is not NULL, without its quotes; what is doubled in them stays doubled. */
+    void (*field)(void *ctx, size_t column, struct str text);
+    void *ctx;
+};
+/**
+ * Go through the first rows without DuckDB. *told_out is false when they do not lie in the first
+ * window, or when one is not as plain as can be (a wrong number of fields, blanks around a value,
+ * an empty line): then `field` has been called for some, and DuckDB has to tell.
+ */
+enum status convert_csv_sample(struct convert *c, struct convert_sample *sample, bool *told_out,
+                               struct err *err) MUST_USE;
 enum status convert_json_layout(struct convert *c, struct err *err) MUST_USE;
 enum status convert_parquet_layout(struct convert *c, struct err *err) MUST_USE;
 /** Read a clean copy of a CSV whose layout is known from now on, without its bad rows (skip_bad) or

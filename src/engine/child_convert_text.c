@@ -210,6 +210,14 @@ struct typing {
     bool sample, again;
 };
 
+/** What is known of a text column's values. */
+struct facts {
+    int64_t values;        /* that are not NULL */
+    unsigned fits;         /* TEXT_FITS_* of all of them */
+    bool table_fits;       /* all fit the table's type, when `fits` does not tell it */
+    int64_t digits, scale; /* the most before and behind a decimal point */
+};
+
 static int64_t number_of(struct str cell)
 {
     int64_t number = 0;
@@ -217,32 +225,48 @@ static int64_t number_of(struct str cell)
 }
 
 /** True when every text fits the table's type. */
-static bool table_fits(const struct ice_type *type, const struct str *cells)
+static bool table_fits(const struct ice_type *type, const struct facts *facts)
 {
     unsigned fits = rule_of(type->kind).fits;
-    return fits != 0 ? ((unsigned)number_of(cells[CELL_FITS]) & fits) != 0
-                     : str_eq(cells[CELL_TABLE_FITS], STR("true"));
+    return fits != 0 ? (facts->fits & fits) != 0 : facts->table_fits;
 }
 
 /** The narrowest class that every value fits. */
-static struct ice_type own_type(const struct str *cells, bool only_times)
+static struct ice_type own_type(const struct facts *facts, bool only_times)
 {
-    int64_t digits = number_of(cells[CELL_DIGITS]), scale = number_of(cells[CELL_SCALE]);
-    unsigned fits = (unsigned)number_of(cells[CELL_FITS]);
     for (size_t class = 0; class < TEXT_CLASS_COUNT; class ++) {
         bool candidate = !only_times || class >= TEXT_DATE;
-        if (!candidate || !(fits & class_fits[class]) ||
-            (class == TEXT_DECIMAL && digits + scale > 38)) {
+        if (!candidate || !(facts->fits & class_fits[class]) ||
+            (class == TEXT_DECIMAL && facts->digits + facts->scale > 38)) {
             continue;
         }
         struct ice_type type = class_types[class];
         if (class == TEXT_DECIMAL) {
             type.precision = 38;
-            type.scale = (int32_t)scale;
+            type.scale = (int32_t)facts->scale;
         }
         return type;
     }
     return class_types[TEXT_STRING];
+}
+
+/** `all_seen`: there are no rows but those that `facts` are of. */
+static void take_type(struct typing *typing, struct convert_column *column,
+                      const struct facts *facts, bool all_seen)
+{
+    const struct ice_type *type = table_type(typing->c, column);
+    bool empty = facts->values == 0;
+    if (column->forced) {
+        return; /* it has its type */
+    }
+    if (type != NULL && (empty || table_fits(type, facts))) {
+        column->type = *type;
+    } else if (empty) {
+        column->type = class_types[TEXT_STRING];
+        typing->again = typing->again || !all_seen;
+    } else {
+        column->type = own_type(facts, column->only_times);
+    }
 }
 
 static enum status take_types(void *ctx, const struct str *cells, size_t count, struct err *err)
@@ -252,27 +276,77 @@ static enum status take_types(void *ctx, const struct str *cells, size_t count, 
     size_t at = 1;
     bool all_seen = number_of(cells[0]) < SAMPLE_ROWS || !typing->sample;
     for (size_t i = 0; i < c->column_count; i++) {
-        struct convert_column *column = &c->columns[i];
-        if (!column->text) {
+        if (!c->columns[i].text) {
             continue;
         }
         if (at + CELLS > count) {
             return err_set(err, E_INTERNAL, "the typing query has too few columns");
         }
         const struct str *mine = cells + at;
-        const struct ice_type *type = table_type(c, column);
-        bool empty = number_of(mine[CELL_VALUES]) == 0;
-        if (column->forced) {
-            /* it has its type */
-        } else if (type != NULL && (empty || table_fits(type, mine))) {
-            column->type = *type;
-        } else if (empty) {
-            column->type = class_types[TEXT_STRING];
-            typing->again = typing->again || !all_seen;
-        } else {
-            column->type = own_type(mine, column->only_times);
-        }
+        struct facts facts = { .values = number_of(mine[CELL_VALUES]),
+                               .fits = (unsigned)number_of(mine[CELL_FITS]),
+                               .table_fits = str_eq(mine[CELL_TABLE_FITS], STR("true")),
+                               .digits = number_of(mine[CELL_DIGITS]),
+                               .scale = number_of(mine[CELL_SCALE]) };
+        take_type(typing, &c->columns[i], &facts, all_seen);
         at += CELLS;
+    }
+    return OK;
+}
+
+/* --- the same from the first rows of a plain CSV, without DuckDB --- */
+
+static int64_t longer(int64_t longest, size_t len)
+{
+    return longest > (int64_t)len ? longest : (int64_t)len;
+}
+
+static void add_text(void *ctx, size_t column, struct str text)
+{
+    struct facts *facts = (struct facts *)ctx + column;
+    facts->values++;
+    facts->fits = facts->fits != 0 ? facts->fits & text_fits(text) : 0;
+    if (facts->fits & TEXT_FITS_DECIMAL) { /* a sign, digits, and at most one point */
+        struct str digits = str_skip(text, text.ptr[0] == '-');
+        size_t point = str_find_char(digits, '.');
+        facts->digits = longer(facts->digits, point == SIZE_MAX ? digits.len : point);
+        facts->scale = longer(facts->scale, point == SIZE_MAX ? 0 : digits.len - point - 1);
+    }
+}
+
+/** A table's type that only SQL's casts know needs SQL. */
+static bool needs_sql(const struct convert *c)
+{
+    for (size_t i = 0; i < c->column_count; i++) {
+        const struct ice_type *type = table_type(c, &c->columns[i]);
+        if (type != NULL && type->kind != ICE_STRING && rule_of(type->kind).check != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** *told_out false: DuckDB has to look. */
+static enum status type_from_sample(struct typing *typing, bool *told_out, struct err *err)
+{
+    struct convert *c = typing->c;
+    *told_out = false;
+    if (!typing->sample || c->is_copied || !str_eq(c->format, STR("csv")) || needs_sql(c)) {
+        return OK;
+    }
+    struct facts *facts = arena_array(&c->job->arena, c->column_count + 1, sizeof(*facts));
+    if (facts == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < c->column_count; i++) {
+        const struct ice_type *type = table_type(c, &c->columns[i]);
+        facts[i] = (struct facts){ .fits = TEXT_FITS_ALL,
+                                   .table_fits = type != NULL && type->kind == ICE_STRING };
+    }
+    struct convert_sample sample = { .rows_max = SAMPLE_ROWS, .field = add_text, .ctx = facts };
+    TRY(convert_csv_sample(c, &sample, told_out, err));
+    for (size_t i = 0; *told_out && i < c->column_count; i++) {
+        take_type(typing, &c->columns[i], &facts[i], sample.rows < SAMPLE_ROWS);
     }
     return OK;
 }
@@ -280,6 +354,12 @@ static enum status take_types(void *ctx, const struct str *cells, size_t count, 
 enum status convert_type_texts(struct convert *c, bool sample, bool *again_out, struct err *err)
 {
     struct typing typing = { .c = c, .sample = sample };
+    bool told = false;
+    TRY(type_from_sample(&typing, &told, err));
+    if (told) {
+        *again_out = typing.again;
+        return OK;
+    }
     AUTO(buf_done) struct buf sql;
     buf_init(&sql, 0);
     if (typing_query(c, sample, &sql) != OK) {

@@ -55,6 +55,27 @@ def test_a_value_that_does_not_fit_may_be_left_out(lake):
     assert [row["line"] for row in answer["skipped"]["rows"]] == [2, 3] and answer["rows"] == 2
 
 
+PLAIN = ["n,d,big,yes,day,at,zip,name,none,half\r",
+         "-1,1.5,123456789012345678901.25,true,2024-01-02,2024-01-02 03:04:05,00501,a,,\r",
+         '2,-.5,1.5,False,2024-02-29,2024-01-02 03:04:05.5,10001,"b",,7\r',
+         '3,1e5,"-7",TRUE,0001-01-01,2024-01-02 03:04,,"c ""c"", c","",\r']
+
+
+@pytest.mark.parametrize("odd", ['4,2,3,true,2024-01-02,2024-01-02 03:04:05,1, x,,\r', "\r", ""])
+@pytest.mark.parametrize("copies", [1, 9000])
+def test_types_are_the_same_whether_we_look_or_duckdb_does(lake, odd, copies):
+    """Plain first rows are typed without DuckDB; a blank before a value, or an empty line, leaves that to it."""
+    body = "\n".join([PLAIN[0], *([odd] if odd else []), *PLAIN[1:] * copies]) + "\n"
+    lake.ok(lake.table, body)
+    assert lake.types(lake.table) == {"n": "long", "d": "double", "big": "decimal(38, 2)", "yes": "boolean", "day": "date", "at": "timestamp",
+                                      "zip": "string", "name": "string", "none": "string", "half": "long"}
+    where = f"FROM {lake.table} WHERE n < 4 GROUP BY ALL ORDER BY n"
+    assert lake.rows(f"SELECT n, d, big::VARCHAR, yes, day, zip, name, none, half, count(*) {where}") == [
+        [-1, 1.5, "123456789012345678901.25", True, "2024-01-02", "00501", "a", None, None, copies],
+        [2, -0.5, "1.50", False, "2024-02-29", "10001", "b", None, 7, copies],
+        [3, 100000.0, "-7.00", True, "0001-01-01", None, 'c "c", c', None, None, copies]]
+
+
 def test_types_do_not_go_round_the_tables_schema(lake):
     lake.ok(lake.table, "a\n1\n")
     assert '"a"' in lake.refused(lake.table, "a\n2\n", 409, types="a:string")

@@ -119,6 +119,18 @@ NDJSON = [
 ]
 
 
+def test_split_offsets_are_where_row_groups_begin(lake):
+    lake.ingest("split", "a,b\n" + "".join(f"{i},text {i % 10}\n" for i in range(400_000)))
+    table = lake.table("split")
+    (file,) = [task.file for task in table.scan().plan_files()]
+    with table.io.new_input(file.file_path).open() as stream:
+        footer = pq.ParquetFile(stream).metadata
+    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+    columns = [[group.column(i) for i in range(group.num_columns)] for group in groups]
+    assert len(groups) > 1
+    assert file.split_offsets == [min(c.dictionary_page_offset or c.data_page_offset for c in group) for group in columns]
+
+
 def test_a_manifest_names_the_schema_that_it_was_written_under(lake):
     lake.ingest("t", b"a\n1\n")
     lake.ingest("t", b"a,b\n2,x\n", evolve="true")
