@@ -3,23 +3,28 @@
  * operations, one to one, with the cluster's token and without slots, limits or closed keys (the
  * store itself keeps its secret to itself).
  *
- *      PUT    /internal/store/put/{key}              body; If-None-Match: *, If-Match  -> info
+ *      PUT    /internal/store/put/{key}?attrs=       body; If-None-Match: *, If-Match  -> info
  *      GET    /internal/store/read/{key}?offset=&length=&etag=   bytes; headers X-Lake-Size,
- *             X-Lake-Modified, ETag
- *      GET    /internal/store/stat/{key}             -> info
+ *             X-Lake-Modified, X-Lake-Attrs, X-Lake-Etag, X-Lake-Weak
+ *      GET    /internal/store/stat/{key}?attrs=1     -> info with "attrs"
  *      GET    /internal/store/list?prefix=&delimiter=&after=&limit=  ->
  *             {"objects":[info],"prefixes":[],"truncated","next"}
- *      DELETE /internal/store/delete/{key}           204
+ *      DELETE /internal/store/delete/{key}           If-Match; 204
  *      POST   /internal/store/copy                   {"from","to"} -> info
+ *      POST   /internal/store/copy-with              {"from","to","keep_time","if_absent",
+ *             "to_if_match","from_if_match","attrs"?} -> info
  *      GET    /internal/store/root                   {"uri","ready"}
  *
- * info is {"key"?,"size","etag","weak","modified_ms"}.
+ * info is {"key"?,"size","etag","weak","modified_ms"}. Attributes travel packed (store/attrs.h): as
+ * the first `attrs` bytes of a put's body, because they may be longer than a header; elsewhere in
+ * base64.
  */
 #include "api/api_storage_priv.h"
+#include "base/encode.h"
+#include "store/attrs.h"
 
 static void info_json(struct json_writer *w, const struct store_info *info)
 {
-    jw_obj_begin(w);
     if (info->key.len > 0) {
         jw_kv_str(w, "key", info->key);
     }
@@ -27,12 +32,12 @@ static void info_json(struct json_writer *w, const struct store_info *info)
     jw_kv_cstr(w, "etag", info->etag);
     jw_kv_bool(w, "weak", info->etag_weak);
     jw_kv_i64(w, "modified_ms", info->modified_ms);
-    jw_obj_end(w);
 }
 
-/** Answer with an info, or the error of the call that should have filled it. */
-static enum http_step info_reply(struct http_req *req, enum status status,
-                                 const struct store_info *info)
+/** Answer with an info and, unless NULL, attributes; or the error of the call that should have
+ * filled it. */
+static enum http_step info_attrs_reply(struct http_req *req, enum status status,
+                                       const struct store_info *info, struct str attrs)
 {
     if (status != OK) {
         return http_fail(req, status);
@@ -41,33 +46,52 @@ static enum http_step info_reply(struct http_req *req, enum status status,
     buf_init(&json, 0);
     struct json_writer w;
     json_writer_init(&w, &json);
+    jw_obj_begin(&w);
     info_json(&w, info);
+    if (attrs.ptr != NULL) {
+        jw_kv_str(&w, "attrs", attrs);
+    }
+    jw_obj_end(&w);
     if (json_writer_end(&w) != OK) {
         return http_fail(req, err_no_memory(&req->err));
     }
     return http_reply_json(req, 200, &json);
 }
 
+static enum http_step info_reply(struct http_req *req, enum status status,
+                                 const struct store_info *info)
+{
+    return info_attrs_reply(req, status, info, (struct str){ NULL, 0 });
+}
+
+/** The base64 of attributes, in the arena. */
+static enum status attrs_text(struct http_req *req, const struct store_attrs *attrs,
+                              struct str *out)
+{
+    AUTO(buf_done) struct buf packed;
+    AUTO(buf_done) struct buf text;
+    buf_init(&packed, 0);
+    buf_init(&text, 0);
+    TRY(attrs_pack(attrs, &packed, &req->err));
+    if (base64_append(&text, packed.ptr, packed.len) != OK) {
+        return err_no_memory(&req->err);
+    }
+    *out = arena_str(&req->arena, buf_str(&text));
+    return out->ptr != NULL ? OK : err_no_memory(&req->err);
+}
+
+/** Packed attributes from outside, into the arena. */
+static enum status attrs_parse(struct http_req *req, struct str packed, struct store_attrs *out)
+{
+    if (!attrs_packed_valid(packed)) {
+        return err_set(&req->err, E_INVALID, "the attributes are not well formed");
+    }
+    return attrs_unpack(packed, &req->arena, out, &req->err);
+}
+
 static struct store *store_of(const struct http_req *req)
 {
     return ((struct api_storage *)req->ctx)->store;
-}
-
-static enum http_step put_begin(struct http_req *req)
-{
-    struct str key = http_param(req, "key");
-    enum status status = store_key_check(key, &req->err);
-    if (status == OK) {
-        status = api_storage_put_open(req, key);
-    }
-    return status == OK ? HTTP_NEXT : http_fail(req, status);
-}
-
-static enum http_step put_end(struct http_req *req)
-{
-    struct store_info info;
-    enum status status = api_storage_put_commit(req, &info);
-    return info_reply(req, status, &info);
 }
 
 static enum status number_query(struct http_req *req, const char *name, uint64_t *out)
@@ -78,6 +102,67 @@ static enum status number_query(struct http_req *req, const char *name, uint64_t
         return err_set(&req->err, E_INVALID, "%s is not a number", name);
     }
     return OK;
+}
+
+static enum status attrs_begin(struct http_req *req)
+{
+    struct api_put *put = req->state;
+    uint64_t len = 0;
+    TRY(number_query(req, "attrs", &len));
+    if (len > ATTRS_PACKED_MAX) {
+        return err_set(&req->err, E_TOO_LARGE, "the attributes may have %d bytes",
+                       ATTRS_PACKED_MAX);
+    }
+    put->attrs = arena_alloc(&req->arena, (size_t)len + 1);
+    put->attrs_len = (size_t)len;
+    return put->attrs != NULL ? OK : err_no_memory(&req->err);
+}
+
+static enum http_step put_begin(struct http_req *req)
+{
+    struct str key = http_param(req, "key");
+    enum status status = store_key_check(key, &req->err);
+    if (status == OK) {
+        status = attrs_begin(req);
+    }
+    if (status == OK) {
+        status = api_storage_put_open(req, key);
+    }
+    return status == OK ? HTTP_NEXT : http_fail(req, status);
+}
+
+/** The attributes first, then the object. */
+static enum http_step put_body(struct http_req *req, struct str bytes)
+{
+    struct api_put *put = req->state;
+    struct str attrs = str_take(bytes, put->attrs_len - put->attrs_got);
+    if (attrs.len > 0) {
+        memcpy(put->attrs + put->attrs_got, attrs.ptr, attrs.len);
+        put->attrs_got += attrs.len;
+        bytes = str_skip(bytes, attrs.len);
+    }
+    return bytes.len > 0 ? api_storage_put_body(req, bytes) : HTTP_NEXT;
+}
+
+static enum status put_attrs(struct http_req *req)
+{
+    const struct api_put *put = req->state;
+    struct store_attrs attrs;
+    if (put->attrs_got < put->attrs_len) {
+        return err_set(&req->err, E_INVALID, "the body ends within the attributes");
+    }
+    TRY(attrs_parse(req, str_from(put->attrs, put->attrs_len), &attrs));
+    return store_writer_attrs(put->writer, &attrs, &req->err);
+}
+
+static enum http_step put_end(struct http_req *req)
+{
+    struct store_info info;
+    enum status status = put_attrs(req);
+    if (status == OK) {
+        status = api_storage_put_commit(req, &info);
+    }
+    return info_reply(req, status, &info);
 }
 
 /** Opens the object and sets the span: from `offset`, at most `length` bytes (0: to the end), less
@@ -119,6 +204,15 @@ static enum http_step read_end(struct http_req *req)
         return http_fail(req, status);
     }
     const struct store_info *info = store_object_info(get->object);
+    struct store_attrs attrs = store_object_attrs(get->object);
+    struct str text = STR_EMPTY;
+    status = attrs_text(req, &attrs, &text);
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    if (text.len > 0) {
+        http_reply_header(req, "X-Lake-Attrs", text);
+    }
     number_header(req, "X-Lake-Size", (long long)info->size);
     number_header(req, "X-Lake-Modified", (long long)info->modified_ms);
     http_reply_header(req, "X-Lake-Etag", str_of(info->etag));
@@ -129,8 +223,19 @@ static enum http_step read_end(struct http_req *req)
 static enum http_step stat_end(struct http_req *req)
 {
     struct store_info info = { 0 };
-    enum status status = store_stat(store_of(req), http_param(req, "key"), &info, &req->err);
-    return info_reply(req, status, &info);
+    struct store_attrs attrs;
+    struct str wanted = { NULL, 0 }, text = { NULL, 0 };
+    struct str key = http_param(req, "key");
+    enum status status = http_query(req, "attrs", &wanted);
+    if (status == OK && wanted.ptr == NULL) {
+        status = store_stat(store_of(req), key, &info, &req->err);
+    } else if (status == OK) {
+        status = store_stat_attrs(store_of(req), key, &req->arena, &info, &attrs, &req->err);
+        if (status == OK) {
+            status = attrs_text(req, &attrs, &text);
+        }
+    }
+    return info_attrs_reply(req, status, &info, text);
 }
 
 static enum status list_json(struct http_req *req, struct buf *json)
@@ -144,7 +249,9 @@ static enum status list_json(struct http_req *req, struct buf *json)
     jw_obj_begin(&w);
     jw_kv_arr(&w, "objects");
     for (size_t i = 0; i < list.object_count; i++) {
+        jw_obj_begin(&w);
         info_json(&w, &list.objects[i]);
+        jw_obj_end(&w);
     }
     jw_arr_end(&w);
     jw_kv_arr(&w, "prefixes");
@@ -168,7 +275,11 @@ static enum http_step list_end(struct http_req *req)
 
 static enum http_step delete_end(struct http_req *req)
 {
-    enum status status = store_delete(store_of(req), http_param(req, "key"), &req->err);
+    struct str match = str_trim(http_headers_get(&req->headers, STR("If-Match")));
+    if (match.len > 2 && match.ptr[0] == '"') {
+        match = str_from(match.ptr + 1, match.len - 2);
+    }
+    enum status status = store_delete_if(store_of(req), http_param(req, "key"), match, &req->err);
     return status == OK ? http_reply_empty(req, 204) : http_fail(req, status);
 }
 
@@ -187,6 +298,50 @@ static enum http_step copy_end(struct http_req *req)
     if (status == OK) {
         status = store_copy(store_of(req), from, to, &info, &req->err);
     }
+    return info_reply(req, status, &info);
+}
+
+static enum status copy_attrs(struct http_req *req, yyjson_val *body, struct store_attrs *attrs,
+                              bool *given_out)
+{
+    struct str text = { NULL, 0 };
+    AUTO(buf_done) struct buf packed;
+    buf_init(&packed, 2 * ATTRS_PACKED_MAX);
+    TRY(json_get_str(body, "attrs", JSON_OPTIONAL, &text, &req->err));
+    *given_out = text.ptr != NULL;
+    if (base64_decode(text, &packed) != OK) {
+        return err_set(&req->err, E_INVALID, "the attributes are not well formed");
+    }
+    return attrs_parse(req, buf_str(&packed), attrs);
+}
+
+static enum status copy_with(struct http_req *req, struct store_info *info)
+{
+    yyjson_val *body = NULL;
+    struct str from, to;
+    bool keep_time = false, given = false;
+    struct store_attrs attrs = { 0 };
+    struct store_cond cond = { 0 };
+    struct store_copy_opts opts = { .cond = &cond };
+    TRY(http_body_json(req, &body));
+    TRY(json_get_str(body, "from", JSON_REQUIRED, &from, &req->err));
+    TRY(json_get_str(body, "to", JSON_REQUIRED, &to, &req->err));
+    TRY(json_get_bool(body, "keep_time", JSON_REQUIRED, &keep_time, &req->err));
+    TRY(json_get_bool(body, "if_absent", JSON_REQUIRED, &cond.if_absent, &req->err));
+    TRY(json_get_str(body, "to_if_match", JSON_REQUIRED, &cond.if_match, &req->err));
+    TRY(json_get_str(body, "from_if_match", JSON_REQUIRED, &opts.if_match, &req->err));
+    TRY(copy_attrs(req, body, &attrs, &given));
+    if (keep_time) {
+        return store_set_attrs(store_of(req), to, &attrs, opts.if_match, info, &req->err);
+    }
+    opts.attrs = given ? &attrs : NULL;
+    return store_copy_with(store_of(req), from, to, &opts, info, &req->err);
+}
+
+static enum http_step copy_with_end(struct http_req *req)
+{
+    struct store_info info = { 0 };
+    enum status status = copy_with(req, &info);
     return info_reply(req, status, &info);
 }
 
@@ -210,7 +365,7 @@ static enum http_step root_end(struct http_req *req)
 
 static const struct http_handler put_handler = {
     .begin = put_begin,
-    .body = api_storage_put_body,
+    .body = put_body,
     .end = put_end,
     .done = api_storage_put_done,
     .state_bytes = sizeof(struct api_put),
@@ -225,6 +380,7 @@ static const struct http_handler stat_handler = { .end = stat_end };
 static const struct http_handler list_handler = { .end = list_end };
 static const struct http_handler delete_handler = { .end = delete_end };
 static const struct http_handler copy_handler = { .end = copy_end };
+static const struct http_handler copy_with_handler = { .end = copy_with_end };
 static const struct http_handler root_handler = { .end = root_end };
 
 const struct http_route *api_storage_internal_routes(size_t *count_out)
@@ -253,6 +409,10 @@ const struct http_route *api_storage_internal_routes(size_t *count_out)
         { .method = HTTP_POST,
           .pattern = "/internal/store/copy",
           .handler = &copy_handler,
+          .flags = HTTP_INTERNAL | HTTP_JSON_BODY },
+        { .method = HTTP_POST,
+          .pattern = "/internal/store/copy-with",
+          .handler = &copy_with_handler,
           .flags = HTTP_INTERNAL | HTTP_JSON_BODY },
         { .method = HTTP_GET,
           .pattern = "/internal/store/root",

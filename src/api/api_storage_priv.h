@@ -12,6 +12,9 @@ struct api_put {
     uint64_t size;
     uint64_t bytes_max; /* 0: no limit */
     bool slot;          /* a client's slot is held */
+    /* of a service's put: the body begins with them */
+    char *attrs;
+    size_t attrs_len, attrs_got;
 };
 
 struct api_get {

@@ -112,7 +112,7 @@ static enum status publish_locked(struct fs_store *fs, struct fs_lock *lock, str
     }
     fs_place_done(&place);
     if (status == OK && current.known == FS_SIDE) {
-        fs_record_forget(fs, key, current.inode);
+        fs_record_forget(fs, key, current.side);
     }
     return status;
 }
@@ -151,7 +151,7 @@ static enum status unlink_one(struct fs_store *fs, struct str key, const struct 
     return status;
 }
 
-enum status fs_remove(struct store *store, struct str key, struct err *err)
+enum status fs_remove(struct store *store, struct str key, struct str if_match, struct err *err)
 {
     struct fs_store *fs = (struct fs_store *)store;
     TRY(fs_key_allowed(key, err));
@@ -161,13 +161,17 @@ enum status fs_remove(struct store *store, struct str key, struct err *err)
     for (int i = 0; i < 2; i++) {
         struct fs_current current;
         TRY(fs_current_get(fs, key, &current, err));
+        if (i == 0) {
+            const struct store_cond cond = { .if_match = if_match };
+            TRY(store_cond_check(&cond, key, current.there ? &current.info : NULL, err));
+        }
         if (!current.there) {
             break;
         }
         TRY(fs_lock_change_begin(&lock, err));
         TRY(unlink_one(fs, key, &current, err));
         if (current.known == FS_SIDE) {
-            fs_record_forget(fs, key, current.inode);
+            fs_record_forget(fs, key, current.side);
         }
         if (current.odd) {
             break;
@@ -235,33 +239,58 @@ static enum status link_locked(struct fs_store *fs, struct fs_lock *lock, struct
     return status;
 }
 
-static enum status copy_bytes(struct store *store, struct str from, struct str to,
-                              struct store_info *info_out, struct err *err)
+/** One try: E_PRECONDITION when `from` is `to` and was replaced meanwhile, too; E_CONFLICT:
+ * again. */
+static enum status copy_once(struct fs_store *fs, struct str from, struct str to,
+                             const struct store_copy_how *how, struct store_info *info_out,
+                             struct err *err)
 {
     struct store_object *object = NULL;
-    TRY(store_open(store, from, &object, err));
-    int fd = -1;
-    enum status status = store_object_fd(object, 0, object->info.size, &fd, err);
+    TRY(store_open(&fs->base, from, &object, err));
+    const struct store_cond of_source = { .if_match = how->if_match };
+    struct store_cond cond = how->cond;
+    cond.if_absent = cond.if_absent || how->fresh;
+    if (str_eq(from, to) && cond.if_match.len == 0) {
+        cond.if_match = str_of(object->info.etag);
+    }
+    enum status status = store_cond_check(&of_source, from, &object->info, err);
     if (status == OK) {
-        static const struct store_cond fresh = { .if_absent = true };
-        status = store_put_fd_by_writer(store, to, fd, &fresh, info_out, err);
-        fd_done(&fd);
+        status = fs_write_copy(fs, object, to, how, &cond, info_out, err);
     }
     store_object_close(object);
-    return status == E_PRECONDITION
+    return status;
+}
+
+static enum status copy_bytes(struct fs_store *fs, struct str from, struct str to,
+                              const struct store_copy_how *how, struct store_info *info_out,
+                              struct err *err)
+{
+    bool given = how->if_match.len > 0 || how->cond.if_match.len > 0 || how->cond.if_absent;
+    bool again = str_eq(from, to) && !given && !how->fresh;
+    enum status status = OK;
+    bool more = true;
+    for (int i = 0; more && i < PUBLISH_TRIES; i++) {
+        status = copy_once(fs, from, to, how, info_out, err);
+        more = status == E_CONFLICT || (again && status == E_PRECONDITION);
+    }
+    if (status == E_CONFLICT || (again && status == E_PRECONDITION)) {
+        return err_set(err, E_UNAVAILABLE, "object \"%.*s\" is replaced again and again",
+                       STR_ARG(from));
+    }
+    return status == E_PRECONDITION && how->fresh
                ? err_set(err, E_EXISTS, "object \"%.*s\" is there already", STR_ARG(to))
                : status;
 }
 
 enum status fs_copy(struct store *store, struct str from, struct str to,
-                    struct store_info *info_out, struct err *err)
+                    const struct store_copy_how *how, struct store_info *info_out, struct err *err)
 {
     struct fs_store *fs = (struct fs_store *)store;
     TRY(fs_key_allowed(from, err));
     TRY(fs_key_allowed(to, err));
     TRY(fs_may_write(fs, err));
     bool linked = false;
-    {
+    if (how->fresh) {
         /* Only the new name's lock: whatever version of `from` the link meets is one whole
          * version. */
         AUTO(fs_lock_done) struct fs_lock lock = { 0 };
@@ -269,7 +298,7 @@ enum status fs_copy(struct store *store, struct str from, struct str to,
         TRY(link_locked(fs, &lock, from, to, &linked, err));
     }
     if (!linked) {
-        return copy_bytes(store, from, to, info_out, err);
+        return copy_bytes(fs, from, to, how, info_out, err);
     }
     TRY(fs_fault(fs, "answer", to, err));
     return store_stat(store, to, info_out, err);

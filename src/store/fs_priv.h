@@ -18,6 +18,8 @@
 enum {
     /* bytes of one name; file systems hold 255, and temporary and side files want room */
     FS_SEGMENT_MAX = 200,
+    /* of an open whose file is replaced meanwhile; chosen, not measured */
+    FS_OPEN_TRIES = 64,
     FS_LOCKS = 256,
     /* chosen, not measured: a lake has some dozen folders in use at a time */
     FS_DURABLE_SLOTS = 1024,
@@ -171,12 +173,15 @@ enum status fs_record_store(struct fs_store *fs, int fd, struct str key,
  * looked at. An error is one of reading, and then nothing is known about the file. */
 enum status fs_record_load(const struct fs_store *fs, int fd, struct str key, struct fs_record *out,
                            enum fs_known *known_out, struct err *err) MUST_USE;
-/** The same for a file of `_lake/odd` whose key is not known yet. */
+/** True when the file was replaced or deleted, and its side file with it, before that was read:
+ * open the key again. */
+bool fs_record_vanished(const struct fs_store *fs, int fd, enum fs_known known);
+/** fs_record_load for a file of `_lake/odd` whose key is not known yet. */
 enum status fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name,
                                struct fs_record *out, enum fs_known *known_out,
                                struct err *err) MUST_USE;
 /** Delete the side file of a file that has gone. */
-void fs_record_forget(struct fs_store *fs, struct str key, uint64_t inode);
+void fs_record_forget(struct fs_store *fs, struct str key, uint64_t side);
 /** Delete the side files that belong to nothing. */
 enum status fs_record_sweep(struct fs_store *fs, struct err *err) MUST_USE;
 /** Size, ETag and time by record and stat. A foreign or changed file has a weak tag. */
@@ -187,7 +192,7 @@ void fs_info_fill(enum fs_known known, const struct fs_record *record, const str
 struct fs_current {
     bool there, odd;
     enum fs_known known;
-    uint64_t inode;
+    uint64_t side; /* the number of its side file, should it have one */
     struct store_info info;
 };
 enum status fs_current_get(struct fs_store *fs, struct str key, struct fs_current *out,
@@ -204,6 +209,14 @@ enum status fs_put_fd(struct store *, struct str key, int fd, bool adopt, const 
                       struct store_info *, struct err *);
 enum status fs_spool(struct store *, int *fd_out, struct err *);
 
+/**
+ * Write the bytes of an open object under another key, or its own: checked, and hashed only when
+ * they have no record.
+ */
+enum status fs_write_copy(struct fs_store *fs, struct store_object *object, struct str to,
+                          const struct store_copy_how *how, const struct store_cond *cond,
+                          struct store_info *info_out, struct err *err) MUST_USE;
+
 /* --- fs_change.c --- */
 
 /**
@@ -213,13 +226,19 @@ enum status fs_spool(struct store *, int *fd_out, struct err *);
 enum status fs_publish(struct fs_store *fs, struct str key, struct fs_temp *temp,
                        struct fs_record *record, const struct store_cond *cond,
                        struct err *err) MUST_USE;
-enum status fs_remove(struct store *, struct str key, struct err *);
-enum status fs_copy(struct store *, struct str from, struct str to, struct store_info *,
-                    struct err *);
+enum status fs_remove(struct store *, struct str key, struct str if_match, struct err *);
+enum status fs_copy(struct store *, struct str from, struct str to, const struct store_copy_how *,
+                    struct store_info *, struct err *);
 
 /* --- fs_read.c --- */
 
-enum status fs_stat(struct store *, struct str key, struct store_info *, struct err *);
+enum status fs_stat(struct store *, struct str key, struct store_info *, struct buf *attrs_out,
+                    struct err *);
+/** The record of an open object of this driver. E_CONFLICT when it was in a side file that went
+ * with the object: open it again. */
+enum status fs_object_record(const struct fs_store *fs, const struct store_object *object,
+                             struct fs_record *out, enum fs_known *known_out,
+                             struct err *err) MUST_USE;
 enum status fs_open(struct store *, struct str key, struct store_object **, struct err *);
 
 /* --- fs_list.c --- */

@@ -79,14 +79,23 @@ static enum status object_fill(const struct fs_store *fs, struct fs_object *obje
     }
     enum fs_known known = FS_BROKEN;
     TRY(fs_record_load(fs, object->fd, key, &record, &known, err));
+    if (fs != NULL && fs_record_vanished(fs, object->fd, known)) {
+        return err_set(err, E_CONFLICT, "object \"%.*s\" is replaced again and again",
+                       STR_ARG(key));
+    }
     fs_info_fill(known, &record, &st, &object->base.info);
     if (known == FS_BROKEN || (known != FS_FOREIGN && record.size != object->base.info.size)) {
         return changed_error(key, err);
     }
-    return known == FS_FOREIGN ? OK : sums_keep(object, &record, err);
+    if (known == FS_FOREIGN) {
+        return OK;
+    }
+    TRY(attrs_unpack_block(fs_record_attrs(&record), &object->base.attrs, &object->base.attrs_block,
+                           err));
+    return sums_keep(object, &record, err);
 }
 
-/** Takes `fd`, also on failure. */
+/** Takes `fd`, also on failure. E_CONFLICT: the file has gone meanwhile. */
 static enum status object_new(const struct fs_store *fs, int fd, struct str key,
                               struct store_object **out, struct err *err)
 {
@@ -102,7 +111,7 @@ static enum status object_new(const struct fs_store *fs, int fd, struct str key,
     memcpy(object->key, key.ptr, key.len);
     enum status status = object_fill(fs, object, err);
     if (status != OK) {
-        object_close(&object->base);
+        store_object_close(&object->base);
         return status;
     }
     *out = &object->base;
@@ -126,11 +135,18 @@ static enum status file_open_durable(struct fs_store *fs, struct str key, int *f
 enum status fs_open(struct store *store, struct str key, struct store_object **out, struct err *err)
 {
     struct fs_store *fs = (struct fs_store *)store;
-    int fd = -1;
     TRY(fs_key_allowed(key, err));
     TRY(fs_fault(fs, "open", key, err));
-    TRY(file_open_durable(fs, key, &fd, err));
-    return object_new(fs, fd, key, out, err);
+    enum status status = E_CONFLICT;
+    for (int i = 0; status == E_CONFLICT && i < FS_OPEN_TRIES; i++) {
+        int fd = -1;
+        TRY(file_open_durable(fs, key, &fd, err));
+        status = object_new(fs, fd, key, out, err);
+    }
+    return status == E_CONFLICT
+               ? err_set(err, E_UNAVAILABLE, "object \"%.*s\" is replaced again and again",
+                         STR_ARG(key))
+               : status;
 }
 
 enum status store_fd_object(int fd, struct store_object **out, struct err *err)
@@ -138,21 +154,47 @@ enum status store_fd_object(int fd, struct store_object **out, struct err *err)
     return object_new(NULL, fd, STR("(file)"), out, err);
 }
 
-enum status fs_stat(struct store *store, struct str key, struct store_info *out, struct err *err)
+static enum status stat_once(struct fs_store *fs, struct str key, struct store_info *out,
+                             struct buf *attrs_out, bool *again_out, struct err *err)
 {
-    struct fs_store *fs = (struct fs_store *)store;
     AUTO(fd_done) int fd = -1;
     struct fs_record record;
     struct stat st;
-    TRY(fs_key_allowed(key, err));
     TRY(file_open_durable(fs, key, &fd, err));
     if (fs->calls->fstat(fd, &st) != 0) {
         return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
     }
     enum fs_known known = FS_BROKEN;
     TRY(fs_record_load(fs, fd, key, &record, &known, err));
+    *again_out = fs_record_vanished(fs, fd, known);
     fs_info_fill(known, &record, &st, out);
+    bool attrs = attrs_out != NULL && (known == FS_XATTR || known == FS_SIDE);
+    return attrs && buf_append(attrs_out, fs_record_attrs(&record)) != OK ? err_no_memory(err) : OK;
+}
+
+enum status fs_stat(struct store *store, struct str key, struct store_info *out,
+                    struct buf *attrs_out, struct err *err)
+{
+    bool again = true;
+    TRY(fs_key_allowed(key, err));
+    for (int i = 0; again && i < FS_OPEN_TRIES; i++) {
+        TRY(stat_once((struct fs_store *)store, key, out, attrs_out, &again, err));
+    }
     return OK;
+}
+
+enum status fs_object_record(const struct fs_store *fs, const struct store_object *base,
+                             struct fs_record *out, enum fs_known *known_out, struct err *err)
+{
+    const struct fs_object *object = (const struct fs_object *)base;
+    struct str key = str_from(object->key, object->key_len);
+    TRY(fs_record_load(fs, object->fd, key, out, known_out, err));
+    if (object->checked ? fs_record_vanished(fs, object->fd, *known_out) : false) {
+        return err_set(err, E_CONFLICT, "object \"%.*s\" was replaced while it was copied",
+                       STR_ARG(key));
+    }
+    bool known = *known_out == FS_XATTR || *known_out == FS_SIDE;
+    return known == object->checked ? OK : changed_error(key, err);
 }
 
 /* --- checks --- */

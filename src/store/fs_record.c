@@ -21,6 +21,11 @@ enum {
     AT_MD5 = 24,
     AT_SUM_COUNT = 40,
     AT_CRC = 44,
+    /* of version 2 */
+    AT_PART_COUNT = 48,
+    AT_ATTRS_LEN = 52,
+    AT_ZERO = 54,
+    AT_SIDE = 56,
 };
 
 /* --- little endian --- */
@@ -55,6 +60,20 @@ struct str fs_record_key(const struct fs_record *record)
     return str_from(record->key, record->key_len);
 }
 
+void fs_record_attrs_set(struct fs_record *record, struct str packed)
+{
+    assert(packed.len <= ATTRS_PACKED_MAX);
+    if (packed.len > 0) {
+        memcpy(record->attrs, packed.ptr, packed.len);
+    }
+    record->attrs_len = packed.len;
+}
+
+struct str fs_record_attrs(const struct fs_record *record)
+{
+    return str_from(record->attrs, record->attrs_len);
+}
+
 uint64_t fs_record_block_bytes(const struct fs_record *record)
 {
     return (uint64_t)1 << record->block_log2;
@@ -62,8 +81,9 @@ uint64_t fs_record_block_bytes(const struct fs_record *record)
 
 size_t fs_record_encode(const struct fs_record *record, uint8_t out[FS_RECORD_BYTES_MAX])
 {
+    bool more = record->attrs_len > 0 || record->part_count > 0 || record->side != 0;
     memcpy(out + AT_MAGIC, MAGIC, sizeof MAGIC);
-    out[AT_VERSION] = FS_RECORD_VERSION;
+    out[AT_VERSION] = more ? FS_RECORD_VERSION_ATTRS : FS_RECORD_VERSION;
     out[AT_BLOCK_LOG2] = record->block_log2;
     put_le(out + AT_KEY_LEN, record->key_len, 2);
     put_le(out + AT_SIZE, record->size, 8);
@@ -72,12 +92,21 @@ size_t fs_record_encode(const struct fs_record *record, uint8_t out[FS_RECORD_BY
     put_le(out + AT_SUM_COUNT, record->sum_count, 4);
     put_le(out + AT_CRC, 0, 4);
     size_t len = FS_RECORD_HEAD_BYTES;
+    if (more) {
+        put_le(out + AT_PART_COUNT, record->part_count, 4);
+        put_le(out + AT_ATTRS_LEN, record->attrs_len, 2);
+        put_le(out + AT_ZERO, 0, 2);
+        put_le(out + AT_SIDE, record->side, 8);
+        len += FS_RECORD_MORE_BYTES;
+    }
     memcpy(out + len, record->key, record->key_len);
     len += record->key_len;
     for (uint32_t i = 0; i < record->sum_count; i++) {
         put_le(out + len, record->sums[i], 4);
         len += 4;
     }
+    memcpy(out + len, record->attrs, record->attrs_len);
+    len += record->attrs_len;
     put_le(out + AT_CRC, crc32c(0, out, len), 4);
     return len;
 }
@@ -85,16 +114,39 @@ size_t fs_record_encode(const struct fs_record *record, uint8_t out[FS_RECORD_BY
 /** The record's own checksum, which counts itself as zero. */
 static bool crc_holds(const uint8_t *bytes, size_t len)
 {
-    uint8_t copy[FS_RECORD_BYTES_MAX];
-    memcpy(copy, bytes, len);
-    put_le(copy + AT_CRC, 0, 4);
-    return crc32c(0, copy, len) == get_le(bytes + AT_CRC, 4);
+    static const uint8_t zero[4];
+    uint32_t crc = crc32c(0, bytes, AT_CRC);
+    crc = crc32c(crc, zero, sizeof zero);
+    crc = crc32c(crc, bytes + AT_CRC + 4, len - AT_CRC - 4);
+    return crc == get_le(bytes + AT_CRC, 4);
+}
+
+/** What only version 2 has; *body_out: where the key starts. */
+static bool more_decode(const uint8_t *bytes, size_t len, struct fs_record *out, size_t *body_out)
+{
+    out->part_count = 0;
+    out->attrs_len = 0;
+    out->side = 0;
+    *body_out = FS_RECORD_HEAD_BYTES;
+    if (bytes[AT_VERSION] == FS_RECORD_VERSION) {
+        return true;
+    }
+    if (bytes[AT_VERSION] != FS_RECORD_VERSION_ATTRS ||
+        len < FS_RECORD_HEAD_BYTES + FS_RECORD_MORE_BYTES) {
+        return false;
+    }
+    out->part_count = (uint32_t)get_le(bytes + AT_PART_COUNT, 4);
+    out->attrs_len = (size_t)get_le(bytes + AT_ATTRS_LEN, 2);
+    out->side = get_le(bytes + AT_SIDE, 8);
+    *body_out += FS_RECORD_MORE_BYTES;
+    return out->attrs_len <= ATTRS_PACKED_MAX;
 }
 
 bool fs_record_decode(const uint8_t *bytes, size_t len, struct fs_record *out)
 {
+    size_t body = 0;
     if (len < FS_RECORD_HEAD_BYTES || len > FS_RECORD_BYTES_MAX ||
-        memcmp(bytes, MAGIC, sizeof MAGIC) != 0 || bytes[AT_VERSION] != FS_RECORD_VERSION) {
+        memcmp(bytes, MAGIC, sizeof MAGIC) != 0 || !more_decode(bytes, len, out, &body)) {
         return false;
     }
     out->block_log2 = bytes[AT_BLOCK_LOG2];
@@ -105,7 +157,7 @@ bool fs_record_decode(const uint8_t *bytes, size_t len, struct fs_record *out)
     out->sum_count = (uint32_t)get_le(bytes + AT_SUM_COUNT, 4);
     if (out->block_log2 < FS_BLOCK_LOG2_MIN || out->block_log2 > 62 ||
         out->key_len > STORE_KEY_MAX || out->sum_count > FS_RECORD_SUMS_MAX ||
-        len != FS_RECORD_HEAD_BYTES + out->key_len + 4 * (size_t)out->sum_count ||
+        len != body + out->key_len + 4 * (size_t)out->sum_count + out->attrs_len ||
         !crc_holds(bytes, len)) {
         return false;
     }
@@ -113,12 +165,13 @@ bool fs_record_decode(const uint8_t *bytes, size_t len, struct fs_record *out)
     if (out->size / block + (out->size % block != 0) != out->sum_count) {
         return false;
     }
-    memcpy(out->key, bytes + FS_RECORD_HEAD_BYTES, out->key_len);
-    const uint8_t *sums = bytes + FS_RECORD_HEAD_BYTES + out->key_len;
+    memcpy(out->key, bytes + body, out->key_len);
+    const uint8_t *sums = bytes + body + out->key_len;
     for (uint32_t i = 0; i < out->sum_count; i++) {
         out->sums[i] = (uint32_t)get_le(sums + 4 * (size_t)i, 4);
     }
-    return true;
+    memcpy(out->attrs, sums + 4 * (size_t)out->sum_count, out->attrs_len);
+    return attrs_packed_valid(fs_record_attrs(out));
 }
 
 /* --- joining checksums --- */

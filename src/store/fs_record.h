@@ -6,15 +6,18 @@
 #define STORE_FS_RECORD_H
 
 #include "base/digest.h"
-#include "store/store.h"
+#include "store/attrs.h"
 
 enum {
-    FS_RECORD_VERSION = 1,
+    FS_RECORD_VERSION = 1,       /* of an object without attributes whose ETag is its MD5 */
+    FS_RECORD_VERSION_ATTRS = 2, /* of any other */
     FS_RECORD_HEAD_BYTES = 48,
+    FS_RECORD_MORE_BYTES = 16, /* behind the head of version 2 */
     /* ext4 holds all xattrs of a file in one block of 4096 bytes: head, a key of 1024 and 640
      * checksums are 3632. */
     FS_RECORD_SUMS_MAX = 640,
-    FS_RECORD_BYTES_MAX = FS_RECORD_HEAD_BYTES + STORE_KEY_MAX + 4 * FS_RECORD_SUMS_MAX,
+    FS_RECORD_BYTES_MAX = FS_RECORD_HEAD_BYTES + FS_RECORD_MORE_BYTES + STORE_KEY_MAX +
+        4 * FS_RECORD_SUMS_MAX + ATTRS_PACKED_MAX,
     FS_BLOCK_LOG2_MIN = 20, /* 1 MiB; twice as much each time the checksums would not fit */
 };
 
@@ -25,14 +28,20 @@ struct fs_record {
     uint8_t block_log2;
     uint32_t sum_count;
     uint32_t sums[FS_RECORD_SUMS_MAX]; /* CRC32C of each block, the last one may be short */
-    size_t key_len;
+    uint32_t part_count;               /* 0, or the ETag is "<md5>-<part_count>" */
+    uint64_t side;                     /* number of the side file with the attributes, or 0 */
+    size_t key_len, attrs_len;
     char key[STORE_KEY_MAX];
+    char attrs[ATTRS_PACKED_MAX]; /* packed; not what is behind attrs_len */
 };
 
 size_t fs_record_encode(const struct fs_record *record, uint8_t out[FS_RECORD_BYTES_MAX]);
 /** False when the bytes are no record that we understand. */
 bool fs_record_decode(const uint8_t *bytes, size_t len, struct fs_record *out) MUST_USE;
 void fs_record_key_set(struct fs_record *record, struct str key);
+/** `packed` is valid. */
+void fs_record_attrs_set(struct fs_record *record, struct str packed);
+struct str fs_record_attrs(const struct fs_record *record);
 struct str fs_record_key(const struct fs_record *record);
 uint64_t fs_record_block_bytes(const struct fs_record *record);
 

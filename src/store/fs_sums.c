@@ -2,13 +2,15 @@
  * Where a record lies: in the xattr `user.lakehouse` of its file, set before the file gets its
  * name; on file systems without xattrs, or when there is no room for it, in `_lake/sums/<SHA-256 of
  * the key>-<inode>`. The inode in the name keeps a crash between side file and rename harmless: the
- * object that is still there has its own side file.
+ * object that is still there has its own side file. Attributes that the xattr has no room for are
+ * in a side file with a number of its own instead of the inode, which the xattr's record holds.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "base/rng.h"
 #include "store/fs_priv.h"
 
 static const char XATTR_NAME[] = "user.lakehouse";
@@ -19,23 +21,20 @@ enum {
     SIDE_AGE_S_MIN = 3600,
 };
 
-static void side_name(const char *key_hex, uint64_t inode, char out[SIDE_NAME_MAX])
+/** `number`: the inode, or what the record in the xattr says. */
+static void side_name(const char *key_hex, uint64_t number, char out[SIDE_NAME_MAX])
 {
-    snprintf(out, SIDE_NAME_MAX, "%s-%llx", key_hex, (unsigned long long)inode);
+    snprintf(out, SIDE_NAME_MAX, "%s-%llx", key_hex, (unsigned long long)number);
 }
 
 /* --- store --- */
 
-static enum status side_store(struct fs_store *fs, int fd, struct str key, const uint8_t *bytes,
-                              size_t len, struct err *err)
+static enum status side_store(struct fs_store *fs, uint64_t number, struct str key,
+                              const uint8_t *bytes, size_t len, struct err *err)
 {
-    struct stat st;
-    if (fs->calls->fstat(fd, &st) != 0) {
-        return err_errno(err, errno, "temporary file");
-    }
     char hex[SHA256_HEX + 1], name[SIDE_NAME_MAX];
     sha256_hex(key, hex);
-    side_name(hex, st.st_ino, name);
+    side_name(hex, number, name);
     AUTO(fd_done)
     int side = fs->calls->openat(fs->sums_fd, name,
                                  O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
@@ -48,39 +47,77 @@ static enum status side_store(struct fs_store *fs, int fd, struct str key, const
 }
 
 /** A side file has the key too, for the sweep. */
-static enum status side_record_store(struct fs_store *fs, int fd, struct str key,
+static enum status side_record_store(struct fs_store *fs, uint64_t number, struct str key,
                                      const struct fs_record *record, struct err *err)
 {
     uint8_t bytes[FS_RECORD_BYTES_MAX];
     struct fs_record with_key = *record;
     fs_record_key_set(&with_key, key);
-    return side_store(fs, fd, key, bytes, fs_record_encode(&with_key, bytes), err);
+    return side_store(fs, number, key, bytes, fs_record_encode(&with_key, bytes), err);
+}
+
+/** *done_out false and OK: the file cannot hold it. */
+static enum status xattr_store(struct fs_store *fs, int fd, const struct fs_record *record,
+                               bool *done_out, struct err *err)
+{
+    uint8_t bytes[FS_RECORD_BYTES_MAX];
+    *done_out = false;
+    if (atomic_load_explicit(&fs->no_xattr, memory_order_relaxed)) {
+        return OK;
+    }
+    size_t len = fs_record_encode(record, bytes);
+    if (fs->calls->fsetxattr(fd, XATTR_NAME, bytes, len, 0) == 0) {
+        *done_out = true;
+        return OK;
+    }
+    switch (errno) {
+    case EOPNOTSUPP:
+    case EPERM:
+        atomic_store_explicit(&fs->no_xattr, true, memory_order_relaxed);
+        return OK;
+    case ENOSPC: /* no room among other xattrs; a full disk shows itself at the side file */
+    case E2BIG:
+    case ERANGE:
+        return OK;
+    default:
+        return err_errno(err, errno, "xattr %s", XATTR_NAME);
+    }
+}
+
+/** The attributes beside, the rest in the xattr. */
+static enum status xattr_store_short(struct fs_store *fs, int fd, struct str key,
+                                     const struct fs_record *record, bool *done_out,
+                                     struct err *err)
+{
+    struct fs_record part = *record;
+    /* the top bit is in no inode's number */
+    part.side = random_u64() | UINT64_C(1) << 63;
+    part.attrs_len = 0;
+    TRY(xattr_store(fs, fd, &part, done_out, err));
+    if (!*done_out) {
+        return OK;
+    }
+    fs_record_attrs_set(&part, fs_record_attrs(record));
+    return side_record_store(fs, part.side, key, &part, err);
 }
 
 enum status fs_record_store(struct fs_store *fs, int fd, struct str key,
                             const struct fs_record *record, struct err *err)
 {
+    bool done = false;
     TRY(fs_fault(fs, "record", key, err));
-    if (!atomic_load_explicit(&fs->no_xattr, memory_order_relaxed)) {
-        uint8_t bytes[FS_RECORD_BYTES_MAX];
-        size_t len = fs_record_encode(record, bytes);
-        if (fs->calls->fsetxattr(fd, XATTR_NAME, bytes, len, 0) == 0) {
-            return OK;
-        }
-        switch (errno) {
-        case EOPNOTSUPP:
-        case EPERM:
-            atomic_store_explicit(&fs->no_xattr, true, memory_order_relaxed);
-            break;
-        case ENOSPC: /* no room among other xattrs; a full disk shows itself at the side file */
-        case E2BIG:
-        case ERANGE:
-            break;
-        default:
-            return err_errno(err, errno, "xattr %s", XATTR_NAME);
-        }
+    TRY(xattr_store(fs, fd, record, &done, err));
+    if (!done && record->attrs_len > 0) {
+        TRY(xattr_store_short(fs, fd, key, record, &done, err));
     }
-    return side_record_store(fs, fd, key, record, err);
+    if (done) {
+        return OK;
+    }
+    struct stat st;
+    if (fs->calls->fstat(fd, &st) != 0) {
+        return err_errno(err, errno, "temporary file");
+    }
+    return side_record_store(fs, st.st_ino, key, record, err);
 }
 
 /* --- load --- */
@@ -101,19 +138,15 @@ static enum status xattr_load(const struct io_calls *calls, int fd, struct fs_re
     return OK;
 }
 
-static enum status side_load(const struct fs_store *fs, int fd, const char *key_hex,
+static enum status side_load(const struct fs_store *fs, uint64_t number, const char *key_hex,
                              struct fs_record *out, enum fs_known *known_out, struct err *err)
 {
-    struct stat st;
     if (fs->sums_fd < 0) {
         *known_out = FS_FOREIGN;
         return OK;
     }
-    if (fs->calls->fstat(fd, &st) != 0) {
-        return err_errno(err, errno, "cannot look at a file");
-    }
     char name[SIDE_NAME_MAX];
-    side_name(key_hex, st.st_ino, name);
+    side_name(key_hex, number, name);
     AUTO(fd_done)
     int side = fs->calls->openat(fs->sums_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (side < 0 && errno != ENOENT) {
@@ -130,11 +163,32 @@ static enum status side_load(const struct fs_store *fs, int fd, const char *key_
     return OK;
 }
 
+/** What the xattr leaves to a side file: everything, the attributes, or nothing. */
+static enum status beside_load(const struct fs_store *fs, int fd, const char *key_hex,
+                               struct fs_record *out, enum fs_known *known_out, struct err *err)
+{
+    if (*known_out == FS_FOREIGN) {
+        struct stat st;
+        if (fs->calls->fstat(fd, &st) != 0) {
+            return err_errno(err, errno, "cannot look at a file");
+        }
+        return side_load(fs, st.st_ino, key_hex, out, known_out, err);
+    }
+    if (*known_out == FS_XATTR && out->side != 0) {
+        uint64_t side = out->side;
+        TRY(side_load(fs, side, key_hex, out, known_out, err));
+        if (*known_out != FS_SIDE || out->side != side) {
+            *known_out = FS_BROKEN;
+        }
+    }
+    return OK;
+}
+
 enum status fs_record_load_odd(const struct fs_store *fs, int fd, const char *odd_name,
                                struct fs_record *out, enum fs_known *known_out, struct err *err)
 {
     TRY(xattr_load(fs->calls, fd, out, known_out, err));
-    return *known_out == FS_FOREIGN ? side_load(fs, fd, odd_name, out, known_out, err) : OK;
+    return beside_load(fs, fd, odd_name, out, known_out, err);
 }
 
 enum status fs_record_load(const struct fs_store *fs, int fd, struct str key, struct fs_record *out,
@@ -142,11 +196,12 @@ enum status fs_record_load(const struct fs_store *fs, int fd, struct str key, st
 {
     char hex[SHA256_HEX + 1];
     TRY(xattr_load(fs != NULL ? fs->calls : &io_calls_real, fd, out, known_out, err));
-    if (*known_out != FS_FOREIGN || fs == NULL) {
+    bool whole = *known_out == FS_BROKEN || (*known_out == FS_XATTR && out->side == 0);
+    if (whole || fs == NULL) {
         return OK;
     }
     sha256_hex(key, hex);
-    return side_load(fs, fd, hex, out, known_out, err);
+    return beside_load(fs, fd, hex, out, known_out, err);
 }
 
 /* --- what others see of it --- */
@@ -173,6 +228,10 @@ void fs_info_fill(enum fs_known known, const struct fs_record *record, const str
                                 .modified_ms = timespec_ms(st->st_mtim) };
     if ((known == FS_XATTR || known == FS_SIDE) && record->size == out->size) {
         hex_text(out->etag, record->md5, MD5_BYTES);
+        if (record->part_count > 0) {
+            snprintf(out->etag + MD5_HEX, sizeof out->etag - MD5_HEX, "-%lu",
+                     (unsigned long)record->part_count);
+        }
         out->modified_ms = record->modified_ns / 1000000;
         return;
     }
@@ -182,12 +241,21 @@ void fs_info_fill(enum fs_known known, const struct fs_record *record, const str
              (unsigned long)st->st_mtim.tv_nsec);
 }
 
-enum status fs_current_get(struct fs_store *fs, struct str key, struct fs_current *out,
-                           struct err *err)
+bool fs_record_vanished(const struct fs_store *fs, int fd, enum fs_known known)
+{
+    struct stat st;
+    /* A name goes before its side file does, so a file that still has one has lost nothing. */
+    return (known == FS_FOREIGN || known == FS_BROKEN) && fs->calls->fstat(fd, &st) == 0 &&
+           st.st_nlink == 0;
+}
+
+static enum status current_once(struct fs_store *fs, struct str key, struct fs_current *out,
+                                bool *again_out, struct err *err)
 {
     AUTO(fd_done) int fd = -1;
     struct fs_current current = { 0 };
     enum status status = fs_file_open(fs, key, &fd, &current.odd, err);
+    *again_out = false;
     if (status == E_NOT_FOUND) {
         *out = current;
         return OK;
@@ -199,20 +267,31 @@ enum status fs_current_get(struct fs_store *fs, struct str key, struct fs_curren
         return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
     }
     current.there = true;
-    current.inode = st.st_ino;
     TRY(fs_record_load(fs, fd, key, &record, &current.known, err));
+    current.side = current.known == FS_SIDE && record.side != 0 ? record.side : st.st_ino;
     fs_info_fill(current.known, &record, &st, &current.info);
+    *again_out = fs_record_vanished(fs, fd, current.known);
     *out = current;
+    return OK;
+}
+
+enum status fs_current_get(struct fs_store *fs, struct str key, struct fs_current *out,
+                           struct err *err)
+{
+    bool again = true;
+    for (int i = 0; again && i < FS_OPEN_TRIES; i++) {
+        TRY(current_once(fs, key, out, &again, err));
+    }
     return OK;
 }
 
 /* --- removal --- */
 
-void fs_record_forget(struct fs_store *fs, struct str key, uint64_t inode)
+void fs_record_forget(struct fs_store *fs, struct str key, uint64_t side)
 {
     char hex[SHA256_HEX + 1], name[SIDE_NAME_MAX];
     sha256_hex(key, hex);
-    side_name(hex, inode, name);
+    side_name(hex, side, name);
     (void)fs->calls->unlinkat(fs->sums_fd, name, 0);
 }
 
@@ -240,7 +319,7 @@ static bool side_wanted(struct fs_store *fs, const char *name)
     }
     char hex[SHA256_HEX + 1], expected[SIDE_NAME_MAX];
     sha256_hex(fs_record_key(&record), hex);
-    side_name(hex, current.inode, expected);
+    side_name(hex, current.side, expected);
     return current.there && strcmp(expected, name) == 0;
 }
 

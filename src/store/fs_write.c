@@ -11,7 +11,10 @@
 #include "base/mem.h"
 #include "store/fs_priv.h"
 
-enum { HASH_CHUNK_BYTES = 256 * 1024 };
+enum {
+    HASH_CHUNK_BYTES = 256 * 1024,
+    COPY_CHUNK_BYTES = 1024 * 1024, /* a block of most objects */
+};
 
 struct fs_writer {
     struct store_writer base;
@@ -102,12 +105,11 @@ static int64_t now_ns(const struct fs_store *fs)
     return clock_wall_ms(fs->clock) * 1000000 + now.tv_nsec % 1000000;
 }
 
-/** What is written is complete: set time and record, sync, publish. */
+/** What is written is complete and `record` says it: set time and record, sync, publish. */
 static enum status finish(struct fs_store *fs, struct str key, struct fs_temp *temp,
                           struct fs_record *record, const struct store_cond *cond,
                           struct store_info *info_out, struct err *err)
 {
-    record->modified_ns = now_ns(fs);
     struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
                                  { .tv_sec = record->modified_ns / 1000000000,
                                    .tv_nsec = record->modified_ns % 1000000000 } };
@@ -134,6 +136,8 @@ enum status fs_writer_commit(struct store_writer *base, struct store_info *info_
 {
     struct fs_writer *writer = (struct fs_writer *)base;
     fs_hash_final(&writer->hash);
+    writer->record.modified_ns = now_ns(writer->fs);
+    fs_record_attrs_set(&writer->record, base->attrs);
     enum status status = finish(writer->fs, writer_key(writer), &writer->temp, &writer->record,
                                 &writer->cond, info_out, err);
     writer_free(writer);
@@ -200,6 +204,7 @@ static enum status adopt_file(struct fs_store *fs, struct str key, int fd,
     }
     if (status == OK) {
         fs_hash_final(&hash);
+        record.modified_ns = now_ns(fs);
         (void)fchmod(fd, 0644);
         status = finish(fs, key, &temp, &record, cond, info_out, err);
     }
@@ -218,4 +223,74 @@ enum status fs_put_fd(struct store *store, struct str key, int fd, bool adopt,
     TRY(fs_key_allowed(key, err));
     TRY(fs_may_write(fs, err));
     return adopt_file(fs, key, fd, cond, info_out, err);
+}
+
+/* --- copies --- */
+
+/** Move the bytes; what has a record is checked on its way, what has none goes through `hash`. */
+static enum status copy_bytes(struct fs_store *fs, struct store_object *object, int fd,
+                              struct fs_hash *hash, struct err *err)
+{
+    char *chunk = mem_alloc(COPY_CHUNK_BYTES);
+    if (chunk == NULL) {
+        return err_no_memory(err);
+    }
+    enum status status = OK;
+    size_t got = 1;
+    for (uint64_t offset = 0; status == OK && got > 0; offset += got) {
+        status = store_object_read(object, offset, chunk, COPY_CHUNK_BYTES, &got, err);
+        if (status == OK && hash != NULL) {
+            fs_hash_update(hash, str_from(chunk, got));
+        }
+        if (status == OK && got > 0) {
+            status = fs_write_at(fs, fd, chunk, got, offset, err);
+        }
+    }
+    mem_free(chunk);
+    return status;
+}
+
+/** Fill the file and `record`, but for the time and the attributes. */
+static enum status copy_content(struct fs_store *fs, struct store_object *object, int fd,
+                                struct fs_record *record, struct err *err)
+{
+    enum fs_known known = FS_FOREIGN;
+    TRY(fs_object_record(fs, object, record, &known, err));
+    if (known != FS_FOREIGN) {
+        record->key_len = 0;
+        record->side = 0;
+        return copy_bytes(fs, object, fd, NULL, err);
+    }
+    struct fs_hash hash = { 0 };
+    enum status status = fs_hash_init(&hash, record, err);
+    if (status == OK) {
+        record->modified_ns = object->info.modified_ms * 1000000;
+        status = copy_bytes(fs, object, fd, &hash, err);
+    }
+    if (status == OK) {
+        fs_hash_final(&hash);
+    }
+    fs_hash_done(&hash);
+    return status;
+}
+
+enum status fs_write_copy(struct fs_store *fs, struct store_object *object, struct str to,
+                          const struct store_copy_how *how, const struct store_cond *cond,
+                          struct store_info *info_out, struct err *err)
+{
+    struct fs_temp temp = FS_TEMP_EMPTY;
+    struct fs_record record;
+    TRY(fs_temp_new(fs, &temp, err));
+    enum status status = copy_content(fs, object, temp.fd, &record, err);
+    if (status == OK) {
+        if (!how->keep_time) {
+            record.modified_ns = now_ns(fs);
+        }
+        if (how->attrs_new) {
+            fs_record_attrs_set(&record, how->attrs);
+        }
+        status = finish(fs, to, &temp, &record, cond, info_out, err);
+    }
+    fs_temp_drop(fs, &temp);
+    return status;
 }

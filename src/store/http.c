@@ -26,6 +26,7 @@
 enum {
     HEAD_BYTES = 1024 * 1024,
     TARGET_BYTES_MAX = 16 * 1024,
+    COPY_BYTES_MAX = 64 * 1024, /* two keys and attributes in base64 */
     CALL_MS = 60000,
     BYTES_PER_MS_MIN = 4096, /* a body that moves at 4 MB/s or faster is in time */
     URI_MAX = 4096,
@@ -141,15 +142,20 @@ static enum status changed_info(struct http_store *http, const struct http_call 
 
 /* --- writes --- */
 
-/** A PUT of what `call` says in its body fields. */
+/** A PUT of what `call` says in its body fields, which begins with `attrs_len` bytes of
+ * attributes. */
 static enum status put_call(struct http_store *http, struct str key, const struct store_cond *cond,
-                            struct http_call *call, struct store_info *info_out, struct err *err)
+                            size_t attrs_len, struct http_call *call, struct store_info *info_out,
+                            struct err *err)
 {
     AUTO(buf_done) struct buf target;
     char match[STORE_ETAG_MAX + 4];
     struct http_header headers[2];
     size_t count = 0;
     TRY(target_key(&target, "put", key, err));
+    if (attrs_len > 0 && buf_printf(&target, "?attrs=%zu", attrs_len) != OK) {
+        return err_no_memory(err);
+    }
     if (cond->if_absent) {
         headers[count++] = (struct http_header){ STR("If-None-Match"), STR("*") };
     }
@@ -172,10 +178,11 @@ static enum status http_put(struct store *store, struct str key, struct str byte
                             struct err *err)
 {
     struct http_call call = { .body = bytes, .deadline = deadline_for(bytes.len) };
-    return put_call((struct http_store *)store, key, cond, &call, info_out, err);
+    return put_call((struct http_store *)store, key, cond, 0, &call, info_out, err);
 }
 
 struct file_body {
+    struct str before; /* sent first */
     int fd;
     uint64_t offset;
 };
@@ -184,30 +191,43 @@ static enum status file_body_read(void *ctx, char *ptr, size_t cap, size_t *got_
                                   struct err *err)
 {
     struct file_body *body = ctx;
+    if (body->before.len > 0) {
+        *got_out = body->before.len < cap ? body->before.len : cap;
+        memcpy(ptr, body->before.ptr, *got_out);
+        body->before = str_skip(body->before, *got_out);
+        return OK;
+    }
     TRY(io_pread(body->fd, ptr, cap, body->offset, got_out, err));
     body->offset += *got_out;
     return OK;
+}
+
+static enum status put_file(struct store *store, struct str key, int fd, struct str attrs,
+                            const struct store_cond *cond, struct store_info *info_out,
+                            struct err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        return err_errno(err, errno, "file for key \"%.*s\"", STR_ARG(key));
+    }
+    if (st.st_size == 0 && attrs.len == 0) {
+        return http_put(store, key, STR_EMPTY, cond, info_out, err);
+    }
+    struct file_body body = { .fd = fd, .before = attrs };
+    struct http_call call = {
+        .read_body = file_body_read,
+        .body_length = st.st_size + (int64_t)attrs.len,
+        .ctx = &body,
+        .deadline = deadline_for((uint64_t)st.st_size),
+    };
+    return put_call((struct http_store *)store, key, cond, attrs.len, &call, info_out, err);
 }
 
 static enum status http_put_fd(struct store *store, struct str key, int fd, bool adopt,
                                const struct store_cond *cond, struct store_info *info_out,
                                struct err *err)
 {
-    struct stat st;
-    if (fstat(fd, &st) != 0) {
-        return err_errno(err, errno, "file for key \"%.*s\"", STR_ARG(key));
-    }
-    if (st.st_size == 0) {
-        return http_put(store, key, STR_EMPTY, cond, info_out, err);
-    }
-    struct file_body body = { .fd = fd };
-    struct http_call call = {
-        .read_body = file_body_read,
-        .body_length = st.st_size,
-        .ctx = &body,
-        .deadline = deadline_for((uint64_t)st.st_size),
-    };
-    return put_call((struct http_store *)store, key, cond, &call, info_out, err);
+    return put_file(store, key, fd, STR_EMPTY, cond, info_out, err);
 }
 
 /** An unnamed file in TMPDIR. */
@@ -279,43 +299,77 @@ static enum status http_writer_commit(struct store_writer *base, struct store_in
                                       struct err *err)
 {
     struct http_writer *writer = (struct http_writer *)base;
-    enum status status = http_put_fd(&writer->http->base, str_from(writer->key, writer->key_len),
-                                     writer->fd, false, &writer->cond, info_out, err);
+    enum status status = put_file(&writer->http->base, str_from(writer->key, writer->key_len),
+                                  writer->fd, base->attrs, &writer->cond, info_out, err);
     http_writer_abort(base);
     return status;
 }
 
-static enum status http_remove(struct store *store, struct str key, struct err *err)
+static enum status http_remove(struct store *store, struct str key, struct str if_match,
+                               struct err *err)
 {
     AUTO(buf_done) struct buf target;
+    char match[STORE_ETAG_MAX + 4];
     struct http_answer answer = { 0 };
+    struct http_header header = { STR("If-Match"), STR_EMPTY };
     TRY(target_key(&target, "delete", key, err));
+    if (if_match.len > STORE_ETAG_MAX) {
+        return err_set(err, E_PRECONDITION, "no object has an ETag that long");
+    }
+    int len = snprintf(match, sizeof match, "\"%.*s\"", STR_ARG(if_match));
+    header.value = str_from(match, (size_t)len);
     enum status status = http_client_call_ok(
         ((struct http_store *)store)->client,
-        &(struct http_call){ .method = HTTP_DELETE, .target = buf_str(&target) }, &answer, err);
+        &(struct http_call){ .method = HTTP_DELETE,
+                             .target = buf_str(&target),
+                             .headers = &header,
+                             .header_count = if_match.len > 0 },
+        &answer, err);
     http_answer_done(&answer);
     return status;
 }
 
+static enum status copy_body(struct buf *body, struct str from, struct str to,
+                             const struct store_copy_how *how, struct err *err)
+{
+    AUTO(buf_done) struct buf attrs;
+    struct json_writer w;
+    buf_init(&attrs, COPY_BYTES_MAX);
+    if (base64_append(&attrs, how->attrs.ptr, how->attrs.len) != OK) {
+        return err_no_memory(err);
+    }
+    json_writer_init(&w, body);
+    jw_obj_begin(&w);
+    jw_kv_str(&w, "from", from);
+    jw_kv_str(&w, "to", to);
+    if (!how->fresh) {
+        jw_kv_bool(&w, "keep_time", how->keep_time);
+        jw_kv_bool(&w, "if_absent", how->cond.if_absent);
+        jw_kv_str(&w, "to_if_match", how->cond.if_match);
+        jw_kv_str(&w, "from_if_match", how->if_match);
+    }
+    if (how->attrs_new) {
+        jw_kv_str(&w, "attrs", buf_str(&attrs));
+    }
+    jw_obj_end(&w);
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
+}
+
 static enum status http_copy(struct store *store, struct str from, struct str to,
-                             struct store_info *info_out, struct err *err)
+                             const struct store_copy_how *how, struct store_info *info_out,
+                             struct err *err)
 {
     static const struct http_header json_type = { STR_INIT("Content-Type"),
                                                   STR_INIT("application/json") };
     AUTO(buf_done) struct buf body;
-    buf_init(&body, TARGET_BYTES_MAX);
-    struct json_writer w;
-    json_writer_init(&w, &body);
-    jw_obj_begin(&w);
-    jw_kv_str(&w, "from", from);
-    jw_kv_str(&w, "to", to);
-    jw_obj_end(&w);
-    if (json_writer_end(&w) != OK) {
-        return err_no_memory(err);
+    buf_init(&body, COPY_BYTES_MAX);
+    if (how->cond.if_match.len > STORE_ETAG_MAX || how->if_match.len > STORE_ETAG_MAX) {
+        return err_set(err, E_PRECONDITION, "no object has an ETag that long");
     }
+    TRY(copy_body(&body, from, to, how, err));
     struct http_call call = {
         .method = HTTP_POST,
-        .target = STR("/internal/store/copy"),
+        .target = how->fresh ? STR("/internal/store/copy") : STR("/internal/store/copy-with"),
         .headers = &json_type,
         .header_count = 1,
         .body = buf_str(&body),
@@ -325,14 +379,37 @@ static enum status http_copy(struct store *store, struct str from, struct str to
 
 /* --- reads --- */
 
+/** Attributes as they come in an answer, base64; appended to `out`. */
+static enum status attrs_take(struct str text, struct buf *out, struct err *err)
+{
+    size_t before = out->len;
+    enum status status = base64_decode(text, out);
+    if (status == E_NO_MEMORY) {
+        return err_no_memory(err);
+    }
+    if (status != OK || !attrs_packed_valid(str_skip(buf_str(out), before))) {
+        return err_set(err, E_UPSTREAM, "answer of storaged: its attributes are not well formed");
+    }
+    return OK;
+}
+
 static enum status http_stat(struct store *store, struct str key, struct store_info *out,
-                             struct err *err)
+                             struct buf *attrs_out, struct err *err)
 {
     AUTO(buf_done) struct buf target;
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
     TRY(target_key(&target, "stat", key, err));
-    return call_info((struct http_store *)store,
-                     &(struct http_call){ .method = HTTP_GET, .target = buf_str(&target) }, out,
-                     err);
+    if (attrs_out != NULL) {
+        TRY(target_param(&target, "attrs", STR("1"), err));
+    }
+    TRY(call_json((struct http_store *)store,
+                  &(struct http_call){ .method = HTTP_GET, .target = buf_str(&target) }, &doc,
+                  err));
+    struct str attrs = STR_EMPTY;
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    TRY(info_parse(root, out, err));
+    TRY(json_get_str(root, "attrs", JSON_OPTIONAL, &attrs, err));
+    return attrs_out != NULL ? attrs_take(attrs, attrs_out, err) : OK;
 }
 
 static enum status read_target(struct buf *target, struct str key, uint64_t offset, uint64_t length,
@@ -435,6 +512,15 @@ static enum status object_read(struct store_object *base, uint64_t offset, void 
 
 static const struct store_object_ops object_ops = { .read = object_read, .close = object_close };
 
+static enum status read_attrs(const struct http_answer *answer, struct store_object *object,
+                              struct err *err)
+{
+    AUTO(buf_done) struct buf packed;
+    buf_init(&packed, 2 * ATTRS_PACKED_MAX);
+    TRY(attrs_take(http_headers_get(&answer->headers, STR("X-Lake-Attrs")), &packed, err));
+    return attrs_unpack_block(buf_str(&packed), &object->attrs, &object->attrs_block, err);
+}
+
 static enum status object_fetch(struct http_object *object, struct err *err)
 {
     AUTO(buf_done) struct buf target;
@@ -447,6 +533,9 @@ static enum status object_fetch(struct http_object *object, struct err *err)
     enum status status = http_client_call_ok(object->http->client, &call, &answer, err);
     if (status == OK) {
         status = read_info(&answer, &object->base.info, err);
+    }
+    if (status == OK) {
+        status = read_attrs(&answer, &object->base, err);
     }
     uint64_t size = object->base.info.size;
     if (status == OK && answer.body.len != (size < HEAD_BYTES ? size : HEAD_BYTES)) {
@@ -473,7 +562,7 @@ static enum status http_open(struct store *store, struct str key, struct store_o
     buf_init(&object->head, HEAD_BYTES);
     enum status status = object_fetch(object, err);
     if (status != OK) {
-        object_close(&object->base);
+        store_object_close(&object->base);
         return status;
     }
     *out = &object->base;

@@ -18,6 +18,7 @@
 struct version {
     _Atomic unsigned refs;
     struct store_info info;
+    size_t attrs_len; /* the packed attributes lie behind the bytes */
     char bytes[];
 };
 
@@ -59,10 +60,10 @@ static enum status fault(struct mem_store *mem, const char *op, struct str key, 
 
 /* --- versions --- */
 
-static struct version *version_new(struct mem_store *mem, struct str bytes)
+static struct version *version_new(struct mem_store *mem, struct str bytes, struct str attrs)
 {
     size_t size = 0;
-    if (!size_add(sizeof(struct version), bytes.len, &size)) {
+    if (!size_add(sizeof(struct version) + attrs.len, bytes.len, &size)) {
         return NULL;
     }
     struct version *version = mem_alloc(size);
@@ -76,7 +77,16 @@ static struct version *version_new(struct mem_store *mem, struct str bytes)
     if (bytes.len > 0) {
         memcpy(version->bytes, bytes.ptr, bytes.len);
     }
+    version->attrs_len = attrs.len;
+    if (attrs.len > 0) {
+        memcpy(version->bytes + bytes.len, attrs.ptr, attrs.len);
+    }
     return version;
+}
+
+static struct str version_attrs(const struct version *version)
+{
+    return str_from(version->bytes + version->info.size, version->attrs_len);
 }
 
 static void version_unref(struct version *version)
@@ -161,13 +171,12 @@ static enum status set_locked(struct mem_store *mem, struct str key, struct vers
 
 /* --- writes --- */
 
-static enum status mem_put(struct store *store, struct str key, struct str bytes,
-                           const struct store_cond *cond, struct store_info *info_out,
-                           struct err *err)
+static enum status put_with(struct mem_store *mem, struct str key, struct str bytes,
+                            struct str attrs, const struct store_cond *cond,
+                            struct store_info *info_out, struct err *err)
 {
-    struct mem_store *mem = (struct mem_store *)store;
     TRY(fault(mem, "write", key, err));
-    struct version *version = version_new(mem, bytes);
+    struct version *version = version_new(mem, bytes, attrs);
     if (version == NULL) {
         return err_no_memory(err);
     }
@@ -182,6 +191,13 @@ static enum status mem_put(struct store *store, struct str key, struct str bytes
     TRY(fault(mem, "answer", key, err));
     *info_out = info;
     return OK;
+}
+
+static enum status mem_put(struct store *store, struct str key, struct str bytes,
+                           const struct store_cond *cond, struct store_info *info_out,
+                           struct err *err)
+{
+    return put_with((struct mem_store *)store, key, bytes, STR_EMPTY, cond, info_out, err);
 }
 
 static enum status mem_writer_open(struct store *store, struct str key,
@@ -227,8 +243,9 @@ static enum status mem_writer_commit(struct store_writer *base, struct store_inf
                                      struct err *err)
 {
     struct mem_writer *writer = (struct mem_writer *)base;
-    enum status status = mem_put(&writer->mem->base, str_from(writer->key, writer->key_len),
-                                 buf_str(&writer->bytes), &writer->cond, info_out, err);
+    enum status status = put_with(writer->mem, str_from(writer->key, writer->key_len),
+                                  buf_str(&writer->bytes), base->attrs, &writer->cond, info_out,
+                                  err);
     mem_writer_abort(base);
     return status;
 }
@@ -243,13 +260,17 @@ static enum status mem_spool(struct store *store, int *fd_out, struct err *err)
     return OK;
 }
 
-static enum status mem_remove(struct store *store, struct str key, struct err *err)
+static enum status mem_remove(struct store *store, struct str key, struct str if_match,
+                              struct err *err)
 {
     struct mem_store *mem = (struct mem_store *)store;
     TRY(fault(mem, "write", key, err));
     pthread_mutex_lock(&mem->lock);
     struct entry *entry = find(mem, key);
-    if (entry != NULL) {
+    const struct store_cond cond = { .if_match = if_match };
+    enum status status = store_cond_check(&cond, key, entry != NULL ? &entry->version->info : NULL,
+                                          err);
+    if (status == OK && entry != NULL) {
         mem_free(entry->key);
         version_unref(entry->version);
         size_t at = (size_t)(entry - mem->entries);
@@ -257,33 +278,64 @@ static enum status mem_remove(struct store *store, struct str key, struct err *e
         mem->count--;
     }
     pthread_mutex_unlock(&mem->lock);
+    TRY(status);
     return fault(mem, "answer", key, err);
 }
 
+/** The version that a copy makes: the source itself, or its bytes with other attributes. */
+static struct version *copy_version(struct mem_store *mem, struct version *from,
+                                    const struct store_copy_how *how)
+{
+    if (how->fresh) {
+        return version_ref(from);
+    }
+    struct str attrs = how->attrs_new ? how->attrs : version_attrs(from);
+    struct version *version = version_new(mem, str_from(from->bytes, (size_t)from->info.size),
+                                          attrs);
+    if (version != NULL) {
+        int64_t now = version->info.modified_ms;
+        version->info = from->info;
+        version->info.modified_ms = how->keep_time ? from->info.modified_ms : now;
+    }
+    return version;
+}
+
 static enum status copy_locked(struct mem_store *mem, struct str from, struct str to,
-                               struct store_info *info_out, struct err *err)
+                               const struct store_copy_how *how, struct store_info *info_out,
+                               struct err *err)
 {
     struct entry *source = find(mem, from);
     if (source == NULL) {
         return err_set(err, E_NOT_FOUND, "object \"%.*s\" is not there", STR_ARG(from));
     }
-    if (find(mem, to) != NULL) {
+    if (how->fresh && find(mem, to) != NULL) {
         return err_set(err, E_EXISTS, "object \"%.*s\" is there already", STR_ARG(to));
     }
-    struct version *version = source->version;
-    TRY(insert(mem, to, version, err));
-    *info_out = version_ref(version)->info;
+    const struct store_cond of_source = { .if_match = how->if_match };
+    TRY(store_cond_check(&of_source, from, &source->version->info, err));
+    struct version *version = copy_version(mem, source->version, how);
+    if (version == NULL) {
+        return err_no_memory(err);
+    }
+    struct store_info info = version->info;
+    enum status status = set_locked(mem, to, version, &how->cond, err);
+    if (status != OK) {
+        version_unref(version);
+        return status;
+    }
+    *info_out = info;
     return OK;
 }
 
 static enum status mem_copy(struct store *store, struct str from, struct str to,
-                            struct store_info *info_out, struct err *err)
+                            const struct store_copy_how *how, struct store_info *info_out,
+                            struct err *err)
 {
     struct mem_store *mem = (struct mem_store *)store;
     TRY(fault(mem, "write", to, err));
     struct store_info info;
     pthread_mutex_lock(&mem->lock);
-    enum status status = copy_locked(mem, from, to, &info, err);
+    enum status status = copy_locked(mem, from, to, how, &info, err);
     pthread_mutex_unlock(&mem->lock);
     TRY(status);
     TRY(fault(mem, "answer", to, err));
@@ -309,13 +361,17 @@ static enum status version_get(struct mem_store *mem, struct str key, struct ver
 }
 
 static enum status mem_stat(struct store *store, struct str key, struct store_info *out,
-                            struct err *err)
+                            struct buf *attrs_out, struct err *err)
 {
     struct version *version = NULL;
     TRY(version_get((struct mem_store *)store, key, &version, err));
     *out = version->info;
+    enum status status = OK;
+    if (attrs_out != NULL && buf_append(attrs_out, version_attrs(version)) != OK) {
+        status = err_no_memory(err);
+    }
     version_unref(version);
-    return OK;
+    return status;
 }
 
 static enum status object_read(struct store_object *base, uint64_t offset, void *ptr, size_t len,
@@ -347,6 +403,12 @@ static enum status mem_open(struct store *store, struct str key, struct store_ob
     }
     object->base = (struct store_object){ .ops = &object_ops, .info = version->info };
     object->version = version;
+    enum status status = attrs_unpack_block(version_attrs(version), &object->base.attrs,
+                                            &object->base.attrs_block, err);
+    if (status != OK) {
+        object_close(&object->base);
+        return status;
+    }
     *out = &object->base;
     return OK;
 }

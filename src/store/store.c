@@ -87,6 +87,13 @@ enum status store_ready(struct store *store, struct err *err)
 
 /* --- writes --- */
 
+static void attrs_free(struct str attrs)
+{
+    if (attrs.len > 0) {
+        mem_free((char *)(uintptr_t)attrs.ptr);
+    }
+}
+
 enum status store_writer_open(struct store *store, struct str key, const struct store_cond *cond,
                               struct store_writer **out, struct err *err)
 {
@@ -110,12 +117,35 @@ enum status store_writer_write(struct store_writer *writer, struct str bytes, st
     return OK;
 }
 
+enum status store_writer_attrs(struct store_writer *writer, const struct store_attrs *attrs,
+                               struct err *err)
+{
+    AUTO(buf_done) struct buf packed;
+    buf_init(&packed, ATTRS_PACKED_MAX);
+    TRY(attrs_pack(attrs, &packed, err));
+    return store_writer_packed(writer, buf_str(&packed), err);
+}
+
+enum status store_writer_packed(struct store_writer *writer, struct str packed, struct err *err)
+{
+    char *copy = packed.len > 0 ? mem_strndup(packed.ptr, packed.len) : NULL;
+    if (packed.len > 0 && copy == NULL) {
+        return err_no_memory(err);
+    }
+    attrs_free(writer->attrs);
+    writer->attrs = copy != NULL ? str_from(copy, packed.len) : STR_EMPTY;
+    return OK;
+}
+
 enum status store_writer_commit(struct store_writer *writer, struct store_info *info_out,
                                 struct err *err)
 {
     struct store_info info;
     struct store_meter *meter = writer->meter; /* the writer is gone afterwards */
-    TRY(store_meter_count(meter, STORE_PUT, writer->ops->writer_commit(writer, &info, err)));
+    struct str attrs = writer->attrs;
+    enum status status = writer->ops->writer_commit(writer, &info, err);
+    attrs_free(attrs);
+    TRY(store_meter_count(meter, STORE_PUT, status));
     if (info_out != NULL) {
         *info_out = info;
     }
@@ -125,6 +155,7 @@ enum status store_writer_commit(struct store_writer *writer, struct store_info *
 void store_writer_abort(struct store_writer *writer)
 {
     if (writer != NULL) {
+        attrs_free(writer->attrs);
         writer->ops->writer_abort(writer);
     }
 }
@@ -234,22 +265,68 @@ enum status store_spool(struct store *store, int *fd_out, struct err *err)
 
 enum status store_delete(struct store *store, struct str key, struct err *err)
 {
-    TRY(store_key_check(key, err));
-    return store_meter_count(&store->meter, STORE_DELETE, store->ops->remove(store, key, err));
+    return store_delete_if(store, key, STR_EMPTY, err);
 }
 
-enum status store_copy(struct store *store, struct str from, struct str to,
-                       struct store_info *info_out, struct err *err)
+enum status store_delete_if(struct store *store, struct str key, struct str if_match,
+                            struct err *err)
+{
+    TRY(store_key_check(key, err));
+    return store_meter_count(&store->meter, STORE_DELETE,
+                             store->ops->remove(store, key, if_match, err));
+}
+
+static enum status copy_how(struct store *store, struct str from, struct str to,
+                            const struct store_copy_how *how, struct store_info *info_out,
+                            struct err *err)
 {
     TRY(store_key_check(from, err));
     TRY(store_key_check(to, err));
     struct store_info info;
     TRY(store_meter_count(&store->meter, STORE_COPY,
-                          store->ops->copy(store, from, to, &info, err)));
+                          store->ops->copy(store, from, to, how, &info, err)));
     if (info_out != NULL) {
         *info_out = info;
     }
     return OK;
+}
+
+enum status store_copy(struct store *store, struct str from, struct str to,
+                       struct store_info *info_out, struct err *err)
+{
+    static const struct store_copy_how fresh = { .fresh = true };
+    return copy_how(store, from, to, &fresh, info_out, err);
+}
+
+enum status store_copy_with(struct store *store, struct str from, struct str to,
+                            const struct store_copy_opts *opts, struct store_info *info_out,
+                            struct err *err)
+{
+    AUTO(buf_done) struct buf packed;
+    buf_init(&packed, ATTRS_PACKED_MAX);
+    TRY(attrs_pack(opts->attrs, &packed, err));
+    const struct store_copy_how how = {
+        .attrs_new = opts->attrs != NULL,
+        .attrs = buf_str(&packed),
+        .cond = opts->cond != NULL ? *opts->cond : no_cond,
+        .if_match = opts->if_match,
+    };
+    return copy_how(store, from, to, &how, info_out, err);
+}
+
+enum status store_set_attrs(struct store *store, struct str key, const struct store_attrs *attrs,
+                            struct str if_match, struct store_info *info_out, struct err *err)
+{
+    AUTO(buf_done) struct buf packed;
+    buf_init(&packed, ATTRS_PACKED_MAX);
+    TRY(attrs_pack(attrs, &packed, err));
+    const struct store_copy_how how = {
+        .keep_time = true,
+        .attrs_new = true,
+        .attrs = buf_str(&packed),
+        .if_match = if_match,
+    };
+    return copy_how(store, key, key, &how, info_out, err);
 }
 
 enum status store_cond_check(const struct store_cond *cond, struct str key,
@@ -278,7 +355,22 @@ enum status store_stat(struct store *store, struct str key, struct store_info *i
 {
     TRY(store_key_check(key, err));
     return store_meter_count(&store->meter, STORE_STAT,
-                             store->ops->stat(store, key, info_out, err));
+                             store->ops->stat(store, key, info_out, NULL, err));
+}
+
+enum status store_stat_attrs(struct store *store, struct str key, struct arena *arena,
+                             struct store_info *info_out, struct store_attrs *attrs_out,
+                             struct err *err)
+{
+    AUTO(buf_done) struct buf packed;
+    struct store_info info;
+    buf_init(&packed, ATTRS_PACKED_MAX);
+    TRY(store_key_check(key, err));
+    TRY(store_meter_count(&store->meter, STORE_STAT,
+                          store->ops->stat(store, key, &info, &packed, err)));
+    TRY(attrs_unpack(buf_str(&packed), arena, attrs_out, err));
+    *info_out = info;
+    return OK;
 }
 
 enum status store_open(struct store *store, struct str key, struct store_object **out,
@@ -293,6 +385,11 @@ enum status store_open(struct store *store, struct str key, struct store_object 
 const struct store_info *store_object_info(const struct store_object *object)
 {
     return &object->info;
+}
+
+struct store_attrs store_object_attrs(const struct store_object *object)
+{
+    return object->attrs;
 }
 
 enum status store_object_read(struct store_object *object, uint64_t offset, void *ptr, size_t len,
@@ -340,6 +437,7 @@ enum status store_object_fd(struct store_object *object, uint64_t offset, uint64
 void store_object_close(struct store_object *object)
 {
     if (object != NULL) {
+        mem_free(object->attrs_block);
         object->ops->close(object);
     }
 }

@@ -10,6 +10,8 @@
  * Keys are 1 to 1024 bytes of UTF-8 without control characters, no leading '/', no empty segment
  * except one at the very end (a trailing '/'), no '.' or '..' segment. `_lake/` is ours: the API
  * refuses it to clients, the store does not.
+ *
+ * What an object carries besides its bytes are its attributes: written with it, atomically.
  */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
@@ -24,7 +26,13 @@ struct store;
 struct store_writer; /* an object being written, invisible until committed */
 struct store_object; /* an open object: one immutable version of it */
 
-enum { STORE_KEY_MAX = 1024, STORE_ETAG_MAX = 64, STORE_LIST_MAX = 10000 };
+enum {
+    STORE_KEY_MAX = 1024,
+    STORE_ETAG_MAX = 64,
+    STORE_LIST_MAX = 10000,
+    STORE_ATTRS_MAX = 256,
+    STORE_ATTRS_BYTES_MAX = 12 * 1024, /* names and values of one object together */
+};
 
 struct store_info {
     struct str key; /* set by list (in its arena); elsewhere empty */
@@ -34,6 +42,20 @@ struct store_info {
     /* a foreign file without checksum: the tag is made of inode, size and mtime */
     bool etag_weak;
     int64_t modified_ms;
+};
+
+/**
+ * An attribute of an object. Names are lower-case header names ("content-type",
+ * "x-amz-meta-colour"), at most one of each; both sides are opaque bytes to the store, and a name
+ * is not empty.
+ */
+struct store_attr {
+    struct str name, value;
+};
+/** Those of one object; the store gives them by name in byte order. */
+struct store_attrs {
+    const struct store_attr *items;
+    size_t count;
 };
 
 /** Conditions of a write. A failed one is E_PRECONDITION; nothing has changed then. */
@@ -70,6 +92,14 @@ enum status store_writer_open(struct store *store, struct str key, const struct 
                               struct store_writer **out, struct err *err) MUST_USE;
 enum status store_writer_write(struct store_writer *writer, struct str bytes,
                                struct err *err) MUST_USE;
+/**
+ * The attributes of the object to come, at any time before the commit. Copied; a second call
+ * replaces those of the first.
+ *
+ * Errors   E_INVALID (a name is empty or there twice), E_TOO_LARGE (the limits above)
+ */
+enum status store_writer_attrs(struct store_writer *writer, const struct store_attrs *attrs,
+                               struct err *err) MUST_USE;
 /** Makes it visible and frees the writer, whatever the outcome. */
 enum status store_writer_commit(struct store_writer *writer, struct store_info *info_out,
                                 struct err *err) MUST_USE;
@@ -92,6 +122,11 @@ enum status store_spool(struct store *store, int *fd_out, struct err *err) MUST_
 enum status store_stat(struct store *store, struct str key, struct store_info *info_out,
                        struct err *err) MUST_USE;
 
+/** The same with the attributes of that version, in the arena. */
+enum status store_stat_attrs(struct store *store, struct str key, struct arena *arena,
+                             struct store_info *info_out, struct store_attrs *attrs_out,
+                             struct err *err) MUST_USE;
+
 struct store_read_opts {
     uint64_t offset;    /* past the end: E_RANGE, unless 0 */
     uint64_t length;    /* 0: to the end */
@@ -110,6 +145,9 @@ enum status store_read(struct store *store, struct str key, const struct store_r
 enum status store_open(struct store *store, struct str key, struct store_object **out,
                        struct err *err) MUST_USE;
 const struct store_info *store_object_info(const struct store_object *object);
+/** Of this version; they live as long as the object. An object from store_fd_object has only those
+ * that are in the file's xattr. */
+struct store_attrs store_object_attrs(const struct store_object *object);
 /** Fewer than `len` bytes only at the end. Thread safe. */
 enum status store_object_read(struct store_object *object, uint64_t offset, void *ptr, size_t len,
                               size_t *got_out, struct err *err) MUST_USE;
@@ -143,9 +181,37 @@ enum status store_list(struct store *store, const struct store_list_opts *opts, 
 
 /** Missing is fine. Durable. */
 enum status store_delete(struct store *store, struct str key, struct err *err) MUST_USE;
-/** A copy under a fresh key, by hard link or server-side copy; E_EXISTS when `to` is there. */
+/** Like store_delete under a condition: E_PRECONDITION when the object is not the one of
+ * `if_match`, or is not there. An empty `if_match` is none. */
+enum status store_delete_if(struct store *store, struct str key, struct str if_match,
+                            struct err *err) MUST_USE;
+/** A copy with its attributes under a fresh key, by hard link or server-side copy; E_EXISTS when
+ * `to` is there. */
 enum status store_copy(struct store *store, struct str from, struct str to,
                        struct store_info *info_out, struct err *err) MUST_USE;
+
+struct store_copy_opts {
+    const struct store_attrs *attrs; /* NULL: those of the source */
+    const struct store_cond *cond;   /* of the target; NULL: what is there is replaced */
+    struct str if_match;             /* of the source; empty: any */
+};
+/**
+ * Make the object `to` what `from` is now, in one step: one version of `from`, whole. `from` and
+ * `to` may be one key. It costs a copy of the bytes.
+ *
+ * Errors   E_NOT_FOUND (`from`), E_PRECONDITION (a condition of either), and those of store_put
+ */
+enum status store_copy_with(struct store *store, struct str from, struct str to,
+                            const struct store_copy_opts *opts, struct store_info *info_out,
+                            struct err *err) MUST_USE;
+/**
+ * Replace the attributes of an object; its bytes, ETag and time stay. It costs a copy of the bytes.
+ *
+ * Errors   E_NOT_FOUND, E_PRECONDITION (`if_match`, when not empty), and those of store_put
+ */
+enum status store_set_attrs(struct store *store, struct str key, const struct store_attrs *attrs,
+                            struct str if_match, struct store_info *info_out,
+                            struct err *err) MUST_USE;
 
 /** The URI of the root without trailing slash, as it goes into table metadata: "file:///srv/lake".
  * Lives as long as the store. */

@@ -5,8 +5,19 @@
 #ifndef STORE_STORE_PRIV_H
 #define STORE_STORE_PRIV_H
 
+#include "store/attrs.h"
 #include "store/meter.h"
 #include "store/store.h"
+
+/** How a copy is to be made: store_copy_opts, with store_set_attrs being one onto itself. */
+struct store_copy_how {
+    bool fresh;       /* store_copy: E_EXISTS when the target is there */
+    bool keep_time;   /* of the source */
+    bool attrs_new;   /* else those of the source */
+    struct str attrs; /* packed */
+    struct store_cond cond;
+    struct str if_match;
+};
 
 struct store_ops {
     const char *name;
@@ -21,13 +32,15 @@ struct store_ops {
     enum status (*put_fd)(struct store *, struct str key, int fd, bool adopt,
                           const struct store_cond *, struct store_info *, struct err *);
     enum status (*spool)(struct store *, int *fd_out, struct err *);
-    enum status (*stat)(struct store *, struct str key, struct store_info *, struct err *);
+    /* appends the packed attributes unless `attrs_out` is NULL */
+    enum status (*stat)(struct store *, struct str key, struct store_info *, struct buf *attrs_out,
+                        struct err *);
     enum status (*open)(struct store *, struct str key, struct store_object **, struct err *);
     enum status (*list)(struct store *, const struct store_list_opts *, struct arena *,
                         struct store_list *, struct err *);
-    enum status (*remove)(struct store *, struct str key, struct err *);
-    enum status (*copy)(struct store *, struct str from, struct str to, struct store_info *,
-                        struct err *);
+    enum status (*remove)(struct store *, struct str key, struct str if_match, struct err *);
+    enum status (*copy)(struct store *, struct str from, struct str to,
+                        const struct store_copy_how *, struct store_info *, struct err *);
     struct str (*root_uri)(const struct store *);
     enum status (*ready)(struct store *, struct err *);
 };
@@ -49,11 +62,14 @@ struct store {
 struct store_writer {
     const struct store_ops *ops;
     struct store_meter *meter;
+    struct str attrs; /* packed; store.c's, the driver only reads it at the commit */
 };
 struct store_object {
     const struct store_object_ops *ops;
     struct store_info info;
     struct store_meter *meter;
+    struct store_attrs attrs;
+    void *attrs_block; /* of attrs_unpack_block; freed by store.c */
 };
 
 /* --- what drivers share (store.c) --- */
@@ -61,6 +77,9 @@ struct store_object {
 /** E_PRECONDITION when `cond` does not hold; `current` is NULL when nothing is there. */
 enum status store_cond_check(const struct store_cond *cond, struct str key,
                              const struct store_info *current, struct err *err) MUST_USE;
+/** store_writer_attrs with packed ones that are valid. */
+enum status store_writer_packed(struct store_writer *writer, struct str packed,
+                                struct err *err) MUST_USE;
 /** put_fd for drivers that can only stream; also where an adoption is not possible. */
 enum status store_put_fd_by_writer(struct store *store, struct str key, int fd,
                                    const struct store_cond *cond, struct store_info *info_out,

@@ -139,7 +139,7 @@ static enum status chaos_store_put(struct store *store, struct str key, struct s
 }
 
 static enum status chaos_store_stat(struct store *store, struct str key, struct store_info *info,
-                                    struct err *err)
+                                    struct buf *attrs_out, struct err *err)
 {
     TRY(read_step(handle_of(store), err));
     return store_stat(handle_of(store)->chaos->store, key, info, err);
@@ -159,10 +159,11 @@ static enum status chaos_store_list(struct store *store, const struct store_list
     return store_list(handle_of(store)->chaos->store, opts, arena, out, err);
 }
 
-static enum status chaos_store_remove(struct store *store, struct str key, struct err *err)
+static enum status chaos_store_remove(struct store *store, struct str key, struct str if_match,
+                                      struct err *err)
 {
     TRY(read_step(handle_of(store), err));
-    return store_delete(handle_of(store)->chaos->store, key, err);
+    return store_delete_if(handle_of(store)->chaos->store, key, if_match, err);
 }
 
 static struct str chaos_store_root(const struct store *store)

@@ -815,5 +815,6 @@ int contract_run(const char *name, const struct contract_driver *of)
         T(a_failed_allocation_is_an_error_and_leaves_nothing),
         T(the_root_uri_has_no_slash_at_its_end),
     };
-    return _cmocka_run_group_tests(name, tests, ARRAY_LEN(tests), NULL, NULL);
+    return _cmocka_run_group_tests(name, tests, ARRAY_LEN(tests), NULL, NULL) +
+           contract_attrs_run(name, of);
 }

@@ -24,6 +24,8 @@ struct contract_driver {
 
 /** Run all of it; the number of failed tests. */
 int contract_run(const char *name, const struct contract_driver *of);
+/** Its part about attributes and conditional changes, which it runs. */
+int contract_attrs_run(const char *name, const struct contract_driver *of);
 
 /* For a driver's own tests. */
 void must(enum status status, const struct err *err);

@@ -15,6 +15,7 @@ enum {
     NODES_MAX = 4096,
     EVENTS_MAX = 16384,
     XATTRS_MAX = 4096,
+    XATTR_BYTES_MAX = 4000,
     PLACES_MAX = 32,
     NONE = -1,
     INODE_FIRST = 1000 * 1000 * 1000,
@@ -370,6 +371,10 @@ static int disk_fsetxattr(int fd, const char *name, const void *ptr, size_t len,
 {
     if (disk.xattrs_lacking) {
         errno = EOPNOTSUPP;
+        return -1;
+    }
+    if (len > XATTR_BYTES_MAX) { /* as on ext4 */
+        errno = ENOSPC;
         return -1;
     }
     if (change_fails("setxattr")) {

@@ -226,7 +226,21 @@ static void a_disk_that_is_full_at_an_fsync_stops_nothing(void **state)
 
 /* --- every call and every allocation fails once --- */
 
-enum deed { PUT, CREATE, PUT_ODD, READ, STAT, LIST, DELETE, COPY, ADOPT, OPEN, DEEDS };
+enum deed {
+    PUT,
+    CREATE,
+    PUT_ODD,
+    PUT_ATTRS,
+    SET_ATTRS,
+    READ,
+    STAT,
+    LIST,
+    DELETE,
+    COPY,
+    ADOPT,
+    OPEN,
+    DEEDS
+};
 
 static enum status adopt(struct store *store, struct err *err)
 {
@@ -234,6 +248,45 @@ static enum status adopt(struct store *store, struct err *err)
     TRY(store_spool(store, &fd, err));
     assert_int_equal(pwrite(fd, "new", 3, 0), 3);
     return store_put_fd(store, STR("adopted"), fd, true, NULL, NULL, err);
+}
+
+/** More than an xattr holds. */
+static enum status with_attrs(struct store *store, bool put, struct err *err)
+{
+    struct store_writer *writer = NULL;
+    char value[5000];
+    memset(value, 'v', sizeof value);
+    const struct store_attr attr = { STR("n"), str_from(value, sizeof value) };
+    const struct store_attrs attrs = { &attr, 1 };
+    if (!put) {
+        return store_set_attrs(store, STR("k"), &attrs, STR_EMPTY, NULL, err);
+    }
+    TRY(store_writer_open(store, STR("k"), NULL, &writer, err));
+    enum status status = store_writer_write(writer, STR("new"), err);
+    if (status == OK) {
+        status = store_writer_attrs(writer, &attrs, err);
+    }
+    if (status != OK) {
+        store_writer_abort(writer);
+        return status;
+    }
+    return store_writer_commit(writer, NULL, err);
+}
+
+/** Whole or none. */
+static void attrs_right(struct store *store, enum deed deed, enum status said)
+{
+    struct err err = { 0 };
+    struct arena arena;
+    struct store_info info;
+    struct store_attrs attrs = { NULL, 0 };
+    arena_init(&arena, 0);
+    enum status status = store_stat_attrs(store, STR("k"), &arena, &info, &attrs, &err);
+    bool must = said == OK && (deed == PUT_ATTRS || deed == SET_ATTRS);
+    assert_true(status == OK || (status == E_NOT_FOUND && !must));
+    assert_true(!must || attrs.count == 1);
+    assert_true(attrs.count == 0 || attrs.items[0].value.len == 5000);
+    arena_done(&arena);
 }
 
 static enum status list_all(struct store *store, struct err *err)
@@ -284,6 +337,9 @@ static enum status do_deed(struct store *store, enum deed deed, struct err *err)
                          NULL, err);
     case PUT_ODD:
         return store_put(store, STR("k/below"), STR("new"), NULL, NULL, err);
+    case PUT_ATTRS:
+    case SET_ATTRS:
+        return with_attrs(store, deed == PUT_ATTRS, err);
     case READ:
         TRY(read_right(store, "_lake/cat/p", err));
         return read_right(store, "k/below", err);
@@ -316,6 +372,7 @@ static void expect_old_or_new(const char *what, enum deed deed, enum status said
         "k", "k/below", "_lake/cat/p", "c/d/e", "copied", "copied/too", "adopted"
     };
     struct store *store = open_with(&disk_calls, (struct store_fault_hook){ 0 });
+    attrs_right(store, deed, said);
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         AUTO(buf_done) struct buf got;
         struct store_info info = { 0 };

@@ -1,0 +1,387 @@
+/* The contract suite: attributes, and changes under conditions. contract.h says how it is used. */
+#include "contract.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+static const struct contract_driver *driver;
+
+#define ATTRS(...)                                                                                 \
+    (&(struct store_attrs){ (const struct store_attr[]){ __VA_ARGS__ },                            \
+                            sizeof((const struct store_attr[]){ __VA_ARGS__ }) /                   \
+                                sizeof(struct store_attr) })
+
+static const struct store_attrs none;
+
+static enum status try_put(struct store *store, const char *key, struct str bytes,
+                           const struct store_attrs *attrs, struct err *err)
+{
+    struct store_writer *writer = NULL;
+    TRY(store_writer_open(store, str_of(key), NULL, &writer, err));
+    enum status status = store_writer_write(writer, bytes, err);
+    if (status == OK) {
+        status = store_writer_attrs(writer, attrs, err);
+    }
+    if (status != OK) {
+        store_writer_abort(writer);
+        return status;
+    }
+    return store_writer_commit(writer, NULL, err);
+}
+
+static void put_attrs(struct store *store, const char *key, const char *text,
+                      const struct store_attrs *attrs)
+{
+    struct err err = { 0 };
+    MUST(try_put(store, key, str_of(text), attrs, &err));
+}
+
+static void assert_attrs(const struct store_attrs *got, const struct store_attrs *expected)
+{
+    assert_int_equal(got->count, expected->count);
+    for (size_t i = 0; i < got->count; i++) {
+        assert_true(str_eq(got->items[i].name, expected->items[i].name));
+        assert_true(str_eq(got->items[i].value, expected->items[i].value));
+    }
+}
+
+/** Both ways to get them. */
+static void expect_attrs(struct store *store, const char *key, const struct store_attrs *expected)
+{
+    struct err err = { 0 };
+    struct arena arena;
+    struct store_attrs got;
+    struct store_info info;
+    struct store_object *object = NULL;
+    arena_init(&arena, 0);
+    MUST(store_stat_attrs(store, str_of(key), &arena, &info, &got, &err));
+    assert_attrs(&got, expected);
+    MUST(store_open(store, str_of(key), &object, &err));
+    got = store_object_attrs(object);
+    assert_attrs(&got, expected);
+    assert_string_equal(store_object_info(object)->etag, info.etag);
+    store_object_close(object);
+    arena_done(&arena);
+}
+
+static struct store_info stat_of(struct store *store, const char *key)
+{
+    struct err err = { 0 };
+    struct store_info info = { 0 };
+    MUST(store_stat(store, str_of(key), &info, &err));
+    return info;
+}
+
+static void attributes_are_written_with_the_object(void **state)
+{
+    struct store *store = *state;
+    put_attrs(store, "a/k", "hello",
+              ATTRS({ STR("x-amz-meta-b"), STR("two\r\n\0\xff") },
+                    { STR("content-type"), STR("text/plain") }, { STR("x-empty"), STR("") }));
+    expect_text(store, "a/k", "hello");
+    expect_attrs(store, "a/k",
+                 ATTRS({ STR("content-type"), STR("text/plain") },
+                       { STR("x-amz-meta-b"), STR("two\r\n\0\xff") }, { STR("x-empty"), STR("") }));
+    put_attrs(store, "a/empty", "", ATTRS({ STR("a"), STR("1") }));
+    expect_text(store, "a/empty", "");
+    expect_attrs(store, "a/empty", ATTRS({ STR("a"), STR("1") }));
+    put_attrs(store, "a/k", "other", ATTRS({ STR("a"), STR("1") }));
+    expect_attrs(store, "a/k", ATTRS({ STR("a"), STR("1") }));
+    put_text(store, "a/k", "plain");
+    expect_attrs(store, "a/k", &none);
+    put_attrs(store, "a/k", "none", &none);
+    expect_attrs(store, "a/k", &none);
+}
+
+static void attributes_come_any_time_and_the_last_count(void **state)
+{
+    struct store *store = *state;
+    struct err err = { 0 };
+    struct store_writer *writer = NULL;
+    MUST(store_writer_open(store, STR("w"), NULL, &writer, &err));
+    MUST(store_writer_attrs(writer, ATTRS({ STR("a"), STR("1") }, { STR("b"), STR("1") }), &err));
+    MUST(store_writer_write(writer, STR("x"), &err));
+    MUST(store_writer_attrs(writer, ATTRS({ STR("c"), STR("2") }), &err));
+    MUST(store_writer_commit(writer, NULL, &err));
+    expect_attrs(store, "w", ATTRS({ STR("c"), STR("2") }));
+    MUST(store_writer_open(store, STR("w"), NULL, &writer, &err));
+    MUST(store_writer_attrs(writer, ATTRS({ STR("gone"), STR("1") }), &err));
+    store_writer_abort(writer);
+    expect_attrs(store, "w", ATTRS({ STR("c"), STR("2") }));
+}
+
+/** As many bytes and as many attributes as are allowed. */
+static struct store_attrs most_attrs(void)
+{
+    static struct store_attr items[STORE_ATTRS_MAX + 1];
+    static char names[STORE_ATTRS_MAX + 1][8], value[STORE_ATTRS_BYTES_MAX];
+    enum { EACH = STORE_ATTRS_BYTES_MAX / STORE_ATTRS_MAX };
+    memset(value, 'v', sizeof value);
+    for (int i = 0; i <= STORE_ATTRS_MAX; i++) {
+        snprintf(names[i], sizeof names[i], "n%03d", i);
+        items[i] = (struct store_attr){ str_of(names[i]), str_from(value, EACH - 4) };
+    }
+    return (struct store_attrs){ items, STORE_ATTRS_MAX };
+}
+
+static void attributes_have_limits(void **state)
+{
+    struct store *store = *state;
+    struct err err = { 0 };
+    struct store_attrs most = most_attrs();
+    char value[STORE_ATTRS_BYTES_MAX];
+    memset(value, 'v', sizeof value);
+    put_attrs(store, "most", "x", &most);
+    expect_attrs(store, "most", &most);
+    const struct store_attrs long_one = {
+        (const struct store_attr[]){ { STR("n"), str_from(value, sizeof value - 1) } }, 1
+    };
+    put_attrs(store, "long", "x", &long_one);
+    expect_attrs(store, "long", &long_one);
+    most.count++;
+    assert_int_equal(try_put(store, "most", STR("y"), &most, &err), E_TOO_LARGE);
+    assert_int_equal(try_put(store, "most", STR("y"),
+                             ATTRS({ STR("nn"), str_from(value, sizeof value - 1) }), &err),
+                     E_TOO_LARGE);
+    assert_int_equal(try_put(store, "most", STR("y"), ATTRS({ STR(""), STR("v") }), &err),
+                     E_INVALID);
+    assert_int_equal(
+        try_put(store, "most", STR("y"),
+                ATTRS({ STR("a"), STR("v") }, { STR("b"), STR("v") }, { STR("a"), STR("v") }),
+                &err),
+        E_INVALID);
+    expect_text(store, "most", "x");
+}
+
+/** More than one xattr holds, under keys of every kind; replaced, copied and deleted again. */
+static void many_attributes_go_where_the_object_goes(void **state)
+{
+    struct store *store = *state;
+    struct err err = { 0 };
+    const struct store_attrs most = most_attrs();
+    const char *keys[] = { "p/plain", "p/odd/", "p/plain/below" };
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        char copy[64];
+        snprintf(copy, sizeof copy, "copy/%zu", i);
+        put_attrs(store, keys[i], "one", &most);
+        put_attrs(store, keys[i], "two", &most);
+        expect_text(store, keys[i], "two");
+        expect_attrs(store, keys[i], &most);
+        MUST(store_copy(store, str_of(keys[i]), str_of(copy), NULL, &err));
+        put_text(store, keys[i], "three");
+        expect_attrs(store, keys[i], &none);
+        expect_text(store, copy, "two");
+        expect_attrs(store, copy, &most);
+        MUST(store_delete(store, str_of(copy), &err));
+        put_text(store, copy, "new");
+        expect_attrs(store, copy, &none);
+    }
+}
+
+static void a_copy_takes_attributes_and_conditions(void **state)
+{
+    struct store *store = *state;
+    struct err err = { 0 };
+    struct store_info info;
+    const struct store_cond absent = { .if_absent = true };
+    put_attrs(store, "from", "hello", ATTRS({ STR("a"), STR("1") }));
+    put_text(store, "to", "old");
+    const struct store_info from = stat_of(store, "from"), old = stat_of(store, "to");
+    struct store_copy_opts opts = { .cond = &absent };
+    assert_int_equal(store_copy_with(store, STR("from"), STR("to"), &opts, NULL, &err),
+                     E_PRECONDITION);
+    opts = (struct store_copy_opts){ .if_match = str_of(old.etag) };
+    assert_int_equal(store_copy_with(store, STR("from"), STR("to"), &opts, NULL, &err),
+                     E_PRECONDITION);
+    opts = (struct store_copy_opts){ .cond = &(struct store_cond){ .if_match = STR("other") } };
+    assert_int_equal(store_copy_with(store, STR("from"), STR("to"), &opts, NULL, &err),
+                     E_PRECONDITION);
+    assert_int_equal(store_copy_with(store, STR("nothing"), STR("to"),
+                                     &(struct store_copy_opts){ 0 }, NULL, &err),
+                     E_NOT_FOUND);
+    expect_text(store, "to", "old");
+    opts = (struct store_copy_opts){
+        .cond = &(struct store_cond){ .if_match = str_of(old.etag) },
+        .if_match = str_of(from.etag),
+    };
+    MUST(store_copy_with(store, STR("from"), STR("to"), &opts, &info, &err));
+    assert_string_equal(info.etag, from.etag);
+    expect_text(store, "to", "hello");
+    expect_attrs(store, "to", ATTRS({ STR("a"), STR("1") }));
+    MUST(store_copy_with(store, STR("from"), STR("to"),
+                         &(struct store_copy_opts){ .attrs = ATTRS({ STR("b"), STR("2") }) }, NULL,
+                         &err));
+    expect_attrs(store, "to", ATTRS({ STR("b"), STR("2") }));
+    expect_attrs(store, "from", ATTRS({ STR("a"), STR("1") }));
+    MUST(store_copy_with(store, STR("to"), STR("to"), &(struct store_copy_opts){ .attrs = &none },
+                         NULL, &err));
+    expect_text(store, "to", "hello");
+    expect_attrs(store, "to", &none);
+}
+
+static void new_attributes_change_nothing_else(void **state)
+{
+    struct store *store = *state;
+    struct err err = { 0 };
+    struct store_info info;
+    const char *keys[] = { "s/k", "s/odd/" };
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        struct str key = str_of(keys[i]);
+        put_attrs(store, keys[i], "hello", ATTRS({ STR("a"), STR("1") }));
+        MUST(store_copy(store, key, STR("s/twin"), NULL, &err));
+        const struct store_info before = stat_of(store, keys[i]);
+        MUST(store_set_attrs(store, key, ATTRS({ STR("t"), STR("x") }), STR_EMPTY, &info, &err));
+        assert_string_equal(info.etag, before.etag);
+        assert_int_equal(info.modified_ms, before.modified_ms);
+        assert_int_equal(stat_of(store, keys[i]).modified_ms, before.modified_ms);
+        expect_text(store, keys[i], "hello");
+        expect_attrs(store, keys[i], ATTRS({ STR("t"), STR("x") }));
+        expect_attrs(store, "s/twin", ATTRS({ STR("a"), STR("1") }));
+        assert_int_equal(store_set_attrs(store, key, &none, STR("other"), NULL, &err),
+                         E_PRECONDITION);
+        MUST(store_set_attrs(store, key, &none, str_of(before.etag), NULL, &err));
+        expect_attrs(store, keys[i], &none);
+        MUST(store_delete(store, STR("s/twin"), &err));
+    }
+    assert_int_equal(store_set_attrs(store, STR("s/no"), &none, STR_EMPTY, NULL, &err),
+                     E_NOT_FOUND);
+}
+
+static void a_delete_takes_a_condition(void **state)
+{
+    struct store *store = *state;
+    struct err err = { 0 };
+    struct store_info gone;
+    put_text(store, "d", "hello");
+    const struct store_info info = stat_of(store, "d");
+    assert_int_equal(store_delete_if(store, STR("d"), STR("other"), &err), E_PRECONDITION);
+    expect_text(store, "d", "hello");
+    MUST(store_delete_if(store, STR("d"), str_of(info.etag), &err));
+    assert_int_equal(store_stat(store, STR("d"), &gone, &err), E_NOT_FOUND);
+    assert_int_equal(store_delete_if(store, STR("d"), str_of(info.etag), &err), E_PRECONDITION);
+    MUST(store_delete_if(store, STR("d"), STR_EMPTY, &err));
+}
+
+/* --- many at once --- */
+
+struct pair {
+    struct store *store;
+    _Atomic bool stop;
+    _Atomic int wrong;
+};
+
+/** The attribute says what the bytes are, whichever version is met. */
+static void *pair_reader(void *arg)
+{
+    struct pair *pair = arg;
+    while (!pair->stop) {
+        struct err err = { 0 };
+        struct store_object *object = NULL;
+        char got[8] = "";
+        size_t len = 0;
+        enum status status = store_open(pair->store, STR("pair"), &object, &err);
+        if (status == OK) {
+            status = store_object_read(object, 0, got, sizeof got, &len, &err);
+        }
+        struct store_attrs attrs = object != NULL ? store_object_attrs(object) : none;
+        if (status != OK || attrs.count == 0 || !str_eq(attrs.items[0].value, str_from(got, len))) {
+            fprintf(stderr, "%s %s\n", status_name(status), err.msg);
+            pair->wrong++;
+        }
+        store_object_close(object);
+    }
+    return NULL;
+}
+
+static void bytes_and_attributes_are_never_of_two_versions(void **state)
+{
+    struct pair pair = { .store = *state };
+    pthread_t thread;
+    char pad[5000];
+    memset(pad, 'p', sizeof pad);
+    put_attrs(pair.store, "pair", "0", ATTRS({ STR("is"), STR("0") }));
+    assert_int_equal(pthread_create(&thread, NULL, pair_reader, &pair), 0);
+    for (int i = 0; i < 60; i++) {
+        char text[8];
+        snprintf(text, sizeof text, "%d", i);
+        /* every second one with more than one xattr holds */
+        put_attrs(pair.store, "pair", text,
+                  ATTRS({ STR("is"), str_of(text) },
+                        { STR("pad"), str_from(pad, i % 2 == 0 ? 0 : sizeof pad) }));
+    }
+    pair.stop = true;
+    pthread_join(thread, NULL);
+    assert_int_equal(pair.wrong, 0);
+}
+
+/* --- memory --- */
+
+static void a_failed_allocation_loses_no_attributes(void **state)
+{
+    struct store *store = *state;
+    bool failed = true;
+    put_attrs(store, "m", "x", ATTRS({ STR("is"), STR("x") }));
+    for (long n = 0; failed && n < 2000; n++) {
+        struct err err = { 0 };
+        struct arena arena;
+        struct store_attrs got = none;
+        struct store_info info;
+        arena_init(&arena, 0);
+        mem_fail_nth(n);
+        enum status put = try_put(store, "m", STR("x"), ATTRS({ STR("is"), STR("x") }), &err);
+        enum status set = store_set_attrs(store, STR("m"), ATTRS({ STR("is"), STR("x") }),
+                                          STR_EMPTY, NULL, &err);
+        enum status read = store_stat_attrs(store, STR("m"), &arena, &info, &got, &err);
+        failed = mem_fail_happened();
+        mem_fail_nth(-1);
+        const enum status all[] = { put, set, read };
+        for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+            if (all[i] != OK && all[i] != E_NO_MEMORY &&
+                !(driver->remote && all[i] == E_UPSTREAM)) {
+                fail_msg("allocation %ld: %s: %s", n, status_name(all[i]), err.msg);
+            }
+        }
+        assert_true(read != OK || got.count == 1);
+        expect_text(store, "m", "x");
+        expect_attrs(store, "m", ATTRS({ STR("is"), STR("x") }));
+        arena_done(&arena);
+    }
+    assert_false(failed);
+}
+
+/* --- run --- */
+
+static int setup(void **state)
+{
+    *state = driver->open();
+    return *state == NULL;
+}
+
+static int teardown(void **state)
+{
+    driver->close(*state);
+    return 0;
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int contract_attrs_run(const char *name, const struct contract_driver *of)
+{
+    driver = of;
+    const struct CMUnitTest tests[] = {
+        T(attributes_are_written_with_the_object),
+        T(attributes_come_any_time_and_the_last_count),
+        T(attributes_have_limits),
+        T(many_attributes_go_where_the_object_goes),
+        T(a_copy_takes_attributes_and_conditions),
+        T(new_attributes_change_nothing_else),
+        T(a_delete_takes_a_condition),
+        T(bytes_and_attributes_are_never_of_two_versions),
+        T(a_failed_allocation_loses_no_attributes),
+    };
+    return _cmocka_run_group_tests(name, tests, ARRAY_LEN(tests), NULL, NULL);
+}
