@@ -54,5 +54,5 @@ SIMD_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf
 # Foreign libraries. Only what every Debian has is linked as a shared library, and libyyjson and libduckdb,
 # which travel in lib/ beside the programs. libgnutls is a need of libmicrohttpd; we use no part of it.
 LIBS := $(SDK)/lib/libmicrohttpd.a $(SDK)/lib/libllhttp.a -l:libgnutls.so.30 -lcurl \
-        -L$(SDK)/lib -l:libyyjson.so.0 -lcrypto -lz -lzstd -ledit -lm -ldl $(LDLIBS)
+        -L$(SDK)/lib -l:libyyjson.so.0 -lcrypto -lexpat -lz -lzstd -ledit -lm -ldl $(LDLIBS)
 LIBS_DUCK := -L$(SDK)/lib -lduckdb $(SDK)/lib/libnanoarrow.a

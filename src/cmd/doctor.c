@@ -17,6 +17,7 @@
 
 #include "base/json.h"
 #include "cli/cli.h"
+#include "cmd/backend.h"
 #include "cmd/cmd.h"
 #include "cmd/options.h"
 #include "cmd/pages.h"
@@ -305,24 +306,47 @@ static void check_inside(const struct doctor *doctor, struct store *store)
     catalog_close(catalog);
 }
 
+/** Reads only: whether conditional writes hold is tried by a server at its start. */
+static bool open_bucket(const struct doctor *doctor, const struct settings *settings,
+                        struct store **out)
+{
+    struct err err = { 0 };
+    enum status status = backend_open(settings, true, out, &err);
+    if (status == OK && store_ready(*out, &err) != OK) {
+        store_close(*out);
+        status = err.kind;
+    }
+    if (status != OK) {
+        doctor_tell(doctor, DOCTOR_PROBLEM, "store", "correct the setting, or start the store",
+                    "%s", err.msg);
+        return false;
+    }
+    struct str uri = store_root_uri(*out);
+    doctor_tell(doctor, DOCTOR_OK, "store", NULL, "\"%.*s\" answers, and may be read",
+                STR_ARG(uri));
+    return true;
+}
+
 static void check_all(const struct doctor *doctor, const struct settings *settings)
 {
     char spill[4096];
     struct err err = { 0 };
     const char *dir = settings_str(settings, "storaged", "dir");
     struct store *store = NULL;
+    bool s3 = false;
     check_settings(doctor, settings);
     check_program(doctor, settings);
     check_server(doctor, settings);
-    if (strcmp(settings_str(settings, "storaged", "backend"), "fs") != 0) {
-        doctor_tell(doctor, DOCTOR_PROBLEM, "folder", "set it to \"fs\"",
-                    "storaged.backend is not one that this program knows");
+    if (backend_is_s3(settings, &s3, &err) != OK) {
+        doctor_tell(doctor, DOCTOR_PROBLEM, "store", "correct it", "%s", err.msg);
         return;
     }
-    if (!open_folder(doctor, dir, &store)) {
+    if (!(s3 ? open_bucket(doctor, settings, &store) : open_folder(doctor, dir, &store))) {
         return;
     }
-    check_space(doctor, "space", dir);
+    if (!s3) {
+        check_space(doctor, "space", dir);
+    }
     if (parts_temp_dir(settings, "queryd", spill, sizeof(spill), &err) == OK) {
         check_space(doctor, "space", spill);
     }

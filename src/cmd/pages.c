@@ -13,12 +13,12 @@ static const struct service {
     const char *settings[8]; /* up to the NULL */
     struct cli_page page;
 } services[] = {
-    { { "gateway", "storaged", "catalogd", "ingestd", "queryd", "cluster" },
+    { { "gateway", "storaged", "s3", "catalogd", "ingestd", "queryd", "cluster" },
       { .command = "serve",
         .summary = "everything in one process, on one port",
         .synopsis = "[-config FILE] [options]",
         .text = "Everything in one process, on one port: objects, tables, ingest and SQL over one "
-                "data folder.",
+                "data folder or bucket.",
         .examples = "lakehouse serve                        "
                     "http://127.0.0.1:3110, data in ./data\n"
                     "lakehouse serve --data /srv/lake --listen 127.0.0.1:8080\n"
@@ -29,11 +29,11 @@ static const struct service {
         .synopsis = "[-config FILE] [options]",
         .text = "The one door in front of services that run as processes of their own: forwards "
                 "/v1/* to them." } },
-    { { "storaged", "gateway.hosts", "gateway.origins", "cluster" },
+    { { "storaged", "s3", "gateway.hosts", "gateway.origins", "cluster" },
       { .command = "storaged",
         .summary = "objects, as a service of its own",
         .synopsis = "[-config FILE] [options]",
-        .text = "Objects: bytes under keys in one data folder." } },
+        .text = "Objects: bytes under keys in one data folder or bucket." } },
     { { "catalogd", "ingestd", "storaged.dir", "gateway.hosts", "gateway.origins", "cluster" },
       { .command = "catalogd",
         .summary = "tables, as a service of its own",

@@ -3,7 +3,7 @@
  * those that a service needs and mounts its routes.
  *
  *   serve      everything over the local drivers, under /v1
- *   storaged   store (fs)                     /storage, /internal/store
+ *   storaged   store (fs or s3)               /storage, /internal/store
  *   catalogd   store (http), catalog (local)  /catalog, /internal/catalog
  *   ingestd    store, catalog (http)          /ingest
  *   queryd     store, catalog (http)          /sql
@@ -17,7 +17,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/encode.h"
 #include "base/log.h"
+#include "base/rng.h"
+#include "cmd/backend.h"
 #include "cmd/version.h"
 #include "store/secret.h"
 
@@ -59,6 +62,27 @@ static enum status check_url(const struct parts *parts, const char *section, con
                    why.msg);
 }
 
+/** There is no folder to keep one in: `serve` talks to nobody else, services by themselves do. */
+static enum status bucket_secret(struct parts *parts, struct err *err)
+{
+    if (alone(parts)) {
+        return err_set(
+            err, E_INVALID,
+            "cluster.secret is empty, and with storaged.backend = \"s3\" there is no folder that keeps one: set it to one text for all services");
+    }
+    uint8_t bytes[32];
+    struct buf hex;
+    random_bytes(bytes, sizeof bytes);
+    buf_init(&hex, STORE_SECRET_MAX + 1);
+    enum status status = hex_append(&hex, bytes, sizeof bytes);
+    const char *made = status == OK ? buf_cstr(&hex) : NULL;
+    if (made != NULL) {
+        memcpy(parts->secret, made, hex.len + 1);
+    }
+    buf_done(&hex);
+    return made != NULL ? OK : err_no_memory(err);
+}
+
 /**
  * The services' token: the setting, else the one that lies in the data folder. A service on another
  * machine has no such folder and must be told.
@@ -67,6 +91,11 @@ static enum status open_secret(struct parts *parts, struct err *err)
 {
     const char *given = text(parts, "cluster", "secret"), *dir = text(parts, "storaged", "dir");
     size_t len = strlen(given);
+    bool s3 = false;
+    TRY(backend_is_s3(parts->settings, &s3, err));
+    if (len == 0 && s3) {
+        return bucket_secret(parts, err);
+    }
     if (len == 0) {
         struct stat info;
         bool local = !alone(parts) || is(parts, "storaged") || stat(dir, &info) == 0;
@@ -88,13 +117,8 @@ static enum status open_secret(struct parts *parts, struct err *err)
 
 static enum status open_store(struct parts *parts, struct err *err)
 {
-    const char *backend = text(parts, "storaged", "backend");
-    if (strcmp(backend, "fs") != 0) {
-        return err_set(err, E_INVALID, "storaged.backend = \"%s\": it is \"fs\"", backend);
-    }
     if (!alone(parts) || is(parts, "storaged")) {
-        TRY(store_fs_open(&(struct store_fs_opts){ .dir = text(parts, "storaged", "dir") },
-                          &parts->store, err));
+        TRY(backend_open(parts->settings, false, &parts->store, err));
         store_measure(parts->store, parts->metrics);
         return open_secret(parts, err);
     }

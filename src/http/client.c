@@ -29,6 +29,7 @@ struct http_client {
     char *base_url;
     char *service;
     char *authorization; /* "Authorization: ..." or NULL */
+    char *ca_file;       /* or NULL */
     bool loopback;
     int64_t connect_timeout_ms;
     pthread_mutex_t lock;
@@ -78,6 +79,10 @@ enum status http_client_new(const struct http_client_opts *opts, struct http_cli
     client->kept = mem_zalloc(client->kept_max * sizeof(CURL *));
     pthread_mutex_init(&client->lock, NULL);
     bool whole = client->base_url != NULL && client->service != NULL && client->kept != NULL;
+    if (opts->ca_file != NULL && opts->ca_file[0] != '\0') {
+        client->ca_file = mem_strndup(opts->ca_file, strlen(opts->ca_file));
+        whole = whole && client->ca_file != NULL;
+    }
     if (opts->authorization.len > 0) {
         struct str name = STR("Authorization: ");
         client->authorization = mem_alloc(name.len + opts->authorization.len + 1);
@@ -110,6 +115,7 @@ void http_client_free(struct http_client *client)
     mem_free(client->base_url);
     mem_free(client->service);
     mem_free(client->authorization);
+    mem_free(client->ca_file);
     mem_free(client);
 }
 
@@ -340,6 +346,9 @@ static void set_options(const struct http_client *client, CURL *curl, struct tra
     if (client->loopback) {
         curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
     }
+    if (client->ca_file != NULL) {
+        curl_easy_setopt(curl, CURLOPT_CAINFO, client->ca_file);
+    }
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)client->connect_timeout_ms);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, (long)EXPECT_MS);
@@ -374,7 +383,10 @@ static enum status judge(const struct http_client *client, CURLcode code, const 
         return kind;
     }
     const char *why = detail[0] != '\0' ? detail : curl_easy_strerror(code);
-    bool unreached = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST;
+    bool unreached = code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
+                     code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR ||
+                     code == CURLE_SSL_CACERT_BADFILE;
+    transfer->answer->unreached = unreached;
     if (code == CURLE_OPERATION_TIMEDOUT) {
         return err_set(err, E_TIMEOUT, "%s at %s did not answer in time", client->service,
                        client->base_url);

@@ -20,6 +20,7 @@ struct http_client_opts {
     unsigned connections_max;   /* kept handles; 0: 16 */
     int64_t connect_timeout_ms; /* 0: 5 s */
     const char *service;        /* whom we call, for messages: "catalogd" */
+    const char *ca_file;        /* PEM of who may vouch for an https server; NULL: the system's */
 };
 
 /** Thread safe: each call takes a kept handle or makes one. */
@@ -49,6 +50,7 @@ struct http_call {
 
 struct http_answer {
     int status;
+    bool unreached; /* with E_UPSTREAM: no connection came about, nothing was sent */
     struct http_headers headers;
     struct buf body; /* of errors, and of 2xx without write_body */
     struct arena arena;

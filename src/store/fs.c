@@ -12,7 +12,6 @@
  *      fs_lock.c    a key's lock among threads and processes
  *      fs_read.c    checked reads
  *      fs_list.c    keys in byte order
- *      fs_format.c  _lake/format.json
  *
  * Invariants: a name appears only after its bytes and record are on the disk; an answer is given
  * only after the name is. After one failed fsync nothing is written any more: the kernel may have
@@ -259,7 +258,7 @@ static enum status open_parts(struct fs_store *fs, const struct store_fs_opts *o
         TRY(folding_probe(fs, err));
         TRY(fs_record_sweep(fs, err));
     }
-    return fs_format_check(fs, err);
+    return store_format_check(&fs->base, str_of(fs->uri), fs->dir, fs->read_only, err);
 }
 
 enum status store_fs_open(const struct store_fs_opts *opts, struct store **out, struct err *err)

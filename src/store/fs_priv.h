@@ -246,9 +246,4 @@ enum status fs_open(struct store *, struct str key, struct store_object **, stru
 enum status fs_list(struct store *, const struct store_list_opts *, struct arena *,
                     struct store_list *, struct err *);
 
-/* --- fs_format.c --- */
-
-/** Make _lake/format.json or check it, and add our root to it. */
-enum status fs_format_check(struct fs_store *fs, struct err *err) MUST_USE;
-
 #endif

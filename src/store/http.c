@@ -230,27 +230,6 @@ static enum status http_put_fd(struct store *store, struct str key, int fd, bool
     return put_file(store, key, fd, STR_EMPTY, cond, info_out, err);
 }
 
-/** An unnamed file in TMPDIR. */
-static enum status http_spool(struct store *store, int *fd_out, struct err *err)
-{
-    const char *dir = getenv("TMPDIR");
-    dir = dir != NULL && dir[0] != '\0' ? dir : "/tmp";
-    int fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
-    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-        char path[PATH_MAX];
-        snprintf(path, sizeof path, "%s/lakehouse-XXXXXX", dir);
-        fd = mkostemp(path, O_CLOEXEC);
-        if (fd >= 0) {
-            (void)unlink(path);
-        }
-    }
-    if (fd < 0) {
-        return err_errno(err, errno, "temporary file in \"%s\"", dir);
-    }
-    *fd_out = fd;
-    return OK;
-}
-
 static void http_writer_abort(struct store_writer *base)
 {
     struct http_writer *writer = (struct http_writer *)base;
@@ -278,7 +257,7 @@ static enum status http_writer_open(struct store *store, struct str key,
         memcpy(writer->if_match, tag.ptr, tag.len);
         writer->cond.if_match = str_from(writer->if_match, tag.len);
     }
-    enum status status = http_spool(store, &writer->fd, err);
+    enum status status = store_spool_temp(store, &writer->fd, err);
     if (status != OK) {
         http_writer_abort(&writer->base);
         return status;
@@ -721,7 +700,7 @@ static const struct store_ops http_ops = {
     .writer_abort = http_writer_abort,
     .put = http_put,
     .put_fd = http_put_fd,
-    .spool = http_spool,
+    .spool = store_spool_temp,
     .stat = http_stat,
     .open = http_open,
     .list = http_list,

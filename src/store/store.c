@@ -6,6 +6,10 @@
 #include "store/store.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/io.h"
@@ -255,6 +259,26 @@ enum status store_put_fd(struct store *store, struct str key, int fd, bool adopt
     if (info_out != NULL) {
         *info_out = info;
     }
+    return OK;
+}
+
+enum status store_spool_temp(struct store *store, int *fd_out, struct err *err)
+{
+    const char *dir = getenv("TMPDIR");
+    dir = dir != NULL && dir[0] != '\0' ? dir : "/tmp";
+    int fd = open(dir, O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+        char path[PATH_MAX];
+        snprintf(path, sizeof path, "%s/lakehouse-XXXXXX", dir);
+        fd = mkostemp(path, O_CLOEXEC);
+        if (fd >= 0) {
+            (void)unlink(path);
+        }
+    }
+    if (fd < 0) {
+        return err_errno(err, errno, "temporary file in \"%s\"", dir);
+    }
+    *fd_out = fd;
     return OK;
 }
 

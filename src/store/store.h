@@ -1,6 +1,6 @@
 /*
- * Objects: bytes under keys. One contract, many drivers (fs, mem, http; s3 later); no caller knows
- * which it has.
+ * Objects: bytes under keys. One contract, many drivers (fs, s3, mem, http); no caller knows which
+ * it has.
  *
  * A write is durable and atomic before it is acknowledged: a reader sees the old object or the new
  * one, whole. Conditions (create only if absent, swap only if unchanged) hold among all threads and
@@ -241,6 +241,30 @@ struct store_fs_opts {
 /** A directory. Temporary files left by a crash are removed (under a lock, only ones no living
  * process holds). */
 enum status store_fs_open(const struct store_fs_opts *opts, struct store **out,
+                          struct err *err) MUST_USE;
+
+struct store_s3_opts {
+    const char *endpoint; /* "http://127.0.0.1:9000" */
+    const char *bucket;   /* it must be there */
+    const char *prefix;   /* of all keys: "a/b"; NULL or "": none */
+    const char *region;   /* NULL or "": what environment or shared files say, else us-east-1 */
+    /* empty: the environment's and the shared files' (aws/credentials.h) */
+    struct str access_key, secret_key, session_token;
+    const char *profile; /* of the shared files; NULL or "": AWS_PROFILE */
+    const char *ca_file; /* PEM; NULL or "": the system's */
+    bool virtual_host;   /* bucket.host instead of host/bucket */
+    bool read_only;
+    int64_t retry_ms; /* how long a store that is away or busy is tried; 0: 30 s */
+    const struct lake_clock *clock;
+};
+/**
+ * A bucket of an S3-compatible store, or what is under a prefix of it. Nothing is sent yet: before
+ * the first write, and by store_ready, the format is checked and 32 rivals try whether conditional
+ * writes hold (E_UNSUPPORTED for good where they do not).
+ *
+ * Errors   E_INVALID names the setting
+ */
+enum status store_s3_open(const struct store_s3_opts *opts, struct store **out,
                           struct err *err) MUST_USE;
 
 struct store_mem_opts {

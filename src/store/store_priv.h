@@ -85,4 +85,13 @@ enum status store_put_fd_by_writer(struct store *store, struct str key, int fd,
                                    const struct store_cond *cond, struct store_info *info_out,
                                    struct err *err) MUST_USE;
 
+/** An unnamed file in TMPDIR, for drivers without a file system of their own. */
+enum status store_spool_temp(struct store *store, int *fd_out, struct err *err) MUST_USE;
+
+/* --- format.c --- */
+
+/** Make _lake/format.json or check it, and add `uri` to its roots. `name` is for messages. */
+enum status store_format_check(struct store *store, struct str uri, const char *name,
+                               bool read_only, struct err *err) MUST_USE;
+
 #endif

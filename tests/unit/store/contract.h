@@ -19,6 +19,7 @@ struct contract_driver {
     /* Behind a network: a version that was replaced may be gone (E_CONFLICT), and an answer may be
      * lost. */
     bool remote;
+    bool no_attrs;          /* objects carry none, and nothing is deleted under a condition */
     const char *uri_scheme; /* what the root URI starts with */
 };
 

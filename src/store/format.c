@@ -6,13 +6,21 @@
  */
 #include "base/json.h"
 #include "base/rng.h"
-#include "store/fs_priv.h"
+#include "store/store_priv.h"
+
+/* The lake whose format is looked at. */
+struct place {
+    struct store *store;
+    struct str uri;
+    const char *name; /* for messages */
+    bool read_only;
+};
 
 enum { FORMAT_VERSION = 1, FORMAT_BYTES_MAX = 1024 * 1024, CHANGE_TRIES = 64 };
 
 #define FORMAT_KEY STR("_lake/format.json")
 
-static enum status format_create(struct fs_store *fs, struct err *err)
+static enum status format_create(const struct place *at, struct err *err)
 {
     AUTO(buf_done) struct buf body;
     buf_init(&body, FORMAT_BYTES_MAX);
@@ -24,13 +32,13 @@ static enum status format_create(struct fs_store *fs, struct err *err)
     jw_kv_i64(&w, "version", FORMAT_VERSION);
     jw_kv_cstr(&w, "cluster_id", id);
     jw_kv_arr(&w, "roots");
-    jw_str(&w, str_of(fs->uri));
+    jw_str(&w, at->uri);
     jw_arr_end(&w);
     jw_obj_end(&w);
     if (json_writer_end(&w) != OK) {
         return err_no_memory(err);
     }
-    enum status status = store_put(&fs->base, FORMAT_KEY, buf_str(&body),
+    enum status status = store_put(at->store, FORMAT_KEY, buf_str(&body),
                                    &(struct store_cond){ .if_absent = true }, NULL, err);
     /* another process was first: its file is read next */
     return status == E_PRECONDITION ? OK : status;
@@ -51,7 +59,7 @@ static bool roots_have(yyjson_val *roots, struct str uri)
 }
 
 /** The document with our root added; all other fields stay. */
-static enum status root_add(struct fs_store *fs, yyjson_val *doc, yyjson_val *roots,
+static enum status root_add(const struct place *at, yyjson_val *doc, yyjson_val *roots,
                             struct str etag, struct err *err)
 {
     AUTO(buf_done) struct buf body;
@@ -74,24 +82,24 @@ static enum status root_add(struct fs_store *fs, yyjson_val *doc, yyjson_val *ro
     {
         jw_val(&w, root);
     }
-    jw_str(&w, str_of(fs->uri));
+    jw_str(&w, at->uri);
     jw_arr_end(&w);
     jw_obj_end(&w);
     if (json_writer_end(&w) != OK) {
         return err_no_memory(err);
     }
-    return store_put(&fs->base, FORMAT_KEY, buf_str(&body),
+    return store_put(at->store, FORMAT_KEY, buf_str(&body),
                      &(struct store_cond){ .if_match = etag }, NULL, err);
 }
 
 /** E_PRECONDITION: changed by somebody meanwhile, look again. */
-static enum status format_examine(struct fs_store *fs, struct str text, struct str etag,
+static enum status format_examine(const struct place *at, struct str text, struct str etag,
                                   struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     enum status parsed = json_parse(text, &doc, err);
     if (parsed != OK) {
-        (void)err_context(err, "%s/_lake/format.json", fs->dir);
+        (void)err_context(err, "%s/_lake/format.json", at->name);
         return parsed;
     }
     int64_t version = 0;
@@ -101,35 +109,35 @@ static enum status format_examine(struct fs_store *fs, struct str text, struct s
     if (json_get_i64(root, "version", JSON_REQUIRED, &version, err) != OK ||
         json_get_str(root, "cluster_id", JSON_REQUIRED, &id, err) != OK ||
         json_get_arr(root, "roots", JSON_REQUIRED, &roots, err) != OK) {
-        err_context(err, "%s/_lake/format.json", fs->dir);
+        err_context(err, "%s/_lake/format.json", at->name);
         return E_INVALID;
     }
     if (version != FORMAT_VERSION) {
         return err_set(err, E_UNSUPPORTED,
-                       "the lake in \"%s\" has layout version %lld, this program knows %d", fs->dir,
-                       (long long)version, FORMAT_VERSION);
+                       "the lake in \"%s\" has layout version %lld, this program knows %d",
+                       at->name, (long long)version, FORMAT_VERSION);
     }
-    return fs->read_only || roots_have(roots, str_of(fs->uri))
-               ? OK
-               : root_add(fs, root, roots, etag, err);
+    return at->read_only || roots_have(roots, at->uri) ? OK : root_add(at, root, roots, etag, err);
 }
 
-static enum status format_look(struct fs_store *fs, struct err *err)
+static enum status format_look(const struct place *at, struct err *err)
 {
     AUTO(buf_done) struct buf text;
     buf_init(&text, FORMAT_BYTES_MAX);
     struct store_info info;
-    TRY(store_read(&fs->base, FORMAT_KEY, NULL, &text, &info, err));
-    return format_examine(fs, buf_str(&text), str_of(info.etag), err);
+    TRY(store_read(at->store, FORMAT_KEY, NULL, &text, &info, err));
+    return format_examine(at, buf_str(&text), str_of(info.etag), err);
 }
 
-enum status fs_format_check(struct fs_store *fs, struct err *err)
+enum status store_format_check(struct store *store, struct str uri, const char *name,
+                               bool read_only, struct err *err)
 {
+    const struct place place = { store, uri, name, read_only }, *at = &place;
     enum status status = E_PRECONDITION;
     for (int i = 0; i < CHANGE_TRIES && status == E_PRECONDITION; i++) {
-        status = format_look(fs, err);
-        if (status == E_NOT_FOUND && !fs->read_only) {
-            TRY(format_create(fs, err));
+        status = format_look(at, err);
+        if (status == E_NOT_FOUND && !at->read_only) {
+            TRY(format_create(at, err));
             status = E_PRECONDITION;
         }
     }

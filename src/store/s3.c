@@ -1,0 +1,272 @@
+/*
+ * The S3 driver: objects in a bucket of MinIO, AWS, Ceph or another store that speaks S3.
+ *
+ *      s3.c         life, and the check before the first write
+ *      s3_call.c    one signed request, repeated where that is safe; what its errors mean
+ *      s3_write.c   PUT, streams, delete, copy; how a lost answer is resolved
+ *      s3_upload.c  uploads in parts
+ *      s3_read.c    stat and ranged reads of one version
+ *      s3_list.c    listings
+ *      s3_probe.c   do conditions hold here?
+ *
+ * Nothing is kept on this machine but what a write buffers: many processes on many machines may
+ * share a bucket, and conditional PUTs are what keeps them apart.
+ */
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "store/s3_priv.h"
+
+enum { RETRY_MS = 30 * 1000, CONNECTIONS = 32, HOST_MAX = 512, PREFIX_MAX = 256 };
+
+/* --- the check before the first write --- */
+
+static enum status look_in(struct s3_store *s3, struct err *err)
+{
+    struct s3_request request = { .query = STR("list-type=2&max-keys=1"), .repeatable = true };
+    struct http_answer answer;
+    enum status status = s3_call_ok(s3, &request, &answer, err);
+    http_answer_done(&answer);
+    return status;
+}
+
+static enum status check(struct s3_store *s3, struct err *err)
+{
+    TRY(look_in(s3, err));
+    if (!s3->read_only) {
+        TRY(s3_probe(s3, err));
+    }
+    enum status status = store_format_check(&s3->base, str_of(s3->uri), s3->uri, s3->read_only,
+                                            err);
+    return status == E_NOT_FOUND && s3->read_only ? OK : status;
+}
+
+/** Once; what can pass (a store that is away) is tried again by the next caller. */
+static enum status check_once(struct s3_store *s3, struct err *err)
+{
+    if (atomic_load_explicit(&s3->checked, memory_order_acquire)) {
+        return OK;
+    }
+    enum status status = OK;
+    pthread_mutex_lock(&s3->lock);
+    if (s3->refused != OK) {
+        status = err_set(err, s3->refused, "%s", s3->why.msg);
+    } else if (!s3->checking && !atomic_load_explicit(&s3->checked, memory_order_relaxed)) {
+        struct err why = { 0 };
+        s3->checking = true;
+        status = check(s3, &why);
+        s3->checking = false;
+        if (status == OK) {
+            atomic_store_explicit(&s3->checked, true, memory_order_release);
+        } else if (status == E_UNSUPPORTED || status == E_INVALID) {
+            s3->refused = status;
+            s3->why = why;
+        }
+        status = status == OK ? OK : err_set(err, status, "%s", why.msg);
+    }
+    pthread_mutex_unlock(&s3->lock);
+    return status;
+}
+
+enum status s3_may_write(struct s3_store *s3, struct err *err)
+{
+    if (s3->read_only) {
+        return err_set(err, E_DENIED, "the store \"%s\" is opened for reading only", s3->uri);
+    }
+    return check_once(s3, err);
+}
+
+static enum status s3_ready(struct store *store, struct err *err)
+{
+    struct s3_store *s3 = (struct s3_store *)store;
+    TRY(check_once(s3, err));
+    return look_in(s3, err);
+}
+
+/* --- life --- */
+
+static struct str s3_root_uri(const struct store *store)
+{
+    return str_of(((const struct s3_store *)store)->uri);
+}
+
+static void s3_close(struct store *store)
+{
+    struct s3_store *s3 = (struct s3_store *)store;
+    http_client_free(s3->client);
+    aws_credentials_free(s3->credentials);
+    pthread_mutex_destroy(&s3->lock);
+    mem_free(s3->endpoint);
+    mem_free(s3->host);
+    mem_free(s3->bucket);
+    mem_free(s3->path);
+    mem_free(s3->prefix);
+    mem_free(s3->region);
+    mem_free(s3->uri);
+    mem_free(s3);
+}
+
+static const struct store_ops s3_ops = {
+    .name = "s3",
+    .close = s3_close,
+    .writer_open = s3_writer_open,
+    .writer_write = s3_writer_write,
+    .writer_commit = s3_writer_commit,
+    .writer_abort = s3_writer_abort,
+    .put = s3_put,
+    .put_fd = s3_put_fd,
+    .spool = store_spool_temp,
+    .stat = s3_stat,
+    .open = s3_open,
+    .list = s3_list,
+    .remove = s3_remove,
+    .copy = s3_copy,
+    .root_uri = s3_root_uri,
+    .ready = s3_ready,
+};
+
+static bool given(const char *text)
+{
+    return text != NULL && text[0] != '\0';
+}
+
+static enum status keep(char **out, struct str text, struct err *err)
+{
+    *out = mem_strndup(text.ptr, text.len);
+    return *out != NULL ? OK : err_no_memory(err);
+}
+
+/** The prefix without slashes around it, with one at its end unless it is empty. */
+static enum status keep_prefix(struct s3_store *s3, const char *text, struct err *err)
+{
+    struct str prefix = str_of(given(text) ? text : "");
+    char whole[PREFIX_MAX + 2];
+    while (prefix.len > 0 && prefix.ptr[0] == '/') {
+        prefix = str_skip(prefix, 1);
+    }
+    while (prefix.len > 0 && prefix.ptr[prefix.len - 1] == '/') {
+        prefix.len--;
+    }
+    if (prefix.len > PREFIX_MAX) {
+        return err_set(err, E_INVALID, "s3.prefix has more than %d bytes", PREFIX_MAX);
+    }
+    if (prefix.len > 0 && store_key_check(prefix, err) != OK) {
+        return err_context(err, "s3.prefix");
+    }
+    int len = snprintf(whole, sizeof whole, "%.*s%s", STR_ARG(prefix), prefix.len > 0 ? "/" : "");
+    return keep(&s3->prefix, str_from(whole, (size_t)len), err);
+}
+
+static enum status check_bucket(const char *bucket, struct err *err)
+{
+    struct str name = str_of(given(bucket) ? bucket : "");
+    bool fine = name.len >= 3 && name.len <= 63;
+    for (size_t i = 0; i < name.len && fine; i++) {
+        char c = name.ptr[i];
+        fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '-' || c == '.' || c == '_';
+    }
+    return fine
+               ? OK
+               : err_set(
+                     err, E_INVALID,
+                     "s3.bucket = \"%.*s\": a bucket has 3 to 63 letters, digits, dots and hyphens",
+                     STR_ARG(name));
+}
+
+/** Host header, base URL of the client and path of the bucket, by the style of addressing. */
+static enum status place(struct s3_store *s3, const struct store_s3_opts *opts, char *base_url,
+                         size_t base_size, struct err *err)
+{
+    struct http_url url;
+    char host[HOST_MAX], port[16] = "", path[128] = "";
+    if (!given(opts->endpoint)) {
+        return err_set(err, E_INVALID, "s3.endpoint is empty: it is the store's URL");
+    }
+    if (http_url_parse(str_of(opts->endpoint), &url, err) != OK) {
+        return err_context(err, "s3.endpoint = \"%s\"", opts->endpoint);
+    }
+    if (url.path[0] != '\0') {
+        return err_set(err, E_INVALID,
+                       "s3.endpoint = \"%s\" has a path: say s3.bucket and s3.prefix",
+                       opts->endpoint);
+    }
+    if (url.address.port != (url.tls ? 443 : 80)) {
+        (void)snprintf(port, sizeof port, ":%u", (unsigned)url.address.port);
+    }
+    bool six = strchr(url.address.host, ':') != NULL;
+    (void)snprintf(host, sizeof host, "%s%s%s%s%s%s", opts->virtual_host ? opts->bucket : "",
+                   opts->virtual_host ? "." : "", six ? "[" : "", url.address.host, six ? "]" : "",
+                   port);
+    if (!opts->virtual_host) {
+        (void)snprintf(path, sizeof path, "/%s", opts->bucket);
+    }
+    (void)snprintf(base_url, base_size, "%s://%s", url.tls ? "https" : "http", host);
+    TRY(keep(&s3->host, str_of(host), err));
+    return keep(&s3->path, str_of(path), err);
+}
+
+static enum status choose_region(struct s3_store *s3, const char *region, struct err *err)
+{
+    struct arena arena;
+    struct str found = str_of(given(region) ? region : "");
+    arena_init(&arena, 0);
+    enum status status = OK;
+    if (found.len == 0) {
+        status = aws_credentials_region(s3->credentials, &arena, &found, err);
+    }
+    if (status == OK) {
+        status = keep(&s3->region, found.len > 0 ? found : STR("us-east-1"), err);
+    }
+    arena_done(&arena);
+    return status;
+}
+
+static enum status build(struct s3_store *s3, const struct store_s3_opts *opts, struct err *err)
+{
+    char base_url[HOST_MAX + 16], uri[PREFIX_MAX + 128];
+    TRY(check_bucket(opts->bucket, err));
+    TRY(place(s3, opts, base_url, sizeof base_url, err));
+    TRY(keep(&s3->endpoint, str_of(opts->endpoint), err));
+    TRY(keep(&s3->bucket, str_of(opts->bucket), err));
+    TRY(keep_prefix(s3, opts->prefix, err));
+    int len = snprintf(uri, sizeof uri, "s3://%s%s%s", s3->bucket, s3->prefix[0] ? "/" : "",
+                       s3->prefix);
+    struct str text = str_from(uri, (size_t)len - (s3->prefix[0] ? 1 : 0));
+    TRY(keep(&s3->uri, text, err));
+    struct aws_credentials_opts credentials = {
+        .settings = { opts->access_key, opts->secret_key, opts->session_token },
+        .profile = str_of(given(opts->profile) ? opts->profile : ""),
+    };
+    TRY(aws_credentials_new(&credentials, &s3->credentials, err));
+    TRY(choose_region(s3, opts->region, err));
+    struct http_client_opts client = { .base_url = base_url,
+                                       .connections_max = CONNECTIONS,
+                                       .service = "the store",
+                                       .ca_file = opts->ca_file };
+    return http_client_new(&client, &s3->client, err);
+}
+
+enum status store_s3_open(const struct store_s3_opts *opts, struct store **out, struct err *err)
+{
+    struct s3_store *s3 = mem_zalloc(sizeof *s3);
+    if (s3 == NULL) {
+        return err_no_memory(err);
+    }
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&s3->lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+    s3->base.ops = &s3_ops;
+    s3->clock = opts->clock != NULL ? opts->clock : clock_real();
+    s3->retry_ms = opts->retry_ms > 0 ? opts->retry_ms : RETRY_MS;
+    s3->read_only = opts->read_only;
+    enum status status = build(s3, opts, err);
+    if (status != OK) {
+        s3_close(&s3->base);
+        return status;
+    }
+    *out = &s3->base;
+    return OK;
+}

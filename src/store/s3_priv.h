@@ -1,0 +1,184 @@
+/*
+ * The S3 driver's own header. s3.c has the map of its parts.
+ */
+#ifndef STORE_S3_PRIV_H
+#define STORE_S3_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "aws/code.h"
+#include "aws/credentials.h"
+#include "base/rng.h"
+#include "http/client.h"
+#include "store/store_priv.h"
+
+enum {
+    S3_PART_BYTES = 16 * 1024 * 1024, /* of an upload in parts; also how much a writer buffers */
+    S3_PARTS_MAX = 10000,             /* S3's */
+    S3_UPLOAD_THREADS = 4,            /* parts of one file that travel at a time; chosen */
+    S3_LIST_MAX = 1000,               /* S3's */
+    S3_TARGET_BYTES_MAX = 16 * 1024,
+};
+
+struct s3_store {
+    struct store base;
+    struct http_client *client;
+    struct aws_credentials *credentials;
+    const struct lake_clock *clock;
+    char *endpoint; /* as set, for messages */
+    char *host;     /* the Host header */
+    char *bucket;
+    char *path;   /* "/bucket" in path style, "" in virtual-host style */
+    char *prefix; /* "" or "a/b/" */
+    char *region;
+    char *uri; /* "s3://bucket/a/b" */
+    int64_t retry_ms;
+    bool read_only;
+    _Atomic bool checked; /* format and conditions; published with release */
+    pthread_mutex_t lock; /* recursive: the check itself writes */
+    bool checking;        /* guarded by lock */
+    enum status refused;  /* the check has failed for good; guarded by lock */
+    struct err why;       /* guarded by lock */
+};
+
+/** One S3 operation. Zero is: a GET of the bucket. */
+struct s3_request {
+    enum http_method method;
+    struct str key;   /* of the store, without the prefix; .ptr NULL: the bucket itself */
+    struct str query; /* encoded, without '?' */
+    struct http_header headers[12];
+    size_t header_count;
+    struct str body; /* or, with from_fd, `length` bytes of fd from `offset` on */
+    bool from_fd;
+    int fd;
+    uint64_t offset, length;
+    /* where the answer's body goes, if it is not an error; else it is collected in answer->body */
+    char *into;
+    size_t into_cap;
+    size_t *into_len;
+    /* a success may still hold an error in its body, and has no ETag in its head */
+    bool body_tells;
+    /* may be sent again when nobody knows whether it arrived */
+    bool repeatable;
+    deadline_ms deadline; /* of all tries; 0: the store's */
+};
+
+/* --- s3.c --- */
+
+/** Before each write: E_DENIED when read-only, and the check's failure until it has passed once. */
+enum status s3_may_write(struct s3_store *s3, struct err *err) MUST_USE;
+
+/* --- s3_call.c --- */
+
+/**
+ * Sign, send, and send again what may be repeated while the store is busy or away.
+ *
+ * Returns  OK with any HTTP status below 500; look at answer->status
+ * Errors   E_UPSTREAM and E_TIMEOUT: whether it was done is not known. E_UNAVAILABLE: it was not
+ *          (never reached, or told to slow down until the deadline). E_AUTH: no credentials
+ * Owns     the caller runs http_answer_done, also after a failure
+ */
+enum status s3_call(struct s3_store *s3, const struct s3_request *request,
+                    struct http_answer *answer, struct err *err) MUST_USE;
+/** The same, and an answer that is no success becomes the error that it tells. */
+enum status s3_call_ok(struct s3_store *s3, const struct s3_request *request,
+                       struct http_answer *answer, struct err *err) MUST_USE;
+/** What S3 says with an error status: the code, and a message that names the setting to look at. */
+enum status s3_failed(struct s3_store *s3, const struct s3_request *request,
+                      const struct http_answer *answer, struct err *err);
+/** The code in an error's body, or what its status means without one. AWS_NONE: a success without
+ * an error inside. */
+enum aws_code s3_code(const struct http_answer *answer);
+/** Wait before the next try: longer each time, by chance, never past the deadline. False when there
+ * is no time left. */
+bool s3_pause(unsigned tries, deadline_ms deadline);
+
+void s3_header(struct s3_request *request, struct str name, struct str value);
+/** Size, ETag and time from the headers of a HEAD or GET. */
+enum status s3_info(const struct http_answer *answer, struct store_info *out,
+                    struct err *err) MUST_USE;
+
+/* --- s3_write.c --- */
+
+enum { S3_WRITE_ID = UUID_TEXT };
+
+/** A write that can be recognised: its id travels as metadata of the object. */
+struct s3_write {
+    struct str key;
+    const struct store_cond *cond;
+    char id[S3_WRITE_ID + 1];
+    char match[STORE_ETAG_MAX + 4];
+};
+void s3_write_init(struct s3_write *write, struct str key, const struct store_cond *cond);
+/** If-None-Match or If-Match, where the write has a condition. E_PRECONDITION: it can never
+ * hold. */
+enum status s3_write_condition(struct s3_write *write, struct s3_request *request,
+                               struct err *err) MUST_USE;
+void s3_write_mark(const struct s3_write *write, struct s3_request *request);
+/**
+ * Send `request` until it is known what became of it: a lost answer is looked up by the write's id.
+ *
+ * Errors   E_PRECONDITION; E_UPSTREAM or E_TIMEOUT when the store is away for so long that it stays
+ *          unknown
+ */
+enum status s3_write_send(struct s3_store *s3, struct s3_write *write, struct s3_request *request,
+                          uint64_t size, struct store_info *info_out, struct err *err) MUST_USE;
+
+enum status s3_put(struct store *, struct str key, struct str bytes, const struct store_cond *,
+                   struct store_info *, struct err *);
+enum status s3_put_fd(struct store *, struct str key, int fd, bool adopt, const struct store_cond *,
+                      struct store_info *, struct err *);
+enum status s3_writer_open(struct store *, struct str key, const struct store_cond *,
+                           struct store_writer **, struct err *);
+enum status s3_writer_write(struct store_writer *, struct str bytes, struct err *);
+enum status s3_writer_commit(struct store_writer *, struct store_info *, struct err *);
+void s3_writer_abort(struct store_writer *);
+enum status s3_remove(struct store *, struct str key, struct str if_match, struct err *);
+enum status s3_copy(struct store *, struct str from, struct str to, const struct store_copy_how *,
+                    struct store_info *, struct err *);
+
+/* --- s3_upload.c: in parts --- */
+
+struct s3_upload {
+    struct s3_store *s3;
+    struct s3_write *write;
+    struct arena arena;
+    struct str id;    /* S3's, encoded for a query */
+    struct buf parts; /* the XML of what is there so far, in order */
+    unsigned count;
+    uint64_t size;
+};
+enum status s3_upload_begin(struct s3_store *s3, struct s3_write *write, struct s3_upload *out,
+                            struct err *err) MUST_USE;
+/** The next part, from memory. */
+enum status s3_upload_part(struct s3_upload *upload, struct str bytes, struct err *err) MUST_USE;
+/** All of an open file, several parts at a time. */
+enum status s3_upload_file(struct s3_upload *upload, int fd, uint64_t size,
+                           struct err *err) MUST_USE;
+enum status s3_upload_copy(struct s3_upload *upload, struct str from, const char *etag,
+                           uint64_t size, struct err *err) MUST_USE;
+/** Make it the object. After a failure it is still to be aborted. */
+enum status s3_upload_complete(struct s3_upload *upload, struct store_info *info_out,
+                               struct err *err) MUST_USE;
+/** Frees it; what was not completed is removed from the store. */
+void s3_upload_end(struct s3_upload *upload, bool completed);
+
+/* --- s3_read.c --- */
+
+/** Objects here have no attributes: nothing is appended. */
+enum status s3_stat(struct store *, struct str key, struct store_info *, struct buf *attrs_out,
+                    struct err *);
+enum status s3_open(struct store *, struct str key, struct store_object **, struct err *);
+
+/* --- s3_list.c --- */
+
+enum status s3_list(struct store *, const struct store_list_opts *, struct arena *,
+                    struct store_list *, struct err *);
+
+/* --- s3_probe.c --- */
+
+/** Do conditions hold here? E_UNSUPPORTED says what went wrong. */
+enum status s3_probe(struct s3_store *s3, struct err *err) MUST_USE;
+
+#endif

@@ -1,0 +1,158 @@
+/*
+ * Do conditional PUTs hold here? Commits stand on nothing else, and stores are about that claim it
+ * and let two win. So before anything is written 32 threads create one key at the same moment, and
+ * then 32 swap it: each time exactly one may win.
+ */
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "store/s3_priv.h"
+
+enum { RIVALS = 32, PROBE_STACK_BYTES = 256 * 1024 };
+
+/* Everybody waits here, so that they leave together. */
+struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t opened;
+    bool open; /* guarded by lock */
+};
+
+struct rival {
+    struct s3_store *s3;
+    struct gate *gate;
+    struct str key;
+    struct str etag; /* empty: create */
+    unsigned number;
+    int http_status; /* 0: it failed before any */
+    char won[STORE_ETAG_MAX + 1];
+    struct err err;
+};
+
+static void gate_wait(struct gate *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    while (!gate->open) {
+        (void)pthread_cond_wait(&gate->opened, &gate->lock);
+    }
+    pthread_mutex_unlock(&gate->lock);
+}
+
+static void gate_open(struct gate *gate)
+{
+    pthread_mutex_lock(&gate->lock);
+    gate->open = true;
+    (void)pthread_cond_broadcast(&gate->opened);
+    pthread_mutex_unlock(&gate->lock);
+}
+
+static void *rival_run(void *arg)
+{
+    struct rival *rival = arg;
+    char body[32], match[STORE_ETAG_MAX + 4];
+    int len = snprintf(body, sizeof body, "%s %u", rival->etag.len > 0 ? "swap" : "create",
+                       rival->number);
+    struct s3_request request = { .method = HTTP_PUT,
+                                  .key = rival->key,
+                                  .body = str_from(body, (size_t)len) };
+    if (rival->etag.len > 0) {
+        len = snprintf(match, sizeof match, "\"%.*s\"", STR_ARG(rival->etag));
+        s3_header(&request, STR("if-match"), str_from(match, (size_t)len));
+    } else {
+        s3_header(&request, STR("if-none-match"), STR("*"));
+    }
+    struct http_answer answer;
+    struct store_info info;
+    gate_wait(rival->gate);
+    if (s3_call(rival->s3, &request, &answer, &rival->err) == OK) {
+        rival->http_status = answer.status;
+        if (answer.status < 300 && s3_info(&answer, &info, &rival->err) == OK) {
+            memcpy(rival->won, info.etag, sizeof info.etag);
+        } else if (answer.status >= 300) {
+            (void)s3_failed(rival->s3, &request, &answer, &rival->err);
+        }
+    }
+    http_answer_done(&answer);
+    return NULL;
+}
+
+/** Lets them run, and waits for them; how many there were. */
+static unsigned rivals_run(struct s3_store *s3, struct rival *rivals, struct str key,
+                           struct str etag)
+{
+    struct gate gate = { .lock = PTHREAD_MUTEX_INITIALIZER, .opened = PTHREAD_COND_INITIALIZER };
+    pthread_t threads[RIVALS];
+    pthread_attr_t attr;
+    unsigned started = 0;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, PROBE_STACK_BYTES);
+    for (; started < RIVALS; started++) {
+        struct rival *rival = &rivals[started];
+        *rival = (struct rival){
+            .s3 = s3, .gate = &gate, .key = key, .etag = etag, .number = started
+        };
+        if (pthread_create(&threads[started], &attr, rival_run, rival) != 0) {
+            break;
+        }
+    }
+    gate_open(&gate);
+    for (unsigned i = 0; i < started; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    pthread_attr_destroy(&attr);
+    pthread_cond_destroy(&gate.opened);
+    pthread_mutex_destroy(&gate.lock);
+    return started;
+}
+
+/** One round; the winner's ETag. */
+static enum status round_run(struct s3_store *s3, struct rival *rivals, struct str key,
+                             struct str etag, char etag_out[STORE_ETAG_MAX + 1], struct err *err)
+{
+    const char *what = etag.len > 0 ? "swap (If-Match)" : "create (If-None-Match)";
+    const struct rival *failed = NULL;
+    unsigned winners = 0, count = rivals_run(s3, rivals, key, etag);
+    for (unsigned i = 0; i < count; i++) {
+        if (rivals[i].won[0] != '\0') {
+            winners++;
+            memcpy(etag_out, rivals[i].won, STORE_ETAG_MAX + 1);
+        } else if (rivals[i].http_status != 412 && rivals[i].http_status != 409) {
+            failed = &rivals[i];
+        }
+    }
+    if (winners > 1) {
+        return err_set(
+            err, E_UNSUPPORTED,
+            "%s let %u of %u writers win one conditional %s: commits would be lost there",
+            s3->endpoint, winners, count, what);
+    }
+    if (winners == 0) {
+        return err_set(err,
+                       failed != NULL && failed->err.kind == E_UNAVAILABLE ? E_UNAVAILABLE
+                                                                           : E_UNSUPPORTED,
+                       "%s did not do a conditional %s: %s", s3->endpoint, what,
+                       failed != NULL ? failed->err.msg : "nobody won");
+    }
+    return OK;
+}
+
+enum status s3_probe(struct s3_store *s3, struct err *err)
+{
+    char name[64], id[UUID_TEXT + 1], created[STORE_ETAG_MAX + 1] = "",
+                                                               swapped[STORE_ETAG_MAX + 1] = "";
+    struct rival *rivals = mem_zalloc(RIVALS * sizeof *rivals);
+    if (rivals == NULL) {
+        return err_no_memory(err);
+    }
+    uuid4(id);
+    (void)snprintf(name, sizeof name, "_lake/probe/%s", id);
+    enum status status = round_run(s3, rivals, str_of(name), STR_EMPTY, created, err);
+    if (status == OK) {
+        status = round_run(s3, rivals, str_of(name), str_of(created), swapped, err);
+    }
+    mem_free(rivals);
+    if (created[0] != '\0') {
+        (void)!s3_remove(&s3->base, str_of(name), STR_EMPTY, NULL);
+    }
+    return status;
+}

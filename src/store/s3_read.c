@@ -1,0 +1,149 @@
+/*
+ * Reads: an open object is the key, its ETag and its first bytes; each further piece is asked for
+ * under the condition that it still is that version, so that other bytes never come.
+ */
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "store/s3_priv.h"
+
+/* Pointers and small metadata come whole with the first request; of a data file this is the price
+ * of learning its size. */
+enum { HEAD_BYTES = 64 * 1024 };
+
+struct s3_object {
+    struct store_object base;
+    struct s3_store *s3;
+    char match[STORE_ETAG_MAX + 4];
+    size_t head_len, key_len;
+    char key[STORE_KEY_MAX];
+    char head[HEAD_BYTES];
+};
+
+enum status s3_stat(struct store *store, struct str key, struct store_info *out,
+                    struct buf *attrs_out, struct err *err)
+{
+    (void)attrs_out;
+    struct s3_request request = { .method = HTTP_HEAD, .key = key, .repeatable = true };
+    struct http_answer answer;
+    enum status status = s3_call_ok((struct s3_store *)store, &request, &answer, err);
+    if (status == OK) {
+        status = s3_info(&answer, out, err);
+    }
+    http_answer_done(&answer);
+    return status;
+}
+
+/** Bytes [offset, offset + len) of the version in object->match; of any version when that is
+ * empty. `range` false: all of it. */
+static enum status fetch(struct s3_object *object, bool range, uint64_t offset, char *ptr,
+                         size_t len, size_t *got_out, struct http_answer *answer, struct err *err)
+{
+    char text[64];
+    struct s3_request request = {
+        .method = HTTP_GET,
+        .key = str_from(object->key, object->key_len),
+        .into = ptr,
+        .into_cap = len,
+        .into_len = got_out,
+        .repeatable = true,
+    };
+    if (range) {
+        int count = snprintf(text, sizeof text, "bytes=%llu-%llu", (unsigned long long)offset,
+                             (unsigned long long)(offset + len - 1));
+        s3_header(&request, STR("range"), str_from(text, (size_t)count));
+    }
+    if (object->match[0] != '\0') {
+        s3_header(&request, STR("if-match"), str_of(object->match));
+    }
+    return s3_call_ok(object->s3, &request, answer, err);
+}
+
+static enum status piece_read(struct s3_object *object, uint64_t offset, char *ptr, size_t len,
+                              struct err *err)
+{
+    struct http_answer answer;
+    size_t got = 0;
+    enum status status = fetch(object, true, offset, ptr, len, &got, &answer, err);
+    int answered = answer.status;
+    http_answer_done(&answer);
+    if (status == E_NOT_FOUND || status == E_PRECONDITION) {
+        return err_set(err, E_CONFLICT, "object \"%.*s\" was %s while it was read",
+                       (int)object->key_len, object->key,
+                       status == E_NOT_FOUND ? "deleted" : "replaced");
+    }
+    TRY(status);
+    if (answered != 206 || got != len) {
+        return err_set(err, E_UPSTREAM, "the store sends other bytes of \"%.*s\" than asked for",
+                       (int)object->key_len, object->key);
+    }
+    return OK;
+}
+
+static enum status object_read(struct store_object *base, uint64_t offset, void *ptr, size_t len,
+                               size_t *got_out, struct err *err)
+{
+    struct s3_object *object = (struct s3_object *)base;
+    size_t done = 0;
+    if (offset < object->head_len) {
+        done = object->head_len - (size_t)offset < len ? object->head_len - (size_t)offset : len;
+        memcpy(ptr, object->head + offset, done);
+    }
+    if (done < len) {
+        TRY(piece_read(object, offset + done, (char *)ptr + done, len - done, err));
+    }
+    *got_out = len;
+    return OK;
+}
+
+static void object_close(struct store_object *base)
+{
+    mem_free(base);
+}
+
+static const struct store_object_ops object_ops = { .read = object_read, .close = object_close };
+
+static enum status object_fetch(struct s3_object *object, struct err *err)
+{
+    struct http_answer answer;
+    enum status status = fetch(object, true, 0, object->head, HEAD_BYTES, &object->head_len,
+                               &answer, err);
+    if (status == E_RANGE) {
+        /* an empty object has no first byte */
+        http_answer_done(&answer);
+        status = fetch(object, false, 0, object->head, HEAD_BYTES, &object->head_len, &answer, err);
+    }
+    if (status == OK) {
+        status = s3_info(&answer, &object->base.info, err);
+    }
+    uint64_t size = object->base.info.size;
+    if (status == OK && object->head_len != (size < HEAD_BYTES ? size : HEAD_BYTES)) {
+        status = err_set(err, E_UPSTREAM, "the store sends %zu of %llu bytes of \"%.*s\"",
+                         object->head_len, (unsigned long long)size, (int)object->key_len,
+                         object->key);
+    }
+    http_answer_done(&answer);
+    return status;
+}
+
+enum status s3_open(struct store *store, struct str key, struct store_object **out, struct err *err)
+{
+    struct s3_object *object = mem_alloc(sizeof *object);
+    if (object == NULL) {
+        return err_no_memory(err);
+    }
+    object->base = (struct store_object){ .ops = &object_ops };
+    object->s3 = (struct s3_store *)store;
+    object->match[0] = '\0';
+    object->head_len = 0;
+    object->key_len = key.len;
+    memcpy(object->key, key.ptr, key.len);
+    enum status status = object_fetch(object, err);
+    if (status != OK) {
+        object_close(&object->base);
+        return status;
+    }
+    (void)snprintf(object->match, sizeof object->match, "\"%s\"", object->base.info.etag);
+    *out = &object->base;
+    return OK;
+}

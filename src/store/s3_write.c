@@ -1,0 +1,398 @@
+/*
+ * Writes whose outcome is known.
+ *
+ * Each carries an id of its own in the object's metadata. When an answer is lost the object is
+ * looked at: our id means done; another version where ours could only have won over the one that is
+ * gone means refused; else it may still be on its way, and the same request is sent again, which
+ * under its condition does nothing if the first one landed. So a conditional write is as good as
+ * one that was answered, as long as the store comes back in time.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/encode.h"
+#include "base/mem.h"
+#include "store/s3_priv.h"
+
+#define WRITE_ID_HEADER STR("x-amz-meta-lakehouse-write")
+
+/* --- a write --- */
+
+void s3_write_init(struct s3_write *write, struct str key, const struct store_cond *cond)
+{
+    *write = (struct s3_write){ .key = key, .cond = cond };
+    uuid4(write->id);
+}
+
+enum status s3_write_condition(struct s3_write *write, struct s3_request *request, struct err *err)
+{
+    if (write->cond->if_match.len > STORE_ETAG_MAX) {
+        return err_set(err, E_PRECONDITION, "no object has an ETag that long");
+    }
+    if (write->cond->if_absent) {
+        s3_header(request, STR("if-none-match"), STR("*"));
+    }
+    if (write->cond->if_match.len > 0) {
+        int len = snprintf(write->match, sizeof write->match, "\"%.*s\"",
+                           STR_ARG(write->cond->if_match));
+        s3_header(request, STR("if-match"), str_from(write->match, (size_t)len));
+    }
+    return OK;
+}
+
+void s3_write_mark(const struct s3_write *write, struct s3_request *request)
+{
+    s3_header(request, WRITE_ID_HEADER, str_from(write->id, S3_WRITE_ID));
+}
+
+enum landed { LANDED_OURS, LANDED_NOT, LANDED_OTHER, LANDED_UNKNOWN };
+
+/** What lies under the key now, as seen from this write. */
+static enum landed look(struct s3_store *s3, const struct s3_write *write,
+                        struct store_info *info_out)
+{
+    struct s3_request request = { .method = HTTP_HEAD, .key = write->key, .repeatable = true };
+    struct http_answer answer;
+    struct store_info info;
+    enum landed landed = LANDED_UNKNOWN;
+    if (s3_call(s3, &request, &answer, NULL) != OK) {
+        landed = LANDED_UNKNOWN;
+    } else if (answer.status == 404) {
+        landed = write->cond->if_match.len > 0 ? LANDED_OTHER : LANDED_NOT;
+    } else if (answer.status == 200 && s3_info(&answer, &info, NULL) == OK) {
+        if (str_eq(http_headers_get(&answer.headers, WRITE_ID_HEADER),
+                   str_from(write->id, S3_WRITE_ID))) {
+            *info_out = info;
+            landed = LANDED_OURS;
+        } else {
+            landed = str_eq(str_of(info.etag), write->cond->if_match) ? LANDED_NOT : LANDED_OTHER;
+        }
+    }
+    http_answer_done(&answer);
+    return landed;
+}
+
+static enum status condition_failed(const struct s3_write *write, struct err *err)
+{
+    return err_set(err, E_PRECONDITION,
+                   write->cond->if_absent ? "object \"%.*s\" is there already"
+                                          : "object \"%.*s\" has changed",
+                   STR_ARG(write->key));
+}
+
+/**
+ * After an answer that does not tell what became of the write: none, one that was lost, or a 412,
+ * which may be about a repeat of our own success that something on the way has made.
+ *
+ * Returns  OK with *again_out when nothing is settled yet
+ */
+static enum status settle(struct s3_store *s3, const struct s3_write *write, bool *again_out,
+                          struct store_info *info_out, struct err *err)
+{
+    bool conditional = write->cond->if_absent || write->cond->if_match.len > 0;
+    enum landed landed = look(s3, write, info_out);
+    *again_out = landed != LANDED_OURS;
+    return landed == LANDED_OTHER && conditional ? condition_failed(write, err) : OK;
+}
+
+/** What one answer means. OK with *again_out: nothing is known yet, or nothing was done. */
+static enum status judge(struct s3_store *s3, const struct s3_write *write,
+                         const struct s3_request *request, const struct http_answer *answer,
+                         bool *again_out, struct store_info *info_out, struct err *err)
+{
+    bool conditional = write->cond->if_absent || write->cond->if_match.len > 0;
+    enum aws_code code = answer->status >= 300 || request->body_tells ? s3_code(answer) : AWS_NONE;
+    *again_out = false;
+    if (answer->status < 300 && !request->body_tells) {
+        return s3_info(answer, info_out, err);
+    }
+    if (code == AWS_CONDITIONAL_REQUEST_CONFLICT) {
+        *again_out = true;
+        return OK;
+    }
+    if ((answer->status < 300 && code == AWS_NONE) || code == AWS_PRECONDITION_FAILED ||
+        (code == AWS_NO_SUCH_KEY && conditional)) {
+        return settle(s3, write, again_out, info_out, err);
+    }
+    return s3_failed(s3, request, answer, err);
+}
+
+enum status s3_write_send(struct s3_store *s3, struct s3_write *write, struct s3_request *request,
+                          uint64_t size, struct store_info *info_out, struct err *err)
+{
+    deadline_ms deadline = deadline_in(s3->retry_ms);
+    request->repeatable = !write->cond->if_absent && write->cond->if_match.len == 0;
+    request->deadline = deadline;
+    for (unsigned tries = 0;; tries++) {
+        struct http_answer answer;
+        struct err why = { 0 };
+        bool again = false;
+        enum status status = s3_call(s3, request, &answer, &why);
+        enum status unknown = status == E_UPSTREAM || status == E_TIMEOUT ? status : OK;
+        if (status == OK) {
+            status = judge(s3, write, request, &answer, &again, info_out, &why);
+        } else if (unknown != OK) {
+            status = settle(s3, write, &again, info_out, &why);
+        }
+        http_answer_done(&answer);
+        if (status == OK && !again) {
+            info_out->size = size;
+            return OK;
+        }
+        if (status != OK) {
+            return err_set(err, status, "%s", why.msg);
+        }
+        if (!s3_pause(tries, deadline)) {
+            return err_set(err, unknown != OK ? unknown : E_UPSTREAM,
+                           "whether object \"%.*s\" was written is not known%s%s",
+                           STR_ARG(write->key), why.msg[0] != '\0' ? ": " : "", why.msg);
+        }
+    }
+}
+
+/* --- whole objects --- */
+
+enum status s3_put(struct store *store, struct str key, struct str bytes,
+                   const struct store_cond *cond, struct store_info *info_out, struct err *err)
+{
+    struct s3_write write;
+    struct s3_request request = { .method = HTTP_PUT, .key = key, .body = bytes };
+    TRY(s3_may_write((struct s3_store *)store, err));
+    s3_write_init(&write, key, cond);
+    TRY(s3_write_condition(&write, &request, err));
+    s3_write_mark(&write, &request);
+    return s3_write_send((struct s3_store *)store, &write, &request, bytes.len, info_out, err);
+}
+
+enum status s3_put_fd(struct store *store, struct str key, int fd, bool adopt,
+                      const struct store_cond *cond, struct store_info *info_out, struct err *err)
+{
+    struct s3_store *s3 = (struct s3_store *)store;
+    struct stat st;
+    struct s3_write write;
+    TRY(s3_may_write(s3, err));
+    if (fstat(fd, &st) != 0) {
+        return err_errno(err, errno, "file for key \"%.*s\"", STR_ARG(key));
+    }
+    uint64_t size = (uint64_t)st.st_size;
+    s3_write_init(&write, key, cond);
+    if (size <= S3_PART_BYTES) {
+        struct s3_request request = {
+            .method = HTTP_PUT, .key = key, .from_fd = true, .fd = fd, .length = size
+        };
+        TRY(s3_write_condition(&write, &request, err));
+        s3_write_mark(&write, &request);
+        return s3_write_send(s3, &write, &request, size, info_out, err);
+    }
+    struct s3_upload upload;
+    TRY(s3_upload_begin(s3, &write, &upload, err));
+    enum status status = s3_upload_file(&upload, fd, size, err);
+    if (status == OK) {
+        status = s3_upload_complete(&upload, info_out, err);
+    }
+    s3_upload_end(&upload, status == OK);
+    return status;
+}
+
+/* --- streams --- */
+
+/* Attributes up to our limit do not fit into the 2 KiB of metadata that S3 gives an object. */
+static enum status no_attrs(struct str key, struct err *err)
+{
+    return err_set(err, E_UNSUPPORTED, "object \"%.*s\": a bucket keeps no attributes with objects",
+                   STR_ARG(key));
+}
+
+struct s3_writer {
+    struct store_writer base;
+    struct s3_store *s3;
+    struct s3_write write;
+    struct store_cond cond;
+    struct buf buffer; /* at most one part */
+    struct s3_upload upload;
+    bool uploading;
+    char key[STORE_KEY_MAX];
+    char if_match[STORE_ETAG_MAX + 1];
+};
+
+enum status s3_writer_open(struct store *store, struct str key, const struct store_cond *cond,
+                           struct store_writer **out, struct err *err)
+{
+    TRY(s3_may_write((struct s3_store *)store, err));
+    struct s3_writer *writer = mem_zalloc(sizeof *writer);
+    if (writer == NULL) {
+        return err_no_memory(err);
+    }
+    writer->base.ops = store->ops;
+    writer->s3 = (struct s3_store *)store;
+    memcpy(writer->key, key.ptr, key.len);
+    writer->cond.if_absent = cond->if_absent;
+    /* one byte too many stays too many */
+    struct str tag = str_take(cond->if_match, sizeof writer->if_match);
+    if (tag.len > 0) {
+        memcpy(writer->if_match, tag.ptr, tag.len);
+        writer->cond.if_match = str_from(writer->if_match, tag.len);
+    }
+    s3_write_init(&writer->write, str_from(writer->key, key.len), &writer->cond);
+    buf_init(&writer->buffer, S3_PART_BYTES);
+    *out = &writer->base;
+    return OK;
+}
+
+static enum status part_send(struct s3_writer *writer, struct err *err)
+{
+    if (!writer->uploading) {
+        TRY(s3_upload_begin(writer->s3, &writer->write, &writer->upload, err));
+        writer->uploading = true;
+    }
+    TRY(s3_upload_part(&writer->upload, buf_str(&writer->buffer), err));
+    buf_clear(&writer->buffer);
+    return OK;
+}
+
+enum status s3_writer_write(struct store_writer *base, struct str bytes, struct err *err)
+{
+    struct s3_writer *writer = (struct s3_writer *)base;
+    while (bytes.len > 0) {
+        if (writer->buffer.len == S3_PART_BYTES) {
+            TRY(part_send(writer, err));
+        }
+        size_t room = S3_PART_BYTES - writer->buffer.len;
+        struct str piece = str_take(bytes, room < bytes.len ? room : bytes.len);
+        if (buf_append(&writer->buffer, piece) != OK) {
+            return err_no_memory(err);
+        }
+        bytes = str_skip(bytes, piece.len);
+    }
+    return OK;
+}
+
+void s3_writer_abort(struct store_writer *base)
+{
+    struct s3_writer *writer = (struct s3_writer *)base;
+    if (writer->uploading) {
+        s3_upload_end(&writer->upload, false);
+    }
+    buf_done(&writer->buffer);
+    mem_free(writer);
+}
+
+enum status s3_writer_commit(struct store_writer *base, struct store_info *info_out,
+                             struct err *err)
+{
+    struct s3_writer *writer = (struct s3_writer *)base;
+    enum status status = OK;
+    if (base->attrs.len > 0) {
+        status = no_attrs(writer->write.key, err);
+    } else if (!writer->uploading) {
+        status = s3_put(&writer->s3->base, writer->write.key, buf_str(&writer->buffer),
+                        &writer->cond, info_out, err);
+    } else {
+        status = writer->buffer.len > 0 ? part_send(writer, err) : OK;
+        if (status == OK) {
+            status = s3_upload_complete(&writer->upload, info_out, err);
+        }
+        s3_upload_end(&writer->upload, status == OK);
+        writer->uploading = false;
+    }
+    s3_writer_abort(base);
+    return status;
+}
+
+/* --- the rest --- */
+
+enum status s3_remove(struct store *store, struct str key, struct str if_match, struct err *err)
+{
+    if (if_match.len > 0) {
+        /* MinIO answers a DELETE with a stale If-Match 204, and deletes */
+        return err_set(err, E_UNSUPPORTED,
+                       "object \"%.*s\": deleting under a condition does not hold in all buckets",
+                       STR_ARG(key));
+    }
+    struct s3_request request = { .method = HTTP_DELETE, .key = key, .repeatable = true };
+    struct http_answer answer;
+    struct s3_store *s3 = (struct s3_store *)store;
+    TRY(s3_may_write(s3, err));
+    enum status status = s3_call(s3, &request, &answer, err);
+    if (status == OK && answer.status >= 300 && s3_code(&answer) != AWS_NO_SUCH_KEY) {
+        status = s3_failed(s3, &request, &answer, err);
+    }
+    http_answer_done(&answer);
+    return status;
+}
+
+/** "/bucket/key", encoded. */
+static enum status copy_source(const struct s3_store *s3, struct str key, struct buf *out,
+                               struct err *err)
+{
+    bool fine = buf_printf(out, "/%s/", s3->bucket) == OK &&
+                percent_append(out, str_of(s3->prefix), "/") == OK &&
+                percent_append(out, key, "/") == OK;
+    return fine ? OK : err_no_memory(err);
+}
+
+static enum status copy_small(struct s3_store *s3, struct s3_write *write, struct str source,
+                              const struct store_info *from, struct store_info *info_out,
+                              struct err *err)
+{
+    char match[STORE_ETAG_MAX + 4];
+    int len = snprintf(match, sizeof match, "\"%s\"", from->etag);
+    struct s3_request request = { .method = HTTP_PUT, .key = write->key };
+    s3_header(&request, STR("x-amz-copy-source"), source);
+    s3_header(&request, STR("x-amz-copy-source-if-match"), str_from(match, (size_t)len));
+    s3_header(&request, STR("x-amz-metadata-directive"), STR("REPLACE"));
+    s3_write_mark(write, &request);
+    struct http_answer answer;
+    enum status status = s3_call_ok(s3, &request, &answer, err);
+    http_answer_done(&answer);
+    if (status == OK || status == E_UPSTREAM || status == E_TIMEOUT) {
+        /* A copy may answer 200 with an error in its body: only the object itself tells. */
+        return look(s3, write, info_out) == LANDED_OURS
+                   ? OK
+                   : err_set(err, E_UPSTREAM, "whether \"%.*s\" was copied is not known",
+                             STR_ARG(write->key));
+    }
+    return status;
+}
+
+enum status s3_copy(struct store *store, struct str from, struct str to,
+                    const struct store_copy_how *how, struct store_info *info_out, struct err *err)
+{
+    if (!how->fresh) {
+        return no_attrs(to, err);
+    }
+    static const struct store_cond absent = { .if_absent = true };
+    const uint64_t copy_max = 5ULL << 30; /* CopyObject's own limit */
+    struct s3_store *s3 = (struct s3_store *)store;
+    struct s3_write write;
+    struct store_info source, there;
+    struct buf text;
+    TRY(s3_may_write(s3, err));
+    TRY(s3_stat(store, from, &source, NULL, err));
+    /* CopyObject has no condition that all stores know; `to` is a fresh name by contract. */
+    enum status status = s3_stat(store, to, &there, NULL, NULL);
+    if (status != E_NOT_FOUND) {
+        return status == OK
+                   ? err_set(err, E_EXISTS, "object \"%.*s\" is there already", STR_ARG(to))
+                   : s3_stat(store, to, &there, NULL, err);
+    }
+    s3_write_init(&write, to, &absent);
+    buf_init(&text, S3_TARGET_BYTES_MAX);
+    status = copy_source(s3, from, &text, err);
+    if (status == OK && source.size <= copy_max) {
+        status = copy_small(s3, &write, buf_str(&text), &source, info_out, err);
+    } else if (status == OK) {
+        struct s3_upload upload;
+        status = s3_upload_begin(s3, &write, &upload, err);
+        if (status == OK) {
+            status = s3_upload_copy(&upload, buf_str(&text), source.etag, source.size, err);
+            if (status == OK) {
+                status = s3_upload_complete(&upload, info_out, err);
+            }
+            s3_upload_end(&upload, status == OK);
+        }
+    }
+    buf_done(&text);
+    return status;
+}
