@@ -37,7 +37,7 @@ class Store:
 
     def environment(self):
         """For build/tests/store/test_s3_contract."""
-        return {**os.environ, "S3_ENDPOINT": self.url, "S3_BUCKET": BUCKET, "S3_ACCESS_KEY": ACCESS_KEY, "S3_SECRET_KEY": SECRET_KEY}
+        return {**os.environ, "CMOCKA_MESSAGE_OUTPUT": "STDOUT", "S3_ENDPOINT": self.url, "S3_BUCKET": BUCKET, "S3_ACCESS_KEY": ACCESS_KEY, "S3_SECRET_KEY": SECRET_KEY}
 
     def keys(self, prefix=""):
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
