@@ -110,8 +110,7 @@ bool guard_host(struct str host, const char *const *hosts)
     if (name.len < sizeof(text)) {
         memcpy(text, name.ptr, name.len);
         /* a NUL would end the text early */
-        if (strlen(text) == name.len &&
-            inet_pton(v6 ? AF_INET6 : AF_INET, text, address) == 1) {
+        if (strlen(text) == name.len && inet_pton(v6 ? AF_INET6 : AF_INET, text, address) == 1) {
             return true;
         }
     }
