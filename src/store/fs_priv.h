@@ -236,7 +236,7 @@ enum status fs_stat(struct store *, struct str key, struct store_info *, struct 
                     struct err *);
 /** The record of an open object of this driver. E_CONFLICT when it was in a side file that went
  * with the object: open it again. */
-enum status fs_object_record(const struct fs_store *fs, const struct store_object *object,
+enum status fs_object_record(const struct fs_store *fs, const struct store_object *base,
                              struct fs_record *out, enum fs_known *known_out,
                              struct err *err) MUST_USE;
 enum status fs_open(struct store *, struct str key, struct store_object **, struct err *);
