@@ -202,9 +202,18 @@ def test_a_store_where_two_writers_win_is_not_written_to(serve, store, prefix):
     assert [key for key in store.keys(prefix) if "/probe/" not in key] == []
 
 
+def insist(url, body):
+    for _ in range(5):
+        answer = ingest(url, "t", body)
+        if answer.status_code == 200:
+            break
+        assert answer.status_code in (502, 503, 504), answer.text
+    return answer
+
+
 @pytest.mark.parametrize("fault", ["refuse", "lose", "late", "twice"])
 def test_no_batch_is_lost_or_doubled_when_answers_are(serve, store, prefix, fault):
-    """Every third write is harmed on its way. What was acknowledged is there once; what was not is there at most once."""
+    """Every third write is harmed on its way. A client that is told of an error sends the same batch again; each is there once."""
     count, lock = [0], threading.Lock()
 
     def harm(head):
@@ -217,9 +226,8 @@ def test_no_batch_is_lost_or_doubled_when_answers_are(serve, store, prefix, faul
     with Wire(store.url, harm) as wire:
         server = serve(*store.flags(prefix, wire.url))
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            answers = list(pool.map(lambda i: ingest(server.url, "t", f"n\n{i}\n"), range(16)))
-        acknowledged = [i for i, answer in enumerate(answers) if answer.status_code == 200]
-        assert wire.harmed and len(acknowledged) == 16, [answer.text for answer in answers if answer.status_code != 200]
+            answers = list(pool.map(lambda i: insist(server.url, f"n\n{i}\n"), range(16)))
+        assert wire.harmed and [answer.status_code for answer in answers] == [200] * 16, [answer.text for answer in answers]
         server.stop()
     clean = serve(*store.flags(prefix))
     assert rows(clean.url, "SELECT n FROM t ORDER BY n") == [[i] for i in range(16)]
