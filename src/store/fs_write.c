@@ -22,38 +22,15 @@ struct fs_writer {
     struct fs_temp temp;
     struct fs_hash hash;
     struct fs_record record;
-    struct store_cond cond; /* its text is in the two arrays */
+    struct store_target target;
     uint64_t offset;
-    size_t key_len;
-    char key[STORE_KEY_MAX];
-    char if_match[STORE_ETAG_MAX];
 };
-
-static struct str writer_key(const struct fs_writer *writer)
-{
-    return str_from(writer->key, writer->key_len);
-}
 
 static void writer_free(struct fs_writer *writer)
 {
     fs_temp_drop(writer->fs, &writer->temp);
     fs_hash_done(&writer->hash);
     mem_free(writer);
-}
-
-/** Copies key and condition; an ETag too long to be ours matches nothing, so a cut one must not
- * either. */
-static void writer_names(struct fs_writer *writer, struct str key, const struct store_cond *cond)
-{
-    memcpy(writer->key, key.ptr, key.len);
-    writer->key_len = key.len;
-    writer->cond.if_absent = cond->if_absent;
-    if (cond->if_match.len > STORE_ETAG_MAX) {
-        writer->cond.if_match = STR("-");
-    } else if (cond->if_match.len > 0) {
-        memcpy(writer->if_match, cond->if_match.ptr, cond->if_match.len);
-        writer->cond.if_match = str_from(writer->if_match, cond->if_match.len);
-    }
 }
 
 enum status fs_writer_open(struct store *store, struct str key, const struct store_cond *cond,
@@ -69,7 +46,7 @@ enum status fs_writer_open(struct store *store, struct str key, const struct sto
     writer->base.ops = store->ops;
     writer->fs = fs;
     writer->temp = FS_TEMP_EMPTY;
-    writer_names(writer, key, cond);
+    store_target_keep(&writer->target, key, cond);
     enum status status = fs_hash_init(&writer->hash, &writer->record, err);
     if (status == OK) {
         status = fs_temp_new(fs, &writer->temp, err);
@@ -85,7 +62,7 @@ enum status fs_writer_open(struct store *store, struct str key, const struct sto
 enum status fs_writer_write(struct store_writer *base, struct str bytes, struct err *err)
 {
     struct fs_writer *writer = (struct fs_writer *)base;
-    TRY(fs_fault(writer->fs, "write", writer_key(writer), err));
+    TRY(fs_fault(writer->fs, "write", writer->target.key, err));
     TRY(fs_write_at(writer->fs, writer->temp.fd, bytes.ptr, bytes.len, writer->offset, err));
     writer->offset += bytes.len;
     fs_hash_update(&writer->hash, bytes);
@@ -138,8 +115,8 @@ enum status fs_writer_commit(struct store_writer *base, struct store_info *info_
     fs_hash_final(&writer->hash);
     writer->record.modified_ns = now_ns(writer->fs);
     fs_record_attrs_set(&writer->record, base->attrs);
-    enum status status = finish(writer->fs, writer_key(writer), &writer->temp, &writer->record,
-                                &writer->cond, info_out, err);
+    enum status status = finish(writer->fs, writer->target.key, &writer->temp, &writer->record,
+                                &writer->target.cond, info_out, err);
     writer_free(writer);
     return status;
 }

@@ -46,10 +46,7 @@ struct http_writer {
      * visible */
     int fd;
     uint64_t size;
-    struct store_cond cond;
-    size_t key_len;
-    char key[STORE_KEY_MAX];
-    char if_match[STORE_ETAG_MAX + 1];
+    struct store_target target;
 };
 
 struct http_object {
@@ -248,15 +245,7 @@ static enum status http_writer_open(struct store *store, struct str key,
     writer->base.ops = store->ops;
     writer->http = (struct http_store *)store;
     writer->fd = -1;
-    memcpy(writer->key, key.ptr, key.len);
-    writer->key_len = key.len;
-    writer->cond.if_absent = cond->if_absent;
-    /* one byte too many stays too many */
-    struct str tag = str_take(cond->if_match, sizeof writer->if_match);
-    if (tag.len > 0) {
-        memcpy(writer->if_match, tag.ptr, tag.len);
-        writer->cond.if_match = str_from(writer->if_match, tag.len);
-    }
+    store_target_keep(&writer->target, key, cond);
     enum status status = store_spool_temp(store, &writer->fd, err);
     if (status != OK) {
         http_writer_abort(&writer->base);
@@ -278,8 +267,8 @@ static enum status http_writer_commit(struct store_writer *base, struct store_in
                                       struct err *err)
 {
     struct http_writer *writer = (struct http_writer *)base;
-    enum status status = put_file(&writer->http->base, str_from(writer->key, writer->key_len),
-                                  writer->fd, base->attrs, &writer->cond, info_out, err);
+    enum status status = put_file(&writer->http->base, writer->target.key, writer->fd, base->attrs,
+                                  &writer->target.cond, info_out, err);
     http_writer_abort(base);
     return status;
 }

@@ -41,11 +41,7 @@ struct mem_writer {
     struct store_writer base;
     struct mem_store *mem;
     struct buf bytes;
-    struct store_cond cond;
-    size_t key_len;
-    char key[STORE_KEY_MAX];
-    /* one byte more than any tag of ours: a cut one matches nothing */
-    char if_match[STORE_ETAG_MAX + 1];
+    struct store_target target;
 };
 
 struct mem_object {
@@ -211,14 +207,7 @@ static enum status mem_writer_open(struct store *store, struct str key,
     writer->base.ops = store->ops;
     writer->mem = (struct mem_store *)store;
     buf_init(&writer->bytes, 0);
-    memcpy(writer->key, key.ptr, key.len);
-    writer->key_len = key.len;
-    writer->cond.if_absent = cond->if_absent;
-    struct str tag = str_take(cond->if_match, sizeof writer->if_match);
-    if (tag.len > 0) {
-        memcpy(writer->if_match, tag.ptr, tag.len);
-        writer->cond.if_match = str_from(writer->if_match, tag.len);
-    }
+    store_target_keep(&writer->target, key, cond);
     *out = &writer->base;
     return OK;
 }
@@ -229,7 +218,7 @@ static enum status mem_writer_write(struct store_writer *base, struct str bytes,
     enum status status = buf_append(&writer->bytes, bytes);
     return status == OK ? OK
                         : err_set(err, status, "no memory for the object \"%.*s\"",
-                                  (int)writer->key_len, writer->key);
+                                  STR_ARG(writer->target.key));
 }
 
 static void mem_writer_abort(struct store_writer *base)
@@ -243,9 +232,8 @@ static enum status mem_writer_commit(struct store_writer *base, struct store_inf
                                      struct err *err)
 {
     struct mem_writer *writer = (struct mem_writer *)base;
-    enum status status = put_with(writer->mem, str_from(writer->key, writer->key_len),
-                                  buf_str(&writer->bytes), base->attrs, &writer->cond, info_out,
-                                  err);
+    enum status status = put_with(writer->mem, writer->target.key, buf_str(&writer->bytes),
+                                  base->attrs, &writer->target.cond, info_out, err);
     mem_writer_abort(base);
     return status;
 }

@@ -208,12 +208,10 @@ struct s3_writer {
     struct store_writer base;
     struct s3_store *s3;
     struct s3_write write;
-    struct store_cond cond;
+    struct store_target target;
     struct buf buffer; /* at most one part */
     struct s3_upload upload;
     bool uploading;
-    char key[STORE_KEY_MAX];
-    char if_match[STORE_ETAG_MAX + 1];
 };
 
 enum status s3_writer_open(struct store *store, struct str key, const struct store_cond *cond,
@@ -226,15 +224,8 @@ enum status s3_writer_open(struct store *store, struct str key, const struct sto
     }
     writer->base.ops = store->ops;
     writer->s3 = (struct s3_store *)store;
-    memcpy(writer->key, key.ptr, key.len);
-    writer->cond.if_absent = cond->if_absent;
-    /* one byte too many stays too many */
-    struct str tag = str_take(cond->if_match, sizeof writer->if_match);
-    if (tag.len > 0) {
-        memcpy(writer->if_match, tag.ptr, tag.len);
-        writer->cond.if_match = str_from(writer->if_match, tag.len);
-    }
-    s3_write_init(&writer->write, str_from(writer->key, key.len), &writer->cond);
+    store_target_keep(&writer->target, key, cond);
+    s3_write_init(&writer->write, writer->target.key, &writer->target.cond);
     buf_init(&writer->buffer, S3_PART_BYTES);
     *out = &writer->base;
     return OK;
@@ -284,10 +275,10 @@ enum status s3_writer_commit(struct store_writer *base, struct store_info *info_
     struct s3_writer *writer = (struct s3_writer *)base;
     enum status status = OK;
     if (base->attrs.len > 0) {
-        status = no_attrs(writer->write.key, err);
+        status = no_attrs(writer->target.key, err);
     } else if (!writer->uploading) {
-        status = s3_put(&writer->s3->base, writer->write.key, buf_str(&writer->buffer),
-                        &writer->cond, info_out, err);
+        status = s3_put(&writer->s3->base, writer->target.key, buf_str(&writer->buffer),
+                        &writer->target.cond, info_out, err);
     } else {
         status = writer->buffer.len > 0 ? part_send(writer, err) : OK;
         if (status == OK) {

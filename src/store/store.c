@@ -353,6 +353,18 @@ enum status store_set_attrs(struct store *store, struct str key, const struct st
     return copy_how(store, key, key, &how, info_out, err);
 }
 
+void store_target_keep(struct store_target *target, struct str key, const struct store_cond *cond)
+{
+    struct str tag = str_take(cond->if_match, sizeof target->if_match);
+    *target = (struct store_target){ .cond.if_absent = cond->if_absent };
+    memcpy(target->key_text, key.ptr, key.len);
+    target->key = str_from(target->key_text, key.len);
+    if (tag.len > 0) {
+        memcpy(target->if_match, tag.ptr, tag.len);
+        target->cond.if_match = str_from(target->if_match, tag.len);
+    }
+}
+
 enum status store_cond_check(const struct store_cond *cond, struct str key,
                              const struct store_info *current, struct err *err)
 {

@@ -77,6 +77,14 @@ struct store_object {
 /** E_PRECONDITION when `cond` does not hold; `current` is NULL when nothing is there. */
 enum status store_cond_check(const struct store_cond *cond, struct str key,
                              const struct store_info *current, struct err *err) MUST_USE;
+/** What a writer is to become, kept until its commit: copies, which it points to itself. */
+struct store_target {
+    struct str key;
+    struct store_cond cond;
+    char key_text[STORE_KEY_MAX];
+    char if_match[STORE_ETAG_MAX + 1]; /* a tag too long for us stays so, and matches nothing */
+};
+void store_target_keep(struct store_target *target, struct str key, const struct store_cond *cond);
 /** store_writer_attrs with packed ones that are valid. */
 enum status store_writer_packed(struct store_writer *writer, struct str packed,
                                 struct err *err) MUST_USE;
