@@ -45,12 +45,12 @@ enum status json_get_obj(yyjson_val *obj, const char *name, enum json_need need,
 enum status json_get_arr(yyjson_val *obj, const char *name, enum json_need need, yyjson_val **out,
                          struct err *err) MUST_USE;
 
+enum { JSON_WRITER_DEPTH_MAX = 127 }; /* more is the caller's mistake: an assert */
+
 /**
  * The writer: begins and ends must pair; commas and quotes are its work. The first failure sticks
  * and is returned by json_writer_end, so that the calls between need no checks.
  */
-enum { JSON_WRITER_DEPTH_MAX = 127 }; /* more is the caller's mistake: an assert */
-
 struct json_writer {
     struct buf *out;
     enum status status;

@@ -268,12 +268,12 @@ static enum status copy_bytes(struct fs_store *fs, struct str from, struct str t
     bool given = how->if_match.len > 0 || how->cond.if_match.len > 0 || how->cond.if_absent;
     bool again = str_eq(from, to) && !given && !how->fresh;
     enum status status = OK;
-    bool more = true;
-    for (int i = 0; more && i < PUBLISH_TRIES; i++) {
+    bool lost = true;
+    for (int i = 0; lost && i < PUBLISH_TRIES; i++) {
         status = copy_once(fs, from, to, how, info_out, err);
-        more = status == E_CONFLICT || (again && status == E_PRECONDITION);
+        lost = status == E_CONFLICT || (again && status == E_PRECONDITION);
     }
-    if (status == E_CONFLICT || (again && status == E_PRECONDITION)) {
+    if (lost) {
         return err_set(err, E_UNAVAILABLE, "object \"%.*s\" is replaced again and again",
                        STR_ARG(from));
     }

@@ -189,7 +189,7 @@ enum status fs_object_record(const struct fs_store *fs, const struct store_objec
     const struct fs_object *object = (const struct fs_object *)base;
     struct str key = str_from(object->key, object->key_len);
     TRY(fs_record_load(fs, object->fd, key, out, known_out, err));
-    if (object->checked ? fs_record_vanished(fs, object->fd, *known_out) : false) {
+    if (object->checked && fs_record_vanished(fs, object->fd, *known_out)) {
         return err_set(err, E_CONFLICT, "object \"%.*s\" was replaced while it was copied",
                        STR_ARG(key));
     }
