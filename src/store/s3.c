@@ -79,8 +79,8 @@ enum status s3_may_write(struct s3_store *s3, struct err *err)
 static enum status s3_ready(struct store *store, struct err *err)
 {
     struct s3_store *s3 = (struct s3_store *)store;
-    TRY(check_once(s3, err));
-    return look_in(s3, err);
+    bool checked = atomic_load_explicit(&s3->checked, memory_order_acquire);
+    return checked ? look_in(s3, err) : check_once(s3, err); /* which looks, too */
 }
 
 /* --- life --- */
