@@ -146,7 +146,8 @@ static enum status put_call(struct http_store *http, struct str key, const struc
                             struct err *err)
 {
     AUTO(buf_done) struct buf target;
-    char match[STORE_ETAG_MAX + 4];
+    char match[STORE_ETAG_QUOTED];
+    struct str quoted;
     struct http_header headers[2];
     size_t count = 0;
     TRY(target_key(&target, "put", key, err));
@@ -156,12 +157,9 @@ static enum status put_call(struct http_store *http, struct str key, const struc
     if (cond->if_absent) {
         headers[count++] = (struct http_header){ STR("If-None-Match"), STR("*") };
     }
-    if (cond->if_match.len > STORE_ETAG_MAX) {
-        return err_set(err, E_PRECONDITION, "no object has an ETag that long");
-    }
     if (cond->if_match.len > 0) {
-        int len = snprintf(match, sizeof match, "\"%.*s\"", STR_ARG(cond->if_match));
-        headers[count++] = (struct http_header){ STR("If-Match"), str_from(match, (size_t)len) };
+        TRY(store_etag_quote(cond->if_match, match, &quoted, err));
+        headers[count++] = (struct http_header){ STR("If-Match"), quoted };
     }
     call->method = HTTP_PUT;
     call->target = buf_str(&target);
@@ -277,15 +275,11 @@ static enum status http_remove(struct store *store, struct str key, struct str i
                                struct err *err)
 {
     AUTO(buf_done) struct buf target;
-    char match[STORE_ETAG_MAX + 4];
+    char match[STORE_ETAG_QUOTED];
     struct http_answer answer = { 0 };
     struct http_header header = { STR("If-Match"), STR_EMPTY };
     TRY(target_key(&target, "delete", key, err));
-    if (if_match.len > STORE_ETAG_MAX) {
-        return err_set(err, E_PRECONDITION, "no object has an ETag that long");
-    }
-    int len = snprintf(match, sizeof match, "\"%.*s\"", STR_ARG(if_match));
-    header.value = str_from(match, (size_t)len);
+    TRY(store_etag_quote(if_match, match, &header.value, err));
     enum status status = http_client_call_ok(
         ((struct http_store *)store)->client,
         &(struct http_call){ .method = HTTP_DELETE,

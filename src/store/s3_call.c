@@ -371,8 +371,7 @@ enum status s3_failed(struct s3_store *s3, const struct s3_request *request,
 
 /* --- what headers tell --- */
 
-/** `"abc"` and `W/"abc"` without the marks; false when it is too long for us. */
-static bool etag_take(struct str text, char out[STORE_ETAG_MAX + 1])
+bool s3_etag_read(struct str text, char out[STORE_ETAG_MAX + 1])
 {
     text = str_starts(text, STR("W/")) ? str_skip(text, 2) : text;
     if (text.len >= 2 && text.ptr[0] == '"' && text.ptr[text.len - 1] == '"') {
@@ -394,7 +393,7 @@ enum status s3_info(const struct http_answer *answer, struct store_info *out, st
     struct str size = slash != SIZE_MAX ? str_skip(range, slash + 1)
                                         : http_headers_get(&answer->headers, STR("content-length"));
     struct str modified = http_headers_get(&answer->headers, STR("last-modified"));
-    if (!etag_take(http_headers_get(&answer->headers, STR("etag")), info.etag)) {
+    if (!s3_etag_read(http_headers_get(&answer->headers, STR("etag")), info.etag)) {
         return err_set(err, E_UPSTREAM, "the store's answer has no usable ETag");
     }
     if (size.len > 0 && !str_to_u64(size, &info.size)) {

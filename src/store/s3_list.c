@@ -103,7 +103,6 @@ static enum status object_take(struct listing *listing, const struct xml_node *n
                                struct err *err)
 {
     struct store_info *info = &listing->list.objects[listing->list.object_count];
-    struct str etag = xml_text(node, "ETag");
     *info = (struct store_info){ 0 };
     TRY(name_take(listing, xml_text(node, "Key"), &info->key, err));
     if (!str_to_u64(xml_text(node, "Size"), &info->size)) {
@@ -111,12 +110,7 @@ static enum status object_take(struct listing *listing, const struct xml_node *n
                        STR_ARG(info->key));
     }
     info->modified_ms = time_ms(xml_text(node, "LastModified"));
-    if (etag.len >= 2 && etag.ptr[0] == '"') {
-        etag = str_take(str_skip(etag, 1), etag.len - 2);
-    }
-    if (etag.len <= STORE_ETAG_MAX && etag.len > 0) {
-        memcpy(info->etag, etag.ptr, etag.len);
-    }
+    (void)!s3_etag_read(xml_text(node, "ETag"), info->etag);
     if (info->key.len > 0) {
         listing->list.object_count++; /* not the marker of the prefix itself */
     }

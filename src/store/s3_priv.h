@@ -95,6 +95,9 @@ enum aws_code s3_code(const struct http_answer *answer);
 bool s3_pause(unsigned tries, deadline_ms deadline);
 
 void s3_header(struct s3_request *request, struct str name, struct str value);
+/** A tag from a header or XML, without quotes and the mark of a weak one; false when it is empty or
+ * too long. */
+bool s3_etag_read(struct str text, char out[STORE_ETAG_MAX + 1]) MUST_USE;
 /** Size, ETag and time from the headers of a HEAD or GET. */
 enum status s3_info(const struct http_answer *answer, struct store_info *out,
                     struct err *err) MUST_USE;
@@ -108,7 +111,7 @@ struct s3_write {
     struct str key;
     const struct store_cond *cond;
     char id[S3_WRITE_ID + 1];
-    char match[STORE_ETAG_MAX + 4];
+    char match[STORE_ETAG_QUOTED];
 };
 void s3_write_init(struct s3_write *write, struct str key, const struct store_cond *cond);
 /** If-None-Match or If-Match, where the write has a condition. E_PRECONDITION: it can never

@@ -49,15 +49,17 @@ static void gate_open(struct gate *gate)
 static void *rival_run(void *arg)
 {
     struct rival *rival = arg;
-    char body[32], match[STORE_ETAG_MAX + 4];
+    char body[32], match[STORE_ETAG_QUOTED];
+    struct str quoted = STR_EMPTY;
     int len = snprintf(body, sizeof body, "%s %u", rival->etag.len > 0 ? "swap" : "create",
                        rival->number);
     struct s3_request request = { .method = HTTP_PUT,
                                   .key = rival->key,
                                   .body = str_from(body, (size_t)len) };
     if (rival->etag.len > 0) {
-        len = snprintf(match, sizeof match, "\"%.*s\"", STR_ARG(rival->etag));
-        s3_header(&request, STR("if-match"), str_from(match, (size_t)len));
+        enum status fits = store_etag_quote(rival->etag, match, &quoted, NULL);
+        assert(fits == OK); /* the store gave it to us, and we took it */
+        s3_header(&request, STR("if-match"), quoted);
     } else {
         s3_header(&request, STR("if-none-match"), STR("*"));
     }

@@ -14,7 +14,8 @@ enum { HEAD_BYTES = 64 * 1024 };
 struct s3_object {
     struct store_object base;
     struct s3_store *s3;
-    char match[STORE_ETAG_MAX + 4];
+    char match_text[STORE_ETAG_QUOTED];
+    struct str match; /* this version's tag in quotes; empty: not known yet */
     size_t head_len, key_len;
     char key[STORE_KEY_MAX];
     char head[HEAD_BYTES];
@@ -53,8 +54,8 @@ static enum status fetch(struct s3_object *object, bool range, uint64_t offset, 
                              (unsigned long long)(offset + len - 1));
         s3_header(&request, STR("range"), str_from(text, (size_t)count));
     }
-    if (object->match[0] != '\0') {
-        s3_header(&request, STR("if-match"), str_of(object->match));
+    if (object->match.len > 0) {
+        s3_header(&request, STR("if-match"), object->match);
     }
     return s3_call_ok(object->s3, &request, answer, err);
 }
@@ -134,16 +135,19 @@ enum status s3_open(struct store *store, struct str key, struct store_object **o
     }
     object->base = (struct store_object){ .ops = &object_ops };
     object->s3 = (struct s3_store *)store;
-    object->match[0] = '\0';
+    object->match = STR_EMPTY;
     object->head_len = 0;
     object->key_len = key.len;
     memcpy(object->key, key.ptr, key.len);
     enum status status = object_fetch(object, err);
+    if (status == OK) {
+        status = store_etag_quote(str_of(object->base.info.etag), object->match_text,
+                                  &object->match, err);
+    }
     if (status != OK) {
         object_close(&object->base);
         return status;
     }
-    (void)snprintf(object->match, sizeof object->match, "\"%s\"", object->base.info.etag);
     *out = &object->base;
     return OK;
 }

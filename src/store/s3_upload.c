@@ -192,8 +192,9 @@ enum status s3_upload_file(struct s3_upload *upload, int fd, uint64_t size, stru
 enum status s3_upload_copy(struct s3_upload *upload, struct str from, const char *etag,
                            uint64_t size, struct err *err)
 {
-    char match[STORE_ETAG_MAX + 4], range[64];
-    int match_len = snprintf(match, sizeof match, "\"%s\"", etag);
+    char match[STORE_ETAG_QUOTED], range[64];
+    struct str quoted;
+    TRY(store_etag_quote(str_of(etag), match, &quoted, err));
     for (uint64_t offset = 0; offset < size; offset += COPY_PART_BYTES) {
         uint64_t end = size - offset < COPY_PART_BYTES ? size : offset + COPY_PART_BYTES;
         int range_len = snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long)offset,
@@ -209,15 +210,12 @@ enum status s3_upload_copy(struct s3_upload *upload, struct str from, const char
         buf_init(&query, ID_BYTES_MAX + 64);
         arena_init(&scratch, 0);
         s3_header(&request, STR("x-amz-copy-source"), from);
-        s3_header(&request, STR("x-amz-copy-source-if-match"), str_from(match, (size_t)match_len));
+        s3_header(&request, STR("x-amz-copy-source-if-match"), quoted);
         s3_header(&request, STR("x-amz-copy-source-range"), str_from(range, (size_t)range_len));
         request.query = part_query(upload, upload->count + 1, &query);
         enum status status = s3_call_ok(upload->s3, &request, &answer, err);
         if (status == OK && xml_read(buf_str(&answer.body), &scratch, &root, err) == OK) {
-            struct str text = xml_text(root, "ETag");
-            if (text.len > 2 && text.len - 2 <= STORE_ETAG_MAX && text.ptr[0] == '"') {
-                memcpy(tag, text.ptr + 1, text.len - 2);
-            }
+            (void)!s3_etag_read(xml_text(root, "ETag"), tag);
         }
         if (status == OK && tag[0] == '\0') {
             status = err_set(err, E_UPSTREAM, "the store copies a part of \"%.*s\" without an ETag",

@@ -27,16 +27,13 @@ void s3_write_init(struct s3_write *write, struct str key, const struct store_co
 
 enum status s3_write_condition(struct s3_write *write, struct s3_request *request, struct err *err)
 {
-    if (write->cond->if_match.len > STORE_ETAG_MAX) {
-        return err_set(err, E_PRECONDITION, "no object has an ETag that long");
-    }
+    struct str quoted;
     if (write->cond->if_absent) {
         s3_header(request, STR("if-none-match"), STR("*"));
     }
     if (write->cond->if_match.len > 0) {
-        int len = snprintf(write->match, sizeof write->match, "\"%.*s\"",
-                           STR_ARG(write->cond->if_match));
-        s3_header(request, STR("if-match"), str_from(write->match, (size_t)len));
+        TRY(store_etag_quote(write->cond->if_match, write->match, &quoted, err));
+        s3_header(request, STR("if-match"), quoted);
     }
     return OK;
 }
@@ -327,11 +324,12 @@ static enum status copy_small(struct s3_store *s3, struct s3_write *write, struc
                               const struct store_info *from, struct store_info *info_out,
                               struct err *err)
 {
-    char match[STORE_ETAG_MAX + 4];
-    int len = snprintf(match, sizeof match, "\"%s\"", from->etag);
+    char match[STORE_ETAG_QUOTED];
+    struct str quoted;
+    TRY(store_etag_quote(str_of(from->etag), match, &quoted, err));
     struct s3_request request = { .method = HTTP_PUT, .key = write->key };
     s3_header(&request, STR("x-amz-copy-source"), source);
-    s3_header(&request, STR("x-amz-copy-source-if-match"), str_from(match, (size_t)len));
+    s3_header(&request, STR("x-amz-copy-source-if-match"), quoted);
     s3_header(&request, STR("x-amz-metadata-directive"), STR("REPLACE"));
     s3_write_mark(write, &request);
     struct http_answer answer;

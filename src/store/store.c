@@ -353,6 +353,17 @@ enum status store_set_attrs(struct store *store, struct str key, const struct st
     return copy_how(store, key, key, &how, info_out, err);
 }
 
+enum status store_etag_quote(struct str etag, char text[STORE_ETAG_QUOTED], struct str *quoted_out,
+                             struct err *err)
+{
+    if (etag.len > STORE_ETAG_MAX) {
+        return err_set(err, E_PRECONDITION, "no object has an ETag that long");
+    }
+    int len = snprintf(text, STORE_ETAG_QUOTED, "\"%.*s\"", STR_ARG(etag));
+    *quoted_out = str_from(text, (size_t)len);
+    return OK;
+}
+
 void store_target_keep(struct store_target *target, struct str key, const struct store_cond *cond)
 {
     struct str tag = str_take(cond->if_match, sizeof target->if_match);

@@ -77,6 +77,11 @@ struct store_object {
 /** E_PRECONDITION when `cond` does not hold; `current` is NULL when nothing is there. */
 enum status store_cond_check(const struct store_cond *cond, struct str key,
                              const struct store_info *current, struct err *err) MUST_USE;
+enum { STORE_ETAG_QUOTED = STORE_ETAG_MAX + 3 };
+/** A tag in quotes, as headers have it; *quoted_out is in `text`. E_PRECONDITION: it is longer than
+ * any object's. */
+enum status store_etag_quote(struct str etag, char text[STORE_ETAG_QUOTED], struct str *quoted_out,
+                             struct err *err) MUST_USE;
 /** What a writer is to become, kept until its commit: copies, which it points to itself. */
 struct store_target {
     struct str key;
