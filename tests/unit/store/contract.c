@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 
-static const struct contract_driver *driver;
+const struct contract_driver *contract_driver;
 
 void must(enum status status, const struct err *err)
 {
@@ -361,7 +361,7 @@ static void expect_version(struct store_object *object, const char *bytes, size_
     char got[1000];
     size_t n = 0;
     enum status status = store_object_read(object, offset, got, sizeof got, &n, &err);
-    if (driver->remote && status == E_CONFLICT) {
+    if (contract_driver->remote && status == E_CONFLICT) {
         return;
     }
     MUST(status);
@@ -742,13 +742,14 @@ static void a_failed_allocation_is_an_error_and_leaves_nothing(void **state)
                                         &arena, &list, &err);
         failed = mem_fail_happened();
         mem_fail_nth(-1);
-        bool unknown = driver->remote && put == E_UPSTREAM;
+        bool unknown = contract_driver->remote && put == E_UPSTREAM;
         if (put != OK && put != E_NO_MEMORY && !unknown) {
             fail_msg("allocation %ld: %s: %s", n, status_name(put), err.msg);
         }
-        assert_true(read == OK || read == E_NO_MEMORY || (driver->remote && read == E_UPSTREAM));
+        assert_true(read == OK || read == E_NO_MEMORY ||
+                    (contract_driver->remote && read == E_UPSTREAM));
         assert_true(listed == OK || listed == E_NO_MEMORY ||
-                    (driver->remote && listed == E_UPSTREAM));
+                    (contract_driver->remote && listed == E_UPSTREAM));
         if (put == OK) {
             expect_text(store, key, "hello");
         } else if (!unknown) {
@@ -764,57 +765,55 @@ static void the_root_uri_has_no_slash_at_its_end(void **state)
 {
     struct err err = { 0 };
     struct str uri = store_root_uri(*state);
-    assert_true(str_starts(uri, str_of(driver->uri_scheme)));
+    assert_true(str_starts(uri, str_of(contract_driver->uri_scheme)));
     assert_false(str_ends(uri, STR("/")));
     MUST(store_ready(*state, &err));
 }
 
 /* --- run --- */
 
-static int setup(void **state)
+int contract_setup(void **state)
 {
-    *state = driver->open();
+    *state = contract_driver->open();
     return *state == NULL;
 }
 
-static int teardown(void **state)
+int contract_teardown(void **state)
 {
-    driver->close(*state);
+    contract_driver->close(*state);
     return 0;
 }
 
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
 int contract_run(const char *name, const struct contract_driver *of)
 {
-    driver = of;
+    contract_driver = of;
     const struct CMUnitTest tests[] = {
-        T(put_then_read_gives_the_bytes_and_their_md5),
-        T(an_empty_object_is_an_object),
-        T(put_twice_keeps_the_last_write),
-        T(a_missing_object_is_not_found),
-        T(bad_keys_are_invalid),
-        T(names_that_a_file_system_refuses_are_kept),
-        T(a_key_and_its_prefix_live_beside_each_other_in_any_order),
-        T(conditions_hold),
-        T(deleting_is_idempotent),
-        T(a_writer_shows_nothing_before_its_commit),
-        T(any_range_of_a_big_object_is_right),
-        T(read_takes_ranges_and_limits),
-        T(an_open_object_stays_one_version),
-        T(a_descriptor_reads_the_same_bytes),
-        T(spooled_files_become_objects),
-        T(copies_are_fresh_keys_with_a_life_of_their_own),
-        T(lists_are_in_byte_order_of_whole_keys),
-        T(a_list_tells_size_etag_and_time),
-        T(pages_put_together_are_the_list),
-        T(a_list_has_at_most_its_limit),
-        T(of_parallel_creates_one_wins),
-        T(of_parallel_swaps_one_wins),
-        T(keys_that_contend_for_names_never_fail),
-        T(a_failed_allocation_is_an_error_and_leaves_nothing),
-        T(the_root_uri_has_no_slash_at_its_end),
+        CONTRACT_TEST(put_then_read_gives_the_bytes_and_their_md5),
+        CONTRACT_TEST(an_empty_object_is_an_object),
+        CONTRACT_TEST(put_twice_keeps_the_last_write),
+        CONTRACT_TEST(a_missing_object_is_not_found),
+        CONTRACT_TEST(bad_keys_are_invalid),
+        CONTRACT_TEST(names_that_a_file_system_refuses_are_kept),
+        CONTRACT_TEST(a_key_and_its_prefix_live_beside_each_other_in_any_order),
+        CONTRACT_TEST(conditions_hold),
+        CONTRACT_TEST(deleting_is_idempotent),
+        CONTRACT_TEST(a_writer_shows_nothing_before_its_commit),
+        CONTRACT_TEST(any_range_of_a_big_object_is_right),
+        CONTRACT_TEST(read_takes_ranges_and_limits),
+        CONTRACT_TEST(an_open_object_stays_one_version),
+        CONTRACT_TEST(a_descriptor_reads_the_same_bytes),
+        CONTRACT_TEST(spooled_files_become_objects),
+        CONTRACT_TEST(copies_are_fresh_keys_with_a_life_of_their_own),
+        CONTRACT_TEST(lists_are_in_byte_order_of_whole_keys),
+        CONTRACT_TEST(a_list_tells_size_etag_and_time),
+        CONTRACT_TEST(pages_put_together_are_the_list),
+        CONTRACT_TEST(a_list_has_at_most_its_limit),
+        CONTRACT_TEST(of_parallel_creates_one_wins),
+        CONTRACT_TEST(of_parallel_swaps_one_wins),
+        CONTRACT_TEST(keys_that_contend_for_names_never_fail),
+        CONTRACT_TEST(a_failed_allocation_is_an_error_and_leaves_nothing),
+        CONTRACT_TEST(the_root_uri_has_no_slash_at_its_end),
     };
     return _cmocka_run_group_tests(name, tests, ARRAY_LEN(tests), NULL, NULL) +
-           (of->no_attrs ? 0 : contract_attrs_run(name, of));
+           (of->no_attrs ? 0 : contract_attrs_run(name));
 }

@@ -25,8 +25,14 @@ struct contract_driver {
 
 /** Run all of it; the number of failed tests. */
 int contract_run(const char *name, const struct contract_driver *of);
-/** Its part about attributes and conditional changes, which it runs. */
-int contract_attrs_run(const char *name, const struct contract_driver *of);
+
+/* Between the files of the suite: the driver under test, a fresh store of it for each test, and the
+ * part about attributes and conditional changes, which contract_run runs. */
+extern const struct contract_driver *contract_driver;
+int contract_setup(void **state);
+int contract_teardown(void **state);
+#define CONTRACT_TEST(name) cmocka_unit_test_setup_teardown(name, contract_setup, contract_teardown)
+int contract_attrs_run(const char *name);
 
 /* For a driver's own tests. */
 void must(enum status status, const struct err *err);

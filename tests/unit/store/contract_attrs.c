@@ -8,8 +8,6 @@
 
 #include "base/mem.h"
 
-static const struct contract_driver *driver;
-
 #define ATTRS(...)                                                                                 \
     (&(struct store_attrs){ (const struct store_attr[]){ __VA_ARGS__ },                            \
                             sizeof((const struct store_attr[]){ __VA_ARGS__ }) /                   \
@@ -341,7 +339,7 @@ static void a_failed_allocation_loses_no_attributes(void **state)
         const enum status all[] = { put, set, read };
         for (size_t i = 0; i < ARRAY_LEN(all); i++) {
             if (all[i] != OK && all[i] != E_NO_MEMORY &&
-                !(driver->remote && all[i] == E_UPSTREAM)) {
+                !(contract_driver->remote && all[i] == E_UPSTREAM)) {
                 fail_msg("allocation %ld: %s: %s", n, status_name(all[i]), err.msg);
             }
         }
@@ -355,33 +353,18 @@ static void a_failed_allocation_loses_no_attributes(void **state)
 
 /* --- run --- */
 
-static int setup(void **state)
+int contract_attrs_run(const char *name)
 {
-    *state = driver->open();
-    return *state == NULL;
-}
-
-static int teardown(void **state)
-{
-    driver->close(*state);
-    return 0;
-}
-
-#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-
-int contract_attrs_run(const char *name, const struct contract_driver *of)
-{
-    driver = of;
     const struct CMUnitTest tests[] = {
-        T(attributes_are_written_with_the_object),
-        T(attributes_come_any_time_and_the_last_count),
-        T(attributes_have_limits),
-        T(many_attributes_go_where_the_object_goes),
-        T(a_copy_takes_attributes_and_conditions),
-        T(new_attributes_change_nothing_else),
-        T(a_delete_takes_a_condition),
-        T(bytes_and_attributes_are_never_of_two_versions),
-        T(a_failed_allocation_loses_no_attributes),
+        CONTRACT_TEST(attributes_are_written_with_the_object),
+        CONTRACT_TEST(attributes_come_any_time_and_the_last_count),
+        CONTRACT_TEST(attributes_have_limits),
+        CONTRACT_TEST(many_attributes_go_where_the_object_goes),
+        CONTRACT_TEST(a_copy_takes_attributes_and_conditions),
+        CONTRACT_TEST(new_attributes_change_nothing_else),
+        CONTRACT_TEST(a_delete_takes_a_condition),
+        CONTRACT_TEST(bytes_and_attributes_are_never_of_two_versions),
+        CONTRACT_TEST(a_failed_allocation_loses_no_attributes),
     };
     return _cmocka_run_group_tests(name, tests, ARRAY_LEN(tests), NULL, NULL);
 }

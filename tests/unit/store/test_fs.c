@@ -191,6 +191,21 @@ static void record_of_hello(struct fs_record *made)
     made->modified_ns = INT64_C(1704164645) * 1000000000;
 }
 
+/** The record has these bytes, and is none with any of them changed or cut off. */
+static void expect_encoded(const struct fs_record *made, const uint8_t *example, size_t size)
+{
+    struct fs_record got;
+    uint8_t bytes[FS_RECORD_BYTES_MAX];
+    assert_int_equal(fs_record_encode(made, bytes), size);
+    assert_memory_equal(bytes, example, size);
+    for (size_t i = 0; i < size; i++) {
+        bytes[i] ^= 0x10;
+        assert_false(fs_record_decode(bytes, size, &got));
+        bytes[i] ^= 0x10;
+        assert_false(fs_record_decode(example, i, &got));
+    }
+}
+
 static void a_record_with_attributes_has_the_documented_bytes(void **state)
 {
     static const uint8_t example[] = {
@@ -209,21 +224,12 @@ static void a_record_with_attributes_has_the_documented_bytes(void **state)
                     "text/plain";
     record_of_hello(&made);
     fs_record_attrs_set(&made, str_from(packed, sizeof packed - 1));
-    size_t len = fs_record_encode(&made, bytes);
-    assert_int_equal(len, sizeof example);
-    assert_memory_equal(bytes, example, len);
-    for (size_t i = 0; i < sizeof example; i++) {
-        uint8_t broken[sizeof example];
-        memcpy(broken, example, sizeof broken);
-        broken[i] ^= 0x10;
-        assert_false(fs_record_decode(broken, sizeof broken, &got));
-        assert_false(fs_record_decode(example, i, &got));
-    }
+    expect_encoded(&made, example, sizeof example);
     /* An ETag of parts, in both the record and what others see. */
     struct stat st = { .st_size = 5 };
     struct store_info info;
     made.part_count = 10000;
-    len = fs_record_encode(&made, bytes);
+    size_t len = fs_record_encode(&made, bytes);
     assert_true(fs_record_decode(bytes, len, &got));
     assert_true(str_eq(fs_record_attrs(&got), str_from(packed, sizeof packed - 1)));
     fs_info_fill(FS_XATTR, &got, &st, &info);
@@ -275,21 +281,11 @@ static void the_record_has_the_documented_bytes(void **state)
         0x92, 0x01, 0x00, 0x00, 0x00, 0xb6, 0x30, 0xe0, 0x6e, 0x4c, 0xbb, 0x71, 0x9a,
     };
     struct fs_record made, got;
-    uint8_t bytes[FS_RECORD_BYTES_MAX];
     record_of_hello(&made);
-    size_t len = fs_record_encode(&made, bytes);
-    assert_int_equal(len, sizeof example);
-    assert_memory_equal(bytes, example, len);
+    expect_encoded(&made, example, sizeof example);
     assert_true(fs_record_decode(example, sizeof example, &got));
     assert_int_equal(got.size, 5);
     assert_int_equal(got.sums[0], 0x9a71bb4c);
-    for (size_t i = 0; i < sizeof example; i++) {
-        uint8_t broken[sizeof example];
-        memcpy(broken, example, sizeof broken);
-        broken[i] ^= 0x10;
-        assert_false(fs_record_decode(broken, sizeof broken, &got));
-        assert_false(fs_record_decode(example, i, &got));
-    }
 }
 
 static void checksums_of_a_huge_stream_are_joined_in_place(void **state)
