@@ -7,7 +7,6 @@ second are noisy, the CPU time is not.
 
 import contextlib
 import os
-import pathlib
 import re
 import socket
 import statistics
@@ -31,19 +30,6 @@ def cores():
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
-
-
-def family(pid):
-    """A process and its children: nginx works in one of them."""
-    return [pid, *(int(word) for word in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-
-
-def cpu_seconds(pid):
-    total = 0
-    for each in family(pid):
-        fields = pathlib.Path(f"/proc/{each}/stat").read_text().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
@@ -75,9 +61,9 @@ def load(port, path, core):
 
 
 def round_of(process, port, path, core):
-    before = cpu_seconds(process.pid)
+    before = kit.cpu_ms(process.pid)
     requests, rate = load(port, path, core)
-    return rate, (cpu_seconds(process.pid) - before) / requests * 1e6
+    return rate, (kit.cpu_ms(process.pid) - before) / requests * 1e3
 
 
 def compare(what, peer_name, ours, peer, least):

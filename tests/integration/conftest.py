@@ -16,7 +16,9 @@ its own `listening` line says that it can be. Mark a test that needs more than a
 import json
 import os
 import pathlib
+import random
 import signal
+import socket
 import subprocess
 import threading
 
@@ -88,6 +90,18 @@ class Server:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.service} did not stop in {STOP_SECONDS_MAX} s:\n{self.log()}") from None
+
+
+def free_port():
+    """Below the ports that the kernel gives out, so that it is still free when its service comes back."""
+    while True:
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 @pytest.fixture(scope="session")

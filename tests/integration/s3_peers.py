@@ -7,20 +7,16 @@ import random
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
 
 import boto3
 import botocore.config
+from conftest import free_port
+from raw_http import Service
 
 ACCESS_KEY, SECRET_KEY, BUCKET = "lakehouse-test", "lakehouse-test-secret", "lake"
 START_SECONDS_MAX = 60
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 class Store:
@@ -73,92 +69,51 @@ def moto(folder):
     return running([program, "-H", "127.0.0.1", "-p", str(port)], port, folder / "moto.log")
 
 
-class Wire:
-    """A proxy on a port of its own that passes requests on, one connection each way, and now and then harms one.
+class BadWire(Service):
+    """A proxy that passes each request on, on a connection of its own, and now and then harms one.
 
-    fault(head) decides by the request's head what happens to it:
+    fault(line) decides by the request's first line what happens to it:
         None         passed on
         "refuse"     the connection is closed before the store sees anything
         "lose"       the store gets it and answers; the client gets nothing
         "late"       as lose, and the store gets it only after the client's connection was closed
         "twice"      the store gets it twice; the client gets the second answer
+    Headers whose names are in `deaf` do not reach the store.
     """
 
-    def __init__(self, url, fault):
+    def __init__(self, url, fault=lambda line: None, deaf=()):
+        super().__init__(self.pass_on)
         place = urllib.parse.urlsplit(url)
         self.target = (place.hostname, place.port)
         self.fault = fault
+        self.dropped = ("connection", "expect", *deaf)
         self.harmed = []
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.thread = threading.Thread(target=self._accept, daemon=True)
 
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-        self.thread.join(10)
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
+    def pass_on(self, wire, _):
+        with contextlib.suppress(OSError):  # whoever leaves early is not what is tried here
+            request = self.take(wire)
+            if request is None:
                 return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+            fault = self.fault(request[0])
+            if fault:
+                self.harmed.append((fault, request[0]))
+            if fault == "refuse":
+                return
+            if fault == "late":
+                wire.sock.close()
+                time.sleep(random.uniform(0.01, 0.3))
+            answer = self.ask(*request)
+            if fault == "twice":
+                answer = self.ask(*request)
+            if fault not in ("lose", "late"):
+                wire.send(answer)
 
-    def _request(self, client, pending):
-        """(head, body) of the next request, and what came behind it; None at the end of the connection."""
-        while b"\r\n\r\n" not in pending:
-            piece = client.recv(65536)
-            if not piece:
-                return None
-            pending += piece
-        head, _, rest = pending.partition(b"\r\n\r\n")
-        lines = head.lower().split(b"\r\n")
-        length = next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 0)
-        if b"expect: 100-continue" in lines:
-            client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-            head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith(b"expect:"))
-        while len(rest) < length:
-            piece = client.recv(1 << 20)
-            if not piece:
-                return None
-            rest += piece
-        return head, rest[:length], rest[length:]
-
-    def _ask(self, head, body):
-        """One request on a connection of its own; the answer, whole."""
-        head = b"\r\n".join([line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")] + [b"Connection: close"])
+    def ask(self, line, headers, body):
+        """The store's answer, whole."""
+        lines = [line, *(f"{name}: {value}" for name, value in headers if name not in self.dropped), "connection: close", "", ""]
         with socket.create_connection(self.target, 60) as store:
-            store.sendall(head + b"\r\n\r\n" + body)
+            store.sendall("\r\n".join(lines).encode("latin-1") + body)
             answer = b""
             while piece := store.recv(1 << 20):
                 answer += piece
         return answer
-
-    def _serve(self, client):
-        with client:
-            try:
-                request = self._request(client, b"")
-                if request is None:
-                    return
-                head, body, _ = request
-                fault = self.fault(head)
-                if fault:
-                    self.harmed.append((fault, head.split(b"\r\n")[0].decode()))
-                if fault == "refuse":
-                    return
-                if fault == "late":
-                    client.close()
-                    time.sleep(random.uniform(0.01, 0.3))
-                answer = self._ask(head, body)
-                if fault == "twice":
-                    answer = self._ask(head, body)
-                if fault not in ("lose", "late"):
-                    client.sendall(answer)
-            except OSError:
-                pass

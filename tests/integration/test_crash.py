@@ -14,12 +14,12 @@ import collections
 import concurrent.futures
 import os
 import random
-import socket
 import threading
 import time
 
 import pytest
 import requests
+from conftest import free_port
 
 CLIENTS = 4
 TABLES_EVERY = 5  # moments after which the clients move on to new tables
@@ -211,18 +211,6 @@ class Alone:
     def restart(self):
         self.server = self.serve(*SWEEPS, data=self.data)
         self.url = self.server.url
-
-
-def free_port():
-    """Below the ports that the kernel gives out, so that it is still free when its service comes back."""
-    while True:
-        port = random.SystemRandom().randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass
 
 
 class Cluster:

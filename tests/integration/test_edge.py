@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from conftest import start_cluster
+from processes import rss_anon
 from raw_http import Client
 
 HOST = "Host: localhost\r\n"
@@ -89,11 +90,9 @@ def push(client, piece=b"x"):
 
 def memory(server):
     """Resident memory of all processes behind the door, in bytes."""
-    total = 0
-    for each in server.all_servers:
-        status = open(f"/proc/{each.process.pid}/status").read()
-        total += int(re.search(r"RssAnon:\s+(\d+) kB", status).group(1)) * 1024
-    return total
+    sizes = [rss_anon(each.process.pid) for each in server.all_servers]
+    assert all(sizes), "a process has gone"
+    return sum(sizes)
 
 
 def threads(server):

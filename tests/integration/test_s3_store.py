@@ -15,7 +15,8 @@ import threading
 import pytest
 import requests
 from conftest import build_folder
-from s3_peers import ACCESS_KEY, BUCKET, SECRET_KEY, Wire, moto
+from raw_http import Service, answers
+from s3_peers import ACCESS_KEY, BUCKET, SECRET_KEY, BadWire, moto
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIRDS = (ROOT / "examples/data/birdstrikes.csv").read_bytes()
@@ -128,11 +129,9 @@ REFUSALS = {"InvalidAccessKeyId": (403, "s3.access_key"), "SignatureDoesNotMatch
 
 def test_ready_names_the_setting_that_is_wrong(serve, store, prefix):
     def refused(code):
-        def play(head):
-            body = f"<Error><Code>{code}</Code><Message>no</Message></Error>"
-            return (f"HTTP/1.1 {REFUSALS[code][0]} No\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nx-amz-bucket-region: eu-x-1\r\n"
-                    f"Content-Length: {len(body)}\r\n\r\n{body}")
-        with Played(play) as peer:
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>"
+        with Service(answers(f"HTTP/1.1 {REFUSALS[code][0]} No\r\nDate: Mon, 01 Jan 2024 00:00:00 GMT\r\nx-amz-bucket-region: eu-x-1\r\n"
+                             f"Content-Length: {len(body)}\r\n\r\n{body}")) as peer:
             return not_ready(serve, *store.flags(prefix), "--s3.endpoint", peer.url)
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
@@ -143,17 +142,6 @@ def test_ready_names_the_setting_that_is_wrong(serve, store, prefix):
     assert 's3.endpoint = "http://127.0.0.1:1" cannot be reached' in nobody.result()
     for code, (_, words) in REFUSALS.items():
         assert words in messages[code], messages
-
-
-class Played(Wire):
-    """A store whose answer to everything is made by a function of the request's head."""
-
-    def __init__(self, play):
-        super().__init__("http://127.0.0.1:1", lambda head: None)
-        self.play = play
-
-    def _ask(self, head, body):
-        return self.play(head.decode("latin-1")).encode()
 
 
 @pytest.mark.parametrize("flags, words", [
@@ -189,12 +177,7 @@ def test_keys_come_from_environment_and_shared_files(serve, store, tmp_path, pre
 
 def test_a_store_where_two_writers_win_is_not_written_to(serve, store, prefix):
     """The wire takes the conditions away, as a store does that does not know them."""
-    class Deaf(Wire):
-        def _ask(self, head, body):
-            head = b"\r\n".join(line for line in head.split(b"\r\n") if not line.lower().startswith((b"if-match:", b"if-none-match:")))
-            return super()._ask(head, body)
-
-    with Deaf(store.url, lambda head: None) as wire:
+    with BadWire(store.url, deaf=("if-match", "if-none-match")) as wire:
         server = serve(*store.flags(prefix, wire.url))
         answer = requests.get(server.url + "/ready", timeout=60)
         assert answer.status_code == 503 and re.search(r"let \d+ of 32 writers win one conditional create", answer.text), answer.text
@@ -216,14 +199,14 @@ def test_no_batch_is_lost_or_doubled_when_answers_are(serve, store, prefix, faul
     """Every third write is harmed on its way. A client that is told of an error sends the same batch again; each is there once."""
     count, lock = [0], threading.Lock()
 
-    def harm(head):
-        if not head.startswith((b"PUT", b"POST", b"DELETE")) or b"/_lake/probe/" in head:
+    def harm(line):
+        if not line.startswith(("PUT", "POST", "DELETE")) or "/_lake/probe/" in line:
             return None
         with lock:
             count[0] += 1
             return fault if count[0] % 3 == 0 else None
 
-    with Wire(store.url, harm) as wire:
+    with BadWire(store.url, harm) as wire:
         server = serve(*store.flags(prefix, wire.url))
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             answers = list(pool.map(lambda i: insist(server.url, f"n\n{i}\n"), range(16)))
@@ -234,7 +217,7 @@ def test_no_batch_is_lost_or_doubled_when_answers_are(serve, store, prefix, faul
 
 
 def test_an_upload_that_fails_leaves_no_parts(serve, store, prefix):
-    with Wire(store.url, lambda head: "refuse" if b"partNumber=2" in head else None) as wire:
+    with BadWire(store.url, lambda line: "refuse" if "partNumber=2" in line else None) as wire:
         server = serve(*store.flags(prefix, wire.url), "--s3.retry_seconds", "1")
         answer = requests.put(server.url + "/v1/storage/put/big", data=bytes(40 << 20), timeout=120)
         assert answer.status_code == 503 and "cannot be reached" in answer.text or answer.status_code == 502, answer.text

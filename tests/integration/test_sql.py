@@ -15,6 +15,7 @@ import urllib.parse
 
 import pytest
 import requests
+from processes import rss_anon
 
 EXAMPLES = pathlib.Path(__file__).resolve().parents[2] / "examples" / "data"
 HOG = "SELECT len(range(200000000))"
@@ -387,17 +388,6 @@ def test_slow_reader_holds_no_engine(serve):
         assert slow.raw.read().count(b"\n") == 500000
 
 
-def anonymous_kib(pid):
-    """Anonymous resident memory of a process, or None when it has gone."""
-    try:
-        for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1])
-    except OSError:
-        pass
-    return None
-
-
 @pytest.mark.slow
 def test_memory_stays_flat_while_a_hundred_million_rows_go_to_a_reader_that_stops(serve):
     server = serve("--queryd.engines", 1, "--queryd.timeout_seconds", 1200)
@@ -408,8 +398,8 @@ def test_memory_stays_flat_while_a_hundred_million_rows_go_to_a_reader_that_stop
     def sample():
         while not stop.wait(0.05):
             for pid in [server.process.pid, *engines(server)]:
-                size = anonymous_kib(pid)
-                if size is not None:
+                size = rss_anon(pid) // 1024
+                if size > 0:  # else it has gone
                     samples.setdefault(pid, []).append((time.monotonic() - begin, size))
 
     sampler = threading.Thread(target=sample)
