@@ -262,6 +262,8 @@ struct store_s3_opts {
  * the first write, and by store_ready, the format is checked and 32 rivals try whether conditional
  * writes hold (E_UNSUPPORTED for good where they do not).
  *
+ * Objects keep no attributes here, and nothing is deleted under a condition: E_UNSUPPORTED.
+ *
  * Errors   E_INVALID names the setting
  */
 enum status store_s3_open(const struct store_s3_opts *opts, struct store **out,
