@@ -8,7 +8,6 @@ import gzip
 import json
 import pathlib
 import re
-import time
 import urllib.parse
 
 import jsonschema
@@ -18,6 +17,7 @@ import pyarrow.parquet
 import pytest
 import requests
 
+import raw_http
 from conftest import start_cluster
 
 API = pathlib.Path(__file__).resolve().parents[2] / "src/api"
@@ -284,13 +284,11 @@ def test_answers_are_as_the_document_says(door, tmp_path):
 
 def test_busy_and_late_answers_are_as_the_document_says(serve):
     server = serve("--storaged.put_slots", "1", "--queryd.timeout_seconds", "1")
-
-    def endless():
-        yield b"x"
-        # the first one may still be on its way to its slot
-        deadline = time.monotonic() + 30
-        while check(requests.put(server.url + "/v1/storage/put/second", data=b"x", timeout=30)).status_code != 503:
-            assert time.monotonic() < deadline
-    assert check(requests.put(server.url + "/v1/storage/put/first", data=endless(), timeout=30)).status_code == 200
+    with raw_http.Client(server.url) as first:
+        first.send("PUT /v1/storage/put/first HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+        assert first.answer().status == 100  # it has the one slot
+        assert check(requests.put(server.url + "/v1/storage/put/second", data=b"x", timeout=30)).status_code == 503
+        first.send("x")
+        assert first.answer().status == 200
     statement = {"sql": "SELECT count(*) FROM range(100000000000) WHERE range % 7 = 3"}
     assert check(requests.post(server.url + "/v1/sql", json=statement, timeout=30)).status_code == 504
