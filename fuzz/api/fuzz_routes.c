@@ -59,7 +59,7 @@ static void target_set(struct http_req *req, struct str target)
 static void key_check(struct http_req *req, const struct router_entry *entry)
 {
     struct str key = req->params[0].value;
-    if (store_key_check(key, NULL) != OK) {
+    if (store_key_check_plain(key, NULL) != OK) {
         return;
     }
     assert(key.len > 0 && key.ptr[0] != '/' && !str_has_control(key));

@@ -60,7 +60,7 @@ static enum status check_append(const struct catalog_append *append, struct err 
     }
     for (size_t i = 0; i < append->file_count; i++) {
         const struct ice_data_file *file = &append->files[i];
-        TRY(store_key_check(file->path, err));
+        TRY(store_key_check_plain(file->path, err));
         if (file->content != ICE_DATA || file->record_count < 0 || file->size_bytes < 0 ||
             !str_starts(file->path, STR("wh/"))) {
             return err_set(err, E_INVALID, "\"%.*s\" cannot be appended: it is no data file",

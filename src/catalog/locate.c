@@ -190,7 +190,7 @@ enum status locate_key(struct locate *locate, struct str uri, struct arena *aren
     if (str_starts(key, STR("_lake/"))) {
         return err_set(err, E_INVALID, "\"%.*s\" lies in the lake's own folder", STR_ARG(uri));
     }
-    TRY(store_key_check(key, err));
+    TRY(store_key_check_plain(key, err));
     *out = key;
     return OK;
 }

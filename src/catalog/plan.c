@@ -210,7 +210,7 @@ static enum status add_files(struct local *local, struct plan *plan, struct comm
         if (map_get(skip, from->path) != NULL) {
             continue;
         }
-        TRY(store_key_check(from->path, err));
+        TRY(store_key_check_plain(from->path, err));
         struct ice_data_file *file = &plan->files[plan->file_count + request->file_count];
         *file = *from;
         TRY(locate_uri(local->base.reader->locate, from->path, plan->arena, &file->path, err));

@@ -35,7 +35,7 @@ static enum status finish_key(struct arena *arena, struct buf *key, enum status 
     if (status == E_TOO_LARGE) {
         status = err_set(err, E_INVALID,
                          "the name is too long: its key would have more than %d bytes",
-                         STORE_KEY_MAX);
+                         STORE_KEY_PLAIN_MAX);
     } else if (status == OK) {
         struct str copy = arena_str(arena, buf_str(key));
         status = copy.ptr == NULL ? err_no_memory(err) : OK;
@@ -50,7 +50,7 @@ enum status pointer_ns_prefix(struct arena *arena, struct str warehouse, struct 
                               struct str *out, struct err *err)
 {
     AUTO(buf_done) struct buf key;
-    buf_init(&key, STORE_KEY_MAX);
+    buf_init(&key, STORE_KEY_PLAIN_MAX);
     return finish_key(arena, &key, append_ns_prefix(&key, warehouse, ns), out, err);
 }
 
@@ -58,7 +58,7 @@ enum status pointer_key(struct arena *arena, struct str warehouse, const struct 
                         struct str *out, struct err *err)
 {
     AUTO(buf_done) struct buf key;
-    buf_init(&key, STORE_KEY_MAX);
+    buf_init(&key, STORE_KEY_PLAIN_MAX);
     enum status status = append_ns_prefix(&key, warehouse, name->ns);
     status = status == OK ? percent_append(&key, name->name, "") : status;
     status = status == OK ? buf_append(&key, STR(".json")) : status;

@@ -80,7 +80,7 @@ enum status catalog_register(struct catalog *catalog, struct store *store,
 
 static enum status check_key(struct str key, struct err *err)
 {
-    TRY(store_key_check(key, err));
+    TRY(store_key_check_plain(key, err));
     if (str_starts(key, STR("_lake/")) || str_starts(key, STR("_buckets/"))) {
         return err_set(err, E_INVALID, "\"%.*s\" lies in a folder that is closed", STR_ARG(key));
     }

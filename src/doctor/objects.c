@@ -22,6 +22,11 @@ void doctor_tell(const struct doctor *doctor, enum doctor_mark mark, const char 
     va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
+    for (char *c = text; *c != '\0'; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) {
+            *c = '?'; /* of a key; it goes to a terminal */
+        }
+    }
     struct doctor_finding finding = {
         .mark = mark, .check = check, .message = text, .advice = advice
     };

@@ -215,7 +215,9 @@ static enum status decode_params(struct http_req *req, const struct router_entry
             if (str_find_char(param->value, '\0') != SIZE_MAX) {
                 return err_set(err, E_INVALID, "\"%.*s\" holds a NUL byte", STR_ARG(param->name));
             }
-            if (str_eq(param->value, STR(".")) || str_eq(param->value, STR(".."))) {
+            /* a tail is a name of its own: its handler says what it may be */
+            if (!is_tail(segment) &&
+                (str_eq(param->value, STR(".")) || str_eq(param->value, STR("..")))) {
                 return err_set(err, E_INVALID, "\"%.*s\" may not be \"%.*s\"", STR_ARG(param->name),
                                STR_ARG(param->value));
             }

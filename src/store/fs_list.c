@@ -208,7 +208,7 @@ static enum status entry_add(struct walk *walk, struct frame *frame, struct str 
     if (!reaches(full, bound) || !matches(full, walk->prefix) ||
         (last.ptr != NULL && str_cmp(text, last) <= 0) || fs_path_reserved(walk_path(walk, len)) ||
         store_key_check(walk_path(walk, len), NULL) != OK ||
-        (!folder && fs_key_is_odd(walk->fs, full))) {
+        fs_key_is_odd(walk->fs, walk_path(walk, len))) {
         return OK;
     }
     return names_add(&frame->names, name, folder, err);
@@ -323,7 +323,8 @@ static enum status walk_start(struct walk *walk, struct err *err)
         return frame_push(walk, 0, err);
     }
     struct str folder = str_take(walk->prefix, slash);
-    if (store_key_check(folder, NULL) != OK || fs_path_reserved(folder)) {
+    if (store_key_check(folder, NULL) != OK || fs_key_is_odd(walk->fs, folder) ||
+        fs_path_reserved(folder)) {
         return OK; /* no key starts like that */
     }
     memcpy(walk->path, walk->prefix.ptr, slash + 1);

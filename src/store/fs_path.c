@@ -1,7 +1,8 @@
 /*
  * Where a key lies. A plain key is its own path below the root. What a file system cannot hold like
- * that lies in `_lake/odd` under the SHA-256 of the key: a segment above 200 bytes, a trailing
- * slash, `a` beside `a/b`, and names that a case-folding file system would take for one.
+ * that lies in `_lake/odd` under the SHA-256 of the key: a segment above 200 bytes, an empty one
+ * (also at either end), `.` and `..`, control characters, `a` beside `a/b`, and names that a
+ * case-folding file system would take for one.
  *
  *      read   the path, else odd
  *      write  where the object lies now; a new one goes to its path, else (a file where a folder is
@@ -61,12 +62,14 @@ static bool name_folds(struct str key)
 
 bool fs_key_is_odd(const struct fs_store *fs, struct str key)
 {
-    if (key.ptr[key.len - 1] == '/' || (fs->folding && name_folds(key))) {
+    if (str_has_control(key) || (fs->folding && name_folds(key))) {
         return true;
     }
     struct str rest = key;
     while (rest.ptr != NULL) {
-        if (str_split(&rest, '/').len > FS_SEGMENT_MAX) {
+        struct str segment = str_split(&rest, '/');
+        if (segment.len == 0 || segment.len > FS_SEGMENT_MAX || str_eq(segment, STR(".")) ||
+            str_eq(segment, STR(".."))) {
             return true;
         }
     }

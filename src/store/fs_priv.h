@@ -82,7 +82,7 @@ enum status fs_own_each(const struct fs_store *fs, int dir_fd, const char *path,
 enum status fs_key_allowed(struct str key, struct err *err) MUST_USE;
 /** True for `_lake/tmp` and its like, as a path below the root. */
 bool fs_path_reserved(struct str path);
-/** True when the key's path can never hold it. */
+/** True when the key's path can never hold it: empty, `.` and `..` segments are in no path. */
 bool fs_key_is_odd(const struct fs_store *fs, struct str key);
 /** The file name of a key below `_lake/odd`. */
 void fs_odd_name(struct str key, char out[SHA256_HEX + 1]);

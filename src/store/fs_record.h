@@ -13,8 +13,8 @@ enum {
     FS_RECORD_VERSION_ATTRS = 2, /* of any other */
     FS_RECORD_HEAD_BYTES = 48,
     FS_RECORD_MORE_BYTES = 16, /* behind the head of version 2 */
-    /* ext4 holds all xattrs of a file in one block of 4096 bytes: head, a key of 1024 and 640
-     * checksums are 3632. */
+    /* ext4 holds all xattrs of a file in one block of 4096 bytes, of which 64 are its own: head, a
+     * key of 1100 and 640 checksums are at most 3724. */
     FS_RECORD_SUMS_MAX = 640,
     FS_RECORD_BYTES_MAX = FS_RECORD_HEAD_BYTES + FS_RECORD_MORE_BYTES + STORE_KEY_MAX +
         4 * FS_RECORD_SUMS_MAX + ATTRS_PACKED_MAX,

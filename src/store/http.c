@@ -59,11 +59,23 @@ struct http_object {
 
 /* --- calls --- */
 
-/** "/internal/store/<op>/<key>", the key with its slashes. */
+/** A key that is no path: dots and slashes would be taken for one. */
+static enum status encode_all(struct buf *out, struct str key)
+{
+    enum status status = OK;
+    for (size_t i = 0; i < key.len && status == OK; i++) {
+        status = buf_printf(out, "%%%02X", (unsigned char)key.ptr[i]);
+    }
+    return status;
+}
+
+/** "/internal/store/<op>/<key>", a plain key with its slashes. */
 static enum status target_key(struct buf *out, const char *op, struct str key, struct err *err)
 {
+    bool plain = store_key_check_plain(key, NULL) == OK;
     buf_init(out, TARGET_BYTES_MAX);
-    if (buf_printf(out, "/internal/store/%s/", op) != OK || percent_append(out, key, "/") != OK) {
+    if (buf_printf(out, "/internal/store/%s/", op) != OK ||
+        (plain ? percent_append(out, key, "/") : encode_all(out, key)) != OK) {
         return err_no_memory(err);
     }
     return OK;

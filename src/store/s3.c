@@ -150,7 +150,7 @@ static enum status keep_prefix(struct s3_store *s3, const char *text, struct err
     if (prefix.len > PREFIX_MAX) {
         return err_set(err, E_INVALID, "s3.prefix has more than %d bytes", PREFIX_MAX);
     }
-    if (prefix.len > 0 && store_key_check(prefix, err) != OK) {
+    if (prefix.len > 0 && store_key_check_plain(prefix, err) != OK) {
         return err_context(err, "s3.prefix");
     }
     int len = snprintf(whole, sizeof whole, "%.*s%s", STR_ARG(prefix), prefix.len > 0 ? "/" : "");

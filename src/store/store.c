@@ -44,20 +44,35 @@ static enum status key_segments_check(struct str key, struct err *err)
     return OK;
 }
 
-enum status store_key_check(struct str key, struct err *err)
+static enum status key_text_check(struct str key, size_t max, struct err *err)
 {
     if (key.len == 0) {
         return err_set(err, E_INVALID, "the key is empty");
     }
-    if (key.len > STORE_KEY_MAX) {
-        return err_set(err, E_INVALID, "the key has %zu bytes, at most %d are allowed", key.len,
-                       STORE_KEY_MAX);
-    }
-    if (str_has_control(key)) {
-        return err_set(err, E_INVALID, "the key has a control character in it");
+    if (key.len > max) {
+        return err_set(err, E_INVALID, "the key has %zu bytes, at most %zu are allowed", key.len,
+                       max);
     }
     if (!str_is_utf8(key)) {
         return err_set(err, E_INVALID, "the key is not valid UTF-8");
+    }
+    return OK;
+}
+
+enum status store_key_check(struct str key, struct err *err)
+{
+    TRY(key_text_check(key, STORE_KEY_MAX, err));
+    if (str_find_char(key, '\0') != SIZE_MAX) {
+        return err_set(err, E_INVALID, "the key has a NUL in it");
+    }
+    return OK;
+}
+
+enum status store_key_check_plain(struct str key, struct err *err)
+{
+    TRY(key_text_check(key, STORE_KEY_PLAIN_MAX, err));
+    if (str_has_control(key)) {
+        return err_set(err, E_INVALID, "the key has a control character in it");
     }
     if (key.ptr[0] == '/') {
         return err_set(err, E_INVALID, "key \"%.*s\" starts with a slash", STR_ARG(key));

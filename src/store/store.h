@@ -7,8 +7,8 @@
  * processes that share the store. A read never passes on bytes that are not what was written:
  * E_CORRUPT.
  *
- * Keys are 1 to 1024 bytes of UTF-8 without control characters, no leading '/', no empty segment
- * except one at the very end (a trailing '/'), no '.' or '..' segment. `_lake/` is ours: the API
+ * Keys are 1 to 1100 bytes of UTF-8 without NUL: the 1024 of S3 behind the name of a bucket. Empty
+ * segments, '.' and '..' mean nothing: they are text like any other. `_lake/` is ours: the API
  * refuses it to clients, the store does not.
  *
  * What an object carries besides its bytes are its attributes: written with it, atomically.
@@ -27,7 +27,8 @@ struct store_writer; /* an object being written, invisible until committed */
 struct store_object; /* an open object: one immutable version of it */
 
 enum {
-    STORE_KEY_MAX = 1024,
+    STORE_KEY_MAX = 1100,
+    STORE_KEY_PLAIN_MAX = 1024,
     STORE_ETAG_MAX = 64,
     STORE_LIST_MAX = 10000,
     STORE_ATTRS_MAX = 256,
@@ -67,6 +68,12 @@ struct store_cond {
 
 /** E_INVALID names what is wrong with a key. */
 enum status store_key_check(struct str key, struct err *err) MUST_USE;
+/**
+ * The narrower rule for keys that are also read as paths (routes, table metadata): at most 1024
+ * bytes, no control characters, no leading '/', no empty segment except one at the very end (a
+ * trailing '/'), no '.' or '..' segment.
+ */
+enum status store_key_check_plain(struct str key, struct err *err) MUST_USE;
 
 /** NULL is fine. */
 void store_close(struct store *store);

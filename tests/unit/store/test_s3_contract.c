@@ -89,6 +89,7 @@ int main(void)
                                                    .close = store_close,
                                                    .remote = true,
                                                    .no_attrs = true,
+                                                   .plain_keys = true,
                                                    .uri_scheme = "s3://" };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settings_that_cannot_be_are_refused_by_name),
