@@ -1,5 +1,5 @@
 /*
- * Digests. MD5 and SHA-256 come from OpenSSL; HMAC is RFC 2104 over them.
+ * Digests. MD5, SHA-1 and SHA-256 come from OpenSSL; HMAC is RFC 2104 over them.
  *
  * CRC32C (polynomial 0x1EDC6F41, here bit-reversed as 0x82F63B78) has two engines, chosen once:
  *   - tables, 8 bytes a step ("slicing by 8", Kounavis and Berry, 2008);
@@ -24,8 +24,8 @@ struct digest {
 };
 
 static pthread_once_t setup_once = PTHREAD_ONCE_INIT;
-static EVP_MD *md5_method;    /* fetched once: an implicit fetch costs more than a short digest */
-static EVP_MD *sha256_method; /* kept for ever */
+/* Fetched once, an implicit fetch costs more than a short digest; kept for ever. */
+static EVP_MD *md5_method, *sha1_method, *sha256_method;
 static uint32_t crc_table[8][256];
 #ifdef __x86_64__
 static uint32_t lane_table[4][256]; /* a CRC's k-th byte after LANE_BYTES zero bytes */
@@ -33,6 +33,7 @@ static bool have_sse42;
 #endif
 
 static void setup(void);
+static const EVP_MD *method_of(enum digest_kind kind);
 static void setup_crc(void);
 static void must(int ok);
 static void one_shot(const EVP_MD *method, struct str bytes, uint8_t *out);
@@ -51,8 +52,7 @@ struct digest *digest_new(enum digest_kind kind)
         return NULL;
     }
     digest->ctx = EVP_MD_CTX_new();
-    const EVP_MD *method = kind == DIGEST_MD5 ? md5_method : sha256_method;
-    if (digest->ctx == NULL || EVP_DigestInit_ex2(digest->ctx, method, NULL) != 1) {
+    if (digest->ctx == NULL || EVP_DigestInit_ex2(digest->ctx, method_of(kind), NULL) != 1) {
         digest_free(digest);
         return NULL;
     }
@@ -153,14 +153,28 @@ bool digest_equal(struct str a, struct str b)
 static void setup(void)
 {
     md5_method = EVP_MD_fetch(NULL, "MD5", NULL);
+    sha1_method = EVP_MD_fetch(NULL, "SHA1", NULL);
     sha256_method = EVP_MD_fetch(NULL, "SHA2-256", NULL);
-    must(md5_method != NULL && sha256_method != NULL);
+    must(md5_method != NULL && sha1_method != NULL && sha256_method != NULL);
     setup_crc();
 #ifdef __x86_64__
     __builtin_cpu_init();
     have_sse42 = __builtin_cpu_supports("sse4.2") != 0;
     setup_lanes();
 #endif
+}
+
+static const EVP_MD *method_of(enum digest_kind kind)
+{
+    switch (kind) {
+    case DIGEST_MD5:
+        return md5_method;
+    case DIGEST_SHA1:
+        return sha1_method;
+    case DIGEST_SHA256:
+        return sha256_method;
+    }
+    return NULL;
 }
 
 static void setup_crc(void)
@@ -187,7 +201,7 @@ static void setup_crc(void)
 static void must(int ok)
 {
     if (ok != 1) {
-        fputs("OpenSSL cannot compute a digest (no memory, or MD5 or SHA-256 is missing)\n",
+        fputs("OpenSSL cannot compute a digest (no memory, or MD5, SHA-1 or SHA-256 is missing)\n",
               stderr);
         abort();
     }

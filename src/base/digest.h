@@ -1,5 +1,5 @@
 /*
- * Digests by OpenSSL (MD5, SHA-256, HMAC) and CRC32C by table or SSE4.2, chosen at run time.
+ * Digests by OpenSSL (MD5, SHA-1, SHA-256, HMAC) and CRC32C by table or SSE4.2, chosen at run time.
  */
 #ifndef BASE_DIGEST_H
 #define BASE_DIGEST_H
@@ -10,17 +10,17 @@
 extern "C" {
 #endif
 
-enum { SHA256_BYTES = 32, MD5_BYTES = 16, SHA256_HEX = 64, MD5_HEX = 32 };
+enum { SHA256_BYTES = 32, SHA1_BYTES = 20, MD5_BYTES = 16, SHA256_HEX = 64, MD5_HEX = 32 };
 
-struct digest; /* a running MD5 or SHA-256 */
+struct digest; /* a running MD5, SHA-1 or SHA-256 */
 
-enum digest_kind { DIGEST_MD5, DIGEST_SHA256 };
+enum digest_kind { DIGEST_MD5, DIGEST_SHA1, DIGEST_SHA256 };
 
 /** NULL when there is no memory. */
 struct digest *digest_new(enum digest_kind kind) MUST_USE;
 void digest_free(struct digest *digest);
 void digest_update(struct digest *digest, const void *bytes, size_t len);
-/** Writes 16 or 32 bytes; the digest can then only be freed. */
+/** Writes 16, 20 or 32 bytes; the digest can then only be freed. */
 void digest_final(struct digest *digest, uint8_t *out);
 
 void sha256(struct str bytes, uint8_t out[SHA256_BYTES]);
