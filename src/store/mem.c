@@ -5,37 +5,13 @@
  * answer) and before a read ("open").
  */
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/digest.h"
 #include "base/mem.h"
 #include "store/list.h"
-#include "store/store_priv.h"
-
-struct version {
-    _Atomic unsigned refs;
-    struct store_info info;
-    size_t attrs_len; /* the packed attributes lie behind the bytes */
-    char bytes[];
-};
-
-struct entry {
-    char *key;
-    size_t key_len;
-    struct version *version;
-};
-
-struct mem_store {
-    struct store base;
-    const struct lake_clock *clock;
-    struct store_fault_hook hook;
-    pthread_mutex_t lock;
-    struct entry *entries; /* sorted by key; guarded by lock */
-    size_t count, cap;     /* guarded by lock */
-};
+#include "store/mem_priv.h"
 
 struct mem_writer {
     struct store_writer base;
@@ -46,23 +22,23 @@ struct mem_writer {
 
 struct mem_object {
     struct store_object base;
-    struct version *version;
+    struct mem_version *version;
 };
 
-static enum status fault(struct mem_store *mem, const char *op, struct str key, struct err *err)
+enum status mem_fault(struct mem_store *mem, const char *op, struct str key, struct err *err)
 {
     return mem->hook.at == NULL ? OK : mem->hook.at(mem->hook.ctx, op, key, err);
 }
 
 /* --- versions --- */
 
-static struct version *version_new(struct mem_store *mem, struct str bytes, struct str attrs)
+struct mem_version *mem_version_new(struct mem_store *mem, struct str bytes, struct str attrs)
 {
     size_t size = 0;
-    if (!size_add(sizeof(struct version) + attrs.len, bytes.len, &size)) {
+    if (!size_add(sizeof(struct mem_version) + attrs.len, bytes.len, &size)) {
         return NULL;
     }
-    struct version *version = mem_alloc(size);
+    struct mem_version *version = mem_alloc(size);
     if (version == NULL) {
         return NULL;
     }
@@ -80,12 +56,12 @@ static struct version *version_new(struct mem_store *mem, struct str bytes, stru
     return version;
 }
 
-static struct str version_attrs(const struct version *version)
+struct str mem_version_attrs(const struct mem_version *version)
 {
     return str_from(version->bytes + version->info.size, version->attrs_len);
 }
 
-static void version_unref(struct version *version)
+void mem_version_unref(struct mem_version *version)
 {
     /* acq_rel: the last one sees all that others did with it before it frees. */
     if (version != NULL &&
@@ -94,7 +70,7 @@ static void version_unref(struct version *version)
     }
 }
 
-static struct version *version_ref(struct version *version)
+static struct mem_version *version_ref(struct mem_version *version)
 {
     atomic_fetch_add_explicit(&version->refs, 1, memory_order_relaxed);
     return version;
@@ -102,7 +78,7 @@ static struct version *version_ref(struct version *version)
 
 /* --- the array --- */
 
-static struct str entry_key(const struct entry *entry)
+static struct str entry_key(const struct mem_entry *entry)
 {
     return str_from(entry->key, entry->key_len);
 }
@@ -122,18 +98,18 @@ static size_t lower_bound(const struct mem_store *mem, struct str key)
     return low;
 }
 
-static struct entry *find(const struct mem_store *mem, struct str key)
+static struct mem_entry *find(const struct mem_store *mem, struct str key)
 {
     size_t at = lower_bound(mem, key);
     return at < mem->count && str_eq(entry_key(&mem->entries[at]), key) ? &mem->entries[at] : NULL;
 }
 
-static enum status insert(struct mem_store *mem, struct str key, struct version *version,
+static enum status insert(struct mem_store *mem, struct str key, struct mem_version *version,
                           struct err *err)
 {
     if (mem->count == mem->cap) {
         size_t cap = mem->cap == 0 ? 64 : mem->cap * 2;
-        struct entry *entries = mem_realloc(mem->entries, cap * sizeof *entries);
+        struct mem_entry *entries = mem_realloc(mem->entries, cap * sizeof *entries);
         if (entries == NULL) {
             return err_no_memory(err);
         }
@@ -146,21 +122,20 @@ static enum status insert(struct mem_store *mem, struct str key, struct version 
     }
     size_t at = lower_bound(mem, key);
     memmove(&mem->entries[at + 1], &mem->entries[at], (mem->count - at) * sizeof *mem->entries);
-    mem->entries[at] = (struct entry){ .key = copy, .key_len = key.len, .version = version };
+    mem->entries[at] = (struct mem_entry){ .key = copy, .key_len = key.len, .version = version };
     mem->count++;
     return OK;
 }
 
-/** Takes `version` when it is OK. */
-static enum status set_locked(struct mem_store *mem, struct str key, struct version *version,
-                              const struct store_cond *cond, struct err *err)
+enum status mem_set_locked(struct mem_store *mem, struct str key, struct mem_version *version,
+                           const struct store_cond *cond, struct err *err)
 {
-    struct entry *entry = find(mem, key);
+    struct mem_entry *entry = find(mem, key);
     TRY(store_cond_check(cond, key, entry != NULL ? &entry->version->info : NULL, err));
     if (entry == NULL) {
         return insert(mem, key, version, err);
     }
-    version_unref(entry->version);
+    mem_version_unref(entry->version);
     entry->version = version;
     return OK;
 }
@@ -171,20 +146,20 @@ static enum status put_with(struct mem_store *mem, struct str key, struct str by
                             struct str attrs, const struct store_cond *cond,
                             struct store_info *info_out, struct err *err)
 {
-    TRY(fault(mem, "write", key, err));
-    struct version *version = version_new(mem, bytes, attrs);
+    TRY(mem_fault(mem, "write", key, err));
+    struct mem_version *version = mem_version_new(mem, bytes, attrs);
     if (version == NULL) {
         return err_no_memory(err);
     }
     struct store_info info = version->info;
     pthread_mutex_lock(&mem->lock);
-    enum status status = set_locked(mem, key, version, cond, err);
+    enum status status = mem_set_locked(mem, key, version, cond, err);
     pthread_mutex_unlock(&mem->lock);
     if (status != OK) {
-        version_unref(version);
+        mem_version_unref(version);
         return status;
     }
-    TRY(fault(mem, "answer", key, err));
+    TRY(mem_fault(mem, "answer", key, err));
     *info_out = info;
     return OK;
 }
@@ -252,34 +227,34 @@ static enum status mem_remove(struct store *store, struct str key, struct str if
                               struct err *err)
 {
     struct mem_store *mem = (struct mem_store *)store;
-    TRY(fault(mem, "write", key, err));
+    TRY(mem_fault(mem, "write", key, err));
     pthread_mutex_lock(&mem->lock);
-    struct entry *entry = find(mem, key);
+    struct mem_entry *entry = find(mem, key);
     const struct store_cond cond = { .if_match = if_match };
     enum status status = store_cond_check(&cond, key, entry != NULL ? &entry->version->info : NULL,
                                           err);
     if (status == OK && entry != NULL) {
         mem_free(entry->key);
-        version_unref(entry->version);
+        mem_version_unref(entry->version);
         size_t at = (size_t)(entry - mem->entries);
         memmove(entry, entry + 1, (mem->count - at - 1) * sizeof *entry);
         mem->count--;
     }
     pthread_mutex_unlock(&mem->lock);
     TRY(status);
-    return fault(mem, "answer", key, err);
+    return mem_fault(mem, "answer", key, err);
 }
 
 /** The version that a copy makes: the source itself, or its bytes with other attributes. */
-static struct version *copy_version(struct mem_store *mem, struct version *from,
-                                    const struct store_copy_how *how)
+static struct mem_version *copy_version(struct mem_store *mem, struct mem_version *from,
+                                        const struct store_copy_how *how)
 {
     if (how->fresh) {
         return version_ref(from);
     }
-    struct str attrs = how->attrs_new ? how->attrs : version_attrs(from);
-    struct version *version = version_new(mem, str_from(from->bytes, (size_t)from->info.size),
-                                          attrs);
+    struct str attrs = how->attrs_new ? how->attrs : mem_version_attrs(from);
+    struct mem_version *version = mem_version_new(
+        mem, str_from(from->bytes, (size_t)from->info.size), attrs);
     if (version != NULL) {
         int64_t now = version->info.modified_ms;
         version->info = from->info;
@@ -292,7 +267,7 @@ static enum status copy_locked(struct mem_store *mem, struct str from, struct st
                                const struct store_copy_how *how, struct store_info *info_out,
                                struct err *err)
 {
-    struct entry *source = find(mem, from);
+    struct mem_entry *source = find(mem, from);
     if (source == NULL) {
         return err_set(err, E_NOT_FOUND, "object \"%.*s\" is not there", STR_ARG(from));
     }
@@ -301,14 +276,14 @@ static enum status copy_locked(struct mem_store *mem, struct str from, struct st
     }
     const struct store_cond of_source = { .if_match = how->if_match };
     TRY(store_cond_check(&of_source, from, &source->version->info, err));
-    struct version *version = copy_version(mem, source->version, how);
+    struct mem_version *version = copy_version(mem, source->version, how);
     if (version == NULL) {
         return err_no_memory(err);
     }
     struct store_info info = version->info;
-    enum status status = set_locked(mem, to, version, &how->cond, err);
+    enum status status = mem_set_locked(mem, to, version, &how->cond, err);
     if (status != OK) {
-        version_unref(version);
+        mem_version_unref(version);
         return status;
     }
     *info_out = info;
@@ -320,26 +295,26 @@ static enum status mem_copy(struct store *store, struct str from, struct str to,
                             struct err *err)
 {
     struct mem_store *mem = (struct mem_store *)store;
-    TRY(fault(mem, "write", to, err));
+    TRY(mem_fault(mem, "write", to, err));
     struct store_info info;
     pthread_mutex_lock(&mem->lock);
     enum status status = copy_locked(mem, from, to, how, &info, err);
     pthread_mutex_unlock(&mem->lock);
     TRY(status);
-    TRY(fault(mem, "answer", to, err));
+    TRY(mem_fault(mem, "answer", to, err));
     *info_out = info;
     return OK;
 }
 
 /* --- reads --- */
 
-static enum status version_get(struct mem_store *mem, struct str key, struct version **out,
+static enum status version_get(struct mem_store *mem, struct str key, struct mem_version **out,
                                struct err *err)
 {
-    TRY(fault(mem, "open", key, err));
+    TRY(mem_fault(mem, "open", key, err));
     pthread_mutex_lock(&mem->lock);
-    struct entry *entry = find(mem, key);
-    struct version *version = entry != NULL ? version_ref(entry->version) : NULL;
+    struct mem_entry *entry = find(mem, key);
+    struct mem_version *version = entry != NULL ? version_ref(entry->version) : NULL;
     pthread_mutex_unlock(&mem->lock);
     if (version == NULL) {
         return err_set(err, E_NOT_FOUND, "object \"%.*s\" is not there", STR_ARG(key));
@@ -351,14 +326,14 @@ static enum status version_get(struct mem_store *mem, struct str key, struct ver
 static enum status mem_stat(struct store *store, struct str key, struct store_info *out,
                             struct buf *attrs_out, struct err *err)
 {
-    struct version *version = NULL;
+    struct mem_version *version = NULL;
     TRY(version_get((struct mem_store *)store, key, &version, err));
     *out = version->info;
     enum status status = OK;
-    if (attrs_out != NULL && buf_append(attrs_out, version_attrs(version)) != OK) {
+    if (attrs_out != NULL && buf_append(attrs_out, mem_version_attrs(version)) != OK) {
         status = err_no_memory(err);
     }
-    version_unref(version);
+    mem_version_unref(version);
     return status;
 }
 
@@ -373,7 +348,7 @@ static enum status object_read(struct store_object *base, uint64_t offset, void 
 static void object_close(struct store_object *base)
 {
     struct mem_object *object = (struct mem_object *)base;
-    version_unref(object->version);
+    mem_version_unref(object->version);
     mem_free(object);
 }
 
@@ -382,16 +357,16 @@ static const struct store_object_ops object_ops = { .read = object_read, .close 
 static enum status mem_open(struct store *store, struct str key, struct store_object **out,
                             struct err *err)
 {
-    struct version *version = NULL;
+    struct mem_version *version = NULL;
     TRY(version_get((struct mem_store *)store, key, &version, err));
     struct mem_object *object = mem_zalloc(sizeof *object);
     if (object == NULL) {
-        version_unref(version);
+        mem_version_unref(version);
         return err_no_memory(err);
     }
     object->base = (struct store_object){ .ops = &object_ops, .info = version->info };
     object->version = version;
-    enum status status = attrs_unpack_block(version_attrs(version), &object->base.attrs,
+    enum status status = attrs_unpack_block(mem_version_attrs(version), &object->base.attrs,
                                             &object->base.attrs_block, err);
     if (status != OK) {
         object_close(&object->base);
@@ -416,7 +391,7 @@ static enum status list_seek(void *ctx, struct str bound, struct str *key_out, b
 
 static enum status list_info(void *ctx, struct store_info *out, bool *there_out, struct err *err)
 {
-    *out = ((const struct entry *)((void **)ctx)[1])->version->info;
+    *out = ((const struct mem_entry *)((void **)ctx)[1])->version->info;
     *there_out = true;
     return OK;
 }
@@ -451,15 +426,17 @@ static void mem_close(struct store *store)
     struct mem_store *mem = (struct mem_store *)store;
     for (size_t i = 0; i < mem->count; i++) {
         mem_free(mem->entries[i].key);
-        version_unref(mem->entries[i].version);
+        mem_version_unref(mem->entries[i].version);
     }
     mem_free(mem->entries);
+    mem_uploads_free(mem);
     pthread_mutex_destroy(&mem->lock);
     mem_free(mem);
 }
 
 static const struct store_ops mem_ops = {
     .name = "mem",
+    .uploads = &mem_upload_ops,
     .close = mem_close,
     .writer_open = mem_writer_open,
     .writer_write = mem_writer_write,

@@ -8,6 +8,7 @@
 #include "store/attrs.h"
 #include "store/meter.h"
 #include "store/store.h"
+#include "store/upload.h"
 
 /** How a copy is to be made: store_copy_opts, with store_set_attrs being one onto itself. */
 struct store_copy_how {
@@ -19,8 +20,44 @@ struct store_copy_how {
     struct str if_match;
 };
 
+/** Which upload. */
+struct store_upload_ref {
+    struct str key, id;
+};
+/** How one is to be completed. */
+struct store_upload_how {
+    const struct store_part_ref *parts; /* 1 to STORE_PARTS_MAX, ascending */
+    size_t count;
+    bool attrs_new;   /* else those of the begin */
+    struct str attrs; /* packed */
+    struct store_cond cond;
+};
+
+/** Uploads in parts; the writer of a part has a table of its own with the writer's functions. */
+struct store_upload_ops {
+    enum status (*begin)(struct store *, struct str key, struct str attrs,
+                         char id_out[STORE_UPLOAD_ID_MAX + 1], struct err *);
+    enum status (*part_open)(struct store *, const struct store_upload_ref *, unsigned number,
+                             int64_t size, struct store_writer **, struct err *);
+    /* appends the packed attributes unless `attrs_out` is NULL */
+    enum status (*get)(struct store *, const struct store_upload_ref *, int64_t *started_ms_out,
+                       struct buf *attrs_out, struct err *);
+    enum status (*parts)(struct store *, const struct store_upload_ref *, unsigned after,
+                         size_t limit, struct arena *, struct store_parts *, struct err *);
+    enum status (*complete)(struct store *, const struct store_upload_ref *,
+                            const struct store_upload_how *, struct store_info *, struct err *);
+    enum status (*abort)(struct store *, const struct store_upload_ref *, struct err *);
+    enum status (*list)(struct store *, const struct store_uploads_opts *, struct arena *,
+                        struct store_uploads *, struct err *);
+    /* those that have not changed since `before_ms` */
+    enum status (*sweep)(struct store *, int64_t before_ms, size_t *count_out, struct err *);
+    /* the store's clock */
+    int64_t (*now_ms)(const struct store *);
+};
+
 struct store_ops {
     const char *name;
+    const struct store_upload_ops *uploads; /* NULL: none */
     void (*close)(struct store *store);
     enum status (*writer_open)(struct store *, struct str key, const struct store_cond *,
                                struct store_writer **, struct err *);
@@ -100,6 +137,20 @@ enum status store_put_fd_by_writer(struct store *store, struct str key, int fd,
 
 /** An unnamed file in TMPDIR, for drivers without a file system of their own. */
 enum status store_spool_temp(struct store *store, int *fd_out, struct err *err) MUST_USE;
+
+/* --- upload.c --- */
+
+/** A fresh id: those made later are behind, in byte order. */
+void store_upload_id_make(int64_t now_ms, char out[STORE_UPLOAD_ID_MAX + 1]);
+enum status store_upload_not_found(const struct store_upload_ref *ref, struct err *err);
+/** E_INVALID: a part has another size than was said. */
+enum status store_part_size_check(unsigned number, int64_t size, uint64_t written, bool whole,
+                                  struct err *err) MUST_USE;
+/** E_CONFLICT unless this is the part that is wanted; `etag` NULL: there is none. */
+enum status store_part_ref_check(const struct store_part_ref *part, const char *etag,
+                                 struct err *err) MUST_USE;
+/** True when this one is behind where a page starts, and has its prefix. */
+bool store_upload_wanted(const struct store_uploads_opts *opts, struct str key, struct str id);
 
 /* --- format.c --- */
 

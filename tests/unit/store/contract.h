@@ -20,6 +20,7 @@ struct contract_driver {
      * lost. */
     bool remote;
     bool no_attrs;          /* objects carry none, and nothing is deleted under a condition */
+    bool no_uploads;        /* it takes none in parts */
     bool plain_keys;        /* what is behind it may refuse keys that are no paths */
     const char *uri_scheme; /* what the root URI starts with */
 };
@@ -28,12 +29,14 @@ struct contract_driver {
 int contract_run(const char *name, const struct contract_driver *of);
 
 /* Between the files of the suite: the driver under test, a fresh store of it for each test, and the
- * parts about keys and about attributes and conditional changes, which contract_run runs. */
+ * parts about keys, uploads in parts, and attributes and conditional changes, which contract_run
+ * runs. */
 extern const struct contract_driver *contract_driver;
 int contract_setup(void **state);
 int contract_teardown(void **state);
 #define CONTRACT_TEST(name) cmocka_unit_test_setup_teardown(name, contract_setup, contract_teardown)
 int contract_keys_run(const char *name);
+int contract_uploads_run(const char *name);
 int contract_attrs_run(const char *name);
 
 /* For a driver's own tests. */

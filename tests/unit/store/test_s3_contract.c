@@ -90,6 +90,7 @@ int main(void)
                                                    .remote = true,
                                                    .no_attrs = true,
                                                    .plain_keys = true,
+                                                   .no_uploads = true,
                                                    .uri_scheme = "s3://" };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settings_that_cannot_be_are_refused_by_name),
