@@ -55,6 +55,8 @@ static const struct entry entries[AWS_CODE_COUNT] = {
     [AWS_INVALID_TOKEN] = { "InvalidToken", 400, E_AUTH, "The session token is not valid." },
     [AWS_INVALID_URI] = { "InvalidURI", 400, E_INVALID, "The path cannot be read." },
     [AWS_KEY_TOO_LONG] = { "KeyTooLongError", 400, E_INVALID, "The key is too long." },
+    [AWS_MALFORMED_TRAILER] = { "MalformedTrailerError", 400, E_INVALID,
+                                "What follows the data is not what was promised." },
     [AWS_MALFORMED_XML] = { "MalformedXML", 400, E_INVALID, "The XML is not what was expected." },
     [AWS_METADATA_TOO_LARGE] = { "MetadataTooLarge", 400, E_TOO_LARGE,
                                  "The x-amz-meta-* headers are too large." },
