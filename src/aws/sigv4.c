@@ -16,7 +16,7 @@
 
 enum {
     CANONICAL_BYTES_MAX = 256 * 1024, /* chosen: heads are some 64 KiB, encoding triples them */
-    PARAMS_MAX = 1000,                /* of a query; chosen */
+    PARAMS_MAX = 1000,                /* of a query, without its signature; chosen */
 };
 
 struct param {
@@ -60,9 +60,6 @@ static enum status canonical_query(struct str query, struct arena *arena, struct
     for (size_t i = 0; i < query.len; i++) {
         max += query.ptr[i] == '&';
     }
-    if (max > PARAMS_MAX) {
-        return err_set(err, E_TOO_LARGE, "the query has more than %d parameters", PARAMS_MAX);
-    }
     struct param *params = arena_array(arena, max, sizeof(*params));
     if (params == NULL) {
         return err_no_memory(err);
@@ -74,6 +71,9 @@ static enum status canonical_query(struct str query, struct arena *arena, struct
             continue;
         }
         struct str name = str_split(&value, '=');
+        if (count == PARAMS_MAX) {
+            return err_set(err, E_TOO_LARGE, "the query has more than %d parameters", PARAMS_MAX);
+        }
         struct param *param = &params[count];
         TRY(recode(name, true, arena, &param->name, err));
         TRY(recode(value.ptr != NULL ? value : STR_EMPTY, true, arena, &param->value, err));
