@@ -16,6 +16,6 @@ def made(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["checksums.txt"])
+@pytest.mark.parametrize("name", ["checksums.txt", "requests.txt"])
 def test_the_pinned_versions_make_the_same_file(made, name):
     assert (made / name).read_text() == (UNIT / name).read_text()

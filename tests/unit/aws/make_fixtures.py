@@ -2,6 +2,7 @@
 """Make what the unit tests of src/aws are compared with, by other implementations:
 
     checksums.txt    checksums of the pattern that test_checksum.c makes, by awscrt and hashlib
+    requests.txt     signed requests, by boto3, botocore and awscrt (make_requests.py)
 
     python3 tests/unit/aws/make_fixtures.py [FOLDER]     (default: where this file lies)
 
@@ -15,6 +16,8 @@ import pathlib
 import sys
 
 import awscrt.checksums
+
+import make_requests
 
 HERE = pathlib.Path(__file__).resolve().parent
 LENGTHS = [*range(0, 130), 255, 256, 257, 1000, 3071, 3072, 3073, 4096, 65536, 100003]
@@ -48,7 +51,7 @@ def checksums():
     return "\n".join(lines) + "\n"
 
 
-FILES = {"checksums.txt": checksums}
+FILES = {"checksums.txt": checksums, "requests.txt": make_requests.requests}
 
 
 def main():
