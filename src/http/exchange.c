@@ -174,11 +174,12 @@ static bool dispatch(struct http_exchange *ex)
     struct http_server *server = ex->server;
     if (ex->wait_pending) {
         ex->wait_pending = false;
-        ex->cut = !exchange_suspend(ex);
-        if (!ex->cut) {
-            watch_park(server->watch, ex);
+        if (!exchange_suspend(ex)) {
+            ex->cut = true;
+            return false;
         }
-        return !ex->cut;
+        watch_park(server->watch, ex);
+        return true;
     }
     bool here = in_place(ex);
     if (here && step_run(ex) == STEP_TO_HTTP) {

@@ -165,6 +165,19 @@ static enum http_step ticks_pull(struct http_req *req)
     }
 }
 
+/* /drip?bytes=: one 'x' at a time, and after each a wait for a pipe that is readable already: the
+ * watcher gives the request back while the thread that parked it is still on its way out */
+static enum http_step drip_pull(struct http_req *req)
+{
+    uint64_t *sent = req->state;
+    if (*sent == number(req, "bytes", 0)) {
+        return HTTP_END;
+    }
+    (*sent)++;
+    assert_int_equal(http_write(req, "x", 1), OK);
+    return http_wait(req, lab_of(req)->pipe[0], POLLIN, deadline_in(60 * 1000));
+}
+
 /* /wait: answers when the laboratory's pipe is readable, or 504 after ?ms= */
 static enum http_step wait_end(struct http_req *req)
 {
@@ -247,6 +260,9 @@ static const struct http_handler stream = {
 static const struct http_handler ticks = {
     .end = ticks_end, .pull = ticks_pull, .done = count_done, .state_bytes = sizeof(int)
 };
+static const struct http_handler drip = {
+    .end = ticks_end, .pull = drip_pull, .done = count_done, .state_bytes = sizeof(uint64_t)
+};
 static const struct http_handler waits = { .end = wait_end,
                                            .done = count_done,
                                            .state_bytes = sizeof(deadline_ms) };
@@ -269,6 +285,7 @@ static const struct http_route routes[] = {
     { .method = HTTP_GET, .pattern = "/stream", .handler = &stream },
     { .method = HTTP_POST, .pattern = "/stream", .handler = &stream },
     { .method = HTTP_GET, .pattern = "/ticks", .handler = &ticks },
+    { .method = HTTP_GET, .pattern = "/drip", .handler = &drip },
     { .method = HTTP_GET, .pattern = "/wait", .handler = &waits },
     { .method = HTTP_GET, .pattern = "/sleep", .handler = &sleeps },
     { .method = HTTP_GET, .pattern = "/gate", .handler = &gate },

@@ -246,6 +246,27 @@ static void first_bytes_of_a_stream_leave_before_the_next_are_there(void **state
     peer_close(&peer);
 }
 
+/* What parks a request may not look at it afterwards: ThreadSanitizer says so when it does. */
+static void a_stream_that_waits_after_each_byte_is_handed_over_whole(void **state)
+{
+    (void)state;
+    char byte = 0;
+    int done = lab.done;
+    assert_int_equal(write(lab.pipe[1], "x", 1), 1);
+    struct peer_answer answer = peer_ask(lab.address,
+                                         "GET /drip?bytes=500 HTTP/1.1\r\n" HOST "\r\n");
+    assert_true(answer.whole);
+    assert_int_equal(answer.body_len, 500);
+    for (int i = 0; i < 50; i++) { /* the same with clients that leave */
+        struct peer peer = peer_open(lab.address);
+        peer_send(&peer, "GET /drip?bytes=1000000000 HTTP/1.1\r\n" HOST "\r\n");
+        assert_int_equal(read(peer.fd, &byte, 1), 1);
+        peer_close(&peer);
+    }
+    assert_true(lab_wait(&lab.done, done + 51));
+    assert_int_equal(read(lab.pipe[0], &byte, 1), 1);
+}
+
 static void waits_end_by_their_descriptor_or_their_deadline(void **state)
 {
     (void)state;
@@ -328,6 +349,7 @@ int main(void)
         T(streamed_bodies_arrive_whole_by_length_and_by_chunks),
         T(streams_are_chunked_or_of_their_length_and_cut_when_they_fail),
         T(first_bytes_of_a_stream_leave_before_the_next_are_there),
+        T(a_stream_that_waits_after_each_byte_is_handed_over_whole),
         T(waits_end_by_their_descriptor_or_their_deadline),
         T(files_are_sent_by_range),
         T(json_bodies_are_parsed_and_bad_ones_are_400),
