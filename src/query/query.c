@@ -108,14 +108,15 @@ enum status query_start(struct query_service *service, const struct query_opts *
     pthread_cond_init(&query->changed, NULL);
     arena_init(&query->arena, 0);
     map_init(&query->by_name);
-    enum status kind = submit(query, opts, err);
+    enum status kind = query_running_note(query, opts, err);
     if (kind == OK) {
-        kind = query_running_add(query, opts, err);
+        kind = submit(query, opts, err); /* its engine asks from now on: the arena has its lock */
     }
     if (kind != OK) {
         query_free(query);
         return kind;
     }
+    query_running_add(query);
     *out = query;
     return OK;
 }

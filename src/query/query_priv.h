@@ -88,8 +88,10 @@ enum status query_file_read(struct query *query, uint64_t file, uint64_t offset,
 void query_objects_free(struct query *query);
 
 /** The list of what runs: running.c. */
-enum status query_running_add(struct query *query, const struct query_opts *opts,
-                              struct err *err) MUST_USE;
+enum status query_running_note(struct query *query, const struct query_opts *opts,
+                               /* before its job begins: no lock is held */
+                               struct err *err) MUST_USE;
+void query_running_add(struct query *query);
 void query_running_remove(struct query *query);
 
 /** What the engine asks: the call of its job. */

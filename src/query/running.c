@@ -20,24 +20,25 @@ static struct str cut(struct str sql)
     return str_take(sql, len);
 }
 
-enum status query_running_add(struct query *query, const struct query_opts *opts, struct err *err)
+enum status query_running_note(struct query *query, const struct query_opts *opts, struct err *err)
 {
-    struct query_service *service = query->service;
     query->id = arena_str(&query->arena, opts->id);
     query->text = arena_str(&query->arena, cut(opts->sql));
     query->text_is_cut = query->text.len < opts->sql.len;
     query->since_ms = clock_wall_ms(clock_real());
     query->since_us = clock_now_us();
-    if (query->id.ptr == NULL || query->text.ptr == NULL) {
-        return err_no_memory(err);
-    }
+    return query->id.ptr != NULL && query->text.ptr != NULL ? OK : err_no_memory(err);
+}
+
+void query_running_add(struct query *query)
+{
+    struct query_service *service = query->service;
     pthread_mutex_lock(&service->lock);
     query->before = service->newest;
     *(query->before == NULL ? &service->oldest : &query->before->after) = query;
     service->newest = query;
     query->is_listed = true;
     pthread_mutex_unlock(&service->lock);
-    return OK;
 }
 
 void query_running_remove(struct query *query)
