@@ -31,6 +31,9 @@ STOP_SECONDS_MAX = 20
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs in `make test-all` only")
+    # A job in the background of a script starts with SIGINT ignored, and its children would inherit that: a test
+    # that presses Ctrl-C would wait for ever. A handler of our own is not inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def build_folder():
