@@ -35,21 +35,22 @@ static void on_render(void *ctx)
 void account_setup(struct http_server *server)
 {
     struct metrics *m = server->opts.metrics;
+    const char *labels = server->opts.labels != NULL ? server->opts.labels : "";
     const char *refused = "lakehouse_http_refused_total",
                *refused_help = "Requests refused at the edge, by reason.";
-    server->m_bytes_in = metric_get(m, METRIC_COUNTER, "lakehouse_http_request_bytes_total", "",
+    server->m_bytes_in = metric_get(m, METRIC_COUNTER, "lakehouse_http_request_bytes_total", labels,
                                     "Body bytes received.");
-    server->m_bytes_out = metric_get(m, METRIC_COUNTER, "lakehouse_http_response_bytes_total", "",
-                                     "Body bytes sent.");
-    server->m_in_flight = metric_get(m, METRIC_GAUGE, "lakehouse_http_in_flight", "",
+    server->m_bytes_out = metric_get(m, METRIC_COUNTER, "lakehouse_http_response_bytes_total",
+                                     labels, "Body bytes sent.");
+    server->m_in_flight = metric_get(m, METRIC_GAUGE, "lakehouse_http_in_flight", labels,
                                      "Requests being served.");
-    server->m_connections = metric_get(m, METRIC_GAUGE, "lakehouse_http_connections", "",
+    server->m_connections = metric_get(m, METRIC_GAUGE, "lakehouse_http_connections", labels,
                                        "Open client connections.");
-    server->m_queued = metric_get(m, METRIC_GAUGE, "lakehouse_worker_queue_depth", "",
+    server->m_queued = metric_get(m, METRIC_GAUGE, "lakehouse_worker_queue_depth", labels,
                                   "Steps that wait for a worker.");
-    server->m_running = metric_get(m, METRIC_GAUGE, "lakehouse_worker_busy", "",
+    server->m_running = metric_get(m, METRIC_GAUGE, "lakehouse_worker_busy", labels,
                                    "Workers that run a step.");
-    server->m_gone = metric_get(m, METRIC_COUNTER, "lakehouse_http_client_gone_total", "",
+    server->m_gone = metric_get(m, METRIC_COUNTER, "lakehouse_http_client_gone_total", labels,
                                 "Requests whose client left before the answer was whole.");
     server->m_refused_queue = metric_get(m, METRIC_COUNTER, refused, "reason=\"queue\"",
                                          refused_help);

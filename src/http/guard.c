@@ -29,7 +29,7 @@ static enum status guard_segments(struct str path, struct err *err)
     return OK;
 }
 
-enum status guard_target(struct str target, struct err *err)
+enum status guard_target(struct str target, bool any_segments, struct err *err)
 {
     if (target.len == 0 || target.ptr[0] != '/') {
         return err_set(err, E_INVALID, "the request target must be a path that starts with \"/\"");
@@ -41,6 +41,9 @@ enum status guard_target(struct str target, struct err *err)
                            "the request target holds the raw byte 0x%02x; encode it as %%%02X", c,
                            c);
         }
+    }
+    if (any_segments) {
+        return OK;
     }
     size_t question = str_find_char(target, '?');
     return guard_segments(str_take(target, question == SIZE_MAX ? target.len : question), err);

@@ -7,9 +7,9 @@
 
 #include "http/message.h"
 
-/** Errors   E_INVALID for absolute-form and other targets than `/path?query`, for `//`, `.` and
- * `..` segments, control bytes and non-ASCII */
-enum status guard_target(struct str target, struct err *err) MUST_USE;
+/** Errors   E_INVALID for absolute-form and other targets than `/path?query`, for control bytes and
+ * non-ASCII, and unless `any_segments` for `//`, `.` and `..` segments */
+enum status guard_target(struct str target, bool any_segments, struct err *err) MUST_USE;
 
 /**
  * Two lengths, one beyond 63 bits, length and chunked, chunked before HTTP/1.1, two Hosts: whoever

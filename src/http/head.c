@@ -125,9 +125,12 @@ static bool guard_head(struct http_exchange *ex)
         ex->close = true;
         return refuse_with(ex, E_INVALID, 0);
     }
-    if (guard_target(req->target, &req->err) != OK) {
+    if (guard_target(req->target, opts->signed_edge, &req->err) != OK) {
         ex->close = true;
         return refuse_with(ex, E_INVALID, 0);
+    }
+    if (opts->signed_edge) {
+        return true;
     }
     bool host_fine = host.ptr == NULL ? ex->http10
                                       : guard_host(host, opts->hosts) ||

@@ -18,6 +18,24 @@ void reply_clear(struct http_exchange *ex)
     buf_init(&ex->reply.body, 0);
 }
 
+static void error_body(struct http_exchange *ex, enum status kind)
+{
+    struct http_req *req = &ex->req;
+    const struct http_server_opts *opts = &ex->server->opts;
+    if (opts->error_body != NULL) {
+        req->err.kind = kind;
+        http_reply_header(req, "Content-Type",
+                          str_of(opts->error_body(req, ex->reply.status, &ex->reply.body)));
+        return;
+    }
+    struct err copy = req->err;
+    copy.kind = kind;
+    http_reply_header(req, "Content-Type", STR("application/json"));
+    if (http_error_body(&ex->reply.body, &copy, req->request_id) != OK) {
+        buf_clear(&ex->reply.body);
+    }
+}
+
 /* Headers of an error that a handler had set for another answer are dropped; ours cannot fail, only
  * be missing. */
 void reply_error(struct http_exchange *ex, enum status kind, int http_status)
@@ -29,18 +47,13 @@ void reply_error(struct http_exchange *ex, enum status kind, int http_status)
     }
     ex->reply.kind = REPLY_BUFFER;
     ex->reply.status = http_status != 0 ? http_status : http_status_of(kind);
-    http_reply_header(req, "Content-Type", STR("application/json"));
     if (kind == E_RATE || kind == E_UNAVAILABLE) {
         char seconds[16];
         int len = snprintf(seconds, sizeof(seconds), "%u",
                            req->err.retry_after_s > 0 ? req->err.retry_after_s : 1);
         http_reply_header(req, "Retry-After", str_from(seconds, (size_t)len));
     }
-    struct err copy = req->err;
-    copy.kind = kind;
-    if (http_error_body(&ex->reply.body, &copy, req->request_id) != OK) {
-        buf_clear(&ex->reply.body);
-    }
+    error_body(ex, kind);
 }
 
 /* Every answer's own headers, after those of the handler. */

@@ -205,7 +205,9 @@ static enum status decode_params(struct http_req *req, const struct router_entry
         struct http_param *param = &req->params[req->param_count];
         struct str raw = values[req->param_count];
         param->name = param_name(segment);
-        if (is_tail(segment) && (entry->route.flags & HTTP_RAW_TAIL)) {
+        if (is_tail(segment) && (entry->route.flags & HTTP_ANY_TAIL)) {
+            param->value = raw;
+        } else if (is_tail(segment) && (entry->route.flags & HTTP_RAW_TAIL)) {
             if (guard_climbs(raw)) {
                 return err_set(err, E_INVALID, "the path holds an encoded \"..\"");
             }

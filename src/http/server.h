@@ -90,6 +90,8 @@ enum http_route_flags {
     HTTP_INTERNAL = 8, /* needs `Authorization: Lakehouse <secret>` */
     /* the tail parameter {x*} is the raw rest (proxy); checked only for `..` in any spelling */
     HTTP_RAW_TAIL = 16,
+    /* {x*} is the raw rest, whatever stands in it: for the routes of a signed_edge */
+    HTTP_ANY_TAIL = 32,
 };
 
 struct http_route {
@@ -129,6 +131,13 @@ struct http_server_opts {
     const char *const *origins; /* NULL-terminated: foreign origins that may call */
     /* services behind the gateway keep a given X-Request-Id; the gateway too, when sane */
     bool trust_request_id;
+    /* Each request proves who sends it (S3's signatures): any Host and any Origin will do, and a
+     * path may hold any segments. */
+    bool signed_edge;
+    /* Errors in another wire format: appends the body, returns its content type. NULL: our JSON */
+    const char *(*error_body)(struct http_req *req, int http_status, struct buf *out);
+    /* of this server's metrics, where several share a registry: "door=\"s3\""; NULL: none */
+    const char *labels;
 };
 
 /* --- life --- */
