@@ -9,6 +9,7 @@
 #include "api/api_storage.h"
 
 #include "api/api_storage_priv.h"
+#include "store/lake_keys.h"
 
 enum {
     OBJECT_BYTES_MAX_DEFAULT = 256 * 1024 * 1024,
@@ -20,40 +21,15 @@ enum {
 
 /* --- whose keys --- */
 
-static const struct str CLOSED[] = { STR_INIT("_buckets/"), STR_INIT("_lake/") };
-
-/** The closed folder that keys starting like this are in; NULL: none. */
-static const struct str *closed_folder(struct str start)
-{
-    for (size_t i = 0; i < ARRAY_LEN(CLOSED); i++) {
-        if (str_starts(start, CLOSED[i])) {
-            return &CLOSED[i];
-        }
-    }
-    return NULL;
-}
-
-/** True for our own keys: closed to clients. A bare `_lake` would be beside them; it is closed
- * too. */
-static bool key_closed(struct str key)
-{
-    for (size_t i = 0; i < ARRAY_LEN(CLOSED); i++) {
-        if (str_eq(key, str_take(CLOSED[i], CLOSED[i].len - 1))) {
-            return true;
-        }
-    }
-    return closed_folder(key) != NULL;
-}
-
 static enum status client_key(struct http_req *req, bool writes, struct str *out)
 {
     struct str key = http_param(req, "key");
     TRY(store_key_check_plain(key, &req->err));
-    if (key_closed(key)) {
+    if (lake_key_closed(key)) {
         return err_set(&req->err, E_DENIED, "key \"%.*s\" belongs to the lake itself",
                        STR_ARG(key));
     }
-    if (writes && (str_starts(key, STR("wh/")) || str_eq(key, STR("wh")))) {
+    if (writes && lake_key_of_tables(key)) {
         return err_set(
             &req->err, E_DENIED,
             "key \"%.*s\" is in the folder of the tables, which only the catalogue writes",
@@ -430,110 +406,34 @@ static void object_json(struct json_writer *w, const struct store_info *info)
     jw_obj_end(w);
 }
 
-/** Bounds of the closed keys among those that a page holds: the first one, and where to go on
- * behind it. */
-static struct str first_closed(const struct store_list *list)
-{
-    struct str first = { NULL, 0 };
-    for (size_t i = 0; i < list->object_count && first.ptr == NULL; i++) {
-        if (key_closed(list->objects[i].key)) {
-            first = list->objects[i].key;
-        }
-    }
-    for (size_t i = 0; i < list->prefix_count; i++) {
-        /* a common prefix "_lake" may stand for "_lakeside" */
-        if (closed_folder(list->prefixes[i]) != NULL &&
-            (first.ptr == NULL || str_cmp(list->prefixes[i], first) < 0)) {
-            first = list->prefixes[i];
-            break;
-        }
-    }
-    return first;
-}
-
-/** What to go on behind so that nothing closed that starts like this comes again: a bare name
- * itself, else a text above all keys of its folder (0xff is in no key). */
-static struct str behind_closed(struct str start)
-{
-    const struct str *folder = closed_folder(start);
-    if (folder == NULL) {
-        return start;
-    }
-    return folder == &CLOSED[0] ? STR("_buckets/\xff") : STR("_lake/\xff");
-}
-
-/** Write what is below `end` (all when it is NULL) of a page; returns how many. */
-static size_t page_write(const struct store_list *list, struct str end, struct json_writer *objects,
-                         struct json_writer *prefixes)
-{
-    size_t count = 0;
-    for (size_t i = 0; i < list->object_count; i++) {
-        if (end.ptr == NULL || str_cmp(list->objects[i].key, end) < 0) {
-            object_json(objects, &list->objects[i]);
-            count++;
-        }
-    }
-    for (size_t i = 0; i < list->prefix_count; i++) {
-        if (end.ptr == NULL || str_cmp(list->prefixes[i], end) < 0) {
-            jw_str(prefixes, list->prefixes[i]);
-            count++;
-        }
-    }
-    return count;
-}
-
-/** One page without the closed keys: where the store gives one, the list goes on behind its
- * folder. */
-static enum status list_write(struct http_req *req, struct store_list_opts *opts,
-                              struct json_writer *objects, struct json_writer *prefixes,
-                              struct store_list *last)
+static enum status list_json(struct http_req *req, struct buf *json)
 {
     struct api_storage *storage = req->ctx;
-    for (;;) {
-        TRY(store_list(storage->store, opts, &req->arena, last, &req->err));
-        struct str closed = first_closed(last);
-        size_t count = page_write(last, closed, objects, prefixes);
-        if (closed.ptr == NULL) {
-            return OK;
-        }
-        opts->after = behind_closed(closed);
-        /* a closed entry was on the page: fewer than the limit were written */
-        opts->limit -= count;
-    }
-}
-
-static enum status list_json(struct http_req *req, struct buf *objects_buf,
-                             struct buf *prefixes_buf, struct buf *json)
-{
     struct store_list_opts opts;
-    struct store_list last = { 0 };
-    struct json_writer objects, prefixes, w;
+    struct store_list page = { 0 };
+    struct json_writer w;
     TRY(api_storage_list_opts(req, &opts));
-    if (closed_folder(opts.prefix) != NULL) {
+    if (lake_prefix_closed(opts.prefix)) {
         return err_set(&req->err, E_DENIED, "keys below \"%.*s\" belong to the lake itself",
                        STR_ARG(opts.prefix));
     }
-    opts.limit = opts.limit != 0 ? opts.limit : 1000;
-    json_writer_init(&objects, objects_buf);
-    json_writer_init(&prefixes, prefixes_buf);
-    jw_arr_begin(&objects);
-    jw_arr_begin(&prefixes);
-    TRY(list_write(req, &opts, &objects, &prefixes, &last));
-    jw_arr_end(&objects);
-    jw_arr_end(&prefixes);
-    if (json_writer_end(&objects) != OK || json_writer_end(&prefixes) != OK) {
-        return err_no_memory(&req->err);
-    }
+    TRY(lake_list(storage->store, &opts, &req->arena, &page, &req->err));
     json_writer_init(&w, json);
     jw_obj_begin(&w);
-    jw_key(&w, STR("objects"));
-    jw_raw(&w, buf_str(objects_buf));
-    jw_key(&w, STR("common_prefixes"));
-    jw_raw(&w, buf_str(prefixes_buf));
-    jw_kv_bool(&w, "truncated", last.truncated);
+    jw_kv_arr(&w, "objects");
+    for (size_t i = 0; i < page.object_count; i++) {
+        object_json(&w, &page.objects[i]);
+    }
+    jw_arr_end(&w);
+    jw_kv_arr(&w, "common_prefixes");
+    for (size_t i = 0; i < page.prefix_count; i++) {
+        jw_str(&w, page.prefixes[i]);
+    }
+    jw_arr_end(&w);
+    jw_kv_bool(&w, "truncated", page.truncated);
     jw_key(&w, STR("next"));
-    if (last.truncated) {
-        jw_str(&w, last.next);
+    if (page.truncated) {
+        jw_str(&w, page.next);
     } else {
         jw_null(&w);
     }
@@ -543,13 +443,9 @@ static enum status list_json(struct http_req *req, struct buf *objects_buf,
 
 static enum http_step list_end(struct http_req *req)
 {
-    AUTO(buf_done) struct buf objects;
-    AUTO(buf_done) struct buf prefixes;
     AUTO(buf_done) struct buf json;
-    buf_init(&objects, 0);
-    buf_init(&prefixes, 0);
     buf_init(&json, 0);
-    enum status status = list_json(req, &objects, &prefixes, &json);
+    enum status status = list_json(req, &json);
     return status == OK ? http_reply_json(req, 200, &json) : http_fail(req, status);
 }
 

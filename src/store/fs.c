@@ -258,7 +258,9 @@ static enum status open_parts(struct fs_store *fs, const struct store_fs_opts *o
         TRY(folding_probe(fs, err));
         TRY(fs_record_sweep(fs, err));
     }
-    return store_format_check(&fs->base, str_of(fs->uri), fs->dir, fs->read_only, err);
+    enum status status = store_format_check(&fs->base, str_of(fs->uri), fs->dir, fs->read_only,
+                                            err);
+    return status == E_NOT_FOUND && opts->any_folder ? OK : status;
 }
 
 enum status store_fs_open(const struct store_fs_opts *opts, struct store **out, struct err *err)

@@ -238,6 +238,7 @@ struct store_fault_hook {
 struct store_fs_opts {
     const char *dir; /* made if missing */
     bool read_only;
+    bool any_folder; /* with read_only: it need not be a lake */
     /* a network file system (NFS, SMB, FUSE, ...) is refused otherwise: its locks and renames
      * promise less */
     bool allow_network;
