@@ -10,10 +10,11 @@
 
 /* What each service is, and the settings it reads: whole sections ("queryd") and single ones. */
 static const struct service {
-    const char *settings[8]; /* up to the NULL */
+    const char *settings[12]; /* up to the NULL */
     struct cli_page page;
 } services[] = {
-    { { "gateway", "storaged", "s3", "catalogd", "ingestd", "queryd", "cluster" },
+    { { "gateway", "storaged", "s3", "s3api", "s3api.keys", "s3api.buckets", "catalogd", "ingestd",
+        "queryd", "cluster" },
       { .command = "serve",
         .summary = "everything in one process, on one port",
         .synopsis = "[-config FILE] [options]",
@@ -29,7 +30,8 @@ static const struct service {
         .synopsis = "[-config FILE] [options]",
         .text = "The one door in front of services that run as processes of their own: forwards "
                 "/v1/* to them." } },
-    { { "storaged", "s3", "gateway.hosts", "gateway.origins", "cluster" },
+    { { "storaged", "s3", "s3api", "s3api.keys", "s3api.buckets", "gateway.hosts",
+        "gateway.origins", "cluster" },
       { .command = "storaged",
         .summary = "objects, as a service of its own",
         .synopsis = "[-config FILE] [options]",
@@ -58,7 +60,8 @@ static const struct service {
 static bool is_inner(const struct setting_def *def)
 {
     bool gateway = strcmp(def->section, "gateway") == 0;
-    return strstr(def->name, "_url") != NULL || (!gateway && strcmp(def->name, "bind") == 0) ||
+    bool door = gateway || strcmp(def->section, "s3api") == 0;
+    return strstr(def->name, "_url") != NULL || (!door && strcmp(def->name, "bind") == 0) ||
            (gateway && strcmp(def->name, "head_timeout_seconds") == 0);
 }
 
@@ -71,8 +74,9 @@ static bool reads(const struct service *service, const struct setting_def *def)
     for (size_t i = 0; i < ARRAY_LEN(service->settings) && service->settings[i] != NULL; i++) {
         struct str wanted = str_of(service->settings[i]);
         struct str section = str_split(&wanted, '.'); /* wanted is now the name, if there is one */
-        listed = listed || (str_eq(section, str_of(def->section)) &&
-                            (wanted.ptr == NULL || str_eq(wanted, str_of(def->name))));
+        listed = listed || strcmp(service->settings[i], def->section) == 0 ||
+                 (str_eq(section, str_of(def->section)) &&
+                  (wanted.ptr == NULL || str_eq(wanted, str_of(def->name))));
     }
     return listed;
 }

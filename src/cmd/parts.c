@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "cmd/backend.h"
+#include "cmd/s3_door.h"
 #include "cmd/version.h"
 #include "store/secret.h"
 
@@ -320,7 +321,8 @@ static enum status open_server(struct parts *parts, struct err *err)
         .trust_request_id = true,
     };
     TRY(http_server_new(&opts, &parts->server, err));
-    return http_server_mount_ops(parts->server, "", parts_ready, parts, err);
+    TRY(http_server_mount_ops(parts->server, "", parts_ready, parts, err));
+    return !alone(parts) || is(parts, "storaged") ? s3_door_open(parts, &opts, err) : OK;
 }
 
 /* --- routes --- */
@@ -451,6 +453,7 @@ enum status parts_open(struct parts *parts, const char *service, const struct se
 
 void parts_close(struct parts *parts)
 {
+    s3_door_close(parts);
     if (parts->server != NULL) {
         http_server_stop(parts->server);
         http_server_free(parts->server);
@@ -467,6 +470,12 @@ void parts_close(struct parts *parts)
     metrics_free(parts->metrics);
     arena_done(&parts->arena);
     *parts = (struct parts){ 0 };
+}
+
+enum status parts_listen(struct parts *parts, struct err *err)
+{
+    TRY(http_server_start(parts->server, err));
+    return parts->s3_server != NULL ? http_server_start(parts->s3_server, err) : OK;
 }
 
 enum status parts_ready(void *ctx, struct err *err)

@@ -20,6 +20,7 @@
 #include "ingest/ingest.h"
 #include "maintain/sweeper.h"
 #include "query/query.h"
+#include "s3api/s3api.h"
 #include "store/secret.h"
 #include "store/store.h"
 
@@ -41,12 +42,19 @@ struct parts {
     struct gateway *gateway;
     struct sweeper *sweeper; /* of serve and catalogd */
     struct http_server *server;
+    /* the S3 API's own port, of serve and storaged; NULL: it is off */
+    struct s3api *s3api;
+    struct http_server *s3_server;
+    struct s3api_folder *s3_folders;
+    size_t s3_folder_count;
 };
 
 /** Build what `service` ("serve", "gateway", "storaged", ...) needs and mount its routes; nothing
  * listens yet. */
 enum status parts_open(struct parts *parts, const char *service, const struct settings *settings,
                        struct err *err) MUST_USE;
+/** From now on requests come. */
+enum status parts_listen(struct parts *parts, struct err *err) MUST_USE;
 /** Stop the server, then close everything. A half-built struct is fine. */
 void parts_close(struct parts *parts);
 /** Where engines spill: a private folder below the system's temporary one, unless the setting names

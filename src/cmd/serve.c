@@ -85,19 +85,29 @@ static int refuse(const char *service, const struct err *err)
     return 2;
 }
 
+static void tell_listening(const struct parts *parts)
+{
+    const char *address = http_server_address(parts->server);
+    if (parts->s3_server != NULL) {
+        LOG(LOG_INFO, "listening", L_CSTR("address", address),
+            L_CSTR("s3_address", http_server_address(parts->s3_server)),
+            L_CSTR("version", LAKEHOUSE_VERSION));
+        return;
+    }
+    LOG(LOG_INFO, "listening", L_CSTR("address", address), L_CSTR("version", LAKEHOUSE_VERSION));
+}
+
 static int run(const char *service, const struct settings *settings)
 {
     struct err err = { 0 };
     struct parts parts = { 0 };
-    if (parts_open(&parts, service, settings, &err) != OK ||
-        http_server_start(parts.server, &err) != OK) {
+    if (parts_open(&parts, service, settings, &err) != OK || parts_listen(&parts, &err) != OK) {
         parts_close(&parts);
         return refuse(service, &err);
     }
     int signal_number = strcmp(service, "serve") == 0 ? wait_until_ready(&parts) : 0;
     if (signal_number == 0) {
-        LOG(LOG_INFO, "listening", L_CSTR("address", http_server_address(parts.server)),
-            L_CSTR("version", LAKEHOUSE_VERSION));
+        tell_listening(&parts);
         signal_number = wait_for_signal();
     }
     begin_stop(signal_number);

@@ -1,0 +1,215 @@
+/*
+ * CORS of a bucket: which pages may call. The rules are kept as the XML that was put, and read
+ * again when a request names an Origin, which clients other than browsers do not.
+ */
+#include "s3api/s3api_priv.h"
+
+#include <ctype.h>
+
+enum { RULES_MAX = 100, CORS_BYTES_MAX = 64 * 1024 }; /* S3's */
+
+static enum status rules_of(struct s3api_request *r, struct str xml, const struct xml_node **out)
+{
+    struct xml_node *root = NULL;
+    struct err why = { 0 };
+    if (xml_read(xml, r->arena, &root, &why) != OK ||
+        !str_eq(root->name, STR("CORSConfiguration"))) {
+        return s3api_err(r, AWS_MALFORMED_XML, "%s", why.msg);
+    }
+    *out = xml_child(root, "CORSRule");
+    return OK;
+}
+
+static bool known_method(struct str method)
+{
+    enum http_method known = http_method_parse(method);
+    return known == HTTP_GET || known == HTTP_PUT || known == HTTP_POST || known == HTTP_DELETE ||
+           known == HTTP_HEAD;
+}
+
+static size_t stars(struct str text)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        count += text.ptr[i] == '*';
+    }
+    return count;
+}
+
+enum status s3api_cors_check(struct s3api_request *r, struct str xml)
+{
+    const struct xml_node *rule = NULL;
+    size_t count = 0;
+    if (xml.len > CORS_BYTES_MAX) {
+        return s3api_err(r, AWS_MALFORMED_XML, "CORS rules may have %d bytes", CORS_BYTES_MAX);
+    }
+    TRY(rules_of(r, xml, &rule));
+    for (; rule != NULL; rule = xml_again(rule), count++) {
+        const struct xml_node *method = xml_child(rule, "AllowedMethod");
+        const struct xml_node *origin = xml_child(rule, "AllowedOrigin");
+        if (method == NULL || origin == NULL) {
+            return s3api_err(r, AWS_MALFORMED_XML, "a rule has AllowedMethod and AllowedOrigin");
+        }
+        for (; method != NULL; method = xml_again(method)) {
+            if (!known_method(str_trim(method->text))) {
+                return s3api_err(r, AWS_INVALID_REQUEST, "\"%.*s\" is no method for a CORS rule",
+                                 STR_ARG(method->text));
+            }
+        }
+        for (; origin != NULL; origin = xml_again(origin)) {
+            if (stars(origin->text) > 1) {
+                return s3api_err(r, AWS_INVALID_REQUEST, "an AllowedOrigin has one \"*\" at most");
+            }
+        }
+    }
+    return count > 0 && count <= RULES_MAX
+               ? OK
+               : s3api_err(r, AWS_MALFORMED_XML, "there are 1 to %d rules", RULES_MAX);
+}
+
+/** One star of the pattern fits anything. */
+static bool wildcard_fits(struct str pattern, struct str text)
+{
+    size_t star = str_find_char(pattern, '*');
+    if (star == SIZE_MAX) {
+        return str_eq_nocase(pattern, text);
+    }
+    struct str head = str_take(pattern, star), tail = str_skip(pattern, star + 1);
+    return text.len >= head.len + tail.len && str_eq_nocase(str_take(text, head.len), head) &&
+           str_eq_nocase(str_skip(text, text.len - tail.len), tail);
+}
+
+static bool any_fits(const struct xml_node *rule, const char *name, struct str text)
+{
+    const struct xml_node *node = xml_child(rule, name);
+    for (; node != NULL; node = xml_again(node)) {
+        if (wildcard_fits(str_trim(node->text), text)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool headers_fit(const struct xml_node *rule, struct str list)
+{
+    struct str rest = list;
+    while (rest.ptr != NULL) {
+        struct str name = str_trim(str_split(&rest, ','));
+        if (name.len > 0 && !any_fits(rule, "AllowedHeader", name)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const struct xml_node *rule_for(struct s3api_request *r, struct str origin,
+                                       struct str method, struct str headers)
+{
+    const struct xml_node *rule = NULL;
+    enum aws_code code = r->code;
+    struct err err = *r->err;
+    if (r->bucket.cors.len == 0 || rules_of(r, r->bucket.cors, &rule) != OK) {
+        rule = NULL;
+    }
+    r->code = code; /* the answer's own error counts */
+    *r->err = err;
+    for (; rule != NULL; rule = xml_again(rule)) {
+        if (any_fits(rule, "AllowedOrigin", origin) && any_fits(rule, "AllowedMethod", method) &&
+            headers_fit(rule, headers)) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
+/** All texts of one name, with commas; empty without memory. */
+static struct str joined(struct s3api_request *r, const struct xml_node *rule, const char *name)
+{
+    struct str all = STR_EMPTY;
+    const struct xml_node *node = xml_child(rule, name);
+    for (; node != NULL; node = xml_again(node)) {
+        struct str text = str_trim(node->text);
+        all = all.len == 0 ? text
+                           : arena_printf(r->arena, "%.*s, %.*s", STR_ARG(all), STR_ARG(text));
+    }
+    return all;
+}
+
+static void allow(struct s3api_request *r, const struct xml_node *rule, struct str origin)
+{
+    bool everybody = any_fits(rule, "AllowedOrigin", STR("*"));
+    for (const struct xml_node *node = xml_child(rule, "AllowedOrigin"); node != NULL;
+         node = xml_again(node)) {
+        everybody = everybody || str_eq(str_trim(node->text), STR("*"));
+    }
+    http_reply_header(r->http, "Access-Control-Allow-Origin", everybody ? STR("*") : origin);
+    http_reply_header(r->http, "Access-Control-Allow-Methods", joined(r, rule, "AllowedMethod"));
+    http_reply_header(r->http, "Access-Control-Expose-Headers", joined(r, rule, "ExposeHeader"));
+    http_reply_header(r->http, "Access-Control-Max-Age", xml_text(rule, "MaxAgeSeconds"));
+    if (!everybody) {
+        http_reply_header(r->http, "Access-Control-Allow-Credentials", STR("true"));
+    }
+    http_reply_header(r->http, "Vary",
+                      STR("Origin, Access-Control-Request-Headers, Access-Control-Request-Method"));
+}
+
+void s3api_cors_answer(struct s3api_request *r)
+{
+    struct str origin = s3api_header(r, "origin");
+    if (origin.len == 0 || r->http->method == HTTP_OPTIONS) {
+        return;
+    }
+    struct str method = r->http->method == HTTP_HEAD ? STR("HEAD") : r->http->method_name;
+    const struct xml_node *rule = rule_for(r, origin, method, STR_EMPTY);
+    if (rule != NULL) {
+        allow(r, rule, origin);
+    }
+}
+
+enum status s3api_preflight(struct s3api_request *r)
+{
+    struct str origin = s3api_header(r, "origin");
+    struct str method = s3api_header(r, "access-control-request-method");
+    struct str headers = s3api_header(r, "access-control-request-headers");
+    if (origin.len == 0 || method.len == 0) {
+        return s3api_err(r, AWS_INVALID_REQUEST,
+                         "a preflight has Origin and Access-Control-Request-Method");
+    }
+    const struct xml_node *rule = rule_for(r, origin, method, headers);
+    if (rule == NULL) {
+        return s3api_err(r, AWS_ACCESS_DENIED, "no CORS rule of the bucket allows this");
+    }
+    allow(r, rule, origin);
+    http_reply_header(r->http, "Access-Control-Allow-Headers", headers);
+    return s3api_reply_empty(r, 200);
+}
+
+/* --- the configuration --- */
+
+enum status s3api_get_bucket_cors(struct s3api_request *r)
+{
+    AUTO(buf_done) struct buf xml;
+    buf_init(&xml, 0);
+    if (r->bucket.cors.len == 0) {
+        return s3api_err(r, AWS_NO_SUCH_CORS_CONFIGURATION, "%s", "");
+    }
+    TRY(buf_append(&xml, r->bucket.cors));
+    return s3api_reply_xml(r, 200, &xml);
+}
+
+enum status s3api_put_bucket_cors(struct s3api_request *r)
+{
+    struct s3api_bucket bucket = r->bucket;
+    bucket.cors = buf_str(&r->xml_in);
+    TRY(s3api_cors_check(r, bucket.cors));
+    TRY(s3api_bucket_save(r, &bucket));
+    return s3api_reply_empty(r, 200);
+}
+
+enum status s3api_delete_bucket_cors(struct s3api_request *r)
+{
+    struct s3api_bucket bucket = r->bucket;
+    bucket.cors = STR_EMPTY;
+    TRY(s3api_bucket_save(r, &bucket));
+    return s3api_reply_empty(r, 204);
+}

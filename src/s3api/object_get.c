@@ -1,0 +1,273 @@
+/*
+ * GetObject, HeadObject, GetObjectAttributes. A body leaves by sendfile where the store has a file,
+ * else in pieces.
+ */
+#include "s3api/s3api_priv.h"
+
+#include <stdio.h>
+
+/** Only what is there: "null" is the version of a bucket without versions. */
+static enum status check_version(struct s3api_request *r)
+{
+    struct str version = s3api_param(r, "versionId");
+    return version.ptr == NULL || version.len == 0 || str_eq(version, STR("null"))
+               ? OK
+               : s3api_err(r, AWS_NO_SUCH_VERSION, "%s", "");
+}
+
+static enum status open_object(struct s3api_request *r)
+{
+    struct str key;
+    TRY(check_version(r));
+    TRY(s3api_store_key(r, &r->bucket, r->key, &key));
+    enum status status = store_open(r->bucket.store, key, &r->object, r->err);
+    if (status == E_NOT_FOUND && r->grant == NULL && r->api->anonymous == S3API_ANONYMOUS_ACL &&
+        !s3api_acl_public(r->bucket.acl, false)) {
+        return s3api_err(r, AWS_ACCESS_DENIED, "%s", ""); /* who may not list is not told */
+    }
+    return status;
+}
+
+/* --- ranges --- */
+
+/** Where part `number` lies, by the runs that were kept. False: there is no such part. */
+static bool part_place(struct str runs, uint64_t number, uint64_t *offset, uint64_t *length,
+                       uint64_t *count)
+{
+    uint64_t at = 0;
+    bool found = false;
+    *count = 0;
+    for (struct str rest = runs; rest.ptr != NULL && rest.len > 0;) {
+        struct str run = str_split(&rest, ',');
+        size_t x = str_find_char(run, 'x');
+        uint64_t times = 0, size = 0;
+        if (x == SIZE_MAX || !str_to_u64(str_take(run, x), &times) ||
+            !str_to_u64(str_skip(run, x + 1), &size)) {
+            return false;
+        }
+        if (!found && number <= *count + times) {
+            *offset = at + (number - *count - 1) * size;
+            *length = size;
+            found = true;
+        }
+        *count += times;
+        at += times * size;
+    }
+    return found;
+}
+
+static enum status part_range(struct s3api_request *r, const struct store_info *info,
+                              const struct store_attrs *attrs, struct str text, bool *partial)
+{
+    uint64_t number = 0, count = 1;
+    char value[24];
+    if (!str_to_u64(text, &number) || number == 0 || number > S3_PARTS_MAX) {
+        return s3api_err(r, AWS_INVALID_ARGUMENT, "partNumber is a number from 1 to %d",
+                         S3_PARTS_MAX);
+    }
+    if (s3api_header(r, "range").ptr != NULL) {
+        return s3api_err(r, AWS_INVALID_REQUEST, "Range and partNumber do not go together");
+    }
+    struct str runs = s3api_attr(attrs, S3_ATTR_PARTS);
+    if (runs.ptr == NULL) {
+        if (number != 1) {
+            return s3api_err(r, AWS_INVALID_PART_NUMBER, "%s", "");
+        }
+        *partial = info->size > 0;
+        return OK;
+    }
+    if (!part_place(runs, number, &r->offset, &r->length, &count) || r->offset >= info->size) {
+        return s3api_err(r, AWS_INVALID_PART_NUMBER, "%s", "");
+    }
+    snprintf(value, sizeof value, "%llu", (unsigned long long)count);
+    http_reply_header(r->http, "x-amz-mp-parts-count", str_of(value));
+    *partial = true;
+    return OK;
+}
+
+static enum status range_of(struct s3api_request *r, const struct store_info *info,
+                            const struct store_attrs *attrs, bool *partial)
+{
+    struct str range = s3api_header(r, "range"), part = s3api_param(r, "partNumber");
+    char text[48];
+    r->offset = 0;
+    r->length = info->size;
+    *partial = false;
+    if (part.ptr != NULL) {
+        return part_range(r, info, attrs, part, partial);
+    }
+    if (range.ptr == NULL ||
+        http_range_parse(range, info->size, partial, &r->offset, &r->length) == OK) {
+        return OK;
+    }
+    snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)info->size);
+    http_reply_header(r->http, "Content-Range", str_of(text));
+    return s3api_err(r, AWS_INVALID_RANGE, "the range is behind the object's %llu bytes",
+                     (unsigned long long)info->size);
+}
+
+/* --- answers --- */
+
+static void info_headers(struct s3api_request *r, const struct store_info *info)
+{
+    AUTO(buf_done) struct buf time;
+    char etag[STORE_ETAG_MAX + 3];
+    buf_init(&time, 64);
+    http_reply_header(r->http, "ETag", s3api_etag_quoted(info, etag));
+    if (time_append_http(&time, info->modified_ms) == OK) {
+        http_reply_header(r->http, "Last-Modified", buf_str(&time));
+    }
+    http_reply_header(r->http, "Accept-Ranges", STR("bytes"));
+    http_reply_header(r->http, "x-amz-request-id", r->http->request_id);
+    http_reply_header(r->http, "x-amz-id-2", STR(S3_OWNER));
+}
+
+static enum status send(struct s3api_request *r, int http_status, const char *type)
+{
+    http_log_field_i64(r->http, "object_bytes", (int64_t)r->length);
+    if (r->http->method == HTTP_HEAD || r->length == 0) {
+        (void)http_stream(r->http, http_status, type, (int64_t)r->length);
+        return OK;
+    }
+    int fd = -1;
+    enum status status = store_object_fd(r->object, r->offset, r->length, &fd, r->err);
+    if (status == OK) {
+        (void)http_reply_fd(r->http, http_status, type, fd, r->offset, r->length);
+        return OK;
+    }
+    if (status != E_UNSUPPORTED) {
+        return status;
+    }
+    *r->err = (struct err){ 0 };
+    (void)http_stream(r->http, http_status, type, (int64_t)r->length);
+    return OK;
+}
+
+static enum status conditions(struct s3api_request *r, const struct store_info *info)
+{
+    switch (s3api_conditions(r, "", info)) {
+    case S3_WANTED:
+        return OK;
+    case S3_NOT_MODIFIED:
+        info_headers(r, info);
+        return s3api_err(r, AWS_NOT_MODIFIED, "%s", "");
+    case S3_REFUSED:
+        break;
+    }
+    return s3api_err(r, AWS_PRECONDITION_FAILED, "%s", "");
+}
+
+enum status s3api_get_object(struct s3api_request *r)
+{
+    const char *type = NULL;
+    bool partial = false;
+    TRY(open_object(r));
+    const struct store_info *info = store_object_info(r->object);
+    struct store_attrs attrs = store_object_attrs(r->object);
+    TRY(s3api_may_read_object(r, &attrs));
+    TRY(conditions(r, info));
+    TRY(range_of(r, info, &attrs, &partial));
+    bool whole = r->length == info->size;
+    bool sums = whole && str_eq_nocase(s3api_header(r, "x-amz-checksum-mode"), STR("ENABLED"));
+    TRY(s3api_attrs_reply(r, &attrs, sums, &type));
+    info_headers(r, info);
+    s3api_cors_answer(r);
+    if (partial) {
+        char text[80];
+        snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)r->offset,
+                 (unsigned long long)(r->offset + r->length - 1), (unsigned long long)info->size);
+        http_reply_header(r->http, "Content-Range", str_of(text));
+    }
+    return send(r, partial ? 206 : 200, type);
+}
+
+enum http_step s3api_get_pull(struct s3api_request *r)
+{
+    if (r->length == 0) {
+        return HTTP_END;
+    }
+    size_t want = r->length < HTTP_CHUNK_BYTES ? (size_t)r->length : HTTP_CHUNK_BYTES;
+    char *room = http_write_reserve(r->http, want);
+    size_t got = 0;
+    if (room == NULL || store_object_read(r->object, r->offset, room, want, &got, r->err) != OK ||
+        got == 0) {
+        return HTTP_CUT;
+    }
+    http_wrote(r->http, got);
+    r->offset += got;
+    r->length -= got;
+    return r->length == 0 ? HTTP_END : HTTP_AGAIN;
+}
+
+/* --- attributes --- */
+
+static bool wanted(struct str list, const char *name)
+{
+    struct str rest = list;
+    while (rest.ptr != NULL) {
+        if (str_eq(str_trim(str_split(&rest, ',')), str_of(name))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum status xml_sum(struct buf *xml, const struct store_attrs *attrs)
+{
+    struct str text = STR_EMPTY, type = s3api_attr(attrs, S3_ATTR_SUM_TYPE);
+    enum aws_sum sum = s3api_attrs_sum(attrs, &text);
+    char name[32];
+    if (sum == AWS_SUM_NONE) {
+        return OK;
+    }
+    snprintf(name, sizeof name, "Checksum%s", aws_sum_upper(sum));
+    TRY(xml_open(xml, "Checksum"));
+    TRY(xml_put(xml, name, text));
+    TRY(xml_put(xml, "ChecksumType", type.len > 0 ? type : STR("FULL_OBJECT")));
+    return xml_close(xml, "Checksum");
+}
+
+static enum status xml_parts(struct buf *xml, struct str runs)
+{
+    uint64_t offset, length, count = 0;
+    (void)part_place(runs, 1, &offset, &length, &count);
+    TRY(xml_open(xml, "ObjectParts"));
+    TRY(xml_put_u64(xml, "PartsCount", count));
+    return xml_close(xml, "ObjectParts");
+}
+
+enum status s3api_get_attributes(struct s3api_request *r)
+{
+    AUTO(buf_done) struct buf xml;
+    AUTO(buf_done) struct buf time;
+    struct str list = s3api_header(r, "x-amz-object-attributes");
+    buf_init(&xml, 0);
+    buf_init(&time, 64);
+    if (list.len == 0) {
+        return s3api_err(r, AWS_INVALID_REQUEST, "x-amz-object-attributes says what is wanted");
+    }
+    TRY(open_object(r));
+    const struct store_info *info = store_object_info(r->object);
+    struct store_attrs attrs = store_object_attrs(r->object);
+    struct str runs = s3api_attr(&attrs, S3_ATTR_PARTS);
+    TRY(xml_begin(&xml, "GetObjectAttributesResponse"));
+    if (wanted(list, "ETag")) {
+        TRY(xml_put(&xml, "ETag", str_of(info->etag)));
+    }
+    if (wanted(list, "Checksum")) {
+        TRY(xml_sum(&xml, &attrs));
+    }
+    if (wanted(list, "ObjectParts") && runs.len > 0) {
+        TRY(xml_parts(&xml, runs));
+    }
+    if (wanted(list, "StorageClass")) {
+        TRY(xml_put(&xml, "StorageClass", STR("STANDARD")));
+    }
+    if (wanted(list, "ObjectSize")) {
+        TRY(xml_put_u64(&xml, "ObjectSize", info->size));
+    }
+    TRY(xml_close(&xml, "GetObjectAttributesResponse"));
+    TRY(time_append_http(&time, info->modified_ms));
+    http_reply_header(r->http, "Last-Modified", buf_str(&time));
+    return s3api_reply_xml(r, 200, &xml);
+}

@@ -1,0 +1,219 @@
+/*
+ * The S3 API as a service: settings into an object, and the steps of a request. One handler takes
+ * all paths: what a request is follows from its parameters, not from its path.
+ */
+#include "s3api/s3api_priv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+enum {
+    BODY_TIMEOUT_MS = 3600 * 1000,
+    UPLOAD_IDLE_MS_DEFAULT = 7 * 24 * 3600 * 1000,
+    IGNORED_BODY_BYTES_MAX = 64 * 1024, /* of an operation that takes none */
+};
+static const uint64_t OBJECT_BYTES_MAX_DEFAULT = 5368709120; /* S3's, of one PUT */
+
+/* --- life --- */
+
+static enum status copy_text(const char *text, char **out, struct err *err)
+{
+    struct str from = str_of(text);
+    *out = mem_zalloc(from.len + 1);
+    if (*out == NULL) {
+        return err_no_memory(err);
+    }
+    memcpy(*out, from.len > 0 ? from.ptr : "", from.len);
+    return OK;
+}
+
+static enum status copy_folders(struct s3api *api, const struct s3api_opts *opts, struct err *err)
+{
+    api->folders = mem_zalloc((opts->folder_count + 1) * sizeof(*api->folders));
+    if (api->folders == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < opts->folder_count; i++) {
+        char *name = NULL;
+        TRY(s3api_bucket_name_check(str_of(opts->folders[i].name), err));
+        TRY(copy_text(opts->folders[i].name, &name, err));
+        api->folders[i] = opts->folders[i];
+        api->folders[i].name = name;
+        api->folder_count++;
+    }
+    return OK;
+}
+
+enum status s3api_new(const struct s3api_opts *opts, struct s3api **out, struct err *err)
+{
+    struct s3api *api = mem_zalloc(sizeof(*api));
+    enum status status = OK;
+    if (api == NULL) {
+        return err_no_memory(err);
+    }
+    pthread_mutex_init(&api->lock, NULL);
+    map_init(&api->buckets);
+    api->store = opts->store;
+    api->anonymous = opts->anonymous;
+    api->metrics = opts->metrics;
+    api->clock = opts->clock != NULL ? opts->clock : clock_real();
+    api->object_bytes_max = opts->object_bytes_max != 0 ? opts->object_bytes_max
+                                                        : OBJECT_BYTES_MAX_DEFAULT;
+    api->upload_idle_ms = opts->upload_idle_ms != 0 ? opts->upload_idle_ms : UPLOAD_IDLE_MS_DEFAULT;
+    if ((status = copy_text(opts->region, &api->region, err)) != OK ||
+        (status = copy_text(opts->domain, &api->domain, err)) != OK ||
+        (status = copy_folders(api, opts, err)) != OK ||
+        (status = aws_keyring_new(opts->grants, opts->grant_count, STR_EMPTY, &api->keyring,
+                                  err)) != OK) {
+        s3api_free(api);
+        return status;
+    }
+    *out = api;
+    return OK;
+}
+
+void s3api_free(struct s3api *api)
+{
+    if (api == NULL) {
+        return;
+    }
+    s3api_buckets_done(api);
+    map_done(&api->buckets);
+    for (size_t i = 0; i < api->folder_count; i++) {
+        mem_free((char *)(uintptr_t)api->folders[i].name);
+    }
+    mem_free(api->folders);
+    aws_keyring_free(api->keyring);
+    mem_free(api->region);
+    mem_free(api->domain);
+    pthread_mutex_destroy(&api->lock);
+    mem_free(api);
+}
+
+/* --- steps --- */
+
+static enum status begin(struct s3api_request *r)
+{
+    TRY(s3api_request_read(r));
+    TRY(s3api_op_find(r));
+    http_log_field_str(r->http, "operation", str_of(r->op->name));
+    if (r->op->method != HTTP_OPTIONS) {
+        TRY(s3api_authenticate(r));
+    }
+    if (r->has_bucket && r->op->end != s3api_create_bucket) {
+        TRY(s3api_bucket_find(r, r->bucket_name, &r->bucket));
+    }
+    if (r->op->method != HTTP_OPTIONS) {
+        TRY(s3api_authorize(r));
+    }
+    if (r->op->refusal != AWS_NONE) {
+        return s3api_err(r, r->op->refusal, "%s", "");
+    }
+    TRY(s3api_body_begin(r));
+    return r->op->begin != NULL ? r->op->begin(r) : OK;
+}
+
+static enum status finish(struct s3api_request *r)
+{
+    if (r->op->body != S3_BODY_NONE) {
+        TRY(s3api_body_end(r));
+    }
+    return r->op->end(r);
+}
+
+static enum http_step on_end(struct http_req *req)
+{
+    struct s3api_request *r = req->state;
+    enum status status = finish(r);
+    return status == OK ? HTTP_END : s3api_reply_failure(r, status);
+}
+
+static enum http_step on_begin(struct http_req *req)
+{
+    struct s3api_request *r = req->state;
+    r->api = req->ctx;
+    r->http = req;
+    r->arena = &req->arena;
+    r->err = &req->err;
+    buf_init(&r->xml_in, S3_XML_BYTES_MAX);
+    enum status status = begin(r);
+    if (status != OK) {
+        return s3api_reply_failure(r, status);
+    }
+    /* nothing more will come: no need to be called again */
+    return req->has_body ? HTTP_NEXT : on_end(req);
+}
+
+static enum http_step on_body(struct http_req *req, struct str bytes)
+{
+    struct s3api_request *r = req->state;
+    enum status status = OK;
+    if (r->op->body == S3_BODY_NONE) {
+        r->body.size += bytes.len;
+        status = r->body.size > IGNORED_BODY_BYTES_MAX
+                     ? s3api_err(r, AWS_INVALID_REQUEST, "%s takes no body", r->op->name)
+                     : OK;
+    } else {
+        status = s3api_body_take(r, bytes);
+    }
+    return status == OK ? HTTP_NEXT : s3api_reply_failure(r, status);
+}
+
+static enum http_step on_pull(struct http_req *req)
+{
+    return s3api_get_pull(req->state);
+}
+
+static void count(const struct s3api_request *r, bool failed)
+{
+    char labels[128];
+    snprintf(labels, sizeof labels, "operation=\"%s\",failed=\"%s\"",
+             r->op != NULL ? r->op->name : "(none)", failed ? "yes" : "no");
+    metric_add(metric_get(r->api->metrics, METRIC_COUNTER, "lakehouse_s3_requests_total", labels,
+                          "Requests of the S3 API by operation."),
+               1);
+}
+
+static void on_done(struct http_req *req)
+{
+    struct s3api_request *r = req->state;
+    store_writer_abort(r->writer);
+    store_object_close(r->object);
+    s3api_body_done(r);
+    buf_done(&r->xml_in);
+    count(r, req->failed || req->err.kind != OK);
+}
+
+static const struct http_handler handler = {
+    .begin = on_begin,
+    .body = on_body,
+    .end = on_end,
+    .pull = on_pull,
+    .done = on_done,
+    .state_bytes = sizeof(struct s3api_request),
+};
+
+void s3api_edge(struct http_server_opts *opts)
+{
+    opts->signed_edge = true;
+    opts->error_body = s3api_error_body;
+    opts->labels = "door=\"s3\"";
+}
+
+enum status s3api_mount(struct s3api *api, struct http_server *server, struct err *err)
+{
+    static const struct http_route routes[] = {
+        { .method = HTTP_METHOD_OTHER,
+          .pattern = "/",
+          .handler = &handler,
+          .timeout_ms = BODY_TIMEOUT_MS },
+        { .method = HTTP_METHOD_OTHER,
+          .pattern = "/{path*}",
+          .handler = &handler,
+          .flags = HTTP_ANY_TAIL,
+          .timeout_ms = BODY_TIMEOUT_MS },
+    };
+    return http_server_mount(server, "", routes, ARRAY_LEN(routes), api, err);
+}
