@@ -126,11 +126,9 @@ static enum status attempt(struct convert *c, bool sample, bool *misfit_out, str
     }
     TRY(plan(c, &target, err));
     enum status status = convert_write(c, &target, misfit_out, done, err);
-    if ((status == E_INVALID || status == E_INTERNAL) && str_eq(c->format, STR("parquet"))) {
-        struct err why = *err; /* a page that cannot be read is the file's fault, not ours */
-        return err_set(err, E_INVALID, "this Parquet file cannot be read: %s", why.msg);
-    }
-    return status;
+    return str_eq(c->format, STR("parquet"))
+               ? convert_blame_parquet(status, "this Parquet file cannot be read", err)
+               : status;
 }
 
 /** Lines that end in several ways are too much for DuckDB's strict reader, which says so in these

@@ -200,16 +200,24 @@ static enum status find_columns(struct layout *l, struct err *err)
     return read_footer(l, err);
 }
 
+enum status convert_blame_parquet(enum status status, const char *what, struct err *err)
+{
+    if (status == E_CORRUPT && err != NULL && strstr(err->msg, "spool://in") != NULL) {
+        return err_set(err, E_INVALID, "%s: it names bytes beyond its end", what);
+    }
+    if ((status == E_INVALID || status == E_INTERNAL) && err != NULL) {
+        struct err why = *err;
+        return err_set(err, E_INVALID, "%s: %s", what, why.msg);
+    }
+    return status;
+}
+
 enum status convert_parquet_layout(struct convert *c, struct err *err)
 {
     struct layout l = { .c = c, .root.kind = ICE_STRUCT };
     c->source = STR("read_parquet('spool://in')");
     enum status status = find_columns(&l, err);
-    if (status == E_INTERNAL || status == E_INVALID) {
-        struct err why = *err;
-        return err_set(err, E_INVALID, "this is no readable Parquet file: %s", why.msg);
-    }
-    TRY(status);
+    TRY(convert_blame_parquet(status, "this is no readable Parquet file", err));
     c->columns = arena_array(&c->job->arena, l.root.field_count + 1, sizeof(*c->columns));
     if (c->columns == NULL) {
         return err_no_memory(err);

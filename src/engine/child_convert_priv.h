@@ -92,6 +92,9 @@ enum status convert_csv_sample(struct convert *c, struct convert_sample *sample,
                                struct err *err) MUST_USE;
 enum status convert_json_layout(struct convert *c, struct err *err) MUST_USE;
 enum status convert_parquet_layout(struct convert *c, struct err *err) MUST_USE;
+/** What fails while a Parquet file is read is the file's fault, and not ours: E_INVALID, after
+ * `what`. */
+enum status convert_blame_parquet(enum status status, const char *what, struct err *err) MUST_USE;
 /** Read a clean copy of a CSV whose layout is known from now on, without its bad rows (skip_bad) or
  * with their error. */
 enum status convert_clean_csv(struct convert *c, struct err *err) MUST_USE;
