@@ -61,12 +61,12 @@ test:
 	@$(MAKE) tests-built
 	@tests/run --build $(BUILD) --sdk $(SDK) --python $(PYTHON_TEST) --unit-all --integration
 
-## As `test`, and the tests marked slow (crash loops, big inputs, other engines).
+## As `test`, and the tests marked slow (crash loops, big inputs, other engines, MinIO and versitygw).
 .PHONY: test-all
 test-all:
-	@./bootstrap --test --interop
+	@./bootstrap --test --interop --s3-peers
 	@$(MAKE) tests-built
-	@LAKEHOUSE_INTEROP=$$(./bootstrap --env interop)/bin/python3 \
+	@LAKEHOUSE_PEERS=$$(./bootstrap --env s3-peers) LAKEHOUSE_INTEROP=$$(./bootstrap --env interop)/bin/python3 \
 	    tests/run --build $(BUILD) --sdk $(SDK) --python $(PYTHON_TEST) --unit-all --integration --slow
 
 $(BUILD)/bench/duckdb_sql: bench/duckdb_sql.c | sdk

@@ -297,14 +297,20 @@ static bool error_read(const struct http_answer *answer, struct arena *arena, st
 enum aws_code s3_code(const struct http_answer *answer)
 {
     struct arena arena;
-    struct str name, message;
+    struct str name = STR_EMPTY, message;
     enum aws_code code = AWS_NONE;
     arena_init(&arena, SCRATCH_BYTES_MAX);
-    if (error_read(answer, &arena, &name, &message)) {
+    bool named = error_read(answer, &arena, &name, &message);
+    if (named) {
         code = aws_code_parse(name);
     }
     arena_done(&arena);
-    return code != AWS_NONE || answer->status < 300 ? code : code_of_status(answer->status);
+    if (code != AWS_NONE || answer->status < 300) {
+        return code;
+    }
+    /* Stores have codes of their own, most of them with 400 or 409 for a name that they cannot
+     * keep. Such a 409 is not the one that asks to try again. */
+    return named && answer->status == 409 ? AWS_INVALID_REQUEST : code_of_status(answer->status);
 }
 
 /** Failures that are the set-up's: one line that names the setting. OK: it is none of them. */

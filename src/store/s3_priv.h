@@ -17,6 +17,7 @@ enum {
     S3_PART_BYTES = 16 * 1024 * 1024, /* of an upload in parts; also how much a writer buffers */
     S3_PARTS_MAX = 10000,             /* S3's */
     S3_UPLOAD_THREADS = 4,            /* parts of one file that travel at a time; chosen */
+    S3_PLACES = 16,                   /* listings that may go on where they stopped; chosen */
     S3_LIST_MAX = 1000,               /* S3's */
     S3_TARGET_BYTES_MAX = 16 * 1024,
 };
@@ -35,7 +36,13 @@ struct s3_store {
     char *uri; /* "s3://bucket/a/b" */
     int64_t retry_ms;
     bool read_only;
+    bool hides; /* keeps "a/b" beside "a" and does not list it; set before `checked` */
     _Atomic bool checked; /* format and conditions; published with release */
+    pthread_mutex_t places_lock;
+    struct s3_place {
+        char *name, *token;
+    } places[S3_PLACES]; /* of s3_list.c; guarded by places_lock */
+    unsigned place_next; /* guarded by places_lock */
     pthread_mutex_t lock; /* recursive: the check itself writes */
     bool checking;        /* guarded by lock */
     enum status refused;  /* the check has failed for good; guarded by lock */
@@ -68,6 +75,8 @@ struct s3_request {
 
 /** Before each write: E_DENIED when read-only, and the check's failure until it has passed once. */
 enum status s3_may_write(struct s3_store *s3, struct err *err) MUST_USE;
+/** The same for making the object `key`: E_INVALID where the store would keep and not list it. */
+enum status s3_may_make(struct s3_store *s3, struct str key, struct err *err) MUST_USE;
 
 /* --- s3_call.c --- */
 
@@ -181,7 +190,7 @@ enum status s3_list(struct store *, const struct store_list_opts *, struct arena
 
 /* --- s3_probe.c --- */
 
-/** Do conditions hold here? E_UNSUPPORTED says what went wrong. */
+/** Do conditions hold here? E_UNSUPPORTED says what went wrong. Sets s3->hides. */
 enum status s3_probe(struct s3_store *s3, struct err *err) MUST_USE;
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * Do conditional PUTs hold here? Commits stand on nothing else, and stores are about that claim it
  * and let two win. So before anything is written 32 threads create one key at the same moment, and
- * then 32 swap it: each time exactly one may win.
+ * then 32 swap it: each time exactly one may win. With the key still there it is seen whether the
+ * store lists what lies beneath an object.
  */
 #include <pthread.h>
 #include <stdio.h>
@@ -138,6 +139,31 @@ static enum status round_run(struct s3_store *s3, struct rival *rivals, struct s
     return OK;
 }
 
+/** Under `name` is an object. A store that refuses one beneath it hides none. */
+static enum status look_beneath(struct s3_store *s3, struct str name, struct err *err)
+{
+    char text[STORE_KEY_MAX];
+    int len = snprintf(text, sizeof text, "%.*s/beneath", STR_ARG(name));
+    struct str beneath = str_from(text, (size_t)len);
+    struct arena arena;
+    struct store_list list = { 0 };
+    struct http_answer answer;
+    struct s3_request request = { .method = HTTP_PUT, .key = beneath, .repeatable = true };
+    TRY(s3_call(s3, &request, &answer, err));
+    bool kept = answer.status < 300;
+    http_answer_done(&answer);
+    if (!kept) {
+        return OK;
+    }
+    arena_init(&arena, 0);
+    enum status status = s3_list(&s3->base, &(struct store_list_opts){ .prefix = name, .limit = 2 },
+                                 &arena, &list, err);
+    s3->hides = status == OK && list.object_count < 2;
+    arena_done(&arena);
+    (void)!s3_remove(&s3->base, beneath, STR_EMPTY, NULL);
+    return status;
+}
+
 enum status s3_probe(struct s3_store *s3, struct err *err)
 {
     char name[64], id[UUID_TEXT + 1], created[STORE_ETAG_MAX + 1] = "",
@@ -153,6 +179,9 @@ enum status s3_probe(struct s3_store *s3, struct err *err)
         status = round_run(s3, rivals, str_of(name), str_of(created), swapped, err);
     }
     mem_free(rivals);
+    if (status == OK) {
+        status = look_beneath(s3, str_of(name), err);
+    }
     if (created[0] != '\0') {
         (void)!s3_remove(&s3->base, str_of(name), STR_EMPTY, NULL);
     }

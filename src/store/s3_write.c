@@ -155,7 +155,7 @@ enum status s3_put(struct store *store, struct str key, struct str bytes,
 {
     struct s3_write write;
     struct s3_request request = { .method = HTTP_PUT, .key = key, .body = bytes };
-    TRY(s3_may_write((struct s3_store *)store, err));
+    TRY(s3_may_make((struct s3_store *)store, key, err));
     s3_write_init(&write, key, cond);
     TRY(s3_write_condition(&write, &request, err));
     s3_write_mark(&write, &request);
@@ -168,7 +168,7 @@ enum status s3_put_fd(struct store *store, struct str key, int fd, bool adopt,
     struct s3_store *s3 = (struct s3_store *)store;
     struct stat st;
     struct s3_write write;
-    TRY(s3_may_write(s3, err));
+    TRY(s3_may_make(s3, key, err));
     if (fstat(fd, &st) != 0) {
         return err_errno(err, errno, "file for key \"%.*s\"", STR_ARG(key));
     }
@@ -214,7 +214,7 @@ struct s3_writer {
 enum status s3_writer_open(struct store *store, struct str key, const struct store_cond *cond,
                            struct store_writer **out, struct err *err)
 {
-    TRY(s3_may_write((struct s3_store *)store, err));
+    TRY(s3_may_make((struct s3_store *)store, key, err));
     struct s3_writer *writer = mem_zalloc(sizeof *writer);
     if (writer == NULL) {
         return err_no_memory(err);
@@ -357,7 +357,7 @@ enum status s3_copy(struct store *store, struct str from, struct str to,
     struct s3_write write;
     struct store_info source, there;
     struct buf text;
-    TRY(s3_may_write(s3, err));
+    TRY(s3_may_make(s3, to, err));
     TRY(s3_stat(store, from, &source, NULL, err));
     /* CopyObject has no condition that all stores know; `to` is a fresh name by contract. */
     enum status status = s3_stat(store, to, &there, NULL, NULL);

@@ -11,7 +11,11 @@ import time
 import urllib.parse
 
 import boto3
+import botocore.auth
+import botocore.awsrequest
 import botocore.config
+import botocore.credentials
+import botocore.exceptions
 from conftest import free_port
 from raw_http import Service
 
@@ -22,8 +26,9 @@ START_SECONDS_MAX = 60
 class Store:
     """A running S3 store with an empty bucket `lake`."""
 
-    def __init__(self, url):
+    def __init__(self, url, traits=()):
         self.url = url
+        self.traits = {name: "1" for name in traits}  # what tests/unit/store/test_s3_contract.c is told of it
         self.client = boto3.client("s3", endpoint_url=url, aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name="us-east-1",
                                    config=botocore.config.Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}))
 
@@ -33,7 +38,8 @@ class Store:
 
     def environment(self):
         """For build/tests/store/test_s3_contract."""
-        return {**os.environ, "CMOCKA_MESSAGE_OUTPUT": "STDOUT", "S3_ENDPOINT": self.url, "S3_BUCKET": BUCKET, "S3_ACCESS_KEY": ACCESS_KEY, "S3_SECRET_KEY": SECRET_KEY}
+        return {**os.environ, "CMOCKA_MESSAGE_OUTPUT": "STDOUT", "S3_ENDPOINT": self.url, "S3_BUCKET": BUCKET, "S3_ACCESS_KEY": ACCESS_KEY, "S3_SECRET_KEY": SECRET_KEY,
+                **self.traits}
 
     def keys(self, prefix=""):
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
@@ -44,8 +50,8 @@ class Store:
 
 
 @contextlib.contextmanager
-def running(command, port, log, env=None):
-    """A store's process from its start until it answers."""
+def running(command, port, log, env=None, traits=()):
+    """A store's process from its start to its end."""
     with open(log, "w") as sink:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env={**os.environ, **(env or {})})
     try:
@@ -54,8 +60,14 @@ def running(command, port, log, env=None):
             assert process.poll() is None and time.monotonic() < end, pathlib.Path(log).read_text()
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
-        store = Store(f"http://127.0.0.1:{port}")
-        store.client.create_bucket(Bucket=BUCKET)
+        store = Store(f"http://127.0.0.1:{port}", traits)
+        while True:
+            try:
+                store.client.create_bucket(Bucket=BUCKET)
+                break
+            except botocore.exceptions.ClientError as error:  # MinIO answers 503 while it starts
+                assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 503 and time.monotonic() < end, error
+                time.sleep(0.1)
         yield store
     finally:
         process.terminate()
@@ -69,6 +81,31 @@ def moto(folder):
     return running([program, "-H", "127.0.0.1", "-p", str(port)], port, folder / "moto.log")
 
 
+def peer(name):
+    folder = os.environ.get("LAKEHOUSE_PEERS")
+    assert folder, "LAKEHOUSE_PEERS is not set: make test-all does it, or say LAKEHOUSE_PEERS=$(./bootstrap --env s3-peers)"
+    return pathlib.Path(folder) / name
+
+
+def minio(folder):
+    """The real one: objects as folders of a file system, and a DELETE that does not look at If-Match."""
+    port = free_port()
+    env = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_BROWSER": "off"}
+    return running([peer("minio"), "server", "--quiet", "--address", f"127.0.0.1:{port}", folder / "minio"], port, folder / "minio.log", env,
+                   ("S3_TREE", "S3_NO_DELETE_IF"))
+
+
+def versitygw(folder):
+    """S3 before a plain folder."""
+    port = free_port()
+    (folder / "versitygw").mkdir()
+    return running([peer("versitygw"), "--port", f"127.0.0.1:{port}", "posix", folder / "versitygw"], port, folder / "versitygw.log",
+                   {"ROOT_ACCESS_KEY": ACCESS_KEY, "ROOT_SECRET_KEY": SECRET_KEY}, ("S3_TREE",))
+
+
+STORES = {"moto": moto, "minio": minio, "versitygw": versitygw}
+
+
 class BadWire(Service):
     """A proxy that passes each request on, on a connection of its own, and now and then harms one.
 
@@ -78,7 +115,7 @@ class BadWire(Service):
         "lose"       the store gets it and answers; the client gets nothing
         "late"       as lose, and the store gets it only after the client's connection was closed
         "twice"      the store gets it twice; the client gets the second answer
-    Headers whose names are in `deaf` do not reach the store.
+    Headers whose names are in `deaf` do not reach the store; what is left is signed again.
     """
 
     def __init__(self, url, fault=lambda line: None, deaf=()):
@@ -86,7 +123,8 @@ class BadWire(Service):
         place = urllib.parse.urlsplit(url)
         self.target = (place.hostname, place.port)
         self.fault = fault
-        self.dropped = ("connection", "expect", *deaf)
+        self.dropped = ("connection", "expect")
+        self.deaf = deaf
         self.harmed = []
 
     def pass_on(self, wire, _):
@@ -108,8 +146,16 @@ class BadWire(Service):
             if fault not in ("lose", "late"):
                 wire.send(answer)
 
+    def sign(self, line, headers, body):
+        method, target, _ = line.split(" ")
+        kept = {name: value for name, value in headers if name not in (*self.deaf, *self.dropped, "authorization", "host", "x-amz-date")}
+        request = botocore.awsrequest.AWSRequest(method, "http://%s:%d%s" % (*self.target, target), kept, body)
+        botocore.auth.S3SigV4Auth(botocore.credentials.Credentials(ACCESS_KEY, SECRET_KEY), "s3", "us-east-1").add_auth(request)
+        return [("host", "%s:%d" % self.target), *((name.lower(), value) for name, value in request.headers.items())]
+
     def ask(self, line, headers, body):
         """The store's answer, whole."""
+        headers = self.sign(line, headers, body) if self.deaf else headers
         lines = [line, *(f"{name}: {value}" for name, value in headers if name not in self.dropped), "connection: close", "", ""]
         with socket.create_connection(self.target, 60) as store:
             store.sendall("\r\n".join(lines).encode("latin-1") + body)

@@ -1,7 +1,7 @@
 """The lake on an S3 store: the driver's contract, the whole way of a table, what /ready says, and what becomes of a
 commit whose answer is lost.
 
-The store is moto here; `make test-all` runs the same over MinIO and versitygw (test_s3_stores.py).
+The store is moto; `make test-all` runs the same over MinIO and versitygw too.
 """
 
 import concurrent.futures
@@ -16,16 +16,16 @@ import pytest
 import requests
 from conftest import build_folder
 from raw_http import Service, answers
-from s3_peers import ACCESS_KEY, BUCKET, SECRET_KEY, BadWire, moto
+from s3_peers import ACCESS_KEY, BUCKET, SECRET_KEY, STORES, BadWire
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIRDS = (ROOT / "examples/data/birdstrikes.csv").read_bytes()
 CONTRACT_SECONDS_MAX = 300
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    with moto(tmp_path_factory.mktemp("moto")) as running:
+@pytest.fixture(scope="module", params=["moto", pytest.param("minio", marks=pytest.mark.slow), pytest.param("versitygw", marks=pytest.mark.slow)])
+def store(request, tmp_path_factory):
+    with STORES[request.param](tmp_path_factory.mktemp(request.param)) as running:
         yield running
 
 

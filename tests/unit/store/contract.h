@@ -19,6 +19,9 @@ struct contract_driver {
     /* Behind a network: a version that was replaced may be gone (E_CONFLICT), and an answer may be
      * lost. */
     bool remote;
+    /* Objects lie in folders there: none beneath another one, and no segment over 255 bytes or `/`
+     * at the end of a key need be possible. What is not possible is E_INVALID. */
+    bool tree;
     bool no_attrs;          /* objects carry none, and nothing is deleted under a condition */
     bool no_uploads;        /* it takes none in parts */
     bool plain_keys;        /* what is behind it may refuse keys that are no paths */
@@ -42,6 +45,9 @@ int contract_attrs_run(const char *name);
 /* For a driver's own tests. */
 void must(enum status status, const struct err *err);
 #define MUST(call) must((call), &err)
+/** Its name as content. False when a store of folders cannot have that key beside those that are
+ * there. */
+bool put_or_refused(struct store *store, struct str key);
 void put_text(struct store *store, const char *key, const char *text);
 /** Asserts that the object has this content. */
 void expect_text(struct store *store, const char *key, const char *text);

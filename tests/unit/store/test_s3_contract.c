@@ -2,6 +2,7 @@
  * The contract suite over the S3 driver, against the store that the environment names:
  *
  *     S3_ENDPOINT  S3_BUCKET  S3_ACCESS_KEY  S3_SECRET_KEY  [S3_VIRTUAL_HOST]
+ *     [S3_TREE]  it keeps objects in folders (contract.h)
  *
  * tests/integration/test_s3_store.py starts stores and runs it. Without S3_ENDPOINT only what needs
  * no store is tested: the settings.
@@ -85,13 +86,16 @@ static void the_uri_names_bucket_and_prefix(void **state)
 
 int main(void)
 {
-    static const struct contract_driver driver = { .open = open_store,
-                                                   .close = store_close,
-                                                   .remote = true,
-                                                   .no_attrs = true,
-                                                   .plain_keys = true,
-                                                   .no_uploads = true,
-                                                   .uri_scheme = "s3://" };
+    const struct contract_driver driver = {
+        .open = open_store,
+        .close = store_close,
+        .remote = true,
+        .tree = getenv("S3_TREE") != NULL,
+        .no_attrs = true,
+        .plain_keys = true,
+        .no_uploads = true,
+        .uri_scheme = "s3://",
+    };
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(settings_that_cannot_be_are_refused_by_name),
         cmocka_unit_test(the_uri_names_bucket_and_prefix),
