@@ -100,11 +100,13 @@ void account_begin(struct http_exchange *ex)
     pthread_mutex_unlock(&ex->server->lock);
 }
 
-/** What an operator looks for stands out: a mistake of ours, and what the machine or a neighbour
- * could not do. A 501 is the client's business, as every 4xx is. */
+/** What an operator looks for stands out: a mistake of ours or a full disk, which nobody else will
+ * mend; then what the machine or a neighbour could not do for now. A statement that needs more
+ * memory than it may have (the other 507) is one client's. A 501 is the client's business, as every
+ * 4xx is. */
 static enum log_level level_of(const struct http_exchange *ex, int status)
 {
-    if (status == 500) {
+    if (status == 500 || (status == 507 && ex->req.err.kind == E_DISK_FULL)) {
         return LOG_ERROR;
     }
     if (status > 501) {
