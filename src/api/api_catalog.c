@@ -8,6 +8,8 @@
  */
 #include "api/api_catalog.h"
 
+#include "base/log.h"
+
 enum {
     JSON_BYTES_MAX = 512 * 1024 * 1024,
     REGISTER_BODY_MAX = 16 * 1024 * 1024,
@@ -92,6 +94,27 @@ static void write_table(struct json_writer *w, const struct table_summary *table
     jw_obj_end(w);
 }
 
+/** Tables whose pointer cannot be understood, told in the answer and in the log: the request did
+ * not fail, and still somebody must look. Nothing is written when there is none. */
+static void write_damaged(struct json_writer *w, const struct catalog_list *list)
+{
+    if (list->damaged_count == 0) {
+        return;
+    }
+    jw_kv_arr(w, "damaged");
+    for (size_t i = 0; i < list->damaged_count; i++) {
+        const struct catalog_damaged *damaged = &list->damaged[i];
+        jw_obj_begin(w);
+        write_table_name(w, &damaged->name);
+        jw_kv_cstr(w, "code", status_name(damaged->kind));
+        jw_kv_str(w, "message", damaged->why);
+        jw_obj_end(w);
+        LOG(LOG_ERROR, "table_damaged", L_STR("namespace", damaged->name.ns),
+            L_STR("table", damaged->name.name), L_STR("reason", damaged->why));
+    }
+    jw_arr_end(w);
+}
+
 static enum http_step list_end(struct http_req *req)
 {
     struct catalog_list_opts opts = { 0 };
@@ -112,6 +135,7 @@ static enum http_step list_end(struct http_req *req)
         write_table(&w, &list.tables[i]);
     }
     jw_arr_end(&w);
+    write_damaged(&w, &list);
     jw_key(&w, STR("next"));
     if (list.next.len > 0) {
         jw_str(&w, list.next);

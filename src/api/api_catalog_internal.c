@@ -4,7 +4,7 @@
  * (src/catalog/wire.h).
  *
  *      /internal/catalog/list     {"namespace","after","limit"}        ->
- *      {"tables":[summary],"next"}
+ *      {"tables":[summary],"damaged":[{name,"code","message"}],"next"}
  *      /internal/catalog/find     {name,"nocase"}                      -> summary
  *      /internal/catalog/place    {name}                               -> place
  *      /internal/catalog/batch    {name,"batch_id"}                    -> {"found", appended}
@@ -81,6 +81,13 @@ static enum http_step list_end(struct http_req *req)
     for (size_t i = 0; i < out.count; i++) {
         jw_obj_begin(&answer.w);
         wire_summary(&answer.w, &out.tables[i]);
+        jw_obj_end(&answer.w);
+    }
+    jw_arr_end(&answer.w);
+    jw_kv_arr(&answer.w, "damaged");
+    for (size_t i = 0; i < out.damaged_count; i++) {
+        jw_obj_begin(&answer.w);
+        wire_damaged(&answer.w, &out.damaged[i]);
         jw_obj_end(&answer.w);
     }
     jw_arr_end(&answer.w);

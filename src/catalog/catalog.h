@@ -47,11 +47,21 @@ struct catalog_list_opts {
     struct str after; /* printed name, exclusive */
     size_t limit;     /* 0: 1000, at most 10000 */
 };
+/** A table whose pointer is there and cannot be understood. */
+struct catalog_damaged {
+    struct table_name name;
+    enum status kind; /* E_CORRUPT, or E_UNSUPPORTED: a newer program has written it */
+    struct str why;
+};
+/** A page. The limit is of both arrays together, so that every name is on one page. */
 struct catalog_list {
     struct table_summary *tables; /* in byte order of the printed name */
     size_t count;
+    struct catalog_damaged *damaged; /* in the same order */
+    size_t damaged_count;
     struct str next; /* empty: no more */
 };
+/** One damaged table is no reason to hide the others; a store that does not answer is an error. */
 enum status catalog_list(struct catalog *catalog, const struct catalog_list_opts *opts,
                          struct arena *arena, struct catalog_list *out, struct err *err) MUST_USE;
 

@@ -94,6 +94,26 @@ static deadline_ms soon(void)
 
 /* --- the operations --- */
 
+/** Of a page; a server that knows no damaged tables has none. */
+static enum status read_damaged(struct arena *arena, yyjson_val *root, struct catalog_list *list,
+                                struct err *err)
+{
+    yyjson_val *arr = NULL;
+    TRY(json_get_arr(root, "damaged", JSON_OPTIONAL, &arr, err));
+    list->damaged = arena_array(arena, yyjson_arr_size(arr), sizeof(*list->damaged));
+    if (list->damaged == NULL) {
+        return err_no_memory(err);
+    }
+    size_t i, max;
+    yyjson_val *val;
+    yyjson_arr_foreach(arr, i, max, val)
+    {
+        TRY(wire_read_damaged(arena, val, &list->damaged[i], err));
+    }
+    list->damaged_count = yyjson_arr_size(arr);
+    return OK;
+}
+
 static enum status read_list(struct arena *arena, yyjson_val *root, struct catalog_list *out,
                              struct err *err)
 {
@@ -112,6 +132,7 @@ static enum status read_list(struct arena *arena, yyjson_val *root, struct catal
         TRY(wire_read_summary(arena, val, &list.tables[i], err));
     }
     list.count = yyjson_arr_size(arr);
+    TRY(read_damaged(arena, root, &list, err));
     *out = list;
     return OK;
 }

@@ -22,30 +22,63 @@ static size_t first_behind(const struct names *names, struct str after)
     return low;
 }
 
+static bool is_damage(enum status status)
+{
+    return status == E_CORRUPT || status == E_UNSUPPORTED;
+}
+
+/** Put an entry into the page, unless it is a tombstone. `why` is of its pointer. */
+static enum status add_entry(const struct name_entry *entry, enum status status, bool live,
+                             const struct table_summary *table, const struct err *why,
+                             struct arena *arena, struct catalog_list *list, struct err *err)
+{
+    if (status == OK) {
+        if (live) {
+            list->tables[list->count++] = *table;
+        }
+        return OK;
+    }
+    struct str text = arena_str(arena, str_of(why->msg));
+    if (text.ptr == NULL) {
+        return err_no_memory(err);
+    }
+    list->damaged[list->damaged_count++] = (struct catalog_damaged){ .name = entry->name,
+                                                                     .kind = status,
+                                                                     .why = text };
+    return OK;
+}
+
 enum status local_list(struct catalog *catalog, const struct catalog_list_opts *opts,
                        struct arena *arena, struct catalog_list *out, struct err *err)
 {
     struct local *local = (struct local *)catalog;
     struct names names;
     struct catalog_list list = { .next = STR_EMPTY };
+    struct str last = STR_EMPTY;
     TRY(names_list(local, opts->ns, arena, &names, err));
-    list.tables = arena_array(arena, opts->limit < names.count ? opts->limit : names.count,
-                              sizeof(*list.tables));
-    if (list.tables == NULL) {
+    size_t most = opts->limit < names.count ? opts->limit : names.count;
+    list.tables = arena_array(arena, most, sizeof(*list.tables));
+    list.damaged = arena_array(arena, most, sizeof(*list.damaged));
+    if (list.tables == NULL || list.damaged == NULL) {
         return err_no_memory(err);
     }
     for (size_t i = opts->after.len > 0 ? first_behind(&names, opts->after) : 0; i < names.count;
          i++) {
+        const struct name_entry *entry = &names.entries[i];
         bool live = false;
         struct table_summary table;
-        TRY(names_summary(local, &names.entries[i], arena, &live, &table, err));
-        if (live && list.count == opts->limit) {
-            TRY(table_name_text(&list.tables[list.count - 1].name, arena, &list.next, err));
+        struct err why = { 0 };
+        enum status status = names_summary(local, entry, arena, &live, &table, &why);
+        if (status != OK && !is_damage(status)) {
+            return err_set(err, status, "%s", why.msg);
+        }
+        bool shown = live || status != OK;
+        if (shown && list.count + list.damaged_count == opts->limit) {
+            list.next = last;
             break;
         }
-        if (live) {
-            list.tables[list.count++] = table;
-        }
+        TRY(add_entry(entry, status, live, &table, &why, arena, &list, err));
+        last = shown ? entry->text : last;
     }
     *out = list;
     return OK;

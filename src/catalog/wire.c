@@ -296,3 +296,25 @@ enum status wire_read_summary(struct arena *arena, yyjson_val *obj, struct table
     *out = table;
     return OK;
 }
+
+void wire_damaged(struct json_writer *w, const struct catalog_damaged *damaged)
+{
+    wire_name(w, &damaged->name);
+    jw_kv_cstr(w, "code", status_name(damaged->kind));
+    jw_kv_str(w, "message", damaged->why);
+}
+
+enum status wire_read_damaged(struct arena *arena, yyjson_val *obj, struct catalog_damaged *out,
+                              struct err *err)
+{
+    struct catalog_damaged damaged = { .kind = E_CORRUPT };
+    struct str code = STR_EMPTY;
+    TRY(wire_read_name(arena, obj, &damaged.name, err));
+    TRY(wire_read_str(arena, obj, "code", JSON_REQUIRED, &code, err));
+    TRY(wire_read_str(arena, obj, "message", JSON_REQUIRED, &damaged.why, err));
+    if (str_eq(code, str_of(status_name(E_UNSUPPORTED)))) {
+        damaged.kind = E_UNSUPPORTED;
+    }
+    *out = damaged;
+    return OK;
+}

@@ -124,6 +124,21 @@ static enum status fetch_page(struct http_client *client, struct str ns, struct 
     return after->ptr != NULL ? OK : err_no_memory(err);
 }
 
+/** What the list leaves out because it is damaged goes to standard error, with what to do next. */
+static void tell_damaged(yyjson_val *root)
+{
+    size_t i, max;
+    yyjson_val *item;
+    yyjson_arr_foreach(yyjson_obj_get(root, "damaged"), i, max, item)
+    {
+        struct str name = text_of(item, "name"), why = text_of(item, "message");
+        fprintf(
+            stderr,
+            "lakehouse tables: table \"%.*s\" is damaged: %.*s ('lakehouse doctor' says more)\n",
+            STR_ARG(name), STR_ARG(why));
+    }
+}
+
 static enum status list_page(struct http_client *client, struct str ns, struct str *after,
                              struct cli_table *table, struct err *err)
 {
@@ -131,6 +146,7 @@ static enum status list_page(struct http_client *client, struct str ns, struct s
     yyjson_val *tables = NULL;
     TRY(fetch_page(client, ns, after, &table->arena, &doc, err));
     TRY(json_get_arr(yyjson_doc_get_root(doc), "tables", JSON_REQUIRED, &tables, err));
+    tell_damaged(yyjson_doc_get_root(doc));
     return add_tables(table, tables, isatty(STDOUT_FILENO), err);
 }
 
@@ -150,6 +166,7 @@ static enum status list_json(struct http_client *client, struct str ns, struct e
         size_t i, max;
         TRY(fetch_page(client, ns, &after, &arena, &doc, err));
         TRY(json_get_arr(yyjson_doc_get_root(doc), "tables", JSON_REQUIRED, &tables, err));
+        tell_damaged(yyjson_doc_get_root(doc));
         buf_clear(&out);
         yyjson_arr_foreach(tables, i, max, item)
         {

@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from conftest import build_folder
+from conftest import build_folder, start_cluster
 
 
 class Client:
@@ -66,6 +66,42 @@ def test_a_table_is_listed_described_and_dropped(serve):
     client.call("GET", "/v1/catalog/manifest/birds", expect=404)
     assert client.tables() == []
     assert client.ingest("birds", "id,name\n1,owl\n2,wren\n")["dataset_id"] != made["dataset_id"]
+
+
+@pytest.mark.parametrize("processes", [1, 6])
+def test_a_damaged_table_hides_no_other(serve, start, tmp_path, lakehouse, processes):
+    folder = tmp_path / "lake"
+    if processes == 1:
+        gateway = catalogd = serve(data=folder)
+    else:
+        gateway, services = start_cluster(start, folder)
+        catalogd = services["catalogd"]
+    client = Client(gateway.url)
+    for name in ("good", "hurt"):
+        client.ingest(name, "n\n1\n")
+    pointer, = folder.glob("_lake/cat/main/ns/main/t/hurt.json")
+    whole = pointer.read_bytes()
+    with open(pointer, "r+b") as file:  # a bit of the disk has turned over
+        file.seek(len(whole) // 2)
+        file.write(bytes([whole[len(whole) // 2] ^ 1]))
+    listed = client.call("GET", "/v1/catalog/list")
+    assert [table["name"] for table in listed["tables"]] == ["good"] and listed["next"] is None
+    damaged, = listed["damaged"]
+    assert (damaged["name"], damaged["code"]) == ("hurt", "corrupt") and "hurt.json" in damaged["message"]
+    assert '"table_damaged"' in catalogd.log() and "hurt.json" in catalogd.log()
+
+    def sql(text, expect=200):
+        return client.call("POST", "/v1/sql", json.dumps({"sql": text, "row_format": "arrays"}), expect, Content_Type="application/json")
+    assert sql("SHOW TABLES")["rows"] == [["good"]]
+    assert sql("SELECT table_name FROM information_schema.tables")["rows"] == [["good"]]
+    assert sql("SELECT n FROM good")["rows"] == [[1]]
+    assert "hurt.json" in sql("SELECT n FROM hurt", 500)["error"]["message"]
+    shown = subprocess.run([lakehouse, "tables", "--server", gateway.url], capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0 and "good" in shown.stdout and "hurt" not in shown.stdout
+    assert 'table "hurt" is damaged' in shown.stderr and "lakehouse doctor" in shown.stderr
+    pointer.unlink()
+    pointer.write_bytes(whole)  # as from a backup
+    assert "damaged" not in client.call("GET", "/v1/catalog/list") and sql("SELECT n FROM hurt")["rows"] == [[1]]
 
 
 def test_registered_objects_count_once_and_stay_their_owners(serve):

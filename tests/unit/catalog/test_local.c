@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "catalog/pointer.h"
 
 struct lake {
     struct store *store;
@@ -274,6 +275,47 @@ static void listing_goes_in_pages_in_byte_order(void **state)
     assert_int_equal(page.count, 1);
 }
 
+/** Overwrites the pointer of a table of `main` behind the catalogue's back. */
+static void damage(struct lake *lake, const char *table, const char *bytes)
+{
+    struct table_name name = { .ns = STR("main"), .name = str_of(table) };
+    struct str key;
+    assert_ok(pointer_key(&lake->arena, STR("main"), &name, &key, ERR));
+    assert_ok(store_put(lake->store, key, str_of(bytes), NULL, NULL, ERR));
+}
+
+static void a_damaged_table_is_named_and_hides_no_other(void **state)
+{
+    struct lake *lake = *state;
+    const char *names[] = { "a", "b", "c", "d", "e" };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        fixture_add(lake->catalog, names[i], "", &lake->arena);
+    }
+    damage(lake, "b", "{\"format\":");
+    damage(lake, "d", "{\"format\":99}");
+    struct catalog_list list;
+    assert_ok(catalog_list(lake->catalog, NULL, &lake->arena, &list, ERR));
+    assert_int_equal(list.count, 3);
+    assert_str(list.tables[1].name.name, "c");
+    assert_int_equal(list.damaged_count, 2);
+    assert_str(list.damaged[0].name.name, "b");
+    assert_int_equal(list.damaged[0].kind, E_CORRUPT);
+    assert_true(str_find(list.damaged[0].why, STR("b.json")) != SIZE_MAX);
+    assert_str(list.damaged[1].name.name, "d");
+    assert_int_equal(list.damaged[1].kind, E_UNSUPPORTED);
+    char seen[16] = "";
+    struct catalog_list_opts opts = { .limit = 1 };
+    do { /* each name is on one page */
+        assert_ok(catalog_list(lake->catalog, &opts, &lake->arena, &list, ERR));
+        assert_int_equal(list.count + list.damaged_count, 1);
+        struct str name = list.count == 1 ? list.tables[0].name.name : list.damaged[0].name.name;
+        assert_true(strlen(seen) < sizeof(seen) - 1);
+        strncat(seen, name.ptr, 1);
+        opts.after = list.next;
+    } while (list.next.len > 0);
+    assert_string_equal(seen, "abcde");
+}
+
 static void many_small_manifests_are_merged(void **state)
 {
     struct lake *lake = *state;
@@ -459,6 +501,7 @@ int main(void)
         LAKE_TEST(a_missing_table_is_not_found_and_its_neighbours_are_named),
         LAKE_TEST(evolving_adds_a_column_and_older_files_stay),
         LAKE_TEST(listing_goes_in_pages_in_byte_order),
+        LAKE_TEST(a_damaged_table_is_named_and_hides_no_other),
         LAKE_TEST(many_small_manifests_are_merged),
         LAKE_TEST(a_manifest_that_cannot_be_written_again_is_left_out_of_merges),
         LAKE_TEST(a_lack_of_memory_never_loses_or_doubles_an_append),
