@@ -143,7 +143,7 @@ static void job_step(void *arg)
 
 static bool in_place(const struct http_exchange *ex)
 {
-    return ex->entry != NULL && (ex->entry->route.flags & HTTP_INLINE);
+    return ex->entry != NULL && (ex->entry->route.flags & HTTP_INLINE) && !ex->offloaded;
 }
 
 void exchange_unpark(struct http_exchange *ex)
@@ -182,8 +182,12 @@ static bool dispatch(struct http_exchange *ex)
         return true;
     }
     bool here = in_place(ex);
-    if (here && step_run(ex) == STEP_TO_HTTP) {
-        return false;
+    if (here) {
+        enum step_give give = step_run(ex);
+        if (give == STEP_TO_HTTP) {
+            return false;
+        }
+        here = give == STEP_PARK;
     }
     if (!here && !ex->first_step && pool_queued(server->pool) >= server->opts.queue_max) {
         metric_add(server->m_refused_queue, 1);

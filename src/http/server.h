@@ -26,6 +26,8 @@
  * deadline has passed, HTTP_END when the answer is complete, or HTTP_CUT to close the connection so
  * that the client sees the answer is not whole (before any head was sent: answers req->err as an
  * error instead).
+ * A step of an HTTP_INLINE route that finds that it would have to wait returns HTTP_OFFLOAD, and is
+ * called again on a worker, as all later steps of the request are.
  * An answer that a step makes (http_reply_*, http_fail, http_stream) counts whatever the step
  * returns with it. Made in begin or body of a request whose body is not whole it goes out at once,
  * is held to 1 MiB, and usually ends the connection.
@@ -43,7 +45,7 @@
 struct http_server;
 struct http_exchange; /* the server's half of a request */
 
-enum http_step { HTTP_NEXT, HTTP_AGAIN, HTTP_WAIT, HTTP_END, HTTP_CUT };
+enum http_step { HTTP_NEXT, HTTP_AGAIN, HTTP_WAIT, HTTP_END, HTTP_CUT, HTTP_OFFLOAD };
 
 enum { HTTP_PARAMS_MAX = 8, HTTP_CHUNK_BYTES = 256 * 1024 };
 

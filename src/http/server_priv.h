@@ -101,11 +101,12 @@ struct http_exchange {
     bool counted;     /* stands in server->active */
     /* a step was queued before: the queue's limit counts for the first one only */
     bool first_step;
-    bool peeked;   /* the first of the next body bytes is already in `in` */
-    bool stepping; /* of an inline route: its body step was parked and goes on */
-    bool early;    /* the answer was made before the body was whole */
-    bool close;    /* the connection ends after this answer */
-    bool queued;   /* the head of the answer has left our hands */
+    bool peeked;    /* the first of the next body bytes is already in `in` */
+    bool stepping;  /* of an inline route: its body step was parked and goes on */
+    bool offloaded; /* of an inline route: it goes on on workers */
+    bool early;     /* the answer was made before the body was whole */
+    bool close;     /* the connection ends after this answer */
+    bool queued;    /* the head of the answer has left our hands */
     bool pull_ended;
     bool cut;               /* close without (the rest of) an answer */
     bool cut_after;         /* cut when what is in `out` has left */
@@ -205,7 +206,7 @@ bool exchange_suspend(struct http_exchange *ex) MUST_USE;
 
 /* --- step.c: running a handler's steps --- */
 
-enum step_give { STEP_TO_HTTP, STEP_PARK };
+enum step_give { STEP_TO_HTTP, STEP_PARK, STEP_TO_WORKER };
 /* Runs steps until libmicrohttpd or the watcher must act. */
 enum step_give step_run(struct http_exchange *ex);
 

@@ -16,7 +16,7 @@ enum {
 };
 
 /* What a step's return value means, once answers and failures are looked at. */
-enum outcome { OUTCOME_NEXT, OUTCOME_AGAIN, OUTCOME_WAIT, OUTCOME_ANSWERED };
+enum outcome { OUTCOME_NEXT, OUTCOME_AGAIN, OUTCOME_WAIT, OUTCOME_OFFLOAD, OUTCOME_ANSWERED };
 
 static void answer_missing(struct http_exchange *ex)
 {
@@ -40,6 +40,10 @@ static enum outcome settle(struct http_exchange *ex, enum http_step step)
         return OUTCOME_AGAIN;
     case HTTP_WAIT:
         return OUTCOME_WAIT;
+    case HTTP_OFFLOAD:
+        assert((ex->entry->route.flags & HTTP_INLINE) && !ex->offloaded);
+        ex->offloaded = true;
+        return OUTCOME_OFFLOAD;
     case HTTP_END:
     case HTTP_CUT:
         break;
@@ -66,6 +70,9 @@ static bool run_begin(struct http_exchange *ex, enum step_give *give)
     case OUTCOME_WAIT:
         *give = STEP_PARK;
         return false;
+    case OUTCOME_OFFLOAD:
+        *give = STEP_TO_WORKER;
+        return false;
     case OUTCOME_AGAIN:
         return true;
     case OUTCOME_ANSWERED:
@@ -86,6 +93,9 @@ static bool run_body(struct http_exchange *ex, enum step_give *give)
         return ex->phase == PHASE_END;
     case OUTCOME_WAIT:
         *give = STEP_PARK;
+        return false;
+    case OUTCOME_OFFLOAD:
+        *give = STEP_TO_WORKER;
         return false;
     case OUTCOME_AGAIN:
         return true;
@@ -108,6 +118,9 @@ static bool run_end(struct http_exchange *ex, enum step_give *give)
     switch (settle(ex, ex->handler->end(&ex->req))) {
     case OUTCOME_WAIT:
         *give = STEP_PARK;
+        return false;
+    case OUTCOME_OFFLOAD:
+        *give = STEP_TO_WORKER;
         return false;
     case OUTCOME_AGAIN:
         return true;
@@ -197,6 +210,7 @@ static bool run_pull(struct http_exchange *ex, int64_t started_us, enum step_giv
         *give = ex->wait_pending ? STEP_TO_HTTP : STEP_PARK;
         return false;
     case HTTP_CUT:
+    case HTTP_OFFLOAD: /* pulls run where the head was made */
         break;
     }
     if (!ex->queued) {

@@ -101,6 +101,15 @@ static struct bucket_entry *entry_kept(struct s3api_request *r, struct str name)
     return copy;
 }
 
+bool s3api_bucket_known(struct s3api *api, struct str name)
+{
+    pthread_mutex_lock(&api->lock);
+    const struct bucket_entry *entry = map_get(&api->buckets, name);
+    bool known = entry != NULL && entry->until_ms > clock_mono_ms(api->clock);
+    pthread_mutex_unlock(&api->lock);
+    return known;
+}
+
 /** Losing one costs a read. */
 static void entry_keep(struct s3api_request *r, struct str name, const struct bucket_entry *from)
 {

@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+enum { IN_PLACE_BYTES_MAX = 256 * 1024 }; /* of unchecked bytes; chosen */
+
 /** Only what is there: "null" is the version of a bucket without versions. */
 static enum status check_version(struct s3api_request *r)
 {
@@ -157,12 +159,28 @@ static enum status conditions(struct s3api_request *r, const struct store_info *
     return s3api_err(r, AWS_PRECONDITION_FAILED, "%s", "");
 }
 
+/** On an HTTP thread nothing great is read to be checked: that would hold up all its clients. */
+static bool too_slow_here(struct s3api_request *r, const struct store_info *info)
+{
+    uint64_t offset = 0, length = info->size;
+    bool partial = false;
+    if (!r->in_place || r->http->method == HTTP_HEAD || info->size <= IN_PLACE_BYTES_MAX ||
+        http_range_parse(s3api_header(r, "range"), info->size, &partial, &offset, &length) != OK) {
+        return false;
+    }
+    return length > 0 && !store_object_checked(r->object, offset, length);
+}
+
 enum status s3api_get_object(struct s3api_request *r)
 {
     const char *type = NULL;
     bool partial = false;
-    TRY(open_object(r));
+    TRY(r->object == NULL ? open_object(r) : OK);
     const struct store_info *info = store_object_info(r->object);
+    if (too_slow_here(r, info)) {
+        r->offload = true;
+        return OK;
+    }
     struct store_attrs attrs = store_object_attrs(r->object);
     TRY(s3api_may_read_object(r, &attrs));
     TRY(conditions(r, info));

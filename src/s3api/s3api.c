@@ -56,6 +56,7 @@ enum status s3api_new(const struct s3api_opts *opts, struct s3api **out, struct 
     pthread_mutex_init(&api->lock, NULL);
     map_init(&api->buckets);
     api->store = opts->store;
+    api->local = store_is_local(opts->store);
     api->anonymous = opts->anonymous;
     api->metrics = opts->metrics;
     api->clock = opts->clock != NULL ? opts->clock : clock_real();
@@ -94,14 +95,17 @@ void s3api_free(struct s3api *api)
 
 /* --- steps --- */
 
-static enum status begin(struct s3api_request *r)
+/** What needs nothing but the request: on the HTTP thread. */
+static enum status look(struct s3api_request *r)
 {
     TRY(s3api_request_read(r));
     TRY(s3api_op_find(r));
     http_log_field_str(r->http, "operation", str_of(r->op->name));
-    if (r->op->method != HTTP_OPTIONS) {
-        TRY(s3api_authenticate(r));
-    }
+    return r->op->method != HTTP_OPTIONS ? s3api_authenticate(r) : OK;
+}
+
+static enum status begin(struct s3api_request *r)
+{
     if (r->has_bucket && r->op->end != s3api_create_bucket) {
         TRY(s3api_bucket_find(r, r->bucket_name, &r->bucket));
     }
@@ -130,20 +134,41 @@ static enum http_step on_end(struct http_req *req)
     return status == OK ? HTTP_END : s3api_reply_failure(r, status);
 }
 
+/** Reads of a file that is likely in memory are made in place: handing over costs several times as
+ * much. Sent it is by sendfile, which happens there anyway. */
+static bool quick(const struct s3api_request *r)
+{
+    return r->op->end == s3api_get_object && r->api->local &&
+           s3api_bucket_known(r->api, r->bucket_name);
+}
+
 static enum http_step on_begin(struct http_req *req)
 {
     struct s3api_request *r = req->state;
-    r->api = req->ctx;
-    r->http = req;
-    r->arena = &req->arena;
-    r->err = &req->err;
-    buf_init(&r->xml_in, S3_XML_BYTES_MAX);
+    if (r->api == NULL) {
+        r->api = req->ctx;
+        r->http = req;
+        r->arena = &req->arena;
+        r->err = &req->err;
+        buf_init(&r->xml_in, S3_XML_BYTES_MAX);
+        enum status status = look(r);
+        if (status != OK) {
+            return s3api_reply_failure(r, status);
+        }
+        r->in_place = quick(r);
+        if (!r->in_place) {
+            return HTTP_OFFLOAD;
+        }
+    } else {
+        r->in_place = r->offload = false;
+    }
     enum status status = begin(r);
     if (status != OK) {
         return s3api_reply_failure(r, status);
     }
     /* nothing more will come: no need to be called again */
-    return req->has_body ? HTTP_NEXT : on_end(req);
+    enum http_step step = req->has_body ? HTTP_NEXT : on_end(req);
+    return r->offload ? HTTP_OFFLOAD : step;
 }
 
 static enum http_step on_body(struct http_req *req, struct str bytes)
@@ -208,11 +233,12 @@ enum status s3api_mount(struct s3api *api, struct http_server *server, struct er
         { .method = HTTP_METHOD_OTHER,
           .pattern = "/",
           .handler = &handler,
+          .flags = HTTP_INLINE,
           .timeout_ms = BODY_TIMEOUT_MS },
         { .method = HTTP_METHOD_OTHER,
           .pattern = "/{path*}",
           .handler = &handler,
-          .flags = HTTP_ANY_TAIL,
+          .flags = HTTP_ANY_TAIL | HTTP_INLINE,
           .timeout_ms = BODY_TIMEOUT_MS },
     };
     return http_server_mount(server, "", routes, ARRAY_LEN(routes), api, err);

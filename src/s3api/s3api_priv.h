@@ -37,6 +37,7 @@ enum {
 
 struct s3api {
     struct store *store;
+    bool local; /* its reads wait for no network */
     struct aws_keyring *keyring;
     char *region, *domain;
     enum s3api_anonymous anonymous;
@@ -108,6 +109,8 @@ struct s3api_request {
     struct err *err;
     enum aws_code code; /* of the error in *err; AWS_NONE: what its kind says */
     const struct s3api_op *op;
+    bool in_place; /* on an HTTP thread, where nothing may take long */
+    bool offload;  /* it would: call again on a worker */
     bool has_bucket, has_key;
     struct str bucket_name, key; /* decoded */
     struct http_param params[S3_PARAMS_MAX];
@@ -165,6 +168,8 @@ bool s3api_grant_sees(const struct aws_grant *grant, struct str bucket);
 enum status s3api_bucket_name_check(struct str name, struct err *err) MUST_USE;
 enum status s3api_bucket_find(struct s3api_request *r, struct str name,
                               struct s3api_bucket *out) MUST_USE;
+/** True when finding the bucket takes no read. */
+bool s3api_bucket_known(struct s3api *api, struct str name);
 /** Replace the record of a bucket that was found; others may have changed it: E_CONFLICT. */
 enum status s3api_bucket_save(struct s3api_request *r, const struct s3api_bucket *bucket) MUST_USE;
 void s3api_buckets_done(struct s3api *api);

@@ -132,6 +132,7 @@ static void fs_close(struct store *store)
 
 static const struct store_ops fs_ops = {
     .name = "fs",
+    .local = true,
     .close = fs_close,
     .writer_open = fs_writer_open,
     .writer_write = fs_writer_write,

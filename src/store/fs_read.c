@@ -306,6 +306,24 @@ static enum status object_check(struct store_object *base, uint64_t offset, uint
                         (offset + length - 1) >> object->block_log2, mark, err);
 }
 
+static bool object_checked(struct store_object *base, uint64_t offset, uint64_t length)
+{
+    const struct fs_object *object = (const struct fs_object *)base;
+    uint64_t mark = 0;
+    bool known = true;
+    if (!object->checked || length == 0) {
+        return true;
+    }
+    if (file_mark(object, &mark, NULL) != OK) {
+        return false;
+    }
+    uint64_t last = (offset + length - 1) >> object->block_log2;
+    for (uint64_t block = offset >> object->block_log2; known && block <= last; block++) {
+        known = block_known(block_mark(mark, block));
+    }
+    return known;
+}
+
 /* --- reads --- */
 
 /** A whole block that is wanted whole: read once, checked where it lies. */
@@ -372,5 +390,6 @@ static const struct store_object_ops object_ops = {
     .read = object_read,
     .raw_fd = object_raw_fd,
     .check = object_check,
+    .checked = object_checked,
     .close = object_close,
 };

@@ -436,6 +436,7 @@ static void mem_close(struct store *store)
 
 static const struct store_ops mem_ops = {
     .name = "mem",
+    .local = true,
     .uploads = &mem_upload_ops,
     .close = mem_close,
     .writer_open = mem_writer_open,

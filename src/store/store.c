@@ -94,6 +94,11 @@ void store_measure(struct store *store, struct metrics *metrics)
     store_meter_init(&store->meter, metrics);
 }
 
+bool store_is_local(const struct store *store)
+{
+    return store->ops->local;
+}
+
 struct str store_root_uri(const struct store *store)
 {
     return store->ops->root_uri(store);
@@ -494,6 +499,11 @@ enum status store_object_fd(struct store_object *object, uint64_t offset, uint64
         status = object->ops->raw_fd(object, fd_out, err);
     }
     return store_meter_read(object->meter, length, status);
+}
+
+bool store_object_checked(struct store_object *object, uint64_t offset, uint64_t length)
+{
+    return object->ops->checked == NULL || object->ops->checked(object, offset, length);
 }
 
 void store_object_close(struct store_object *object)

@@ -165,6 +165,9 @@ enum status store_object_read(struct store_object *object, uint64_t offset, void
  */
 enum status store_object_fd(struct store_object *object, uint64_t offset, uint64_t length,
                             int *fd_out, struct err *err) MUST_USE;
+/** True when store_object_fd of this range has nothing to read: it was checked before, and the file
+ * is as it was. */
+bool store_object_checked(struct store_object *object, uint64_t offset, uint64_t length);
 /** The same, not checked: for a reader that checks for itself by store_fd_object (below). */
 enum status store_object_raw_fd(struct store_object *object, int *fd_out, struct err *err) MUST_USE;
 void store_object_close(struct store_object *object);
@@ -223,6 +226,8 @@ enum status store_set_attrs(struct store *store, struct str key, const struct st
 /** The URI of the root without trailing slash, as it goes into table metadata: "file:///srv/lake".
  * Lives as long as the store. */
 struct str store_root_uri(const struct store *store);
+/** True when reads wait for this machine's disk at most. */
+bool store_is_local(const struct store *store);
 /** OK when reads and writes would work now; else the one line for /ready. */
 enum status store_ready(struct store *store, struct err *err) MUST_USE;
 

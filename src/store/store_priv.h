@@ -57,6 +57,7 @@ struct store_upload_ops {
 
 struct store_ops {
     const char *name;
+    bool local;                             /* reads wait for this machine's disk at most */
     const struct store_upload_ops *uploads; /* NULL: none */
     void (*close)(struct store *store);
     enum status (*writer_open)(struct store *, struct str key, const struct store_cond *,
@@ -88,6 +89,8 @@ struct store_object_ops {
     enum status (*raw_fd)(struct store_object *, int *fd_out, struct err *); /* NULL: none */
     /* before an fd is handed out */
     enum status (*check)(struct store_object *, uint64_t offset, uint64_t length, struct err *);
+    /* would check have nothing to read? NULL: it would not */
+    bool (*checked)(struct store_object *, uint64_t offset, uint64_t length);
     void (*close)(struct store_object *);
 };
 
