@@ -82,8 +82,8 @@ enum status s3api_request_read(struct s3api_request *r)
         bucket = str_take(path, slash == SIZE_MAX ? path.len : slash);
         path = slash == SIZE_MAX ? STR_EMPTY : str_skip(path, slash + 1);
     }
-    r->has_bucket = bucket.len > 0;
     r->has_key = path.len > 0;
+    r->has_bucket = bucket.len > 0 || r->has_key; /* "//key": of a bucket that cannot be */
     TRY(decode(r, bucket, false, &r->bucket_name));
     TRY(decode(r, path, false, &r->key));
     if (r->has_key) {

@@ -82,6 +82,13 @@ def signed(url, method, path, body=b""):
     return dict(request.headers)
 
 
+@pytest.mark.parametrize("method", ["PUT", "GET", "HEAD", "DELETE"])
+def test_a_key_needs_a_bucket_before_it(url, method):
+    answer = requests.request(method, f"{url}//key", headers=signed(url, method, "//key"))
+    assert answer.status_code == 404 and (method == "HEAD" or "<Code>NoSuchBucket</Code>" in answer.text)
+    assert requests.request(method, f"{url}//key").status_code in (403, 404)
+
+
 def test_what_clients_ask_of_a_bucket_is_answered(s3, bucket):
     assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
     assert s3.get_bucket_acl(Bucket=bucket)["Grants"][0]["Permission"] == "FULL_CONTROL"
