@@ -19,7 +19,9 @@ enum status s3api_put_begin(struct s3api_request *r)
     TRY(s3api_store_key(r, &r->bucket, r->key, &key));
     TRY(s3api_attrs_from_headers(r, &attrs));
     TRY(s3api_write_conditions(r, key));
-    return store_writer_open(r->bucket.store, key, &r->cond, &r->writer, r->err);
+    TRY(store_writer_open(r->bucket.store, key, &r->cond, &r->writer, r->err));
+    store_writer_attrs_late(r->writer); /* a checksum is among them */
+    return OK;
 }
 
 static enum status commit(struct s3api_request *r, struct s3api_attrs *attrs,

@@ -3,7 +3,9 @@
  *
  *      s3.c         life, and the check before the first write
  *      s3_call.c    one signed request, repeated where that is safe; what its errors mean
- *      s3_write.c   PUT, streams, delete, copy; how a lost answer is resolved
+ *      s3_write.c   PUT and streams; how a lost answer is resolved
+ *      s3_change.c  deletes and copies, under conditions
+ *      s3_attrs.c   attributes as headers and back
  *      s3_upload.c  uploads in parts
  *      s3_read.c    stat and ranged reads of one version
  *      s3_list.c    listings

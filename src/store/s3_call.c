@@ -105,6 +105,11 @@ static enum status sign(struct s3_store *s3, const struct s3_request *request, s
             return err_no_memory(err);
         }
     }
+    for (size_t i = 0; i < request->more_count; i++) {
+        if (http_headers_add(headers, arena, request->more[i].name, request->more[i].value) != OK) {
+            return err_no_memory(err);
+        }
+    }
     size_t mark = str_find_char(target, '?');
     struct aws_request canonical = {
         .method = str_of(http_method_name(request->method)),

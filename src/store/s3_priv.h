@@ -36,13 +36,15 @@ struct s3_store {
     char *uri; /* "s3://bucket/a/b" */
     int64_t retry_ms;
     bool read_only;
-    bool hides; /* keeps "a/b" beside "a" and does not list it; set before `checked` */
+    /* Do deletes under a condition hold? Of s3_change.c; relaxed, for asking twice does no harm. */
+    _Atomic int deletes_if;
+    bool hides;           /* keeps "a/b" beside "a" and does not list it; set before `checked` */
     _Atomic bool checked; /* format and conditions; published with release */
     pthread_mutex_t places_lock;
     struct s3_place {
         char *name, *token;
-    } places[S3_PLACES]; /* of s3_list.c; guarded by places_lock */
-    unsigned place_next; /* guarded by places_lock */
+    } places[S3_PLACES];  /* of s3_list.c; guarded by places_lock */
+    unsigned place_next;  /* guarded by places_lock */
     pthread_mutex_t lock; /* recursive: the check itself writes */
     bool checking;        /* guarded by lock */
     enum status refused;  /* the check has failed for good; guarded by lock */
@@ -56,6 +58,8 @@ struct s3_request {
     struct str query; /* encoded, without '?' */
     struct http_header headers[12];
     size_t header_count;
+    const struct http_header *more; /* of a write's attributes */
+    size_t more_count;
     struct str body; /* or, with from_fd, `length` bytes of fd from `offset` on */
     bool from_fd;
     int fd;
@@ -121,12 +125,16 @@ struct s3_write {
     const struct store_cond *cond;
     char id[S3_WRITE_ID + 1];
     char match[STORE_ETAG_QUOTED];
+    const struct http_header *attrs; /* of s3_write_attrs; none without it */
+    size_t attr_count;
+    struct arena *attrs_arena;
 };
 void s3_write_init(struct s3_write *write, struct str key, const struct store_cond *cond);
 /** If-None-Match or If-Match, where the write has a condition. E_PRECONDITION: it can never
  * hold. */
 enum status s3_write_condition(struct s3_write *write, struct s3_request *request,
                                struct err *err) MUST_USE;
+/** Its id, and what it is to carry. */
 void s3_write_mark(const struct s3_write *write, struct s3_request *request);
 /**
  * Send `request` until it is known what became of it: a lost answer is looked up by the write's id.
@@ -137,6 +145,17 @@ void s3_write_mark(const struct s3_write *write, struct s3_request *request);
 enum status s3_write_send(struct s3_store *s3, struct s3_write *write, struct s3_request *request,
                           uint64_t size, struct store_info *info_out, struct err *err) MUST_USE;
 
+/** A whole object that is in memory. */
+enum status s3_write_bytes(struct s3_store *s3, struct s3_write *write, struct str bytes,
+                           struct store_info *info_out, struct err *err) MUST_USE;
+/** What the object is to carry, as headers in the arena, which must live as long as the write.
+ * E_TOO_LARGE: more than S3 keeps. */
+enum status s3_write_attrs(struct s3_write *write, struct str packed, struct arena *arena,
+                           struct err *err) MUST_USE;
+/** Append the packed attributes that an answer to HEAD or GET tells. */
+enum status s3_attrs_read(const struct http_answer *answer, struct buf *out,
+                          struct err *err) MUST_USE;
+
 enum status s3_put(struct store *, struct str key, struct str bytes, const struct store_cond *,
                    struct store_info *, struct err *);
 enum status s3_put_fd(struct store *, struct str key, int fd, bool adopt, const struct store_cond *,
@@ -146,6 +165,9 @@ enum status s3_writer_open(struct store *, struct str key, const struct store_co
 enum status s3_writer_write(struct store_writer *, struct str bytes, struct err *);
 enum status s3_writer_commit(struct store_writer *, struct store_info *, struct err *);
 void s3_writer_abort(struct store_writer *);
+
+/* --- s3_change.c --- */
+
 enum status s3_remove(struct store *, struct str key, struct str if_match, struct err *);
 enum status s3_copy(struct store *, struct str from, struct str to, const struct store_copy_how *,
                     struct store_info *, struct err *);
@@ -161,6 +183,7 @@ struct s3_upload {
     unsigned count;
     uint64_t size;
 };
+/** The object's attributes are those that `write` has now. */
 enum status s3_upload_begin(struct s3_store *s3, struct s3_write *write, struct s3_upload *out,
                             struct err *err) MUST_USE;
 /** The next part, from memory. */
@@ -178,10 +201,12 @@ void s3_upload_end(struct s3_upload *upload, bool completed);
 
 /* --- s3_read.c --- */
 
-/** Objects here have no attributes: nothing is appended. */
 enum status s3_stat(struct store *, struct str key, struct store_info *, struct buf *attrs_out,
                     struct err *);
 enum status s3_open(struct store *, struct str key, struct store_object **, struct err *);
+/** All of one version, at most `bytes_max`. E_CONFLICT: there is another one now. */
+enum status s3_read_version(struct s3_store *s3, struct str key, const struct store_info *version,
+                            struct buf *out, struct err *err) MUST_USE;
 
 /* --- s3_list.c --- */
 

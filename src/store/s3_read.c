@@ -24,12 +24,14 @@ struct s3_object {
 enum status s3_stat(struct store *store, struct str key, struct store_info *out,
                     struct buf *attrs_out, struct err *err)
 {
-    (void)attrs_out;
     struct s3_request request = { .method = HTTP_HEAD, .key = key, .repeatable = true };
     struct http_answer answer;
     enum status status = s3_call_ok((struct s3_store *)store, &request, &answer, err);
     if (status == OK) {
         status = s3_info(&answer, out, err);
+    }
+    if (status == OK && attrs_out != NULL) {
+        status = s3_attrs_read(&answer, attrs_out, err);
     }
     http_answer_done(&answer);
     return status;
@@ -104,6 +106,16 @@ static void object_close(struct store_object *base)
 
 static const struct store_object_ops object_ops = { .read = object_read, .close = object_close };
 
+static enum status take_attrs(struct s3_object *object, const struct http_answer *answer,
+                              struct err *err)
+{
+    AUTO(buf_done) struct buf packed;
+    buf_init(&packed, ATTRS_PACKED_MAX);
+    TRY(s3_attrs_read(answer, &packed, err));
+    return attrs_unpack_block(buf_str(&packed), &object->base.attrs, &object->base.attrs_block,
+                              err);
+}
+
 static enum status object_fetch(struct s3_object *object, struct err *err)
 {
     struct http_answer answer;
@@ -116,6 +128,9 @@ static enum status object_fetch(struct s3_object *object, struct err *err)
     }
     if (status == OK) {
         status = s3_info(&answer, &object->base.info, err);
+    }
+    if (status == OK) {
+        status = take_attrs(object, &answer, err);
     }
     uint64_t size = object->base.info.size;
     if (status == OK && object->head_len != (size < HEAD_BYTES ? size : HEAD_BYTES)) {
@@ -145,9 +160,33 @@ enum status s3_open(struct store *store, struct str key, struct store_object **o
                                   &object->match, err);
     }
     if (status != OK) {
+        mem_free(object->base.attrs_block);
         object_close(&object->base);
         return status;
     }
     *out = &object->base;
     return OK;
+}
+
+enum status s3_read_version(struct s3_store *s3, struct str key, const struct store_info *version,
+                            struct buf *out, struct err *err)
+{
+    struct store_object *object = NULL;
+    char *to = buf_reserve(out, version->size > 0 ? (size_t)version->size : 1);
+    size_t got = 0;
+    if (to == NULL) {
+        return err_no_memory(err);
+    }
+    TRY(s3_open(&s3->base, key, &object, err));
+    enum status status = OK;
+    if (strcmp(object->info.etag, version->etag) != 0 || object->info.size != version->size) {
+        status = err_set(err, E_CONFLICT, "object \"%.*s\" was replaced while it was read",
+                         STR_ARG(key));
+    } else if (version->size > 0) {
+        status = object_read(object, 0, to, (size_t)version->size, &got, err);
+    }
+    out->len += status == OK ? (size_t)version->size : 0;
+    mem_free(object->attrs_block);
+    object_close(object);
+    return status;
 }

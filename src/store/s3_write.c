@@ -10,8 +10,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#include "base/encode.h"
+#include "base/io.h"
 #include "base/mem.h"
 #include "store/s3_priv.h"
 
@@ -40,7 +41,11 @@ enum status s3_write_condition(struct s3_write *write, struct s3_request *reques
 
 void s3_write_mark(const struct s3_write *write, struct s3_request *request)
 {
+    static const struct http_header none = { STR_INIT("content-type"),
+                                             STR_INIT("binary/octet-stream") };
     s3_header(request, WRITE_ID_HEADER, str_from(write->id, S3_WRITE_ID));
+    request->more = write->attrs != NULL ? write->attrs : &none;
+    request->more_count = write->attrs != NULL ? write->attr_count : 1;
 }
 
 enum landed { LANDED_OURS, LANDED_NOT, LANDED_OTHER, LANDED_UNKNOWN };
@@ -150,40 +155,42 @@ enum status s3_write_send(struct s3_store *s3, struct s3_write *write, struct s3
 
 /* --- whole objects --- */
 
+enum status s3_write_bytes(struct s3_store *s3, struct s3_write *write, struct str bytes,
+                           struct store_info *info_out, struct err *err)
+{
+    struct s3_request request = { .method = HTTP_PUT, .key = write->key, .body = bytes };
+    TRY(s3_write_condition(write, &request, err));
+    s3_write_mark(write, &request);
+    return s3_write_send(s3, write, &request, bytes.len, info_out, err);
+}
+
 enum status s3_put(struct store *store, struct str key, struct str bytes,
                    const struct store_cond *cond, struct store_info *info_out, struct err *err)
 {
     struct s3_write write;
-    struct s3_request request = { .method = HTTP_PUT, .key = key, .body = bytes };
     TRY(s3_may_make((struct s3_store *)store, key, err));
     s3_write_init(&write, key, cond);
-    TRY(s3_write_condition(&write, &request, err));
-    s3_write_mark(&write, &request);
-    return s3_write_send((struct s3_store *)store, &write, &request, bytes.len, info_out, err);
+    return s3_write_bytes((struct s3_store *)store, &write, bytes, info_out, err);
 }
 
-enum status s3_put_fd(struct store *store, struct str key, int fd, bool adopt,
-                      const struct store_cond *cond, struct store_info *info_out, struct err *err)
+static enum status put_file(struct s3_store *s3, struct s3_write *write, int fd,
+                            struct store_info *info_out, struct err *err)
 {
-    struct s3_store *s3 = (struct s3_store *)store;
     struct stat st;
-    struct s3_write write;
-    TRY(s3_may_make(s3, key, err));
     if (fstat(fd, &st) != 0) {
-        return err_errno(err, errno, "file for key \"%.*s\"", STR_ARG(key));
+        return err_errno(err, errno, "file for key \"%.*s\"", STR_ARG(write->key));
     }
     uint64_t size = (uint64_t)st.st_size;
-    s3_write_init(&write, key, cond);
     if (size <= S3_PART_BYTES) {
         struct s3_request request = {
-            .method = HTTP_PUT, .key = key, .from_fd = true, .fd = fd, .length = size
+            .method = HTTP_PUT, .key = write->key, .from_fd = true, .fd = fd, .length = size
         };
-        TRY(s3_write_condition(&write, &request, err));
-        s3_write_mark(&write, &request);
-        return s3_write_send(s3, &write, &request, size, info_out, err);
+        TRY(s3_write_condition(write, &request, err));
+        s3_write_mark(write, &request);
+        return s3_write_send(s3, write, &request, size, info_out, err);
     }
     struct s3_upload upload;
-    TRY(s3_upload_begin(s3, &write, &upload, err));
+    TRY(s3_upload_begin(s3, write, &upload, err));
     enum status status = s3_upload_file(&upload, fd, size, err);
     if (status == OK) {
         status = s3_upload_complete(&upload, info_out, err);
@@ -192,23 +199,35 @@ enum status s3_put_fd(struct store *store, struct str key, int fd, bool adopt,
     return status;
 }
 
-/* --- streams --- */
-
-/* Attributes up to our limit do not fit into the 2 KiB of metadata that S3 gives an object. */
-static enum status no_attrs(struct str key, struct err *err)
+enum status s3_put_fd(struct store *store, struct str key, int fd, bool adopt,
+                      const struct store_cond *cond, struct store_info *info_out, struct err *err)
 {
-    return err_set(err, E_UNSUPPORTED, "object \"%.*s\": a bucket keeps no attributes with objects",
-                   STR_ARG(key));
+    struct s3_store *s3 = (struct s3_store *)store;
+    struct s3_write write;
+    TRY(s3_may_make(s3, key, err));
+    s3_write_init(&write, key, cond);
+    return put_file(s3, &write, fd, info_out, err);
 }
 
+/* --- streams --- */
+
+/*
+ * A stream of more than a part goes up part by part, with the attributes that it has then: S3 takes
+ * them when an upload begins. One whose attributes come at its end (a checksum is among them) waits
+ * in a file without a name.
+ */
 struct s3_writer {
     struct store_writer base;
     struct s3_store *s3;
     struct s3_write write;
     struct store_target target;
-    struct buf buffer; /* at most one part */
+    struct arena arena; /* of the attributes */
+    struct buf buffer;  /* at most one part */
     struct s3_upload upload;
+    struct str begun; /* the attributes that the upload has */
     bool uploading;
+    int spool; /* -1: none */
+    uint64_t spooled;
 };
 
 enum status s3_writer_open(struct store *store, struct str key, const struct store_cond *cond,
@@ -221,20 +240,42 @@ enum status s3_writer_open(struct store *store, struct str key, const struct sto
     }
     writer->base.ops = store->ops;
     writer->s3 = (struct s3_store *)store;
+    writer->spool = -1;
     store_target_keep(&writer->target, key, cond);
     s3_write_init(&writer->write, writer->target.key, &writer->target.cond);
+    arena_init(&writer->arena, 0);
     buf_init(&writer->buffer, S3_PART_BYTES);
     *out = &writer->base;
     return OK;
 }
 
+static enum status begin(struct s3_writer *writer, struct err *err)
+{
+    writer->begun = arena_str(&writer->arena, writer->base.attrs);
+    if (writer->begun.ptr == NULL) {
+        return err_no_memory(err);
+    }
+    TRY(s3_write_attrs(&writer->write, writer->begun, &writer->arena, err));
+    TRY(s3_upload_begin(writer->s3, &writer->write, &writer->upload, err));
+    writer->uploading = true;
+    return OK;
+}
+
 static enum status part_send(struct s3_writer *writer, struct err *err)
 {
-    if (!writer->uploading) {
-        TRY(s3_upload_begin(writer->s3, &writer->write, &writer->upload, err));
-        writer->uploading = true;
+    if (writer->base.attrs_late) {
+        if (writer->spool < 0) {
+            TRY(store_spool_temp(&writer->s3->base, &writer->spool, err));
+        }
+        TRY(io_pwrite_full(writer->spool, writer->buffer.ptr, writer->buffer.len, writer->spooled,
+                           err));
+        writer->spooled += writer->buffer.len;
+    } else {
+        if (!writer->uploading) {
+            TRY(begin(writer, err));
+        }
+        TRY(s3_upload_part(&writer->upload, buf_str(&writer->buffer), err));
     }
-    TRY(s3_upload_part(&writer->upload, buf_str(&writer->buffer), err));
     buf_clear(&writer->buffer);
     return OK;
 }
@@ -262,126 +303,51 @@ void s3_writer_abort(struct store_writer *base)
     if (writer->uploading) {
         s3_upload_end(&writer->upload, false);
     }
+    if (writer->spool >= 0) {
+        (void)close(writer->spool);
+    }
     buf_done(&writer->buffer);
+    arena_done(&writer->arena);
     mem_free(writer);
+}
+
+static enum status commit_upload(struct s3_writer *writer, struct store_info *info_out,
+                                 struct err *err)
+{
+    enum status status = OK;
+    if (!str_eq(writer->begun, writer->base.attrs)) {
+        status = err_set(err, E_INVALID,
+                         "object \"%.*s\": the attributes of more than %d bytes come before them, "
+                         "or are said to come late",
+                         STR_ARG(writer->target.key), S3_PART_BYTES);
+    } else if (writer->buffer.len > 0) {
+        status = part_send(writer, err);
+    }
+    if (status == OK) {
+        status = s3_upload_complete(&writer->upload, info_out, err);
+    }
+    s3_upload_end(&writer->upload, status == OK);
+    writer->uploading = false;
+    return status;
+}
+
+static enum status commit_rest(struct s3_writer *writer, struct store_info *info_out,
+                               struct err *err)
+{
+    TRY(s3_write_attrs(&writer->write, writer->base.attrs, &writer->arena, err));
+    if (writer->spool < 0) {
+        return s3_write_bytes(writer->s3, &writer->write, buf_str(&writer->buffer), info_out, err);
+    }
+    TRY(part_send(writer, err));
+    return put_file(writer->s3, &writer->write, writer->spool, info_out, err);
 }
 
 enum status s3_writer_commit(struct store_writer *base, struct store_info *info_out,
                              struct err *err)
 {
     struct s3_writer *writer = (struct s3_writer *)base;
-    enum status status = OK;
-    if (base->attrs.len > 0) {
-        status = no_attrs(writer->target.key, err);
-    } else if (!writer->uploading) {
-        status = s3_put(&writer->s3->base, writer->target.key, buf_str(&writer->buffer),
-                        &writer->target.cond, info_out, err);
-    } else {
-        status = writer->buffer.len > 0 ? part_send(writer, err) : OK;
-        if (status == OK) {
-            status = s3_upload_complete(&writer->upload, info_out, err);
-        }
-        s3_upload_end(&writer->upload, status == OK);
-        writer->uploading = false;
-    }
+    enum status status = writer->uploading ? commit_upload(writer, info_out, err)
+                                           : commit_rest(writer, info_out, err);
     s3_writer_abort(base);
-    return status;
-}
-
-/* --- the rest --- */
-
-enum status s3_remove(struct store *store, struct str key, struct str if_match, struct err *err)
-{
-    if (if_match.len > 0) {
-        /* MinIO answers a DELETE with a stale If-Match 204, and deletes */
-        return err_set(err, E_UNSUPPORTED,
-                       "object \"%.*s\": deleting under a condition does not hold in all buckets",
-                       STR_ARG(key));
-    }
-    struct s3_request request = { .method = HTTP_DELETE, .key = key, .repeatable = true };
-    struct http_answer answer;
-    struct s3_store *s3 = (struct s3_store *)store;
-    TRY(s3_may_write(s3, err));
-    enum status status = s3_call(s3, &request, &answer, err);
-    if (status == OK && answer.status >= 300 && s3_code(&answer) != AWS_NO_SUCH_KEY) {
-        status = s3_failed(s3, &request, &answer, err);
-    }
-    http_answer_done(&answer);
-    return status;
-}
-
-/** "/bucket/key", encoded. */
-static enum status copy_source(const struct s3_store *s3, struct str key, struct buf *out,
-                               struct err *err)
-{
-    bool fine = buf_printf(out, "/%s/", s3->bucket) == OK &&
-                percent_append(out, str_of(s3->prefix), "/") == OK &&
-                percent_append(out, key, "/") == OK;
-    return fine ? OK : err_no_memory(err);
-}
-
-static enum status copy_small(struct s3_store *s3, struct s3_write *write, struct str source,
-                              const struct store_info *from, struct store_info *info_out,
-                              struct err *err)
-{
-    char match[STORE_ETAG_QUOTED];
-    struct str quoted;
-    TRY(store_etag_quote(str_of(from->etag), match, &quoted, err));
-    struct s3_request request = { .method = HTTP_PUT, .key = write->key };
-    s3_header(&request, STR("x-amz-copy-source"), source);
-    s3_header(&request, STR("x-amz-copy-source-if-match"), quoted);
-    s3_header(&request, STR("x-amz-metadata-directive"), STR("REPLACE"));
-    s3_write_mark(write, &request);
-    struct http_answer answer;
-    enum status status = s3_call_ok(s3, &request, &answer, err);
-    http_answer_done(&answer);
-    if (status == OK || status == E_UPSTREAM || status == E_TIMEOUT) {
-        /* A copy may answer 200 with an error in its body: only the object itself tells. */
-        return look(s3, write, info_out) == LANDED_OURS
-                   ? OK
-                   : err_set(err, E_UPSTREAM, "whether \"%.*s\" was copied is not known",
-                             STR_ARG(write->key));
-    }
-    return status;
-}
-
-enum status s3_copy(struct store *store, struct str from, struct str to,
-                    const struct store_copy_how *how, struct store_info *info_out, struct err *err)
-{
-    if (!how->fresh) {
-        return no_attrs(to, err);
-    }
-    static const struct store_cond absent = { .if_absent = true };
-    const uint64_t copy_max = 5ULL << 30; /* CopyObject's own limit */
-    struct s3_store *s3 = (struct s3_store *)store;
-    struct s3_write write;
-    struct store_info source, there;
-    struct buf text;
-    TRY(s3_may_make(s3, to, err));
-    TRY(s3_stat(store, from, &source, NULL, err));
-    /* CopyObject has no condition that all stores know; `to` is a fresh name by contract. */
-    enum status status = s3_stat(store, to, &there, NULL, NULL);
-    if (status != E_NOT_FOUND) {
-        return status == OK
-                   ? err_set(err, E_EXISTS, "object \"%.*s\" is there already", STR_ARG(to))
-                   : s3_stat(store, to, &there, NULL, err);
-    }
-    s3_write_init(&write, to, &absent);
-    buf_init(&text, S3_TARGET_BYTES_MAX);
-    status = copy_source(s3, from, &text, err);
-    if (status == OK && source.size <= copy_max) {
-        status = copy_small(s3, &write, buf_str(&text), &source, info_out, err);
-    } else if (status == OK) {
-        struct s3_upload upload;
-        status = s3_upload_begin(s3, &write, &upload, err);
-        if (status == OK) {
-            status = s3_upload_copy(&upload, buf_str(&text), source.etag, source.size, err);
-            if (status == OK) {
-                status = s3_upload_complete(&upload, info_out, err);
-            }
-            s3_upload_end(&upload, status == OK);
-        }
-    }
-    buf_done(&text);
     return status;
 }

@@ -141,6 +141,11 @@ enum status store_writer_write(struct store_writer *writer, struct str bytes, st
     return OK;
 }
 
+void store_writer_attrs_late(struct store_writer *writer)
+{
+    writer->attrs_late = true;
+}
+
 enum status store_writer_attrs(struct store_writer *writer, const struct store_attrs *attrs,
                                struct err *err)
 {

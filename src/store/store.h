@@ -99,11 +99,17 @@ enum status store_writer_open(struct store *store, struct str key, const struct 
                               struct store_writer **out, struct err *err) MUST_USE;
 enum status store_writer_write(struct store_writer *writer, struct str bytes,
                                struct err *err) MUST_USE;
+/** Before the first bytes: the attributes will come when all of them were written. */
+void store_writer_attrs_late(struct store_writer *writer);
 /**
  * The attributes of the object to come, at any time before the commit. Copied; a second call
- * replaces those of the first.
+ * replaces those of the first. With the s3 driver those of an object above 16 MiB come before its
+ * bytes, or store_writer_attrs_late says that they do not: it sends them when an upload begins.
  *
- * Errors   E_INVALID (a name is empty or there twice), E_TOO_LARGE (the limits above)
+ * Errors   E_INVALID (a name is empty or there twice), E_TOO_LARGE (the limits above; the s3 driver
+ *          tells it at the commit: S3 gives an object 2 KiB of metadata, which hold about 1.4 KiB
+ *          of
+ *          names and values)
  */
 enum status store_writer_attrs(struct store_writer *writer, const struct store_attrs *attrs,
                                struct err *err) MUST_USE;
@@ -215,7 +221,8 @@ enum status store_copy_with(struct store *store, struct str from, struct str to,
                             const struct store_copy_opts *opts, struct store_info *info_out,
                             struct err *err) MUST_USE;
 /**
- * Replace the attributes of an object; its bytes, ETag and time stay. It costs a copy of the bytes.
+ * Replace the attributes of an object; its bytes, ETag and time stay (with the s3 driver its time
+ * is now, and the ETag of one above 16 MiB changes). It costs a copy of the bytes.
  *
  * Errors   E_NOT_FOUND, E_PRECONDITION (`if_match`, when not empty), and those of store_put
  */
@@ -275,7 +282,7 @@ struct store_s3_opts {
  * the first write, and by store_ready, the format is checked and 32 rivals try whether conditional
  * writes hold (E_UNSUPPORTED for good where they do not).
  *
- * Objects keep no attributes here, and nothing is deleted under a condition: E_UNSUPPORTED.
+ * store_delete_if is E_UNSUPPORTED where the store deletes without looking at the condition.
  *
  * Errors   E_INVALID names the setting
  */

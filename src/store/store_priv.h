@@ -102,7 +102,8 @@ struct store {
 struct store_writer {
     const struct store_ops *ops;
     struct store_meter *meter;
-    struct str attrs; /* packed; store.c's, the driver only reads it at the commit */
+    struct str attrs; /* packed; store.c's, the driver only reads it */
+    bool attrs_late;  /* they may change until the commit, however many bytes there are */
 };
 struct store_object {
     const struct store_object_ops *ops;

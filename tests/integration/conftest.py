@@ -9,10 +9,13 @@
     shared_server           one `lakehouse serve` for all tests of a module
 
 Tests talk to servers over HTTP with real clients; nothing sleeps to "give it time": a server is used when
-its own `listening` line says that it can be. Mark a test that needs more than a few seconds with
+its own `listening` line says that it can be. With LAKEHOUSE_LAKE=minio the lake of each data folder lies in a
+bucket of MinIO instead, under a prefix of its own; tests that look into the folder itself are then left out: they say
+`@pytest.mark.folder("why")`. Mark a test that needs more than a few seconds with
 `@pytest.mark.slow`; it then runs in `make test-all`.
 """
 
+import hashlib
 import json
 import os
 import pathlib
@@ -25,12 +28,23 @@ import threading
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+LAKE = os.environ.get("LAKEHOUSE_LAKE", "")
 START_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 20
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes long; runs in `make test-all` only")
+    config.addinivalue_line("markers", "folder(why): is about a lake in a folder, and left out where LAKEHOUSE_LAKE puts it elsewhere")
+
+
+def pytest_collection_modifyitems(config, items):
+    if LAKE:
+        left_out = [item for item in items if item.get_closest_marker("folder")]
+        for item in left_out:
+            assert item.get_closest_marker("folder").args, f"{item.nodeid}: the marker `folder` says why"
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
     # A job in the background of a script starts with SIGINT ignored, and its children would inherit that: a test
     # that presses Ctrl-C would wait for ever. A handler of our own is not inherited.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -114,6 +128,31 @@ def lakehouse():
     return str(program)
 
 
+lake_flags = None  # a folder -> flags of the lake that stands for it; None: the folder itself
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lake_elsewhere(tmp_path_factory):
+    global lake_flags
+    assert LAKE in ("", "minio"), f"LAKEHOUSE_LAKE={LAKE}: it is \"minio\" or empty"
+    if not LAKE:
+        yield
+        return
+    import s3_peers
+    with s3_peers.STORES[LAKE](tmp_path_factory.mktemp("lake")) as store:
+        lake_flags = lambda folder: [*store.flags(hashlib.sha256(str(folder).encode()).hexdigest()[:20]), "--cluster.secret", "a secret of all services"]
+        yield
+        lake_flags = None
+
+
+def place_lake(flags):
+    """Flags with the lake's place by the folder that they name, unless they say a backend themselves."""
+    folder = next((flags[i + 1] for i in range(len(flags) - 1) if flags[i] in ("--data", "--storaged.dir")), None)
+    if lake_flags is None or folder is None or "--storaged.backend" in flags:
+        return flags
+    return [*lake_flags(folder), *flags]
+
+
 @pytest.fixture(scope="session")
 def sdk():
     """The folder with the large data set, see examples/data/README.md."""
@@ -126,7 +165,7 @@ def starting(lakehouse):
 
     def start_service(service, *flags, env=None, wait=True):
         clean = {name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_")}
-        server = Server(lakehouse, service, None, [str(flag) for flag in flags], {**clean, **(env or {})})
+        server = Server(lakehouse, service, None, place_lake([str(flag) for flag in flags]), {**clean, **(env or {})})
         servers.append(server)
         return server.wait() if wait else server
 

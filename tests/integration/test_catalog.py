@@ -197,6 +197,7 @@ def test_no_schedule_of_many_breaks_the_commit_protocol():
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.folder("looks for the files that are left")
 def test_dropped_tables_are_swept_and_nothing_that_lives(serve):
     flags = ["--catalogd.sweep_seconds=1", "--catalogd.grace_seconds=0"]
     one = serve(*flags)

@@ -12,6 +12,7 @@ import requests
 from cli_kit import Shell, shell  # noqa: F401 (a fixture)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.folder("looks into the folder; test_s3_store.py has a bucket")
 
 
 @pytest.fixture

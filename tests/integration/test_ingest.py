@@ -163,6 +163,7 @@ def test_columns_may_be_missing_or_in_another_order(lake):
     assert rows(lake, "SELECT a, b, c FROM t ORDER BY a") == [[1, "x", 1.5], [7, None, 2.0]]
 
 
+@pytest.mark.folder("looks for the files")
 def test_the_same_bytes_land_once_also_in_parallel(lake):
     body = "a,b\n" + "".join(f"{i},{i}\n" for i in range(5000))
     with concurrent.futures.ThreadPoolExecutor(6) as pool:

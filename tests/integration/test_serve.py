@@ -425,6 +425,7 @@ def test_engines_die_with_a_server_that_is_killed(serve):
     until(lambda: engines_of(server.process.pid) == [])
 
 
+@pytest.mark.folder("looks into _lake/tmp")
 def test_nothing_is_left_in_temporary_folders(serve, tmp_path):
     temp = tmp_path / "temp"
     temp.mkdir()
@@ -589,6 +590,7 @@ def test_metrics_count_what_happened(serve):
             assert values[family + "_sum", head] >= 0
 
 
+@pytest.mark.folder("damages a file")
 def test_the_store_is_counted(serve):
     server = serve()
     before, _ = samples(server)
@@ -674,6 +676,7 @@ def test_two_servers_on_one_folder_lose_nothing(serve, tmp_path):
     assert ask(servers[1], "SELECT count(*) AS n FROM t").json()["rows"] == [{"n": 21}]
 
 
+@pytest.mark.folder("copies the folder")
 def test_a_copy_of_the_folder_is_a_backup(serve, tmp_path, lakehouse):
     """Elsewhere, with the first one gone: tables, older snapshots, and the memory of what has landed."""
     first = serve()

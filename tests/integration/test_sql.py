@@ -191,6 +191,7 @@ def test_pivot_summarize_and_names_of_other_namespaces(lake):
     assert [row["data_type"] for row in rows(lake, "SELECT data_type FROM information_schema.columns WHERE table_name = 'birds' ORDER BY ordinal_position")] == ["BIGINT", "VARCHAR", "DOUBLE"]
 
 
+@pytest.mark.folder("counts calls of an engine, which reads a bucket in ranges and a folder by descriptors")
 def test_only_files_that_can_match_are_opened(serve):
     server = serve("--queryd.engines", 1)
     for i in range(6):

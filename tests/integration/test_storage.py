@@ -66,6 +66,7 @@ def client(start, folder):
     return Client(server.url)
 
 
+@pytest.mark.folder("looks for the file")
 def test_an_object_comes_back_as_it_went_in(client, folder):
     body = os.urandom(2_500_000)
     answer = client.put("dir/ä b.bin", body)
@@ -160,6 +161,7 @@ def test_of_parallel_creates_one_wins(client):
         assert sorted(statuses) == [200, 412, 412, 412]
 
 
+@pytest.mark.folder("puts objects beneath others, which MinIO does not list")
 def test_lists(client):
     for key in ["a", "a/b", "a.b", "a0", "b/c/d", "b/e"]:
         assert client.put(key, b"x").status == 200
@@ -199,6 +201,7 @@ def test_bad_keys_are_refused(client, path):
     assert client.call("GET", "/storage/get/" + path).status in (400, 404)
 
 
+@pytest.mark.folder("makes links in the folder")
 def test_no_path_leaves_the_folder(client, folder, tmp_path):
     (tmp_path / "private").write_text("private")
     (folder / "link").symlink_to(tmp_path)
@@ -210,6 +213,7 @@ def test_no_path_leaves_the_folder(client, folder, tmp_path):
     assert (tmp_path / "private").read_text() == "private"
 
 
+@pytest.mark.folder("makes files in the folder")
 def test_what_belongs_to_the_lake_is_closed(client, folder):
     (folder / "wh").mkdir()
     (folder / "wh" / "t.parquet").write_bytes(b"PAR1")
@@ -278,6 +282,7 @@ def test_the_fifth_put_waits_its_turn(client):
     assert client.put("fifth", b"x").status == 200
 
 
+@pytest.mark.folder("looks for temporary files")
 def test_a_client_that_leaves_mid_upload_leaves_nothing(client, folder):
     host, port = client.address.split(":")
     for n in range(8):
@@ -311,6 +316,7 @@ def half_closed(s):
     s.shutdown(socket.SHUT_WR)
 
 
+@pytest.mark.folder("looks for files")
 @pytest.mark.parametrize("end", [closed, reset, half_closed])
 @pytest.mark.parametrize("framing", [b"Content-Length: 12\r\n\r\nhello object", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n7\r\n object\r\n0\r\n\r\n"],
                          ids=["length", "chunked"])
@@ -376,6 +382,7 @@ def test_a_sender_that_trickles_gives_its_slot_back(start, folder):
     assert any("slower than 1000 bytes a second (http.body_rate_min)" in line for line in server.lines)
 
 
+@pytest.mark.folder("damages the file")
 def test_damage_on_disk_is_not_passed_on(client, folder):
     client.put("damaged", b"x" * 2_000_000)
     assert client.get("damaged").status == 200

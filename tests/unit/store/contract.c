@@ -812,6 +812,5 @@ int contract_run(const char *name, const struct contract_driver *of)
         CONTRACT_TEST(the_root_uri_has_no_slash_at_its_end),
     };
     return _cmocka_run_group_tests(name, tests, ARRAY_LEN(tests), NULL, NULL) +
-           contract_keys_run(name) + contract_uploads_run(name) +
-           (of->no_attrs ? 0 : contract_attrs_run(name));
+           contract_keys_run(name) + contract_uploads_run(name) + contract_attrs_run(name);
 }

@@ -22,7 +22,9 @@ struct contract_driver {
     /* Objects lie in folders there: none beneath another one, and no segment over 255 bytes or `/`
      * at the end of a key need be possible. What is not possible is E_INVALID. */
     bool tree;
-    bool no_attrs;          /* objects carry none, and nothing is deleted under a condition */
+    size_t attrs_bytes_max; /* names and values of one object; 0: STORE_ATTRS_BYTES_MAX */
+    bool new_times;         /* store_set_attrs changes the object's time */
+    bool no_delete_if;      /* E_UNSUPPORTED */
     bool no_uploads;        /* it takes none in parts */
     bool plain_keys;        /* what is behind it may refuse keys that are no paths */
     const char *uri_scheme; /* what the root URI starts with */

@@ -3,6 +3,7 @@
  *
  *     S3_ENDPOINT  S3_BUCKET  S3_ACCESS_KEY  S3_SECRET_KEY  [S3_VIRTUAL_HOST]
  *     [S3_TREE]  it keeps objects in folders (contract.h)
+ *     [S3_NO_DELETE_IF]  it deletes whatever the condition
  *
  * tests/integration/test_s3_store.py starts stores and runs it. Without S3_ENDPOINT only what needs
  * no store is tested: the settings.
@@ -91,7 +92,9 @@ int main(void)
         .close = store_close,
         .remote = true,
         .tree = getenv("S3_TREE") != NULL,
-        .no_attrs = true,
+        .attrs_bytes_max = 1024,
+        .new_times = true,
+        .no_delete_if = getenv("S3_NO_DELETE_IF") != NULL,
         .plain_keys = true,
         .no_uploads = true,
         .uri_scheme = "s3://",
