@@ -24,6 +24,7 @@ const struct io_calls io_calls_real = {
     .openat2 = real_openat2,
     .pread = pread,
     .pwrite = pwrite,
+    .ftruncate = ftruncate,
     .fsync = fsync,
     .syncfs = syncfs,
     .fstat = fstat,

@@ -23,6 +23,7 @@ struct io_calls {
     int (*openat2)(int dir_fd, const char *path, const struct open_how *how, size_t size);
     ssize_t (*pread)(int fd, void *ptr, size_t len, off_t offset);
     ssize_t (*pwrite)(int fd, const void *ptr, size_t len, off_t offset);
+    int (*ftruncate)(int fd, off_t len);
     int (*fsync)(int fd);
     int (*syncfs)(int fd);
     int (*fstat)(int fd, struct stat *out);

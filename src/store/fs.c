@@ -12,6 +12,8 @@
  *      fs_lock.c    a key's lock among threads and processes
  *      fs_read.c    checked reads
  *      fs_list.c    keys in byte order
+ *      fs_upload.c  uploads in parts: one of them; fs_upload_list.c all, fs_part.c a part being
+ *                   written, fs_complete.c parts into an object, fs_journal.c and fs_cuts.c formats
  *
  * Invariants: a name appears only after its bytes and record are on the disk; an answer is given
  * only after the name is. After one failed fsync nothing is written any more: the kernel may have
@@ -27,7 +29,7 @@
 #include "base/encode.h"
 #include "base/mem.h"
 #include "base/rng.h"
-#include "store/fs_priv.h"
+#include "store/fs_upload.h"
 
 /* --- what all parts use --- */
 
@@ -122,6 +124,8 @@ static void fs_close(struct store *store)
     fd_done(&fs->odd_fd);
     fd_done(&fs->sums_fd);
     fd_done(&fs->locks_fd);
+    fd_done(&fs->uploads_fd);
+    fs_uploads_done(fs);
     for (size_t i = 0; i < FS_LOCKS; i++) {
         pthread_rwlock_destroy(&fs->locks[i]);
     }
@@ -133,6 +137,7 @@ static void fs_close(struct store *store)
 static const struct store_ops fs_ops = {
     .name = "fs",
     .local = true,
+    .uploads = &fs_upload_ops,
     .close = fs_close,
     .writer_open = fs_writer_open,
     .writer_write = fs_writer_write,
@@ -258,6 +263,7 @@ static enum status open_parts(struct fs_store *fs, const struct store_fs_opts *o
         TRY(fs_temp_sweep(fs, err));
         TRY(folding_probe(fs, err));
         TRY(fs_record_sweep(fs, err));
+        TRY(fs_uploads_recover(fs, err));
     }
     enum status status = store_format_check(&fs->base, str_of(fs->uri), fs->dir, fs->read_only,
                                             err);
@@ -275,7 +281,8 @@ enum status store_fs_open(const struct store_fs_opts *opts, struct store **out, 
     fs->clock = opts->clock != NULL ? opts->clock : clock_real();
     fs->calls = opts->calls != NULL ? opts->calls : &io_calls_real;
     fs->hook = opts->hook;
-    fs->root_fd = fs->tmp_fd = fs->odd_fd = fs->sums_fd = fs->locks_fd = -1;
+    fs->root_fd = fs->tmp_fd = fs->odd_fd = fs->sums_fd = fs->locks_fd = fs->uploads_fd = -1;
+    fs_uploads_init(fs);
     enum status status = open_parts(fs, opts, err);
     if (status != OK) {
         fs_close(&fs->base);

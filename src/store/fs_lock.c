@@ -47,8 +47,8 @@ static bool threads_lock(pthread_rwlock_t *lock, enum fs_lock_mode mode)
  * Wait for other processes. The kernel's waiting lock has no time limit, so this tries, with
  * growing pauses.
  */
-static enum status processes_lock(const struct fs_store *fs, int fd, enum fs_lock_mode mode,
-                                  struct str key, struct err *err)
+enum status fs_lock_file(const struct fs_store *fs, int fd, enum fs_lock_mode mode, struct str key,
+                         struct err *err)
 {
     short type = mode == FS_LOCK_SHARED ? F_RDLCK : F_WRLCK;
     deadline_ms deadline = deadline_in(WAIT_MS_MAX);
@@ -135,7 +135,7 @@ enum status fs_lock_key(struct fs_store *fs, struct str key, enum fs_lock_mode m
     }
     enum status status = lock_file_open(fs, lock.index, &lock.fd, err);
     if (status == OK && lock.fd >= 0) {
-        status = processes_lock(fs, lock.fd, mode, key, err);
+        status = fs_lock_file(fs, lock.fd, mode, key, err);
     }
     if (status == OK && lock.fd >= 0) {
         status = leftover_sync(fs, &lock, key, err);

@@ -71,6 +71,7 @@ enum status fs_own_open(struct fs_store *fs, struct err *err)
     TRY(own_dir(fs, "_lake/odd", &fs->odd_fd, err));
     TRY(own_dir(fs, "_lake/sums", &fs->sums_fd, err));
     TRY(own_dir(fs, "_lake/locks", &fs->locks_fd, err));
+    TRY(own_dir(fs, "_lake/uploads", &fs->uploads_fd, err));
     /* The way to `_lake` itself is synced with the first key below it, _lake/format.json. A lake
      * that has that one may lack its empty folders, after a copy that left them out. */
     return fs->read_only ? OK : fs_sync(fs, lake, "fsync_own", STR_EMPTY, false, err);

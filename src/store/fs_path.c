@@ -21,8 +21,8 @@
 #include "base/encode.h"
 #include "store/fs_priv.h"
 
-static const char *const RESERVED[] = { "_lake/tmp", "_lake/odd", "_lake/sums", "_lake/locks",
-                                        "_lake/secret" };
+static const char *const RESERVED[] = { "_lake/tmp",   "_lake/odd",     "_lake/sums",
+                                        "_lake/locks", "_lake/uploads", "_lake/secret" };
 
 /* a folder made here may be pruned by others before it is used; each try makes it again */
 enum { MAKE_TRIES = 16 };

@@ -25,11 +25,13 @@ enum {
     FS_DURABLE_SLOTS = 1024,
 };
 
+struct fs_upload; /* fs_upload.h */
+
 struct fs_store {
     struct store base;
     char *dir; /* absolute, without links */
     char *uri;
-    int root_fd, tmp_fd, odd_fd, sums_fd, locks_fd;
+    int root_fd, tmp_fd, odd_fd, sums_fd, locks_fd, uploads_fd;
     bool read_only;
     bool folding;            /* the file system takes "A" and "a" for one name */
     _Atomic bool no_unnamed; /* O_TMPFILE is not supported here; a hint, relaxed */
@@ -42,6 +44,8 @@ struct fs_store {
     pthread_rwlock_t locks[FS_LOCKS];
     /* folders whose entry in their parent is on the disk; relaxed, a miss costs an fsync */
     _Atomic uint64_t durable_dirs[FS_DURABLE_SLOTS];
+    pthread_mutex_t uploads_lock; /* the last one to be taken */
+    struct fs_upload *uploads;    /* those that were in use lately; guarded by uploads_lock */
 };
 
 /** A test's fault at this point, if there is one. */
@@ -136,6 +140,9 @@ enum status fs_lock_key(struct fs_store *fs, struct str key, enum fs_lock_mode m
  */
 enum status fs_lock_change_begin(struct fs_lock *lock, struct err *err) MUST_USE;
 void fs_lock_done(struct fs_lock *lock);
+/** Wait for a whole file that other processes may hold. E_UNAVAILABLE after 30 s. */
+enum status fs_lock_file(const struct fs_store *fs, int fd, enum fs_lock_mode mode, struct str key,
+                         struct err *err) MUST_USE;
 unsigned fs_lock_index(struct str key);
 /** Try to lock a whole file (F_WRLCK or F_RDLCK) without waiting; false when somebody holds it. */
 bool fs_lock_try(const struct fs_store *fs, int fd, short type);
@@ -184,6 +191,8 @@ enum status fs_record_load_odd(const struct fs_store *fs, int fd, const char *od
 void fs_record_forget(struct fs_store *fs, struct str key, uint64_t side);
 /** Delete the side files that belong to nothing. */
 enum status fs_record_sweep(struct fs_store *fs, struct err *err) MUST_USE;
+/** The hex of an MD5. */
+void fs_md5_text(const uint8_t md5[MD5_BYTES], char out[MD5_HEX + 1]);
 /** Size, ETag and time by record and stat. A foreign or changed file has a weak tag. */
 void fs_info_fill(enum fs_known known, const struct fs_record *record, const struct stat *st,
                   struct store_info *out);
@@ -216,6 +225,13 @@ enum status fs_spool(struct store *, int *fd_out, struct err *);
 enum status fs_write_copy(struct fs_store *fs, struct store_object *object, struct str to,
                           const struct store_copy_how *how, const struct store_cond *cond,
                           struct store_info *info_out, struct err *err) MUST_USE;
+
+/** The store's time with the machine's digits below a millisecond, so that two versions differ. */
+int64_t fs_now_ns(const struct fs_store *fs);
+/** What is written is complete and `record` says it: set time and record, sync, publish. */
+enum status fs_finish(struct fs_store *fs, struct str key, struct fs_temp *temp,
+                      struct fs_record *record, const struct store_cond *cond,
+                      struct store_info *info_out, struct err *err) MUST_USE;
 
 /* --- fs_change.c --- */
 

@@ -206,14 +206,14 @@ enum status fs_record_load(const struct fs_store *fs, int fd, struct str key, st
 
 /* --- what others see of it --- */
 
-static void hex_text(char *out, const uint8_t *bytes, size_t len)
+void fs_md5_text(const uint8_t md5[MD5_BYTES], char out[MD5_HEX + 1])
 {
     static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < len; i++) {
-        out[2 * i] = digits[bytes[i] >> 4];
-        out[2 * i + 1] = digits[bytes[i] & 15];
+    for (size_t i = 0; i < MD5_BYTES; i++) {
+        out[2 * i] = digits[md5[i] >> 4];
+        out[2 * i + 1] = digits[md5[i] & 15];
     }
-    out[2 * len] = '\0';
+    out[MD5_HEX] = '\0';
 }
 
 static int64_t timespec_ms(struct timespec t)
@@ -227,7 +227,7 @@ void fs_info_fill(enum fs_known known, const struct fs_record *record, const str
     *out = (struct store_info){ .size = (uint64_t)st->st_size,
                                 .modified_ms = timespec_ms(st->st_mtim) };
     if ((known == FS_XATTR || known == FS_SIDE) && record->size == out->size) {
-        hex_text(out->etag, record->md5, MD5_BYTES);
+        fs_md5_text(record->md5, out->etag);
         if (record->part_count > 0) {
             snprintf(out->etag + MD5_HEX, sizeof out->etag - MD5_HEX, "-%lu",
                      (unsigned long)record->part_count);

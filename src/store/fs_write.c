@@ -74,18 +74,16 @@ void fs_writer_abort(struct store_writer *base)
     writer_free((struct fs_writer *)base);
 }
 
-/** The store's time with the machine's digits below a millisecond, so that two versions differ. */
-static int64_t now_ns(const struct fs_store *fs)
+int64_t fs_now_ns(const struct fs_store *fs)
 {
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return clock_wall_ms(fs->clock) * 1000000 + now.tv_nsec % 1000000;
 }
 
-/** What is written is complete and `record` says it: set time and record, sync, publish. */
-static enum status finish(struct fs_store *fs, struct str key, struct fs_temp *temp,
-                          struct fs_record *record, const struct store_cond *cond,
-                          struct store_info *info_out, struct err *err)
+enum status fs_finish(struct fs_store *fs, struct str key, struct fs_temp *temp,
+                      struct fs_record *record, const struct store_cond *cond,
+                      struct store_info *info_out, struct err *err)
 {
     struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
                                  { .tv_sec = record->modified_ns / 1000000000,
@@ -113,10 +111,10 @@ enum status fs_writer_commit(struct store_writer *base, struct store_info *info_
 {
     struct fs_writer *writer = (struct fs_writer *)base;
     fs_hash_final(&writer->hash);
-    writer->record.modified_ns = now_ns(writer->fs);
+    writer->record.modified_ns = fs_now_ns(writer->fs);
     fs_record_attrs_set(&writer->record, base->attrs);
-    enum status status = finish(writer->fs, writer->target.key, &writer->temp, &writer->record,
-                                &writer->target.cond, info_out, err);
+    enum status status = fs_finish(writer->fs, writer->target.key, &writer->temp, &writer->record,
+                                   &writer->target.cond, info_out, err);
     writer_free(writer);
     return status;
 }
@@ -181,9 +179,9 @@ static enum status adopt_file(struct fs_store *fs, struct str key, int fd,
     }
     if (status == OK) {
         fs_hash_final(&hash);
-        record.modified_ns = now_ns(fs);
+        record.modified_ns = fs_now_ns(fs);
         (void)fchmod(fd, 0644);
-        status = finish(fs, key, &temp, &record, cond, info_out, err);
+        status = fs_finish(fs, key, &temp, &record, cond, info_out, err);
     }
     fs_hash_done(&hash);
     fs_temp_drop(fs, &temp);
@@ -261,12 +259,12 @@ enum status fs_write_copy(struct fs_store *fs, struct store_object *object, stru
     enum status status = copy_content(fs, object, temp.fd, &record, err);
     if (status == OK) {
         if (!how->keep_time) {
-            record.modified_ns = now_ns(fs);
+            record.modified_ns = fs_now_ns(fs);
         }
         if (how->attrs_new) {
             fs_record_attrs_set(&record, how->attrs);
         }
-        status = finish(fs, to, &temp, &record, cond, info_out, err);
+        status = fs_finish(fs, to, &temp, &record, cond, info_out, err);
     }
     fs_temp_drop(fs, &temp);
     return status;

@@ -26,7 +26,7 @@ enum {
 enum event_kind {
     EV_NODE,  /* `node` came to be: a folder when `offset` is 1 */
     EV_WRITE, /* `bytes` at `offset` */
-    EV_CUT,   /* to no bytes */
+    EV_CUT,   /* to `offset` bytes, or made longer */
     EV_XATTR,
     EV_NAME, /* `name` in folder `dir` is `node` now, or nothing */
     EV_SYNC,
@@ -228,6 +228,18 @@ static ssize_t disk_pwrite(int fd, const void *ptr, size_t len, off_t offset)
         event->offset = offset;
     }
     return wrote;
+}
+
+static int disk_ftruncate(int fd, off_t len)
+{
+    if (change_fails("truncate") || ftruncate(fd, len) != 0) {
+        return -1;
+    }
+    int node = node_of_fd(fd);
+    if (node != NONE && !disk.paused) {
+        event_add(EV_CUT, node)->offset = len;
+    }
+    return 0;
 }
 
 /** The place's name, remembered as one that syncs; false when it is to be forgotten. */
@@ -435,6 +447,7 @@ const struct io_calls disk_calls = {
     .openat2 = disk_openat2,
     .pread = disk_pread,
     .pwrite = disk_pwrite,
+    .ftruncate = disk_ftruncate,
     .fsync = disk_fsync,
     .syncfs = disk_syncfs,
     .fstat = disk_fstat,
@@ -599,6 +612,17 @@ static void bytes_write(struct text *text, const struct event *event)
     *text = (struct text){ grown, len };
 }
 
+static void bytes_cut(struct text *text, size_t len)
+{
+    char *cut = calloc(1, len + 1);
+    size_t kept = text->len < len ? text->len : len;
+    if (kept > 0) {
+        memcpy(cut, text->ptr, kept);
+    }
+    free(text->ptr);
+    *text = (struct text){ cut, len };
+}
+
 static void entry_set(struct node *dir, const char *name, int value)
 {
     struct entry *entry = NULL;
@@ -640,7 +664,7 @@ static void replay_one(const struct event *event)
         bytes_write(&node->bytes, event);
         break;
     case EV_CUT:
-        text_set(&node->bytes, "", 0);
+        bytes_cut(&node->bytes, (size_t)event->offset);
         break;
     case EV_XATTR:
         text_set(&node->xattr, event->bytes, event->len);

@@ -38,9 +38,9 @@ static void close_store(struct store *store)
 
 int main(void)
 {
-    const struct contract_driver driver = {
-        .open = open_store, .close = close_store, .no_uploads = true, .uri_scheme = "file:///tmp/"
-    };
+    const struct contract_driver driver = { .open = open_store,
+                                            .close = close_store,
+                                            .uri_scheme = "file:///tmp/" };
     int failed = contract_run("store fs", &driver);
     no_xattr = true;
     failed += contract_run("store fs without xattrs", &driver);
