@@ -212,7 +212,7 @@ static enum status begin_frame(struct aws_frames *frames, enum aws_code *code_ou
     struct str line = str_from(frames->gathered, frames->len);
     uint64_t size;
     if (!str_ends(line, STR("\r\n")) || !read_head(frames, str_take(line, line.len - 2), &size)) {
-        return fail(frames, AWS_INVALID_REQUEST, code_out, err,
+        return fail(frames, AWS_INCOMPLETE_BODY, code_out, err,
                     frames->is_signed
                         ? "a frame of the body does not begin with size;chunk-signature="
                         : "a frame of the body does not begin with its size");
@@ -241,7 +241,7 @@ static enum status push_head(struct aws_frames *frames, struct str *rest, enum a
     size_t at = str_find_char(*rest, '\n');
     struct str piece = str_take(*rest, at == SIZE_MAX ? rest->len : at + 1);
     if (piece.len > AWS_FRAME_HEAD_MAX - frames->len) {
-        return fail(frames, AWS_INVALID_REQUEST, code_out, err,
+        return fail(frames, AWS_INCOMPLETE_BODY, code_out, err,
                     "the head of a frame of the body is too long");
     }
     memcpy(frames->gathered + frames->len, piece.ptr, piece.len);
@@ -274,7 +274,7 @@ static enum status push_line_end(struct aws_frames *frames, struct str *rest,
                                  enum aws_code *code_out, struct err *err)
 {
     if (rest->ptr[0] != (frames->state == DATA_CR ? '\r' : '\n')) {
-        return fail(frames, AWS_INVALID_REQUEST, code_out, err,
+        return fail(frames, AWS_INCOMPLETE_BODY, code_out, err,
                     "the data of a frame of the body is not as long as its head says");
     }
     frames->state = frames->state == DATA_CR ? DATA_LF : HEAD;
@@ -317,7 +317,7 @@ enum status aws_frames_push(struct aws_frames *frames, struct str *rest, struct 
             break;
         case ENDED:
         case BROKEN:
-            status = fail(frames, AWS_INVALID_REQUEST, code_out, err,
+            status = fail(frames, AWS_INCOMPLETE_BODY, code_out, err,
                           "the body was over, or broken, before");
             break;
         }
@@ -416,7 +416,7 @@ enum status aws_frames_end(struct aws_frames *frames, enum aws_code *code_out, s
 {
     struct str text = str_from(frames->gathered, frames->len);
     if (frames->state == BROKEN) {
-        return fail(frames, AWS_INVALID_REQUEST, code_out, err, "the body was broken before");
+        return fail(frames, AWS_INCOMPLETE_BODY, code_out, err, "the body was broken before");
     }
     /* An empty line ends it, alone or behind trailers. */
     if (frames->state != TRAILERS || frames->left > 0 ||
@@ -429,7 +429,7 @@ enum status aws_frames_end(struct aws_frames *frames, enum aws_code *code_out, s
     if (frames->has_trailers) {
         TRY(end_trailers(frames, code_out, err));
     } else if (text.len != 2) {
-        return fail(frames, AWS_INVALID_REQUEST, code_out, err,
+        return fail(frames, AWS_INCOMPLETE_BODY, code_out, err,
                     "there are bytes behind the last frame of the body");
     }
     frames->state = ENDED;

@@ -56,9 +56,9 @@ void aws_frames_free(struct aws_frames *frames);
  * taken.
  *
  * Returns  *data_out is a piece of data inside *rest, or empty when *rest is used up
- * Errors   with *code_out: AWS_INVALID_REQUEST (a broken frame), AWS_INCOMPLETE_BODY (more data
- *          than decoded_length), AWS_SIGNATURE_DOES_NOT_MATCH, AWS_MALFORMED_TRAILER (too many
- *          bytes of them), AWS_INTERNAL_ERROR (no memory). Every later call fails alike.
+ * Errors   with *code_out: AWS_INCOMPLETE_BODY (a broken frame, as S3 has it, or more data than
+ *          decoded_length), AWS_SIGNATURE_DOES_NOT_MATCH, AWS_MALFORMED_TRAILER (too many bytes of
+ *          them), AWS_INTERNAL_ERROR (no memory). Every later call fails alike.
  */
 enum status aws_frames_push(struct aws_frames *frames, struct str *rest, struct str *data_out,
                             enum aws_code *code_out, struct err *err) MUST_USE;

@@ -342,27 +342,27 @@ static void broken_frames_are_refused(void **state)
         { plain, "0\r\n", AWS_INCOMPLETE_BODY, 0 },
         { plain, "3\r\nabc\r\n", AWS_INCOMPLETE_BODY, 3 },
         { plain, "3\r\nab", AWS_INCOMPLETE_BODY, 3 },
-        { plain, "\r\n", AWS_INVALID_REQUEST, 0 },
-        { plain, "3\nabc\r\n0\r\n\r\n", AWS_INVALID_REQUEST, 3 },
-        { plain, "3\r\nabcd\r\n0\r\n\r\n", AWS_INVALID_REQUEST, 3 },
-        { plain, "3\r\nabc\n0\r\n\r\n", AWS_INVALID_REQUEST, 3 },
-        { plain, "3\r\nabc\r0\r\n\r\n", AWS_INVALID_REQUEST, 3 },
-        { plain, "0x3\r\nabc\r\n0\r\n\r\n", AWS_INVALID_REQUEST, 3 },
-        { plain, "+3\r\nabc\r\n0\r\n\r\n", AWS_INVALID_REQUEST, 3 },
-        { plain, "3 \r\nabc\r\n0\r\n\r\n", AWS_INVALID_REQUEST, 3 },
-        { plain, "-1\r\nabc\r\n0\r\n\r\n", AWS_INVALID_REQUEST, 3 },
-        { plain, "g\r\nabc\r\n0\r\n\r\n", AWS_INVALID_REQUEST, 3 },
-        { plain, "3;name=value\r\nabc\r\n0\r\n\r\n", AWS_INVALID_REQUEST, 3 },
+        { plain, "\r\n", AWS_INCOMPLETE_BODY, 0 },
+        { plain, "3\nabc\r\n0\r\n\r\n", AWS_INCOMPLETE_BODY, 3 },
+        { plain, "3\r\nabcd\r\n0\r\n\r\n", AWS_INCOMPLETE_BODY, 3 },
+        { plain, "3\r\nabc\n0\r\n\r\n", AWS_INCOMPLETE_BODY, 3 },
+        { plain, "3\r\nabc\r0\r\n\r\n", AWS_INCOMPLETE_BODY, 3 },
+        { plain, "0x3\r\nabc\r\n0\r\n\r\n", AWS_INCOMPLETE_BODY, 3 },
+        { plain, "+3\r\nabc\r\n0\r\n\r\n", AWS_INCOMPLETE_BODY, 3 },
+        { plain, "3 \r\nabc\r\n0\r\n\r\n", AWS_INCOMPLETE_BODY, 3 },
+        { plain, "-1\r\nabc\r\n0\r\n\r\n", AWS_INCOMPLETE_BODY, 3 },
+        { plain, "g\r\nabc\r\n0\r\n\r\n", AWS_INCOMPLETE_BODY, 3 },
+        { plain, "3;name=value\r\nabc\r\n0\r\n\r\n", AWS_INCOMPLETE_BODY, 3 },
         { plain, "ffffffffffffffff\r\nabc", AWS_INCOMPLETE_BODY, 1 << 20 },
-        { plain, "10000000000000000\r\nabc", AWS_INVALID_REQUEST, 3 },
-        { plain, "00000000000000003\r\nabc", AWS_INVALID_REQUEST, 3 },
+        { plain, "10000000000000000\r\nabc", AWS_INCOMPLETE_BODY, 3 },
+        { plain, "00000000000000003\r\nabc", AWS_INCOMPLETE_BODY, 3 },
         { plain, "0\r\n\r\n0\r\n\r\n", AWS_MALFORMED_TRAILER, 0 },
-        { sealed, "0\r\n\r\n", AWS_INVALID_REQUEST, 0 },
-        { sealed, "0;\r\n\r\n", AWS_INVALID_REQUEST, 0 },
-        { sealed, "0;chunk-signature=\r\n\r\n", AWS_INVALID_REQUEST, 0 },
-        { sealed, "0;chunk-signature=" EMPTY_HASH "0\r\n\r\n", AWS_INVALID_REQUEST, 0 },
-        { sealed, "0; chunk-signature=" EMPTY_HASH "\r\n\r\n", AWS_INVALID_REQUEST, 0 },
-        { sealed, "0;chunk-signature=" EMPTY_HASH ";a=b\r\n\r\n", AWS_INVALID_REQUEST, 0 },
+        { sealed, "0\r\n\r\n", AWS_INCOMPLETE_BODY, 0 },
+        { sealed, "0;\r\n\r\n", AWS_INCOMPLETE_BODY, 0 },
+        { sealed, "0;chunk-signature=\r\n\r\n", AWS_INCOMPLETE_BODY, 0 },
+        { sealed, "0;chunk-signature=" EMPTY_HASH "0\r\n\r\n", AWS_INCOMPLETE_BODY, 0 },
+        { sealed, "0; chunk-signature=" EMPTY_HASH "\r\n\r\n", AWS_INCOMPLETE_BODY, 0 },
+        { sealed, "0;chunk-signature=" EMPTY_HASH ";a=b\r\n\r\n", AWS_INCOMPLETE_BODY, 0 },
         { sealed, "0;chunk-signature=" EMPTY_HASH "\r\n\r\n", AWS_SIGNATURE_DOES_NOT_MATCH, 0 },
     };
     for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
@@ -385,7 +385,7 @@ static void a_head_or_trailers_without_end_are_refused(void **state)
     lab->opts.payload = AWS_PAYLOAD_STREAM_UNSIGNED_TRAILER;
     for (size_t step = 1; step < 10000; step *= 9) {
         assert_int_not_equal(decode_pieces(lab, str_from(many, 257), step, step), OK);
-        assert_int_equal(lab->code, AWS_INVALID_REQUEST);
+        assert_int_equal(lab->code, AWS_INCOMPLETE_BODY);
         assert_non_null(strstr(lab->err.msg, "too long"));
         memcpy(many, "0\r\n", 3);
         memset(many + 3, '\n', sizeof(many) - 3);
@@ -490,7 +490,7 @@ static void a_form_without_trailers_promises_none(void **state)
     lab->body.len -= 2;
     put(lab, "a:b\r\n\r\n");
     assert_int_not_equal(decode(lab), OK);
-    assert_int_equal(lab->code, AWS_INVALID_REQUEST);
+    assert_int_equal(lab->code, AWS_INCOMPLETE_BODY);
 }
 
 static void after_a_failure_or_the_end_nothing_is_taken(void **state)
