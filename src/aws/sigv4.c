@@ -212,7 +212,7 @@ static enum status check_secret(const struct aws_sign_opts *opts, struct err *er
                : err_set(err, E_INVALID, "the secret key is longer than %d bytes", AWS_SECRET_MAX);
 }
 
-static void write_time(int64_t now_ms, char out[AWS_TIME_LEN + 1])
+void aws_write_time(int64_t now_ms, char out[AWS_TIME_LEN + 1])
 {
     time_t seconds = (time_t)(now_ms / 1000);
     struct tm tm;
@@ -286,7 +286,7 @@ enum status aws_sign(const struct aws_request *request, const struct aws_sign_op
     TRY(check_secret(opts, err));
     char time[AWS_TIME_LEN + 1], signature[SHA256_HEX + 1];
     struct aws_signing_key key;
-    write_time(opts->now_ms, time);
+    aws_write_time(opts->now_ms, time);
     struct str scope = make_scope(opts, time, arena, &key), names, canonical;
     if (scope.ptr == NULL ||
         http_headers_add(headers, arena, STR("x-amz-date"), str_of(time)) != OK ||
@@ -320,7 +320,7 @@ enum status aws_presign(const struct aws_request *request, const struct aws_sign
     }
     char time[AWS_TIME_LEN + 1], signature[SHA256_HEX + 1];
     struct aws_signing_key key;
-    write_time(opts->now_ms, time);
+    aws_write_time(opts->now_ms, time);
     struct str scope = make_scope(opts, time, arena, &key);
     struct str names, credential, token, canonical, path;
     if (scope.ptr == NULL) {

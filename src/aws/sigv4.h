@@ -68,7 +68,7 @@ struct aws_auth {
 
 /**
  * Read the Authorization header or the X-Amz-* parameters. Neither: AWS_AUTH_ANONYMOUS and OK.
- * Commas of the header may stand without spaces.
+ * Commas of the header may stand without spaces. The time is that of x-amz-date, else of Date.
  *
  * Errors   with *code_out: malformed header or parameters, both forms at once, an expiry that is
  *          out of bounds, a signature form that is not AWS4-HMAC-SHA256, an x-amz-content-sha256
@@ -94,8 +94,9 @@ void aws_signing_key_make(struct str secret, struct str day, struct str region, 
  * caller's to hash and compare with auth->payload_text.
  * Errors   with *code_out: AWS_REQUEST_TIME_TOO_SKEWED (says both times), AWS_ACCESS_DENIED (a
  *          presigned request that has expired or is not valid yet), AWS_AUTHORIZATION_HEADER_
- *          MALFORMED (region, service, or a day that is not the time's), AWS_SIGNATURE_DOES_NOT_
- *          MATCH (the message holds the canonical request, for the client's developer)
+ *          MALFORMED or _QUERY_PARAMETERS_ERROR, by its form (region, service, or a day that is
+ *          not the time's), AWS_SIGNATURE_DOES_NOT_MATCH (the message holds the canonical request,
+ *          for the client's developer)
  */
 enum status aws_auth_verify(const struct aws_auth *auth, const struct aws_request *request,
                             const struct aws_signing_key *key, struct str region, int64_t now_ms,

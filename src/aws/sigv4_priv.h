@@ -9,5 +9,7 @@
 enum status aws_sign_canonical(const struct aws_signing_key *key, struct str canonical,
                                const char *time, struct str scope, struct arena *arena,
                                char out[SHA256_HEX + 1], struct err *err) MUST_USE;
+/** 20240102T030405Z */
+void aws_write_time(int64_t now_ms, char out[AWS_TIME_LEN + 1]);
 
 #endif

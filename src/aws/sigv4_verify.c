@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "aws/sigv4_priv.h"
+#include "base/clock.h"
 #include "base/encode.h"
 
 #define ALGORITHM "AWS4-HMAC-SHA256"
@@ -47,6 +48,23 @@ static bool read_time(struct str text, struct aws_auth *out)
     out->time_ms = (int64_t)seconds * 1000;
     memcpy(out->time, text.ptr, AWS_TIME_LEN);
     out->time[AWS_TIME_LEN] = '\0';
+    return true;
+}
+
+/** x-amz-date, else Date, which may also have a form of HTTP. */
+static bool read_date(const struct aws_request *request, struct aws_auth *out)
+{
+    struct str text = http_headers_get(request->headers, STR("x-amz-date"));
+    if (text.ptr == NULL) {
+        text = http_headers_get(request->headers, STR("date"));
+    }
+    if (read_time(text, out)) {
+        return true;
+    }
+    if (!time_parse_http(text, &out->time_ms)) {
+        return false;
+    }
+    aws_write_time(out->time_ms, out->time);
     return true;
 }
 
@@ -157,16 +175,17 @@ static enum status read_header(const struct aws_request *request, struct str val
     const enum aws_code code = AWS_AUTHORIZATION_HEADER_MALFORMED;
     out->form = AWS_AUTH_HEADER;
     if (!str_starts(value, STR(ALGORITHM " "))) {
-        return refuse(code_out, AWS_INVALID_ARGUMENT, err,
+        bool old = str_starts(value, STR("AWS ")); /* Signature Version 2 */
+        return refuse(code_out, old ? AWS_INVALID_REQUEST : AWS_INVALID_ARGUMENT, err,
                       "only signatures by " ALGORITHM " are known");
     }
     const char *fault = read_fields(str_skip(value, sizeof(ALGORITHM)), out);
     if (fault != NULL) {
         return refuse(code_out, code, err, fault);
     }
-    if (!read_time(http_headers_get(request->headers, STR("x-amz-date")), out)) {
+    if (!read_date(request, out)) {
         return refuse(code_out, AWS_ACCESS_DENIED, err,
-                      "a signed request needs x-amz-date as 20240102T030405Z");
+                      "a signed request needs x-amz-date as 20240102T030405Z, or Date");
     }
     if (!read_payload(http_headers_get(request->headers, STR("x-amz-content-sha256")), out)) {
         return refuse(code_out, AWS_INVALID_ARGUMENT, err,
@@ -310,7 +329,8 @@ enum status aws_auth_verify(const struct aws_auth *auth, const struct aws_reques
     TRY(check_time(auth, now_ms, code_out, err));
     if ((region.len > 0 && !str_eq(region, auth->region)) || !str_eq(auth->service, STR("s3")) ||
         !str_eq(auth->day, str_from(auth->time, 8))) {
-        *code_out = AWS_AUTHORIZATION_HEADER_MALFORMED;
+        *code_out = auth->form == AWS_AUTH_QUERY ? AWS_AUTHORIZATION_QUERY_PARAMETERS_ERROR
+                                                 : AWS_AUTHORIZATION_HEADER_MALFORMED;
         return err_set(err, aws_code_kind(*code_out),
                        "the signature is for \"%.*s/%.*s/%.*s\", not for %.8s/%.*s/s3",
                        STR_ARG(auth->day), STR_ARG(auth->region), STR_ARG(auth->service),

@@ -127,6 +127,14 @@ def of_botocore():
             yield record(f"{signer.__name__} {number}", "GET", request.url, list(request.headers.items()), None)
 
 
+def of_botocore_with_date():
+    """A request that has a Date gets it in the form of HTTP, and no X-Amz-Date."""
+    request = botocore.awsrequest.AWSRequest("GET", "http://localhost:3120/b/k", headers={"Date": ""})
+    with unittest.mock.patch.object(botocore.auth, "formatdate", lambda *_, **__: "Fri, 02 Jan 2026 03:04:05 GMT"):
+        botocore.auth.S3SigV4Auth(botocore.credentials.Credentials(ACCESS, SECRET), "s3", REGION).add_auth(request)
+    yield record("date of HTTP", "GET", request.url, list(request.headers.items()), None)
+
+
 def of_awscrt():
     kinds = {"header": awscrt.auth.AwsSignatureType.HTTP_REQUEST_HEADERS, "query": awscrt.auth.AwsSignatureType.HTTP_REQUEST_QUERY_PARAMS}
     for kind, signature in kinds.items():
@@ -150,5 +158,5 @@ def requests():
     with unittest.mock.patch.dict(botocore.auth.AUTH_TYPE_MAPS, own), \
             unittest.mock.patch.object(botocore.auth, "get_current_datetime", lambda *_, **__: NOW), \
             unittest.mock.patch.object(uuid, "uuid4", lambda: "00000000-0000-4000-8000-000000000000"):
-        made = [entry for make in (of_boto3, of_boto3_streams, of_boto3_presigned, of_botocore, of_awscrt) for entry in make()]
+        made = [entry for make in (of_boto3, of_boto3_streams, of_boto3_presigned, of_botocore, of_botocore_with_date, of_awscrt) for entry in make()]
     return "# Made by make_requests.py; the clock stands at 2026-01-02T03:04:05Z.\n" + "".join(made)

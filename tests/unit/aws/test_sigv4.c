@@ -245,6 +245,8 @@ static void broken_headers_are_refused(void **state)
         add(lab, "Authorization", bad[i]);
         assert_int_equal(aws_auth_read(&lab->request, &lab->arena, &auth, &lab->code, NULL),
                          E_INVALID);
+        assert_int_equal(lab->code,
+                         i == 0 ? AWS_INVALID_REQUEST : AWS_AUTHORIZATION_HEADER_MALFORMED);
     }
     lab->headers.count = 3;
     add(lab, "Authorization", CLAIM "host;" OURS SIGNATURE);
@@ -252,6 +254,42 @@ static void broken_headers_are_refused(void **state)
     assert_int_equal(auth.time_ms, now_ms);
     lab->headers.items[1].value = STR("20130231T000000Z");
     assert_int_equal(aws_auth_read(&lab->request, &lab->arena, &auth, &lab->code, NULL), E_DENIED);
+}
+
+static void the_time_may_stand_in_a_date_header(void **state)
+{
+    struct lab *lab = *state;
+    struct aws_auth auth;
+    add(lab, "Host", HOST);
+    add(lab, "x-amz-content-sha256", EMPTY_HASH);
+    add(lab, "Authorization", CLAIM "host;x-amz-content-sha256" SIGNATURE);
+    assert_int_equal(aws_auth_read(&lab->request, &lab->arena, &auth, &lab->code, NULL), E_DENIED);
+    add(lab, "Date", "Fri, 24 May 2013 00:00:00 GMT");
+    assert_int_equal(aws_auth_read(&lab->request, &lab->arena, &auth, &lab->code, NULL), OK);
+    assert_int_equal(auth.time_ms, now_ms);
+    assert_string_equal(auth.time, "20130524T000000Z");
+    lab->headers.items[3].value = STR("20130524T000000Z");
+    assert_int_equal(aws_auth_read(&lab->request, &lab->arena, &auth, &lab->code, NULL), OK);
+    assert_int_equal(auth.time_ms, now_ms);
+    lab->headers.items[3].value = STR("yesterday");
+    assert_int_equal(aws_auth_read(&lab->request, &lab->arena, &auth, &lab->code, NULL), E_DENIED);
+}
+
+static void another_region_is_told_in_the_words_of_the_form(void **state)
+{
+    struct lab *lab = *state;
+    struct str target;
+    lab->opts.region = STR("us-east-2");
+    add(lab, "Host", HOST);
+    assert_int_equal(aws_presign(&lab->request, &lab->opts, 60, &lab->arena, &target, NULL), OK);
+    lab->request.path = str_split(&target, '?');
+    lab->request.query = target;
+    assert_int_equal(judge(lab, now_ms), E_INVALID);
+    assert_int_equal(lab->code, AWS_AUTHORIZATION_QUERY_PARAMETERS_ERROR);
+    lab->request.query = STR_EMPTY;
+    sign(lab);
+    assert_int_equal(judge(lab, now_ms), E_INVALID);
+    assert_int_equal(lab->code, AWS_AUTHORIZATION_HEADER_MALFORMED);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -271,6 +309,8 @@ int main(void)
         CASE(both_forms_at_once_are_refused),
         CASE(a_request_without_a_claim_is_anonymous),
         CASE(broken_headers_are_refused),
+        CASE(the_time_may_stand_in_a_date_header),
+        CASE(another_region_is_told_in_the_words_of_the_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
