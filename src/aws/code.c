@@ -144,5 +144,6 @@ enum aws_code aws_code_parse(struct str name)
             return (enum aws_code)code;
         }
     }
-    return AWS_NONE;
+    /* MinIO's own name */
+    return str_eq(name, STR("InvalidTokenId")) ? AWS_INVALID_TOKEN : AWS_NONE;
 }

@@ -387,6 +387,8 @@ static enum status judge(const struct http_client *client, CURLcode code, const 
                      code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CONNECT_ERROR ||
                      code == CURLE_SSL_CACERT_BADFILE;
     transfer->answer->unreached = unreached;
+    transfer->answer->untrusted = code == CURLE_PEER_FAILED_VERIFICATION ||
+                                  code == CURLE_SSL_CACERT_BADFILE;
     if (code == CURLE_OPERATION_TIMEDOUT) {
         return err_set(err, E_TIMEOUT, "%s at %s did not answer in time", client->service,
                        client->base_url);

@@ -167,6 +167,7 @@ static void s3_close(struct store *store)
     mem_free(s3->path);
     mem_free(s3->prefix);
     mem_free(s3->region);
+    mem_free(s3->ca_file);
     mem_free(s3->uri);
     mem_free(s3);
 }
@@ -293,6 +294,7 @@ static enum status build(struct s3_store *s3, const struct store_s3_opts *opts, 
     TRY(check_bucket(opts->bucket, err));
     TRY(place(s3, opts, base_url, sizeof base_url, err));
     TRY(keep(&s3->endpoint, str_of(opts->endpoint), err));
+    TRY(keep(&s3->ca_file, str_of(given(opts->ca_file) ? opts->ca_file : ""), err));
     TRY(keep(&s3->bucket, str_of(opts->bucket), err));
     TRY(keep_prefix(s3, opts->prefix, err));
     int len = snprintf(uri, sizeof uri, "s3://%s%s%s", s3->bucket, s3->prefix[0] ? "/" : "",

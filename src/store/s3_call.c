@@ -216,6 +216,21 @@ static bool refused_for_now(const struct http_answer *answer)
            code == AWS_OPERATION_ABORTED;
 }
 
+/** Another try would end alike. */
+static enum status untrusted(const struct s3_store *s3, struct err *err)
+{
+    return s3->ca_file[0] != '\0'
+               ? err_set(
+                     err, E_UNAVAILABLE,
+                     "s3.ca_file = \"%s\" does not vouch for the certificate of %s, or cannot be "
+                     "read",
+                     s3->ca_file, s3->endpoint)
+               : err_set(err, E_UNAVAILABLE,
+                         "nobody whom this machine trusts vouches for the certificate of %s: if it "
+                         "is your own, s3.ca_file names its CA",
+                         s3->endpoint);
+}
+
 enum status s3_call(struct s3_store *s3, const struct s3_request *request,
                     struct http_answer *answer, struct err *err)
 {
@@ -234,6 +249,9 @@ enum status s3_call(struct s3_store *s3, const struct s3_request *request,
         bool refused = status == OK && refused_for_now(answer);
         if (!away && !broken && !refused) {
             return status;
+        }
+        if (unsent && answer->untrusted) {
+            return untrusted(s3, err);
         }
         bool again = unsent || refused || request->repeatable;
         if (again && s3_pause(tries, deadline)) {

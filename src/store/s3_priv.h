@@ -33,6 +33,7 @@ struct s3_store {
     char *path;   /* "/bucket" in path style, "" in virtual-host style */
     char *prefix; /* "" or "a/b/" */
     char *region;
+    char *ca_file; /* "": the system's */
     char *uri; /* "s3://bucket/a/b" */
     int64_t retry_ms;
     bool read_only;

@@ -1,6 +1,8 @@
 """Stores that speak S3, and a wire to them that misbehaves on purpose."""
 
 import contextlib
+import datetime
+import ipaddress
 import os
 import pathlib
 import random
@@ -17,6 +19,9 @@ import botocore.config
 import botocore.credentials
 import botocore.exceptions
 from conftest import free_port
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from raw_http import Service
 
 ACCESS_KEY, SECRET_KEY, BUCKET = "lakehouse-test", "lakehouse-test-secret", "lake"
@@ -26,10 +31,11 @@ START_SECONDS_MAX = 60
 class Store:
     """A running S3 store with an empty bucket `lake`."""
 
-    def __init__(self, url, traits=()):
+    def __init__(self, url, traits=(), ca_file=None):
         self.url = url
+        self.ca_file = ca_file
         self.traits = {name: "1" for name in traits}  # what tests/unit/store/test_s3_contract.c is told of it
-        self.client = boto3.client("s3", endpoint_url=url, aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name="us-east-1",
+        self.client = boto3.client("s3", endpoint_url=url, aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY, region_name="us-east-1", verify=ca_file,
                                    config=botocore.config.Config(s3={"addressing_style": "path"}, retries={"max_attempts": 1}))
 
     def flags(self, prefix="", url=None):
@@ -50,7 +56,7 @@ class Store:
 
 
 @contextlib.contextmanager
-def running(command, port, log, env=None, traits=()):
+def running(command, port, log, env=None, traits=(), ca_file=None):
     """A store's process from its start to its end."""
     with open(log, "w") as sink:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env={**os.environ, **(env or {})})
@@ -60,7 +66,7 @@ def running(command, port, log, env=None, traits=()):
             assert process.poll() is None and time.monotonic() < end, pathlib.Path(log).read_text()
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
-        store = Store(f"http://127.0.0.1:{port}", traits)
+        store = Store(f"{'https' if ca_file else 'http'}://127.0.0.1:{port}", traits, ca_file)
         while True:
             try:
                 store.client.create_bucket(Bucket=BUCKET)
@@ -74,11 +80,35 @@ def running(command, port, log, env=None, traits=()):
         process.wait(30)
 
 
-def moto(folder):
+def certificates(folder, name="ca"):
+    """A CA of our own and a certificate for 127.0.0.1: folder/{name}.pem, folder/public.crt, folder/private.key."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+
+    def issue(subject, key, issuer, issuer_key, *extensions):
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(
+            now + datetime.timedelta(days=7))
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
+        return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca_name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"{name} of a test")])
+    (folder / f"{name}.pem").write_bytes(issue(ca_name, ca_key, ca_name, ca_key, (x509.BasicConstraints(ca=True, path_length=None), True)))
+    (folder / "public.crt").write_bytes(issue(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "store")]), key, ca_name, ca_key, (
+        x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)))
+    (folder / "private.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL,
+                                                           serialization.NoEncryption()))
+    return folder / f"{name}.pem"
+
+
+def moto(folder, tls=False):
     """The store of `make test`: objects in memory, S3's answers."""
     port = free_port()
+    ca_file = certificates(folder) if tls else None
+    more = ["-s", "-c", folder / "public.crt", "-k", folder / "private.key"] if tls else []
     program = pathlib.Path(sys.executable).parent / "moto_server"
-    return running([program, "-H", "127.0.0.1", "-p", str(port)], port, folder / "moto.log")
+    return running([program, "-H", "127.0.0.1", "-p", str(port), *more], port, folder / "moto.log", ca_file=ca_file)
 
 
 def peer(name):
@@ -87,12 +117,15 @@ def peer(name):
     return pathlib.Path(folder) / name
 
 
-def minio(folder):
+def minio(folder, tls=False):
     """The real one: objects as folders of a file system, and a DELETE that does not look at If-Match."""
     port = free_port()
-    env = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_BROWSER": "off"}
-    return running([peer("minio"), "server", "--quiet", "--address", f"127.0.0.1:{port}", folder / "minio"], port, folder / "minio.log", env,
-                   ("S3_TREE", "S3_NO_DELETE_IF"))
+    env = {"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_BROWSER": "off", "MINIO_DOMAIN": "localhost"}
+    certs = folder / "certs"
+    certs.mkdir()
+    ca_file = certificates(certs) if tls else None
+    return running([peer("minio"), "server", "--quiet", "--certs-dir", certs, "--address", f"127.0.0.1:{port}", folder / "minio"], port,
+                   folder / "minio.log", env, ("S3_TREE", "S3_NO_DELETE_IF"), ca_file)
 
 
 def versitygw(folder):
