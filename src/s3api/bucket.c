@@ -171,7 +171,8 @@ static enum status record_parse(struct s3api_request *r, const struct bucket_ent
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     out->acl = STR("private");
     out->cors = out->tags = STR_EMPTY;
-    out->created_ms = entry->modified_ms;
+    /* those of the settings are as old as the server, as far as anybody can tell */
+    out->created_ms = entry->len > 0 ? entry->modified_ms : r->api->started_ms;
     memcpy(out->etag, entry->etag, sizeof out->etag);
     if (entry->len == 0) {
         return OK;

@@ -62,6 +62,7 @@ enum status s3api_new(const struct s3api_opts *opts, struct s3api **out, struct 
     api->clock = opts->clock != NULL ? opts->clock : clock_real();
     api->object_bytes_max = opts->object_bytes_max != 0 ? opts->object_bytes_max
                                                         : OBJECT_BYTES_MAX_DEFAULT;
+    api->started_ms = clock_wall_ms(api->clock);
     api->upload_idle_ms = opts->upload_idle_ms != 0 ? opts->upload_idle_ms : UPLOAD_IDLE_MS_DEFAULT;
     if ((status = copy_text(opts->region, &api->region, err)) != OK ||
         (status = copy_text(opts->domain, &api->domain, err)) != OK ||

@@ -44,6 +44,7 @@ struct s3api {
     struct s3api_folder *folders; /* names are ours */
     size_t folder_count;
     uint64_t object_bytes_max;
+    int64_t started_ms;
     int64_t upload_idle_ms;
     _Atomic int64_t sweep_due_ms; /* one of those who find it past wins the work */
     struct metrics *metrics;

@@ -117,7 +117,7 @@ static enum status check_part_sum(struct s3api_request *r, const struct completi
                : s3api_err(r, AWS_INVALID_PART, "part %u has another checksum", part->number);
 }
 
-/** Also finds the whole size, and the runs of equal parts. */
+/** Also finds the whole size. */
 static enum status check_parts(struct s3api_request *r, struct completion *c,
                                const struct store_part **chosen)
 {
@@ -128,15 +128,17 @@ static enum status check_parts(struct s3api_request *r, struct completion *c,
             return s3api_err(r, AWS_INVALID_PART, "part %u was never uploaded, or has another ETag",
                              c->wanted[i].number);
         }
-        if (i + 1 < c->count && part->size < S3_PART_BYTES_MIN) {
-            return s3api_err(r, AWS_ENTITY_TOO_SMALL,
-                             "part %u has %llu bytes: all but the last need %d", part->number,
-                             (unsigned long long)part->size, S3_PART_BYTES_MIN);
-        }
         TRY(check_part_sum(r, c, i, part));
         c->wanted[i].etag = str_of(part->etag);
         c->size += part->size;
         chosen[i] = part;
+    }
+    for (size_t i = 0; i + 1 < c->count; i++) {
+        if (chosen[i]->size < S3_PART_BYTES_MIN) {
+            return s3api_err(r, AWS_ENTITY_TOO_SMALL,
+                             "part %u has %llu bytes: all but the last need %d", chosen[i]->number,
+                             (unsigned long long)chosen[i]->size, S3_PART_BYTES_MIN);
+        }
     }
     return OK;
 }
