@@ -3,6 +3,7 @@
  * only; nothing of it is believed before aws_auth_verify has said OK.
  */
 
+#include <stdio.h>
 #include <time.h>
 
 #include "aws/sigv4_priv.h"
@@ -51,6 +52,17 @@ static bool read_time(struct str text, struct aws_auth *out)
     return true;
 }
 
+/** A date of HTTP. botocore's end in "-0000" where HTTP has GMT. */
+static bool read_http_date(struct str text, struct aws_auth *out)
+{
+    char room[40];
+    if (str_ends(text, STR(" -0000")) && text.len < sizeof(room)) {
+        int len = snprintf(room, sizeof(room), "%.*s GMT", (int)text.len - 6, text.ptr);
+        text = str_from(room, (size_t)len);
+    }
+    return time_parse_http(text, &out->time_ms);
+}
+
 /** x-amz-date, else Date, which may also have a form of HTTP. */
 static bool read_date(const struct aws_request *request, struct aws_auth *out)
 {
@@ -61,7 +73,7 @@ static bool read_date(const struct aws_request *request, struct aws_auth *out)
     if (read_time(text, out)) {
         return true;
     }
-    if (!time_parse_http(text, &out->time_ms)) {
+    if (!read_http_date(text, out)) {
         return false;
     }
     aws_write_time(out->time_ms, out->time);

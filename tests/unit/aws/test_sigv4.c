@@ -268,6 +268,9 @@ static void the_time_may_stand_in_a_date_header(void **state)
     assert_int_equal(aws_auth_read(&lab->request, &lab->arena, &auth, &lab->code, NULL), OK);
     assert_int_equal(auth.time_ms, now_ms);
     assert_string_equal(auth.time, "20130524T000000Z");
+    lab->headers.items[3].value = STR("Fri, 24 May 2013 00:00:00 -0000");
+    assert_int_equal(aws_auth_read(&lab->request, &lab->arena, &auth, &lab->code, NULL), OK);
+    assert_int_equal(auth.time_ms, now_ms);
     lab->headers.items[3].value = STR("20130524T000000Z");
     assert_int_equal(aws_auth_read(&lab->request, &lab->arena, &auth, &lab->code, NULL), OK);
     assert_int_equal(auth.time_ms, now_ms);
