@@ -147,10 +147,12 @@ def test_checksums_of_the_whole(s3, bucket, algorithm, kind):
     assert [p[name] for p in s3.list_parts(Bucket=bucket, Key="k", UploadId=begun["UploadId"])["Parts"]] == [p[name] for p in parts]
     wrong = [dict(parts[0], **{name: parts[1][name]}), parts[1]]
     assert refused(complete, s3, bucket, "k", begun["UploadId"], wrong)[0] in ("InvalidPart", "BadDigest")
-    answer = complete(s3, bucket, "k", begun["UploadId"], parts)
     raw = b"".join(base64.b64decode(p[name]) for p in parts)
     whole = zlib.crc32(b"".join(pieces)) if kind == "FULL_OBJECT" else {"CRC32": zlib.crc32}.get(algorithm, lambda data: hashlib.new(algorithm, data).digest())(raw)
     expected = base64.b64encode(whole if isinstance(whole, bytes) else whole.to_bytes(4, "big")).decode() + ("" if kind == "FULL_OBJECT" else "-2")
+    # The header of the call is the object's checksum, not that of the list of parts.
+    assert refused(complete, s3, bucket, "k", begun["UploadId"], parts, **{name: parts[0][name]})[0] == "BadDigest"
+    answer = complete(s3, bucket, "k", begun["UploadId"], parts, **{name: expected})
     assert answer[name] == expected and answer["ChecksumType"] == kind
     head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
     assert head[name] == expected and head["ChecksumType"] == kind
