@@ -39,6 +39,8 @@ static enum status open_s3(const struct settings *settings, bool read_only, stru
         .virtual_host = virtual_host,
         .read_only = read_only,
         .retry_ms = settings_int(settings, "s3", "retry_seconds") * 1000,
+        .single_writer = settings_bool(settings, "s3", "single_writer"),
+        .lease_ms = settings_int(settings, "s3", "lease_seconds") * 1000,
     };
     return store_s3_open(&opts, out, err);
 }

@@ -10,6 +10,7 @@
  *      s3_read.c    stat and ranged reads of one version
  *      s3_list.c    listings
  *      s3_probe.c   do conditions hold here?
+ *      s3_lease.c   one writer at a time, where they do not
  *
  * Nothing is kept on this machine but what a write buffers: many processes on many machines may
  * share a bucket, and conditional PUTs are what keeps them apart.
@@ -19,7 +20,13 @@
 #include "base/mem.h"
 #include "store/s3_priv.h"
 
-enum { RETRY_MS = 30 * 1000, CONNECTIONS = 32, HOST_MAX = 512, PREFIX_MAX = 256 };
+enum {
+    RETRY_MS = 30 * 1000,
+    LEASE_MS = 30 * 1000,
+    CONNECTIONS = 32,
+    HOST_MAX = 512,
+    PREFIX_MAX = 256
+};
 
 /* --- the check before the first write --- */
 
@@ -74,6 +81,9 @@ enum status s3_may_write(struct s3_store *s3, struct err *err)
 {
     if (s3->read_only) {
         return err_set(err, E_DENIED, "the store \"%s\" is opened for reading only", s3->uri);
+    }
+    if (s3->lease != NULL) {
+        TRY(s3_lease_need(s3->lease, err));
     }
     return check_once(s3, err);
 }
@@ -139,6 +149,9 @@ enum status s3_may_make(struct s3_store *s3, struct str key, struct err *err)
 static enum status s3_ready(struct store *store, struct err *err)
 {
     struct s3_store *s3 = (struct s3_store *)store;
+    if (s3->lease != NULL) {
+        TRY(s3_lease_need(s3->lease, err));
+    }
     bool checked = atomic_load_explicit(&s3->checked, memory_order_acquire);
     return checked ? look_in(s3, err) : check_once(s3, err); /* which looks, too */
 }
@@ -153,6 +166,7 @@ static struct str s3_root_uri(const struct store *store)
 static void s3_close(struct store *store)
 {
     struct s3_store *s3 = (struct s3_store *)store;
+    s3_lease_free(s3->lease);
     http_client_free(s3->client);
     aws_credentials_free(s3->credentials);
     pthread_mutex_destroy(&s3->lock);
@@ -331,6 +345,10 @@ enum status store_s3_open(const struct store_s3_opts *opts, struct store **out, 
     s3->retry_ms = opts->retry_ms > 0 ? opts->retry_ms : RETRY_MS;
     s3->read_only = opts->read_only;
     enum status status = build(s3, opts, err);
+    if (status == OK && opts->single_writer && !opts->read_only) {
+        int64_t lease_ms = opts->lease_ms > 0 ? opts->lease_ms : LEASE_MS;
+        status = s3_lease_new(s3, lease_ms, &s3->lease, err);
+    }
     if (status != OK) {
         s3_close(&s3->base);
         return status;

@@ -160,6 +160,7 @@ static enum status send_once(struct s3_store *s3, const struct s3_request *reque
     struct bodies bodies = { .request = request };
     uint64_t moved = request->from_fd ? request->length : request->body.len + request->into_cap;
     int64_t try_ms = TRY_MS + (int64_t)(moved / BYTES_PER_MS_MIN);
+    try_ms = request->try_ms > 0 && request->try_ms < try_ms ? request->try_ms : try_ms;
     *answer = (struct http_answer){ 0 };
     arena_init(&arena, SCRATCH_BYTES_MAX);
     buf_init(&target, S3_TARGET_BYTES_MAX);

@@ -75,10 +75,13 @@ static enum status remove_if(struct s3_store *s3, struct str key, struct str if_
     struct store_info info;
     enum aws_code code = AWS_NONE;
     TRY(store_etag_quote(if_match, match, &quoted, err));
-    if (atomic_load_explicit(&s3->deletes_if, memory_order_relaxed) == DELETES_UNKNOWN) {
+    int holds = s3->lease != NULL ? DELETES_HOLD
+                                  : atomic_load_explicit(&s3->deletes_if, memory_order_relaxed);
+    if (holds == DELETES_UNKNOWN) {
         TRY(try_conditional(s3, err));
+        holds = atomic_load_explicit(&s3->deletes_if, memory_order_relaxed);
     }
-    if (atomic_load_explicit(&s3->deletes_if, memory_order_relaxed) == DELETES_DO_NOT) {
+    if (holds == DELETES_DO_NOT) {
         return err_set(err, E_UNSUPPORTED,
                        "object \"%.*s\": %s deletes without looking at the condition", STR_ARG(key),
                        s3->endpoint);
@@ -89,7 +92,7 @@ static enum status remove_if(struct s3_store *s3, struct str key, struct str if_
         return gone(key, err);
     }
     TRY(status);
-    status = send_delete(s3, key, quoted, &code, err);
+    status = send_delete(s3, key, s3->lease == NULL ? quoted : STR_EMPTY, &code, err);
     if ((status == E_UPSTREAM || status == E_TIMEOUT) &&
         s3_stat(&s3->base, key, &info, NULL, NULL) == E_NOT_FOUND) {
         return OK; /* the answer was lost */
@@ -103,8 +106,15 @@ enum status s3_remove(struct store *store, struct str key, struct str if_match, 
     struct s3_store *s3 = (struct s3_store *)store;
     enum aws_code code = AWS_NONE;
     TRY(s3_may_write(s3, err));
-    return if_match.len > 0 ? remove_if(s3, key, if_match, err)
-                            : send_delete(s3, key, STR_EMPTY, &code, err);
+    if (s3->lease != NULL) {
+        s3_lease_lock(s3->lease, key);
+    }
+    enum status status = if_match.len > 0 ? remove_if(s3, key, if_match, err)
+                                          : send_delete(s3, key, STR_EMPTY, &code, err);
+    if (s3->lease != NULL) {
+        s3_lease_unlock(s3->lease, key);
+    }
+    return status;
 }
 
 /* --- copies --- */

@@ -11,6 +11,7 @@
 #include "aws/credentials.h"
 #include "base/rng.h"
 #include "http/client.h"
+#include "store/s3_lease.h"
 #include "store/store_priv.h"
 
 enum {
@@ -34,8 +35,9 @@ struct s3_store {
     char *prefix; /* "" or "a/b/" */
     char *region;
     char *ca_file; /* "": the system's */
-    char *uri; /* "s3://bucket/a/b" */
+    char *uri;     /* "s3://bucket/a/b" */
     int64_t retry_ms;
+    struct s3_lease *lease; /* NULL: conditions hold by the store */
     bool read_only;
     /* Do deletes under a condition hold? Of s3_change.c; relaxed, for asking twice does no harm. */
     _Atomic int deletes_if;
@@ -74,6 +76,7 @@ struct s3_request {
     /* may be sent again when nobody knows whether it arrived */
     bool repeatable;
     deadline_ms deadline; /* of all tries; 0: the store's */
+    int64_t try_ms;       /* of one; 0: by its size */
 };
 
 /* --- s3.c --- */

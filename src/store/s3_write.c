@@ -120,8 +120,9 @@ static enum status judge(struct s3_store *s3, const struct s3_write *write,
     return s3_failed(s3, request, answer, err);
 }
 
-enum status s3_write_send(struct s3_store *s3, struct s3_write *write, struct s3_request *request,
-                          uint64_t size, struct store_info *info_out, struct err *err)
+static enum status send_known(struct s3_store *s3, struct s3_write *write,
+                              struct s3_request *request, uint64_t size,
+                              struct store_info *info_out, struct err *err)
 {
     deadline_ms deadline = deadline_in(s3->retry_ms);
     request->repeatable = !write->cond->if_absent && write->cond->if_match.len == 0;
@@ -151,6 +152,50 @@ enum status s3_write_send(struct s3_store *s3, struct s3_write *write, struct s3
                            STR_ARG(write->key), why.msg[0] != '\0' ? ": " : "", why.msg);
         }
     }
+}
+
+/** Its condition by a look: nobody else writes, and this process not to the same key. */
+static enum status send_alone(struct s3_store *s3, struct s3_write *write,
+                              struct s3_request *request, uint64_t size,
+                              struct store_info *info_out, struct err *err)
+{
+    static const struct store_cond none;
+    const struct store_cond *cond = write->cond;
+    struct store_info there;
+    size_t kept = 0;
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (!str_starts(request->headers[i].name, STR("if-"))) {
+            request->headers[kept++] = request->headers[i];
+        }
+    }
+    request->header_count = kept;
+    s3_lease_lock(s3->lease, write->key);
+    enum status status = OK;
+    if (cond->if_absent || cond->if_match.len > 0) {
+        status = s3_stat(&s3->base, write->key, &there, NULL, err);
+        if (status == OK || status == E_NOT_FOUND) {
+            status = store_cond_check(cond, write->key, status == OK ? &there : NULL, err);
+        }
+    }
+    request->try_ms = s3_lease_left_ms(s3->lease);
+    if (status == OK && request->try_ms <= 0) {
+        status = s3_lease_need(s3->lease, err);
+        request->try_ms = s3_lease_left_ms(s3->lease);
+    }
+    if (status == OK) {
+        write->cond = &none;
+        status = send_known(s3, write, request, size, info_out, err);
+        write->cond = cond;
+    }
+    s3_lease_unlock(s3->lease, write->key);
+    return status;
+}
+
+enum status s3_write_send(struct s3_store *s3, struct s3_write *write, struct s3_request *request,
+                          uint64_t size, struct store_info *info_out, struct err *err)
+{
+    return s3->lease != NULL ? send_alone(s3, write, request, size, info_out, err)
+                             : send_known(s3, write, request, size, info_out, err);
 }
 
 /* --- whole objects --- */

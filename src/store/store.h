@@ -275,6 +275,10 @@ struct store_s3_opts {
     bool virtual_host;   /* bucket.host instead of host/bucket */
     bool read_only;
     int64_t retry_ms; /* how long a store that is away or busy is tried; 0: 30 s */
+    /* For a store whose conditions do not hold: one process writes at a time, by a lease in the
+     * bucket; others get E_UNAVAILABLE. Conditions then hold in this process only. */
+    bool single_writer;
+    int64_t lease_ms; /* 0: 30 s */
     const struct lake_clock *clock;
 };
 /**

@@ -107,8 +107,7 @@ def moto(folder, tls=False):
     port = free_port()
     ca_file = certificates(folder) if tls else None
     more = ["-s", "-c", folder / "public.crt", "-k", folder / "private.key"] if tls else []
-    program = pathlib.Path(sys.executable).parent / "moto_server"
-    return running([program, "-H", "127.0.0.1", "-p", str(port), *more], port, folder / "moto.log", ca_file=ca_file)
+    return running([sys.executable, pathlib.Path(__file__).with_name("moto_alone.py"), "-H", "127.0.0.1", "-p", str(port), *more], port, folder / "moto.log", ca_file=ca_file)
 
 
 def peer(name):

@@ -4,6 +4,7 @@
  *     S3_ENDPOINT  S3_BUCKET  S3_ACCESS_KEY  S3_SECRET_KEY  [S3_VIRTUAL_HOST]
  *     [S3_TREE]  it keeps objects in folders (contract.h)
  *     [S3_NO_DELETE_IF]  it deletes whatever the condition
+ *     [S3_LEASE_MS]  its conditions do not hold, and a lease of that time does instead
  *
  * tests/integration/test_s3_store.py starts stores and runs it. Without S3_ENDPOINT only what needs
  * no store is tested: the settings.
@@ -34,6 +35,8 @@ static struct store *open_store(void)
                                                 .prefix = prefix,
                                                 .access_key = from_env("S3_ACCESS_KEY"),
                                                 .secret_key = from_env("S3_SECRET_KEY"),
+                                                .single_writer = getenv("S3_LEASE_MS") != NULL,
+                                                .lease_ms = atoi(from_env("S3_LEASE_MS").ptr),
                                                 .virtual_host = getenv("S3_VIRTUAL_HOST") != NULL },
                        &store, &err));
     return store;
