@@ -399,6 +399,32 @@ enum status s3api_head_bucket(struct s3api_request *r)
     return s3api_reply_empty(r, 200);
 }
 
+/** Open uploads do not keep a bucket, and must not be those of the next one of its name. */
+static enum status drop_uploads(struct s3api_request *r)
+{
+    struct store_uploads_opts opts = { .prefix = r->bucket.prefix };
+    struct store_uploads page = { .truncated = true };
+    while (page.truncated) {
+        enum status status = store_upload_list(r->bucket.store, &opts, r->arena, &page, r->err);
+        if (status == E_UNSUPPORTED) {
+            *r->err = (struct err){ 0 };
+            return OK;
+        }
+        TRY(status);
+        for (size_t i = 0; i < page.count; i++) {
+            const struct store_upload *upload = &page.items[i];
+            status = store_upload_abort(r->bucket.store, upload->key, upload->id, r->err);
+            if (status != E_NOT_FOUND) {
+                TRY(status);
+            }
+            *r->err = (struct err){ 0 };
+            opts.after_key = upload->key;
+            opts.after_id = upload->id;
+        }
+    }
+    return OK;
+}
+
 enum status s3api_delete_bucket(struct s3api_request *r)
 {
     const struct s3api_bucket *bucket = &r->bucket;
@@ -412,6 +438,7 @@ enum status s3api_delete_bucket(struct s3api_request *r)
     if (page.object_count + page.prefix_count > 0) {
         return s3api_err(r, AWS_BUCKET_NOT_EMPTY, "%s", "");
     }
+    TRY(drop_uploads(r));
     enum status status = store_delete_if(r->api->store, record_key(r, bucket->name),
                                          str_of(bucket->etag), r->err);
     forget(r->api, bucket->name);

@@ -134,6 +134,18 @@ def test_uploads_are_listed_in_pages_and_folders(s3, bucket):
         s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
 
 
+def test_uploads_go_with_their_bucket(s3):
+    for _ in range(2):
+        s3.create_bucket(Bucket="short-lived")
+        assert "Uploads" not in s3.list_multipart_uploads(Bucket="short-lived")
+        begun = [s3.create_multipart_upload(Bucket="short-lived", Key=key)["UploadId"] for key in ("a", "a", "b/c")]
+        s3.upload_part(Bucket="short-lived", Key="a", UploadId=begun[0], PartNumber=1, Body=b"x")
+        s3.delete_bucket(Bucket="short-lived")
+        assert refused(s3.list_parts, Bucket="short-lived", Key="a", UploadId=begun[0])[0] == "NoSuchBucket"
+    s3.create_bucket(Bucket="short-lived")
+    assert refused(s3.list_parts, Bucket="short-lived", Key="a", UploadId=begun[0])[0] == "NoSuchUpload"
+
+
 @pytest.mark.parametrize("algorithm, kind", [("CRC32", "FULL_OBJECT"), ("CRC32", "COMPOSITE"), ("SHA1", "COMPOSITE"), ("SHA256", "COMPOSITE")])
 def test_checksums_of_the_whole(s3, bucket, algorithm, kind):
     pieces = [os.urandom(PART), os.urandom(77)]
