@@ -66,7 +66,7 @@ test:
 test-all:
 	@./bootstrap --test --interop --s3-peers
 	@$(MAKE) tests-built
-	@LAKEHOUSE_PEERS=$$(./bootstrap --env s3-peers) LAKEHOUSE_INTEROP=$$(./bootstrap --env interop)/bin/python3 \
+	@LAKEHOUSE_PEERS=$$(./bootstrap --env s3-peers) LAKEHOUSE_INTEROP=$$(./bootstrap --env interop)/bin/python3 LAKEHOUSE_S3_JS=$$(./bootstrap --env s3-js) \
 	    tests/run --build $(BUILD) --sdk $(SDK) --python $(PYTHON_TEST) --unit-all --integration --slow --lake minio
 
 $(BUILD)/bench/duckdb_sql: bench/duckdb_sql.c | sdk
