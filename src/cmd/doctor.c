@@ -296,6 +296,11 @@ static void check_inside(const struct doctor *doctor, struct store *store)
                     "the check ended early: %s", err.msg);
     }
     err = (struct err){ 0 };
+    if (doctor_uploads(doctor, store, &err) != OK) {
+        doctor_tell(doctor, DOCTOR_PROBLEM, "uploads", "look at the disk, and at owner and mode",
+                    "the check ended early: %s", err.msg);
+    }
+    err = (struct err){ 0 };
     enum status status = catalog_local_open(&(struct catalog_local_opts){ .store = store },
                                             &catalog, &err);
     status = status == OK ? doctor_tables(doctor, store, catalog, &err) : status;

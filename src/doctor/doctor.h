@@ -44,6 +44,10 @@ void doctor_tell(const struct doctor *doctor, enum doctor_mark mark, const char 
 enum status doctor_objects(const struct doctor *doctor, struct store *store,
                            struct err *err) MUST_USE;
 
+/** Uploads in parts that are open: how many there are, and whether they can be read. */
+enum status doctor_uploads(const struct doctor *doctor, struct store *store,
+                           struct err *err) MUST_USE;
+
 /**
  * Every table: does its pointer lead to metadata, every snapshot to its files, and is each file
  * there with the size it was committed with? And which data files does nobody name?

@@ -486,7 +486,7 @@ enum status fs_upload_remove(struct fs_entered *in, struct err *err)
     TRY(fs_sync(fs, in->dir_fd, "fsync_end", key, true, err));
     in->upload->journal = (struct fs_journal){ 0 };
     in->upload->count = 0;
-    /* What stays of it is deleted at the next start. */
+    /* What stays of it is deleted by the next sweep or start. */
     (void)!fs_own_each(fs, in->dir_fd, "_lake/uploads", file_delete, in, NULL);
     (void)fs->calls->unlinkat(fs->uploads_fd, in->upload->id, AT_REMOVEDIR);
     return OK;
@@ -545,12 +545,13 @@ static enum status begin_files(struct fs_store *fs, const char *id, const struct
     if (dir < 0) {
         return fs_own_failed(fs, errno, "_lake/uploads", err);
     }
+    /* The journal comes first and goes first: other files without it belong to nobody. */
+    TRY(begin_journal(fs, dir, entry, err));
     data = fs->calls->openat(dir, FS_UPLOAD_DATA,
                              O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (data < 0) {
         return fs_own_failed(fs, errno, "_lake/uploads", err);
     }
-    TRY(begin_journal(fs, dir, entry, err));
     TRY(fs_sync(fs, dir, "fsync_upload", entry->key, false, err));
     return fs_sync(fs, fs->uploads_fd, "fsync_uploads", entry->key, false, err);
 }

@@ -10,8 +10,10 @@
 #include "store/fs_upload.h"
 
 enum {
-    /* a folder without a begin may be one that is just being begun; chosen, not measured */
-    LEFT_AGE_MS_MIN = 3600 * 1000,
+    /* an empty folder may be one that is just being begun, and so may a torn journal, which an
+     * operator might want to see; chosen, not measured */
+    EMPTY_AGE_S_MIN = 60,
+    TORN_AGE_S_MIN = 3600,
 };
 
 /** How many names this file of an upload has; two, and it is being published, or is. */
@@ -165,12 +167,44 @@ enum status fs_upload_list(struct store *store, const struct store_uploads_opts 
     return status;
 }
 
+/* --- what is left of others --- */
+
+static int64_t age_s(const struct stat *st)
+{
+    return clock_wall_ms(clock_real()) / 1000 - st->st_mtim.tv_sec;
+}
+
+/** End a complete that was interrupted, delete what no upload needs. */
+static void put_in_order(struct fs_store *fs, const char *name, char *record)
+{
+    struct stat st;
+    struct fs_entry begin;
+    AUTO(fd_done) int dir = folder_open(fs, name);
+    if (dir < 0) {
+        return;
+    }
+    bool data = names_of(fs, dir, FS_UPLOAD_DATA) > 0; /* before the journal is looked for */
+    enum status status = first_record(fs, dir, record, &begin, NULL);
+    if (status == OK && is_published(fs, dir)) {
+        AUTO(fs_upload_leave) struct fs_entered in = FS_ENTERED_NONE;
+        const struct store_upload_ref ref = { STR_EMPTY, str_of(name) };
+        /* entering it is enough; one that others are in is theirs */
+        (void)!fs_upload_enter(fs, &ref, true, &in, NULL);
+    }
+    if ((status == E_NOT_FOUND || status == E_CORRUPT) && fs->calls->fstat(dir, &st) == 0 &&
+        ((status == E_NOT_FOUND && data) ||
+         age_s(&st) >= (status == E_CORRUPT ? TORN_AGE_S_MIN : EMPTY_AGE_S_MIN))) {
+        fs_upload_discard(fs, name);
+    }
+}
+
 /* --- sweep --- */
 
 struct sweep {
     struct fs_store *fs;
     int64_t before_ms;
     size_t *count;
+    char *record; /* room for one */
 };
 
 static enum status sweep_entry(void *ctx, const char *name, struct err *err)
@@ -180,7 +214,8 @@ static enum status sweep_entry(void *ctx, const char *name, struct err *err)
     const struct store_upload_ref ref = { STR_EMPTY, str_of(name) };
     enum status status = fs_upload_enter(sweep->fs, &ref, true, &in, err);
     if (status == E_NOT_FOUND || status == E_CORRUPT) {
-        return OK; /* never begun: for the next start */
+        put_in_order(sweep->fs, name, sweep->record);
+        return OK;
     }
     TRY(status);
     if (in.upload->changed_ns / 1000000 <= sweep->before_ms) {
@@ -194,18 +229,17 @@ enum status fs_upload_sweep(struct store *store, int64_t before_ms, size_t *coun
                             struct err *err)
 {
     struct fs_store *fs = (struct fs_store *)store;
-    struct sweep sweep = { fs, before_ms, count_out };
     TRY(fs_may_write(fs, err));
-    return fs_own_each(fs, fs->uploads_fd, "_lake/uploads", sweep_entry, &sweep, err);
+    struct sweep sweep = { fs, before_ms, count_out, mem_alloc(FS_JOURNAL_RECORD_MAX) };
+    if (sweep.record == NULL) {
+        return err_no_memory(err);
+    }
+    enum status status = fs_own_each(fs, fs->uploads_fd, "_lake/uploads", sweep_entry, &sweep, err);
+    mem_free(sweep.record);
+    return status;
 }
 
 /* --- at the start --- */
-
-static bool is_old(const struct stat *st)
-{
-    int64_t age_s = clock_wall_ms(clock_real()) / 1000 - st->st_mtim.tv_sec;
-    return age_s >= LEFT_AGE_MS_MIN / 1000;
-}
 
 struct recovery {
     struct fs_store *fs;
@@ -215,25 +249,7 @@ struct recovery {
 static enum status recover_entry(void *ctx, const char *name, struct err *err)
 {
     const struct recovery *recovery = ctx;
-    struct fs_store *fs = recovery->fs;
-    struct stat st;
-    struct fs_entry begin;
-    AUTO(fd_done) int dir = folder_open(fs, name);
-    if (dir < 0) {
-        return OK;
-    }
-    if (is_published(fs, dir)) {
-        AUTO(fs_upload_leave) struct fs_entered in = FS_ENTERED_NONE;
-        const struct store_upload_ref ref = { STR_EMPTY, str_of(name) };
-        /* entering it is enough; one that others are in is theirs */
-        (void)!fs_upload_enter(fs, &ref, true, &in, NULL);
-        return OK;
-    }
-    enum status status = first_record(fs, dir, recovery->record, &begin, NULL);
-    if ((status == E_NOT_FOUND || status == E_CORRUPT) && fs->calls->fstat(dir, &st) == 0 &&
-        is_old(&st)) {
-        fs_upload_discard(fs, name);
-    }
+    put_in_order(recovery->fs, name, recovery->record);
     return OK;
 }
 

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 import requests
 from cli_kit import Shell, shell  # noqa: F401 (a fixture)
+from s3_api import client, s3_url, settings_file
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.folder("looks into the folder; test_s3_store.py has a bucket")
@@ -176,3 +177,22 @@ def test_many_faults_are_counted_and_not_all_told(doctor, shell, serve, folder):
         os.setxattr(folder / f"{i}.bin", "user.lakehouse", b"lake\x01nonsense")
     found = problems(doctor())
     assert len(found) == 101 and "130" in found[-1]["message"], len(found)
+
+
+def test_open_uploads_are_told(shell, serve, tmp_path):
+    server = serve("--config", settings_file(tmp_path), "--s3api.bind", "127.0.0.1:0")
+    s3 = client(s3_url(server))
+    s3.create_bucket(Bucket="parts")
+    ids = [s3.create_multipart_upload(Bucket="parts", Key=f"a\n/{i}")["UploadId"] for i in range(2)]
+    for number in (1, 3):
+        s3.upload_part(Bucket="parts", Key="a\n/1", UploadId=ids[1], PartNumber=number, Body=b"0123456789")
+    assert server.stop() == 0
+    before = everything(server.data)
+
+    def told():
+        got = shell("doctor", "--data", server.data, "--listen", "127.0.0.1:1", "--json")
+        return got.returncode, [finding for finding in json.loads(got.stdout)["findings"] if finding["check"] == "uploads"]
+
+    code, found = told()
+    assert code == 0 and len(found) == 1 and found[0]["status"] == "note" and "2 uploads in parts are open, with 2 parts of 20 bytes" in found[0]["message"], found
+    assert everything(server.data) == before

@@ -379,25 +379,39 @@ static void uploads_are_no_objects(void **state)
                      E_DENIED);
 }
 
-static void what_was_never_begun_is_deleted_when_it_is_old(void **state)
+static void folder_make(char path[200], const char *name, bool data)
+{
+    snprintf(path, 200, "%s/_lake/uploads/%s", dir, name);
+    assert_int_equal(mkdir(path, 0755), 0);
+    if (data) {
+        char file[220];
+        snprintf(file, sizeof file, "%s/data", path);
+        AUTO(fd_done) int fd = open(file, O_CREAT | O_WRONLY, 0644);
+        assert_true(fd >= 0);
+    }
+}
+
+/** An old one that was never begun, one that is just being begun, one whose removal was cut off. */
+static void what_belongs_to_no_upload_is_deleted(void **state)
 {
     struct store_uploads uploads;
-    const char *names[] = { "0123", "4567" };
-    char path[200];
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        snprintf(path, sizeof path, "%s/_lake/uploads/%s", dir, names[i]);
-        assert_int_equal(mkdir(path, 0755), 0);
-        strcat(path, "/data");
-        close(open(path, O_CREAT | O_WRONLY, 0644));
-    }
     const struct timespec old[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
-    snprintf(path, sizeof path, "%s/_lake/uploads/%s", dir, names[0]);
-    assert_int_equal(utimensat(AT_FDCWD, path, old, 0), 0);
-    assert_int_equal(utimensat(AT_FDCWD, own_path(""), old, 0), 0);
-    reopen();
-    assert_int_equal(access(path, F_OK), -1);
-    snprintf(path, sizeof path, "%s/_lake/uploads/%s", dir, names[1]);
-    assert_int_equal(access(path, F_OK), 0);
+    char path[3][200];
+    for (int round = 0; round < 2; round++) {
+        folder_make(path[0], "0123", false);
+        folder_make(path[1], "4567", false);
+        folder_make(path[2], "89ab", true);
+        assert_int_equal(utimensat(AT_FDCWD, path[0], old, 0), 0);
+        assert_int_equal(utimensat(AT_FDCWD, own_path(""), old, 0), 0);
+        if (round == 0) {
+            reopen();
+        } else {
+            MUST(store_uploads_sweep(store, MIB, NULL, &err));
+        }
+        assert_int_equal(access(path[0], F_OK), -1);
+        assert_int_equal(rmdir(path[1]), 0);
+        assert_int_equal(access(path[2], F_OK), -1);
+    }
     MUST(store_upload_list(store, NULL, &arena, &uploads, &err));
     assert_int_equal(uploads.count, 1);
     assert_true(str_eq(uploads.items[0].id, id));
@@ -573,7 +587,7 @@ int main(void)
         UPLOAD_TEST(a_writer_of_another_process_never_reaches_the_object),
         UPLOAD_TEST(parts_come_from_several_processes),
         UPLOAD_TEST(uploads_are_no_objects),
-        UPLOAD_TEST(what_was_never_begun_is_deleted_when_it_is_old),
+        UPLOAD_TEST(what_belongs_to_no_upload_is_deleted),
         UPLOAD_TEST(a_read_only_store_shows_uploads_and_changes_none),
         UPLOAD_TEST(a_damaged_part_is_noticed),
         UPLOAD_TEST(the_journal_has_the_documented_bytes),
