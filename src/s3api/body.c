@@ -31,9 +31,9 @@ static enum status read_md5(struct s3api_request *r)
 static enum status read_sum_header(struct s3api_request *r)
 {
     uint8_t bytes[AWS_SUM_BYTES_MAX];
-    if (r->op->end == s3api_complete_upload) {
-        return OK; /* there it is that of the object, not of the list of parts */
-    }
+    /* There it is that of the object, not of the list of parts; a composite one ends in -N. */
+    bool of_object = r->op->end == s3api_complete_upload;
+    size_t found = 0;
     for (size_t i = 0; i < r->http->headers.count; i++) {
         const struct http_header *header = &r->http->headers.items[i];
         struct str head = str_take(header->name, sizeof SUM - 1);
@@ -43,15 +43,19 @@ static enum status read_sum_header(struct s3api_request *r)
         if (sum == AWS_SUM_NONE) {
             continue;
         }
-        if (r->body.sum != AWS_SUM_NONE) {
+        if (found++ > 0) {
             return s3api_err(r, AWS_INVALID_REQUEST, "one checksum at a time, please");
         }
-        if (!aws_sum_read(sum, str_trim(header->value), bytes)) {
+        struct str value = str_trim(header->value);
+        if (!aws_sum_read(sum, of_object ? str_take(value, str_rfind_char(value, '-')) : value,
+                          bytes)) {
             return s3api_err(r, AWS_INVALID_REQUEST, "the value of %.*s is no such checksum",
                              STR_ARG(header->name));
         }
-        r->body.sum = sum;
-        r->body.sum_given = str_trim(header->value);
+        if (!of_object) {
+            r->body.sum = sum;
+            r->body.sum_given = value;
+        }
     }
     return OK;
 }

@@ -164,6 +164,7 @@ def test_checksums_of_the_whole(s3, bucket, algorithm, kind):
     expected = base64.b64encode(whole if isinstance(whole, bytes) else whole.to_bytes(4, "big")).decode() + ("" if kind == "FULL_OBJECT" else "-2")
     # The header of the call is the object's checksum, not that of the list of parts.
     assert refused(complete, s3, bucket, "k", begun["UploadId"], parts, **{name: parts[0][name]})[0] == "BadDigest"
+    assert refused(complete, s3, bucket, "k", begun["UploadId"], parts, **{name: "bm9uZQ"})[0] == "InvalidRequest"
     answer = complete(s3, bucket, "k", begun["UploadId"], parts, **{name: expected})
     assert answer[name] == expected and answer["ChecksumType"] == kind
     head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
