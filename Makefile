@@ -67,5 +67,5 @@ clean:
 .PHONY: help
 help:
 	@awk '/^## / { text = substr($$0, 4); next } /^\.PHONY/ { next } \
-	      text != "" && /^[a-z][a-z-]*:/ { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, text } \
+	      text != "" && /^[a-z][a-z0-9-]*:/ { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, text } \
 	      { text = "" }' Makefile mk/*.mk

@@ -69,6 +69,14 @@ test-all:
 	@LAKEHOUSE_PEERS=$$(./bootstrap --env s3-peers) LAKEHOUSE_INTEROP=$$(./bootstrap --env interop)/bin/python3 LAKEHOUSE_S3_JS=$$(./bootstrap --env s3-js) \
 	    tests/run --build $(BUILD) --sdk $(SDK) --python $(PYTHON_TEST) --unit-all --integration --slow --lake minio
 
+## Set up, build, and run the public conformance suites of S3 against our S3 API (S3_TESTS="NAME..." for some of it).
+.PHONY: s3-tests
+s3-tests:
+	@./bootstrap --s3tests --s3-peers
+	@$(MAKE) programs
+	@$$(./bootstrap --env s3tests)/bin/python3 tests/s3-tests/run.py --program $(BUILD)/bin/lakehouse \
+	    --versitygw $$(./bootstrap --env s3-peers)/versitygw $(S3_TESTS)
+
 $(BUILD)/bench/duckdb_sql: bench/duckdb_sql.c | sdk
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(DUCK_INCLUDE) -o $@ $< $(LIBS_DUCK) -Wl,-rpath,$(SDK)/lib
