@@ -312,7 +312,7 @@ enum status fs_upload_complete(struct store *store, const struct store_upload_re
                                struct err *err)
 {
     AUTO(fs_upload_leave) struct fs_entered in = FS_ENTERED_NONE;
-    TRY(fs_upload_enter((struct fs_store *)store, ref, true, &in, err));
+    TRY(fs_upload_enter((struct fs_store *)store, ref, FS_ENTER_CHANGE, &in, err));
     struct joining *join = mem_zalloc(sizeof *join); /* a record is big */
     if (join == NULL) {
         return err_no_memory(err);

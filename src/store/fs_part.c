@@ -216,7 +216,7 @@ enum status fs_part_open(struct store *store, const struct store_upload_ref *ref
     struct fs_entered in = FS_ENTERED_NONE;
     bool placed = false;
     TRY(fs_fault(fs, "part", ref->key, err));
-    TRY(fs_upload_enter(fs, ref, true, &in, err));
+    TRY(fs_upload_enter(fs, ref, FS_ENTER_CHANGE, &in, err));
     struct part_writer *writer = writer_new(fs, ref, number, size);
     enum status status = writer != NULL ? OK : err_no_memory(err);
     if (status == OK) {
@@ -281,7 +281,7 @@ static enum status part_note(struct part_writer *writer, struct store_info *info
         .block_log2 = writer->cuts.block_log2,
     };
     digest_final(writer->md5, entry.md5);
-    TRY(fs_upload_enter(writer->fs, &writer->ref, true, &in, err));
+    TRY(fs_upload_enter(writer->fs, &writer->ref, FS_ENTER_CHANGE, &in, err));
     if (writer->slot.ended) {
         return store_upload_not_found(&writer->ref, err);
     }

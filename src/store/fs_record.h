@@ -21,6 +21,11 @@ enum {
     FS_BLOCK_LOG2_MIN = 20, /* 1 MiB; twice as much each time the checksums would not fit */
 };
 
+_Static_assert(FS_RECORD_HEAD_BYTES + FS_RECORD_MORE_BYTES + STORE_KEY_MAX +
+                       4 * FS_RECORD_SUMS_MAX <=
+                   4096 - 64,
+               "a record without attributes must fit into ext4's block");
+
 struct fs_record {
     uint64_t size;
     int64_t modified_ns;

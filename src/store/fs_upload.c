@@ -250,11 +250,11 @@ static enum status journal_read(struct fs_entered *in, struct err *err)
 
 /* --- enter, leave --- */
 
-static enum status threads_lock(struct fs_upload *upload, struct err *err)
+static enum status threads_lock(struct fs_upload *upload, enum fs_enter how, struct err *err)
 {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += WAIT_S_MAX;
+    until.tv_sec += how == FS_ENTER_IDLE ? 0 : WAIT_S_MAX;
     return pthread_mutex_timedlock(&upload->lock, &until) == 0
                ? OK
                : err_set(err, E_UNAVAILABLE, "the upload \"%s\" is in use for too long",
@@ -279,7 +279,7 @@ static enum status not_there(struct fs_store *fs, const struct store_upload_ref 
 }
 
 static enum status files_open(struct fs_entered *in, const struct store_upload_ref *ref,
-                              bool changes, struct err *err)
+                              enum fs_enter how, struct err *err)
 {
     struct fs_store *fs = in->fs;
     in->dir_fd = fs->uploads_fd < 0
@@ -290,14 +290,21 @@ static enum status files_open(struct fs_entered *in, const struct store_upload_r
         return not_there(fs, ref, err);
     }
     in->journal_fd = fs->calls->openat(in->dir_fd, FS_UPLOAD_JOURNAL,
-                                       (changes ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC);
+                                       (how != FS_ENTER_READ ? O_RDWR : O_RDONLY) | O_NOFOLLOW |
+                                           O_CLOEXEC);
     if (in->journal_fd < 0) {
         return not_there(fs, ref, err);
     }
-    if (!changes) {
+    if (how == FS_ENTER_READ) {
         return OK;
     }
-    TRY(fs_lock_file(fs, in->journal_fd, FS_LOCK_EXCLUSIVE, ref->key, err));
+    if (how == FS_ENTER_IDLE && !fs_lock_try(fs, in->journal_fd, F_WRLCK)) {
+        return err_set(err, E_UNAVAILABLE, "another process is in the upload \"%s\"",
+                       in->upload->id);
+    }
+    if (how == FS_ENTER_CHANGE) {
+        TRY(fs_lock_file(fs, in->journal_fd, FS_LOCK_EXCLUSIVE, ref->key, err));
+    }
     struct stat st;
     if (fs->calls->fstat(in->journal_fd, &st) != 0) {
         return err_errno(err, errno, "the journal of an upload");
@@ -340,7 +347,7 @@ static enum status published(const struct fs_entered *in, bool *out, struct err 
 }
 
 static enum status entered_check(struct fs_entered *in, const struct store_upload_ref *ref,
-                                 bool changes, struct err *err)
+                                 enum fs_enter how, struct err *err)
 {
     bool gone = false;
     struct fs_upload *upload = in->upload;
@@ -351,7 +358,7 @@ static enum status entered_check(struct fs_entered *in, const struct store_uploa
     if (ref->key.len > 0 && !str_eq(ref->key, str_from(upload->key, upload->key_len))) {
         return store_upload_not_found(ref, err);
     }
-    if (changes) {
+    if (how != FS_ENTER_READ) {
         TRY(published(in, &gone, err));
     }
     if (gone) {
@@ -377,14 +384,14 @@ void fs_upload_leave(struct fs_entered *in)
     in->upload = NULL;
 }
 
-static enum status enter(struct fs_store *fs, const struct store_upload_ref *ref, bool changes,
+static enum status enter(struct fs_store *fs, const struct store_upload_ref *ref, enum fs_enter how,
                          struct fs_entered *out, struct err *err)
 {
     struct fs_entered in = FS_ENTERED_NONE;
     if (!id_ours(ref->id)) {
         return store_upload_not_found(ref, err);
     }
-    if (changes) {
+    if (how != FS_ENTER_READ) {
         TRY(fs_may_write(fs, err));
     }
     in.fs = fs;
@@ -394,14 +401,14 @@ static enum status enter(struct fs_store *fs, const struct store_upload_ref *ref
     if (in.upload == NULL) {
         return err_no_memory(err);
     }
-    enum status status = threads_lock(in.upload, err);
+    enum status status = threads_lock(in.upload, how, err);
     if (status != OK) {
         fs_upload_unref(fs, in.upload);
         return status;
     }
-    status = files_open(&in, ref, changes, err);
+    status = files_open(&in, ref, how, err);
     if (status == OK) {
-        status = entered_check(&in, ref, changes, err);
+        status = entered_check(&in, ref, how, err);
     }
     if (status != OK) {
         fs_upload_leave(&in);
@@ -411,12 +418,12 @@ static enum status enter(struct fs_store *fs, const struct store_upload_ref *ref
     return OK;
 }
 
-enum status fs_upload_enter(struct fs_store *fs, const struct store_upload_ref *ref, bool changes,
-                            struct fs_entered *out, struct err *err)
+enum status fs_upload_enter(struct fs_store *fs, const struct store_upload_ref *ref,
+                            enum fs_enter how, struct fs_entered *out, struct err *err)
 {
     bool unclear = false;
-    TRY(enter(fs, ref, changes, out, err));
-    enum status status = changes || fs->read_only ? OK : two_names(out, &unclear, err);
+    TRY(enter(fs, ref, how, out, err));
+    enum status status = how != FS_ENTER_READ || fs->read_only ? OK : two_names(out, &unclear, err);
     if (status != OK || !unclear) {
         if (status != OK) {
             fs_upload_leave(out);
@@ -425,7 +432,7 @@ enum status fs_upload_enter(struct fs_store *fs, const struct store_upload_ref *
     }
     /* it is just becoming an object, or has become one: only with the lock one can tell */
     fs_upload_leave(out);
-    return enter(fs, ref, true, out, err);
+    return enter(fs, ref, FS_ENTER_CHANGE, out, err);
 }
 
 /* --- changes --- */
@@ -509,7 +516,7 @@ static enum status upload_abort(struct store *store, const struct store_upload_r
                                 struct err *err)
 {
     AUTO(fs_upload_leave) struct fs_entered in = FS_ENTERED_NONE;
-    TRY(fs_upload_enter((struct fs_store *)store, ref, true, &in, err));
+    TRY(fs_upload_enter((struct fs_store *)store, ref, FS_ENTER_CHANGE, &in, err));
     TRY(fs_upload_remove(&in, err));
     return fs_fault(in.fs, "answer", ref->key, err);
 }
@@ -590,7 +597,7 @@ static enum status upload_get(struct store *store, const struct store_upload_ref
     AUTO(buf_done) struct buf bytes;
     struct fs_entry begin;
     buf_init(&bytes, FS_JOURNAL_RECORD_MAX);
-    TRY(fs_upload_enter((struct fs_store *)store, ref, false, &in, err));
+    TRY(fs_upload_enter((struct fs_store *)store, ref, FS_ENTER_READ, &in, err));
     TRY(fs_upload_record(&in, (struct fs_journal){ 0 }, in.upload->begin_len, &bytes, &begin, err));
     if (attrs_out != NULL && buf_append(attrs_out, begin.attrs) != OK) {
         return err_no_memory(err);
@@ -618,7 +625,7 @@ static enum status upload_parts(struct store *store, const struct store_upload_r
                                 struct store_parts *out, struct err *err)
 {
     AUTO(fs_upload_leave) struct fs_entered in = FS_ENTERED_NONE;
-    TRY(fs_upload_enter((struct fs_store *)store, ref, false, &in, err));
+    TRY(fs_upload_enter((struct fs_store *)store, ref, FS_ENTER_READ, &in, err));
     const struct fs_upload *upload = in.upload;
     size_t room = upload->count < limit ? upload->count : limit;
     out->items = arena_array(arena, room + 1, sizeof *out->items);

@@ -65,13 +65,19 @@ struct fs_entered {
 };
 #define FS_ENTERED_NONE ((struct fs_entered){ .dir_fd = -1, .journal_fd = -1 })
 
+enum fs_enter {
+    FS_ENTER_READ,
+    /* with the journal's lock among processes; what an interrupted complete left is ended */
+    FS_ENTER_CHANGE,
+    FS_ENTER_IDLE, /* the same, but only if nobody is in it */
+};
+
 /**
  * E_NOT_FOUND when it is not there, or `ref->key` is not its key (empty: any). E_UNAVAILABLE when
- * others are in it for 30 s. `changes`: with the journal's lock among processes, and what a
- * complete that was interrupted left is brought to its end.
+ * others are in it, for 30 s or (FS_ENTER_IDLE) now.
  */
-enum status fs_upload_enter(struct fs_store *fs, const struct store_upload_ref *ref, bool changes,
-                            struct fs_entered *out, struct err *err) MUST_USE;
+enum status fs_upload_enter(struct fs_store *fs, const struct store_upload_ref *ref,
+                            enum fs_enter how, struct fs_entered *out, struct err *err) MUST_USE;
 void fs_upload_leave(struct fs_entered *entered);
 /** Another reference to an upload that is entered. */
 struct fs_upload *fs_upload_ref(struct fs_entered *entered);

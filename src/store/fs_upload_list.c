@@ -189,7 +189,7 @@ static void put_in_order(struct fs_store *fs, const char *name, char *record)
         AUTO(fs_upload_leave) struct fs_entered in = FS_ENTERED_NONE;
         const struct store_upload_ref ref = { STR_EMPTY, str_of(name) };
         /* entering it is enough; one that others are in is theirs */
-        (void)!fs_upload_enter(fs, &ref, true, &in, NULL);
+        (void)!fs_upload_enter(fs, &ref, FS_ENTER_IDLE, &in, NULL);
     }
     if ((status == E_NOT_FOUND || status == E_CORRUPT) && fs->calls->fstat(dir, &st) == 0 &&
         ((status == E_NOT_FOUND && data) ||
@@ -212,7 +212,10 @@ static enum status sweep_entry(void *ctx, const char *name, struct err *err)
     struct sweep *sweep = ctx;
     AUTO(fs_upload_leave) struct fs_entered in = FS_ENTERED_NONE;
     const struct store_upload_ref ref = { STR_EMPTY, str_of(name) };
-    enum status status = fs_upload_enter(sweep->fs, &ref, true, &in, err);
+    enum status status = fs_upload_enter(sweep->fs, &ref, FS_ENTER_IDLE, &in, err);
+    if (status == E_UNAVAILABLE) {
+        return OK; /* somebody is in it */
+    }
     if (status == E_NOT_FOUND || status == E_CORRUPT) {
         put_in_order(sweep->fs, name, sweep->record);
         return OK;
