@@ -36,7 +36,7 @@ enum status s3api_attrs_set(struct s3api_request *r, struct s3api_attrs *attrs, 
     while (at < attrs->count && !str_eq(attrs->items[at].name, name)) {
         at++;
     }
-    if (value.len == 0) {
+    if (value.len == 0 && !str_starts(name, STR(META))) {
         if (at < attrs->count) {
             attrs->items[at] = attrs->items[--attrs->count];
         }
@@ -138,6 +138,10 @@ static enum status set_user(struct s3api_request *r, struct s3api_attrs *attrs)
         if (!str_eq_nocase(str_take(header->name, sizeof META - 1), STR(META)) ||
             header->name.len == sizeof META - 1) {
             continue;
+        }
+        if (str_has_control(value)) { /* no answer could carry it */
+            return s3api_err(r, AWS_INVALID_ARGUMENT, "%.*s holds a control character",
+                             STR_ARG(header->name));
         }
         bytes += header->name.len - (sizeof META - 1) + value.len;
         if (bytes > S3_META_BYTES_MAX) {
@@ -241,7 +245,9 @@ enum status s3api_attrs_reply(struct s3api_request *r, const struct store_attrs 
     for (size_t i = 0; i < attrs->count; i++) {
         if (str_starts(attrs->items[i].name, STR(META))) {
             char *name = arena_cstr(r->arena, attrs->items[i].name);
-            http_reply_header(r->http, name != NULL ? name : META, attrs->items[i].value);
+            struct str value = attrs->items[i].value; /* one blank is an empty value on the wire */
+            http_reply_header(r->http, name != NULL ? name : META,
+                              value.len > 0 ? value : STR(" "));
         }
     }
     size_t tags = s3api_tags_count(s3api_attr(attrs, S3_ATTR_TAGS));

@@ -241,7 +241,7 @@ struct s3api_attrs {
     struct store_attr items[STORE_ATTRS_MAX];
     size_t count;
 };
-/** E_TOO_LARGE past the limits. An empty value removes. */
+/** E_TOO_LARGE past the limits. An empty value removes, but for x-amz-meta-*. */
 enum status s3api_attrs_set(struct s3api_request *r, struct s3api_attrs *attrs, struct str name,
                             struct str value) MUST_USE;
 /** System and user metadata, tags and ACL from the request's headers. */

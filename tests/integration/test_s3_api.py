@@ -164,7 +164,7 @@ def test_keys_are_bytes(s3, bucket):
 def test_metadata_comes_back(s3, bucket):
     expires = datetime.datetime(2030, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
     given = {"ContentType": "text/x-bird", "CacheControl": "max-age=5", "ContentDisposition": 'attachment; filename="a b"', "ContentEncoding": "gzip",
-             "ContentLanguage": "de", "Metadata": {"colour": "blue", "wing-span": "12 cm"}}
+             "ContentLanguage": "de", "Metadata": {"colour": "blue", "wing-span": "12 cm", "none": ""}}
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", Expires=expires, **given)
     for answer in (s3.head_object(Bucket=bucket, Key="k"), s3.get_object(Bucket=bucket, Key="k")):
         assert {name: answer[name] for name in given} == given and answer["ExpiresString"] == "Wed, 02 Jan 2030 03:04:05 GMT"
@@ -173,6 +173,16 @@ def test_metadata_comes_back(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"y")
     assert s3.head_object(Bucket=bucket, Key="k")["Metadata"] == {}
     assert refused(s3.put_object, Bucket=bucket, Key="k", Body=b"", Metadata={"a": "x" * 2048})[0] == "MetadataTooLarge"
+
+
+def test_metadata_that_no_header_holds_is_refused(url, bucket):
+    import botocore.auth
+    import botocore.awsrequest
+    import botocore.credentials
+    request = botocore.awsrequest.AWSRequest("PUT", f"{url}/{bucket}/k", data=b"x", headers={"x-amz-meta-a": "b\x04c"})
+    botocore.auth.S3SigV4Auth(botocore.credentials.Credentials("main", "main-secret"), "s3", "us-east-1").add_auth(request)
+    answer = requests.put(f"{url}/{bucket}/k", data=b"x", headers=dict(request.headers))
+    assert answer.status_code == 400, answer.text
 
 
 def test_ranges(s3, bucket):
