@@ -1,6 +1,8 @@
 /* From settings to a store. */
 #include "cmd/backend.h"
 
+#include "store/cache.h"
+
 static const char *text(const struct settings *settings, const char *section, const char *name)
 {
     return settings_str(settings, section, name);
@@ -42,7 +44,14 @@ static enum status open_s3(const struct settings *settings, bool read_only, stru
         .single_writer = settings_bool(settings, "s3", "single_writer"),
         .lease_ms = settings_int(settings, "s3", "lease_seconds") * 1000,
     };
-    return store_s3_open(&opts, out, err);
+    uint64_t memory = settings_bytes(settings, "s3", "cache_memory");
+    struct store *bucket = NULL;
+    TRY(store_s3_open(&opts, &bucket, err));
+    if (read_only || memory == 0) { /* the doctor wants what is really there */
+        *out = bucket;
+        return OK;
+    }
+    return store_cache_open(bucket, &(struct store_cache_opts){ .memory_bytes = memory }, out, err);
 }
 
 enum status backend_open(const struct settings *settings, bool read_only, struct store **out,

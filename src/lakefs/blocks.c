@@ -193,12 +193,33 @@ static enum status acquire(struct blocks *blocks, uint32_t file, uint64_t index,
     }
 }
 
+static enum status direct_read(struct blocks *blocks, uint32_t file, uint64_t offset, void *ptr,
+                               size_t len, size_t *got_out, struct err *err)
+{
+    for (size_t done = 0; done < len;) {
+        size_t want = len - done < DIRECT_BYTES_MAX ? len - done : (size_t)DIRECT_BYTES_MAX;
+        size_t got = 0;
+        TRY(blocks->fetch(blocks->ctx, file, offset + done, (char *)ptr + done, want, &got, err));
+        if (got != want) {
+            return err_set(err, E_CORRUPT,
+                           "a data file ends at byte %llu, before the size that it had",
+                           (unsigned long long)offset + done + got);
+        }
+        done += got;
+    }
+    *got_out = len;
+    return OK;
+}
+
 enum status blocks_read(struct blocks *blocks, uint32_t file, uint64_t size, uint64_t offset,
                         void *ptr, size_t len, size_t *got_out, struct err *err)
 {
     size_t got = 0;
     if (offset < size && len > size - offset) {
         len = (size_t)(size - offset);
+    }
+    if (len >= DIRECT_BYTES) {
+        return direct_read(blocks, file, offset, ptr, len, got_out, err);
     }
     while (got < len && offset < size) {
         uint64_t index = offset / BLOCK_BYTES;

@@ -1,24 +1,26 @@
 /*
- * Reads: an open object is the key, its ETag and its first bytes; each further piece is asked for
- * under the condition that it still is that version, so that other bytes never come.
+ * Reads: an open object is the key, its ETag and its first bytes (of a Parquet file its last ones);
+ * each further piece is asked for under the condition that it still is that version, so that other
+ * bytes never come.
  */
 #include <stdio.h>
 
 #include "base/mem.h"
 #include "store/s3_priv.h"
 
-/* Pointers and small metadata come whole with the first request; of a data file this is the price
- * of learning its size. */
-enum { HEAD_BYTES = 64 * 1024 };
+/* Pointers and small metadata come whole with the first request. Of a data file it learns the size,
+ * and the last bytes are what every reader wants first: the footer. */
+enum { HEAD_BYTES = 64 * 1024, TAIL_BYTES = 16 * 1024 };
 
 struct s3_object {
     struct store_object base;
     struct s3_store *s3;
     char match_text[STORE_ETAG_QUOTED];
-    struct str match; /* this version's tag in quotes; empty: not known yet */
-    size_t head_len, key_len;
+    struct str match;     /* this version's tag in quotes; empty: not known yet */
+    uint64_t have_offset; /* of the bytes in `have` */
+    size_t have_len, key_len;
     char key[STORE_KEY_MAX];
-    char head[HEAD_BYTES];
+    char have[HEAD_BYTES];
 };
 
 enum status s3_stat(struct store *store, struct str key, struct store_info *out,
@@ -37,9 +39,11 @@ enum status s3_stat(struct store *store, struct str key, struct store_info *out,
     return status;
 }
 
-/** Bytes [offset, offset + len) of the version in object->match; of any version when that is
- * empty. `range` false: all of it. */
-static enum status fetch(struct s3_object *object, bool range, uint64_t offset, char *ptr,
+enum which { RANGE, LAST, ALL };
+
+/** Bytes [offset, offset + len) of the version in object->match, or of any version when that is
+ * empty; or the last `len` of it, or all. */
+static enum status fetch(struct s3_object *object, enum which which, uint64_t offset, char *ptr,
                          size_t len, size_t *got_out, struct http_answer *answer, struct err *err)
 {
     char text[64];
@@ -51,9 +55,11 @@ static enum status fetch(struct s3_object *object, bool range, uint64_t offset, 
         .into_len = got_out,
         .repeatable = true,
     };
-    if (range) {
-        int count = snprintf(text, sizeof text, "bytes=%llu-%llu", (unsigned long long)offset,
-                             (unsigned long long)(offset + len - 1));
+    if (which != ALL) {
+        int count = which == LAST
+                        ? snprintf(text, sizeof text, "bytes=-%zu", len)
+                        : snprintf(text, sizeof text, "bytes=%llu-%llu", (unsigned long long)offset,
+                                   (unsigned long long)(offset + len - 1));
         s3_header(&request, STR("range"), str_from(text, (size_t)count));
     }
     if (object->match.len > 0) {
@@ -67,7 +73,7 @@ static enum status piece_read(struct s3_object *object, uint64_t offset, char *p
 {
     struct http_answer answer;
     size_t got = 0;
-    enum status status = fetch(object, true, offset, ptr, len, &got, &answer, err);
+    enum status status = fetch(object, RANGE, offset, ptr, len, &got, &answer, err);
     int answered = answer.status;
     http_answer_done(&answer);
     if (status == E_NOT_FOUND || status == E_PRECONDITION) {
@@ -87,13 +93,21 @@ static enum status object_read(struct store_object *base, uint64_t offset, void 
                                size_t *got_out, struct err *err)
 {
     struct s3_object *object = (struct s3_object *)base;
-    size_t done = 0;
-    if (offset < object->head_len) {
-        done = object->head_len - (size_t)offset < len ? object->head_len - (size_t)offset : len;
-        memcpy(ptr, object->head + offset, done);
+    uint64_t end = offset + len, have_end = object->have_offset + object->have_len;
+    uint64_t from = offset > object->have_offset ? offset : object->have_offset;
+    uint64_t to = end < have_end ? end : have_end;
+    if (from >= to) {
+        from = to = end; /* nothing of it is here */
     }
-    if (done < len) {
-        TRY(piece_read(object, offset + done, (char *)ptr + done, len - done, err));
+    if (from > offset) {
+        TRY(piece_read(object, offset, ptr, (size_t)(from - offset), err));
+    }
+    if (from < to) {
+        memcpy((char *)ptr + (from - offset), object->have + (from - object->have_offset),
+               (size_t)(to - from));
+    }
+    if (to < end) {
+        TRY(piece_read(object, to, (char *)ptr + (to - offset), (size_t)(end - to), err));
     }
     *got_out = len;
     return OK;
@@ -119,12 +133,14 @@ static enum status take_attrs(struct s3_object *object, const struct http_answer
 static enum status object_fetch(struct s3_object *object, struct err *err)
 {
     struct http_answer answer;
-    enum status status = fetch(object, true, 0, object->head, HEAD_BYTES, &object->head_len,
-                               &answer, err);
+    bool tail = str_ends(str_from(object->key, object->key_len), STR(".parquet"));
+    size_t most = tail ? TAIL_BYTES : HEAD_BYTES;
+    enum status status = fetch(object, tail ? LAST : RANGE, 0, object->have, most,
+                               &object->have_len, &answer, err);
     if (status == E_RANGE) {
         /* an empty object has no first byte */
         http_answer_done(&answer);
-        status = fetch(object, false, 0, object->head, HEAD_BYTES, &object->head_len, &answer, err);
+        status = fetch(object, ALL, 0, object->have, most, &object->have_len, &answer, err);
     }
     if (status == OK) {
         status = s3_info(&answer, &object->base.info, err);
@@ -133,11 +149,12 @@ static enum status object_fetch(struct s3_object *object, struct err *err)
         status = take_attrs(object, &answer, err);
     }
     uint64_t size = object->base.info.size;
-    if (status == OK && object->head_len != (size < HEAD_BYTES ? size : HEAD_BYTES)) {
+    if (status == OK && object->have_len != (size < most ? size : most)) {
         status = err_set(err, E_UPSTREAM, "the store sends %zu of %llu bytes of \"%.*s\"",
-                         object->head_len, (unsigned long long)size, (int)object->key_len,
+                         object->have_len, (unsigned long long)size, (int)object->key_len,
                          object->key);
     }
+    object->have_offset = tail ? size - object->have_len : 0;
     http_answer_done(&answer);
     return status;
 }
@@ -151,7 +168,8 @@ enum status s3_open(struct store *store, struct str key, struct store_object **o
     object->base = (struct store_object){ .ops = &object_ops };
     object->s3 = (struct s3_store *)store;
     object->match = STR_EMPTY;
-    object->head_len = 0;
+    object->have_offset = 0;
+    object->have_len = 0;
     object->key_len = key.len;
     memcpy(object->key, key.ptr, key.len);
     enum status status = object_fetch(object, err);

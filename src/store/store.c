@@ -92,6 +92,9 @@ void store_close(struct store *store)
 void store_measure(struct store *store, struct metrics *metrics)
 {
     store_meter_init(&store->meter, metrics);
+    if (store->ops->measure != NULL) {
+        store->ops->measure(store, metrics);
+    }
 }
 
 bool store_is_local(const struct store *store)
