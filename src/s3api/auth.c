@@ -117,9 +117,24 @@ static enum status may_list(struct s3api_request *r)
     return s3api_may(r, &r->bucket, prefix.ptr != NULL ? prefix : STR(""), false);
 }
 
+/** A client that names the account it means does not want anybody else's bucket. */
+static enum status check_owners(struct s3api_request *r)
+{
+    static const char *const names[] = { "x-amz-expected-bucket-owner",
+                                         "x-amz-source-expected-bucket-owner" };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct str owner = s3api_header(r, names[i]);
+        if (owner.ptr != NULL && !str_eq(str_trim(owner), STR(S3_OWNER))) {
+            return denied(r, "the bucket's owner is called \"" S3_OWNER "\" here");
+        }
+    }
+    return OK;
+}
+
 enum status s3api_authorize(struct s3api_request *r)
 {
     const struct aws_grant *grant = r->grant;
+    TRY(check_owners(r));
     if (grant == NULL) {
         TRY(may_anonymous(r));
     }

@@ -88,6 +88,11 @@ static enum status read_sum(struct s3api_request *r)
         return s3api_err(r, AWS_INVALID_REQUEST, "there is no checksum algorithm \"%.*s\" here",
                          STR_ARG(wanted));
     }
+    if (wanted.ptr != NULL && r->body.sum != AWS_SUM_NONE && aws_sum_parse(wanted) != r->body.sum) {
+        return s3api_err(r, AWS_INVALID_REQUEST,
+                         "x-amz-sdk-checksum-algorithm is %.*s, the checksum that is sent is %s",
+                         STR_ARG(wanted), aws_sum_upper(r->body.sum));
+    }
     /* a presigned URL may name an algorithm that its user knows nothing of */
     if (wanted.ptr != NULL && r->body.sum == AWS_SUM_NONE && r->op->body == S3_BODY_DATA &&
         r->auth.form == AWS_AUTH_HEADER) {
@@ -226,6 +231,10 @@ static enum status check_sum(struct s3api_request *r)
         given = str_trim(aws_frames_trailer(body->frames, name));
         if (given.ptr == NULL) {
             return s3api_err(r, AWS_INVALID_REQUEST, "the promised trailer did not come");
+        }
+        uint8_t bytes[AWS_SUM_BYTES_MAX];
+        if (!aws_sum_read(body->sum, given, bytes)) {
+            return s3api_err(r, AWS_INVALID_REQUEST, "the trailer is no checksum");
         }
     }
     return given.ptr == NULL || str_eq(given, str_of(body->sum_text))

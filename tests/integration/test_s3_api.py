@@ -248,6 +248,27 @@ def test_wrong_checksums_are_refused(s3, bucket):
     assert refused(s3.head_object, Bucket=bucket, Key="k") == ("404", 404)
 
 
+def test_an_owner_that_is_meant_must_be_ours(s3, bucket):
+    owner = s3.list_buckets()["Owner"]["ID"]
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ExpectedBucketOwner=owner)
+    assert refused(s3.put_object, Bucket=bucket, Key="k", Body=b"y", ExpectedBucketOwner="111122223333") == ("AccessDenied", 403)
+    assert refused(s3.delete_object, Bucket=bucket, Key="k", ExpectedBucketOwner="111122223333") == ("AccessDenied", 403)
+    assert refused(s3.copy_object, Bucket=bucket, Key="l", CopySource=f"{bucket}/k", ExpectedSourceBucketOwner="111122223333") == ("AccessDenied", 403)
+    assert s3.get_object(Bucket=bucket, Key="k", ExpectedBucketOwner=owner)["Body"].read() == b"x"
+
+
+def test_the_algorithm_that_is_named_is_the_one_that_is_sent(url, bucket):
+    import botocore.auth
+    import botocore.awsrequest
+    import botocore.credentials
+    headers = {"x-amz-sdk-checksum-algorithm": "SHA1", "x-amz-checksum-crc32": "jNwWgw=="}  # of b"x"
+    for change, status in (({}, 400), ({"x-amz-sdk-checksum-algorithm": "CRC32"}, 200)):
+        request = botocore.awsrequest.AWSRequest("PUT", f"{url}/{bucket}/k", data=b"x", headers={**headers, **change})
+        botocore.auth.S3SigV4Auth(botocore.credentials.Credentials("main", "main-secret"), "s3", "us-east-1").add_auth(request)
+        answer = requests.put(f"{url}/{bucket}/k", data=b"x", headers=dict(request.headers))
+        assert answer.status_code == status, answer.text
+
+
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
 def test_checksums_are_kept(s3, bucket, algorithm):
     if algorithm in ("CRC32C", "CRC64NVME"):
