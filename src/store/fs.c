@@ -12,6 +12,7 @@
  *      fs_lock.c    a key's lock among threads and processes
  *      fs_read.c    checked reads
  *      fs_list.c    keys in byte order
+ *      fs_odd.c     the keys of odd files, remembered
  *      fs_upload.c  uploads in parts: one of them; fs_upload_list.c all, fs_part.c a part being
  *                   written, fs_complete.c parts into an object, fs_journal.c and fs_cuts.c formats
  *
@@ -126,6 +127,7 @@ static void fs_close(struct store *store)
     fd_done(&fs->locks_fd);
     fd_done(&fs->uploads_fd);
     fs_uploads_done(fs);
+    fs_odd_done(fs);
     for (size_t i = 0; i < FS_LOCKS; i++) {
         pthread_rwlock_destroy(&fs->locks[i]);
     }
@@ -283,6 +285,7 @@ enum status store_fs_open(const struct store_fs_opts *opts, struct store **out, 
     fs->hook = opts->hook;
     fs->root_fd = fs->tmp_fd = fs->odd_fd = fs->sums_fd = fs->locks_fd = fs->uploads_fd = -1;
     fs_uploads_init(fs);
+    fs_odd_init(fs);
     enum status status = open_parts(fs, opts, err);
     if (status != OK) {
         fs_close(&fs->base);

@@ -353,29 +353,37 @@ struct odd_scan {
     struct str bound;
 };
 
-static enum status odd_entry(void *ctx, const char *name, struct err *err)
+static enum status odd_add(const struct odd_scan *scan, struct str key, struct err *err)
 {
-    const struct odd_scan *scan = ctx;
     struct odd *odd = scan->odd;
-    struct fs_record record;
-    enum fs_known known = FS_FOREIGN;
-    AUTO(fd_done)
-    int fd = odd->fs->calls->openat(odd->fs->odd_fd, name,
-                                    O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) {
-        return errno == ENOENT || errno == ELOOP ? OK
-                                                 : fs_own_failed(odd->fs, errno, "_lake/odd", err);
-    }
-    TRY(fs_record_load_odd(odd->fs, fd, name, &record, &known, err));
-    if (known != FS_XATTR && known != FS_SIDE) {
-        return OK;
-    }
-    struct str key = fs_record_key(&record);
     if (str_cmp(key, scan->bound) < 0 || !str_starts(key, odd->prefix) ||
         store_key_check(key, NULL) != OK) {
         return OK;
     }
     return names_add(&odd->names, key, false, err);
+}
+
+static enum status odd_entry(void *ctx, const char *name, struct err *err)
+{
+    const struct odd_scan *scan = ctx;
+    struct fs_store *fs = scan->odd->fs;
+    struct fs_record record;
+    enum fs_known known = FS_FOREIGN;
+    struct str key = fs_odd_key(fs, name);
+    if (key.ptr != NULL) {
+        return odd_add(scan, key, err);
+    }
+    AUTO(fd_done)
+    int fd = fs->calls->openat(fs->odd_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) {
+        return errno == ENOENT || errno == ELOOP ? OK : fs_own_failed(fs, errno, "_lake/odd", err);
+    }
+    TRY(fs_record_load_odd(fs, fd, name, &record, &known, err));
+    if (known != FS_XATTR && known != FS_SIDE) {
+        return OK;
+    }
+    TRY(fs_odd_learn(fs, name, fs_record_key(&record), err));
+    return odd_add(scan, fs_record_key(&record), err);
 }
 
 static enum status odd_seek(struct odd *odd, struct str bound, bool *found_out, struct err *err)

@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "base/io.h"
 #include "base/io_calls.h"
+#include "base/map.h"
 #include "store/fs_record.h"
 #include "store/store_priv.h"
 
@@ -23,6 +24,8 @@ enum {
     FS_LOCKS = 256,
     /* chosen, not measured: a lake has some dozen folders in use at a time */
     FS_DURABLE_SLOTS = 1024,
+    /* of odd keys that are remembered: some 150,000; chosen, not measured */
+    FS_ODD_BYTES_MAX = 32 * 1024 * 1024,
 };
 
 struct fs_upload; /* fs_upload.h */
@@ -44,6 +47,9 @@ struct fs_store {
     pthread_rwlock_t locks[FS_LOCKS];
     /* folders whose entry in their parent is on the disk; relaxed, a miss costs an fsync */
     _Atomic uint64_t durable_dirs[FS_DURABLE_SLOTS];
+    pthread_mutex_t odd_lock;
+    struct map odd_keys;          /* by SHA-256; guarded by odd_lock */
+    size_t odd_bytes_left;        /* guarded by odd_lock */
     pthread_mutex_t uploads_lock; /* the last one to be taken */
     struct fs_upload *uploads;    /* those that were in use lately; guarded by uploads_lock */
 };
@@ -121,6 +127,17 @@ enum status fs_place_find(const struct fs_store *fs, struct str key, bool odd, s
                           struct err *err) MUST_USE;
 /** Remove the folders above a deleted key that are empty now. */
 void fs_dirs_prune(struct fs_store *fs, struct str key);
+
+/* --- fs_odd.c: the keys of odd files --- */
+
+void fs_odd_init(struct fs_store *fs);
+void fs_odd_done(struct fs_store *fs);
+/** The key of a file of `_lake/odd`, when it is known; else .ptr is NULL. Lives as long as the
+ * store. */
+struct str fs_odd_key(struct fs_store *fs, const char *name);
+/** Remember the key of this file, if there is room. */
+enum status fs_odd_learn(struct fs_store *fs, const char *name, struct str key,
+                         struct err *err) MUST_USE;
 
 /* --- fs_lock.c --- */
 

@@ -787,6 +787,42 @@ static void a_big_folder_is_listed_in_pages(void **state)
     store_close(store);
 }
 
+/** Their keys are remembered: what another process changes is seen all the same. */
+static void odd_keys_are_listed_as_they_are_now(void **state)
+{
+    static const char *const before = "a/ b/ c/ other", *const after = "b/ c/ d/ other";
+    for (int room = 0; room < 2; room++) {
+        struct store *store = open_plain(), *other = open_plain();
+        struct err err = { 0 };
+        struct arena arena;
+        arena_init(&arena, 0);
+        ((struct fs_store *)store)->odd_bytes_left *= (size_t)room;
+        put_text(store, "a/", "1");
+        put_text(store, "b/", "1");
+        put_text(store, "c/", "1");
+        put_text(store, "other", "1");
+        assert_int_equal(symlink("../../other", path_of("_lake/odd/link")), 0);
+        write_file("_lake/odd/foreign", "x");
+        for (int i = 0; i < 2; i++) {
+            assert_string_equal(list_text(store, &arena, NULL), before);
+        }
+        assert_int_equal(((struct fs_store *)store)->odd_keys.count, room * 3);
+        MUST(store_delete(other, STR("a/"), &err));
+        put_text(other, "b/", "22");
+        put_text(other, "d/", "1");
+        assert_string_equal(list_text(store, &arena, NULL), after);
+        struct store_list list;
+        MUST(store_list(store, &(struct store_list_opts){ .prefix = STR("b/") }, &arena, &list,
+                        &err));
+        assert_int_equal(list.objects[0].size, 2);
+        arena_done(&arena);
+        store_close(store);
+        store_close(other);
+        MUST(io_remove_tree(dir, &err));
+        assert_int_equal(mkdir(dir, 0755), 0);
+    }
+}
+
 static void empty_folders_go_with_their_last_object(void **state)
 {
     struct store *store = open_plain();
@@ -830,6 +866,7 @@ int main(void)
         T(side_files_of_nothing_are_swept_when_they_are_old),
         T(a_read_only_store_reads_and_changes_nothing),
         T(a_big_folder_is_listed_in_pages),
+        T(odd_keys_are_listed_as_they_are_now),
         T(empty_folders_go_with_their_last_object),
     };
     return cmocka_run_group_tests_name("store fs own", tests, NULL, NULL);
