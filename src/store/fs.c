@@ -42,7 +42,11 @@ enum status fs_fault(struct fs_store *fs, const char *op, struct str key, struct
 enum status fs_write_at(const struct fs_store *fs, int fd, const void *ptr, size_t len,
                         uint64_t offset, struct err *err)
 {
-    enum status status = io_calls_pwrite_full(fs->calls, fd, ptr, len, offset, err);
+    return fs_room(fs, io_calls_pwrite_full(fs->calls, fd, ptr, len, offset, err), err);
+}
+
+enum status fs_room(const struct fs_store *fs, enum status status, struct err *err)
+{
     if (status == E_DISK_FULL) {
         (void)err_context(err, "no room in \"%s\"", fs->dir);
     }

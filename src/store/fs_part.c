@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "store/fs_bulk.h"
 #include "store/fs_upload.h"
 
 /* S3: each part but the last has at least as many bytes. */
@@ -31,6 +32,7 @@ struct part_writer {
     struct fs_slot slot; /* its descriptor, and of one with a place the rest */
     struct digest *md5;
     struct fs_cuts cuts;
+    struct fs_bulk bulk;
     char text[STORE_KEY_MAX + STORE_UPLOAD_ID_MAX];
 };
 
@@ -178,6 +180,7 @@ static void writer_free(struct part_writer *writer)
     fd_done(&writer->slot.fd);
     fd_done(&writer->dir_fd);
     pthread_mutex_destroy(&writer->slot.lock);
+    fs_bulk_done(&writer->bulk);
     digest_free(writer->md5);
     mem_free(writer);
 }
@@ -228,6 +231,7 @@ enum status fs_part_open(struct store *store, const struct store_upload_ref *ref
     if (status == OK) {
         writer->upload = fs_upload_ref(&in);
         fs_cuts_init(&writer->cuts, writer->offset);
+        fs_bulk_init(&writer->bulk, fs->calls, writer->slot.fd, writer->offset);
     }
     fs_upload_leave(&in);
     if (status != OK) {
@@ -249,8 +253,7 @@ static enum status part_write(struct store_writer *base, struct str bytes, struc
     pthread_mutex_lock(&writer->slot.lock);
     enum status status = writer->slot.ended
                              ? store_upload_not_found(&writer->ref, err)
-                             : fs_write_at(writer->fs, writer->slot.fd, bytes.ptr, bytes.len,
-                                           writer->offset + writer->written, err);
+                             : fs_room(writer->fs, fs_bulk_write(&writer->bulk, bytes, err), err);
     pthread_mutex_unlock(&writer->slot.lock);
     TRY(status);
     writer->written += bytes.len;
@@ -301,6 +304,17 @@ static enum status part_note(struct part_writer *writer, struct store_info *info
     return OK;
 }
 
+/** What is still in memory goes to its place, if that still is ours. */
+static enum status part_end(struct part_writer *writer, struct err *err)
+{
+    pthread_mutex_lock(&writer->slot.lock);
+    enum status status = writer->slot.ended
+                             ? store_upload_not_found(&writer->ref, err)
+                             : fs_room(writer->fs, fs_bulk_end(&writer->bulk, err), err);
+    pthread_mutex_unlock(&writer->slot.lock);
+    return status;
+}
+
 static enum status part_finish(struct part_writer *writer, struct store_info *info_out,
                                struct err *err)
 {
@@ -308,6 +322,7 @@ static enum status part_finish(struct part_writer *writer, struct store_info *in
     TRY(store_part_size_check(writer->number, writer->size, writer->written, true, err));
     TRY(fs_may_write(fs, err));
     fs_cuts_final(&writer->cuts);
+    TRY(part_end(writer, err));
     TRY(fs_sync(fs, writer->slot.fd, "fsync_part", writer->ref.key, false, err));
     if (writer->spill != 0) {
         TRY(fs_sync(fs, writer->dir_fd, "fsync_spill", writer->ref.key, false, err));

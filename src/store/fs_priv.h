@@ -59,6 +59,8 @@ enum status fs_fault(struct fs_store *fs, const char *op, struct str key, struct
 /** All of it, or an error that names the folder when there is no room. */
 enum status fs_write_at(const struct fs_store *fs, int fd, const void *ptr, size_t len,
                         uint64_t offset, struct err *err) MUST_USE;
+/** Names the folder in the error when there is no room; returns `status`. */
+enum status fs_room(const struct fs_store *fs, enum status status, struct err *err) MUST_USE;
 /** E_UNAVAILABLE once an fsync has failed, E_DENIED when the store is read-only. */
 enum status fs_may_write(struct fs_store *fs, struct err *err) MUST_USE;
 /**

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "store/fs_bulk.h"
 #include "store/fs_priv.h"
 
 enum {
@@ -23,11 +24,12 @@ struct fs_writer {
     struct fs_hash hash;
     struct fs_record record;
     struct store_target target;
-    uint64_t offset;
+    struct fs_bulk bulk;
 };
 
 static void writer_free(struct fs_writer *writer)
 {
+    fs_bulk_done(&writer->bulk);
     fs_temp_drop(writer->fs, &writer->temp);
     fs_hash_done(&writer->hash);
     mem_free(writer);
@@ -55,6 +57,7 @@ enum status fs_writer_open(struct store *store, struct str key, const struct sto
         writer_free(writer);
         return status;
     }
+    fs_bulk_init(&writer->bulk, fs->calls, writer->temp.fd, 0);
     *out = &writer->base;
     return OK;
 }
@@ -63,8 +66,7 @@ enum status fs_writer_write(struct store_writer *base, struct str bytes, struct 
 {
     struct fs_writer *writer = (struct fs_writer *)base;
     TRY(fs_fault(writer->fs, "write", writer->target.key, err));
-    TRY(fs_write_at(writer->fs, writer->temp.fd, bytes.ptr, bytes.len, writer->offset, err));
-    writer->offset += bytes.len;
+    TRY(fs_room(writer->fs, fs_bulk_write(&writer->bulk, bytes, err), err));
     fs_hash_update(&writer->hash, bytes);
     return OK;
 }
@@ -113,8 +115,11 @@ enum status fs_writer_commit(struct store_writer *base, struct store_info *info_
     fs_hash_final(&writer->hash);
     writer->record.modified_ns = fs_now_ns(writer->fs);
     fs_record_attrs_set(&writer->record, base->attrs);
-    enum status status = fs_finish(writer->fs, writer->target.key, &writer->temp, &writer->record,
-                                   &writer->target.cond, info_out, err);
+    enum status status = fs_room(writer->fs, fs_bulk_end(&writer->bulk, err), err);
+    if (status == OK) {
+        status = fs_finish(writer->fs, writer->target.key, &writer->temp, &writer->record,
+                           &writer->target.cond, info_out, err);
+    }
     writer_free(writer);
     return status;
 }
