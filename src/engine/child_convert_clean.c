@@ -164,6 +164,35 @@ enum status convert_clean_csv(struct convert *c, struct err *err)
     return convert_point_source(c, err);
 }
 
+static enum status pass_over(void *ctx, uint64_t line, struct str record, struct err *err)
+{
+    (void)ctx, (void)line, (void)record, (void)err;
+    return OK;
+}
+
+static enum status name_it(void *ctx, uint64_t line, struct str reason, struct err *err)
+{
+    (void)ctx;
+    return err_set(err, E_INVALID, "line %llu: %.*s", (unsigned long long)line, STR_ARG(reason));
+}
+
+enum status convert_find_bad_csv(const struct convert *c, struct err *err)
+{
+    struct copy copy = { .files = lakefs_files(c->job->lakefs), .fd = -1 };
+    struct csv_scan_opts opts = { .read = read_input,
+                                  .delimiter = c->delimiter,
+                                  .field_count = c->column_count,
+                                  .record_bytes_max = c->line_bytes_max,
+                                  .good = pass_over,
+                                  .bad = name_it,
+                                  .ctx = &copy };
+    uint64_t size;
+    TRY(copy.files->open(copy.files->ctx, STR("spool://in"), &copy.file, &size, err));
+    enum status status = csv_scan(&opts, err);
+    close_copy(&copy);
+    return status;
+}
+
 enum status convert_scan_json(struct convert *c, struct json_shape *shape, struct json_scan *out,
                               struct err *err)
 {

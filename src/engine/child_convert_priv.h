@@ -98,6 +98,8 @@ enum status convert_blame_parquet(enum status status, const char *what, struct e
 /** Read a clean copy of a CSV whose layout is known from now on, without its bad rows (skip_bad) or
  * with their error. */
 enum status convert_clean_csv(struct convert *c, struct err *err) MUST_USE;
+/** E_INVALID with the line and the fault of the first bad row; OK when there is none. */
+enum status convert_find_bad_csv(const struct convert *c, struct err *err) MUST_USE;
 struct json_shape;
 struct json_scan;
 /** json_scan that leaves bad lines out and makes a copy of the others, which is_copied says. */

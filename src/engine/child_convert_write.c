@@ -289,6 +289,19 @@ enum status convert_write(struct convert *c, const struct ice_schema *target, bo
 
 /* --- what DuckDB says of a bad row, in our words --- */
 
+/** DuckDB's words do not tell a row that never ends from one that is too long, so our own reader
+ * looks for the reason. */
+static enum status look_again(const struct convert *c, unsigned long long line, const char *guess,
+                              struct err *err)
+{
+    struct err exact = { 0 };
+    if (!c->is_copied && convert_find_bad_csv(c, &exact) == E_INVALID) {
+        *err = exact;
+        return E_INVALID;
+    }
+    return err_set(err, E_INVALID, "line %llu: %s", line, guess);
+}
+
 static enum status bad_row(const struct convert *c, const char *message, struct err *err)
 {
     const char *line = strstr(message, "on Line: ");
@@ -305,10 +318,8 @@ static enum status bad_row(const struct convert *c, const char *message, struct 
         }
     }
     if (strstr(message, "unterminated quote") != NULL) {
-        return err_set(
-            err, E_INVALID,
-            "line %llu: a quoted field is not closed, or has text behind its closing quote",
-            number);
+        return look_again(
+            c, number, "a quoted field is not closed, or has text behind its closing quote", err);
     }
     if (strstr(message, "nvalid unicode") != NULL) {
         return err_set(err, E_INVALID, "line %llu: not valid UTF-8", number);
@@ -317,7 +328,7 @@ static enum status bad_row(const struct convert *c, const char *message, struct 
         return err_set(err, E_INVALID, "line %llu: longer than %llu bytes (ingestd.max_line_bytes)",
                        number, (unsigned long long)c->line_bytes_max);
     }
-    return err_set(err, E_INVALID, "line %llu: the row cannot be read", number);
+    return look_again(c, number, "the row cannot be read", err);
 }
 
 enum status convert_explain(const struct convert *c, enum status status, struct err *err)

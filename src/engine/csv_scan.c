@@ -4,6 +4,8 @@
  */
 #include "engine/csv_scan.h"
 
+#include <stdio.h>
+
 #include "engine/window.h"
 
 struct scan {
@@ -147,7 +149,11 @@ static enum status next_record(struct scan *s, struct err *err)
         bool too_long = found == CUT ? text.len > s->opts->record_bytes_max
                                      : found == RECORD && record.len > s->opts->record_bytes_max;
         if (too_long) {
-            return bad(s, STR("longer than a line may be (ingestd.max_line_bytes)"), err);
+            char reason[96];
+            int len = snprintf(reason, sizeof(reason),
+                               "longer than %llu bytes (ingestd.max_line_bytes)",
+                               (unsigned long long)s->opts->record_bytes_max);
+            return bad(s, str_from(reason, (size_t)len), err);
         }
         if (found == TEXT_BEHIND) {
             return bad(s, STR("a quoted field has text behind its closing quote"), err);

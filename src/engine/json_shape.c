@@ -201,6 +201,10 @@ static enum status add_named(struct json_shape *js, struct shape *shape, struct 
     if (name.len == 0) {
         return err_set(err, E_INVALID, "a field has an empty name");
     }
+    if (str_find_char(name, '\0') != SIZE_MAX) { /* a value may have it, no name of a column can */
+        return err_set(err, E_INVALID, "the field name \"%s...\" has a NUL character in it",
+                       name.ptr);
+    }
     TRY(add_field(js, shape, name, &field, err));
     if (shape->by_name.cap == 0) {
         shape->next = js->with_maps;

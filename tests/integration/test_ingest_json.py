@@ -178,6 +178,15 @@ def test_columns_nest_as_deep_as_a_schema_can_be_written(lake):
     assert lake.table + "x" not in lake.tables()
 
 
+def test_a_nul_is_kept_in_a_value_and_refused_in_a_name(lake):
+    """RFC 8259 allows it, and text in DuckDB, Parquet and Arrow holds it; a name in SQL cannot."""
+    value = {"a": "x\0y", "l": ["\0"], "s": {"k": "p\0"}}
+    lake.lines(lake.table, value)
+    assert lake.rows(f"SELECT a, l, s, length(a), hex(a) FROM {lake.table}") == [[*value.values(), 3, "780079"]]
+    for body in ({"a\0b": 1}, {"s": {"a\0b": 1}}):
+        assert 'line 2: the field name "a..." has a NUL character in it' in lake.refused(lake.table + "x", '{"c":1}\n' + json.dumps(body))
+
+
 def test_a_record_above_the_limit_is_refused(serve):
     lake = Lake(serve("--ingestd.max_line_bytes", "2000"))
     long = json.dumps({"a": "x" * 3000})

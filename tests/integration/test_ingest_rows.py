@@ -57,6 +57,11 @@ def test_a_row_too_long_is_left_out(serve):
     long = "x" * 5000000
     answer = lake.ok("t", f"a,b\n1,2\n3,{long}\n5,6\n7,\"{long}\"\n9,10\n", on_error="skip")
     assert [line for line, _ in skipped(answer)] == [3, 5] and answer["rows"] == 3
+    lines = '"' + "xxxxxxx\n" * 500 + '"'  # one row over many lines, and one that never ends
+    assert "line 3: longer than 2000 bytes (ingestd.max_line_bytes)" in lake.refused("u", f"a,b\n1,2\n3,{lines}\n5,6\n")
+    assert "line 3: longer than 2000 bytes" in lake.refused("u", f"a,b\n1,2\n3,{lines[:-1]}")
+    assert "line 3: a quoted field is not closed" in lake.refused("u", 'a,b\n1,2\n3,"x\n5,6\n')
+    assert "line 3: a quoted field has text behind" in lake.refused("u", 'a,b\n1,2\n3,"x"y\n5,6\n')
     answer = lake.ok("t", f'{{"a":1}}\n{{"a":2,"c":"{long}"}}\n{{"a":3}}\n', on_error="skip")
     assert [line for line, _ in skipped(answer)] == [2] and answer["rows"] == 2
 
