@@ -17,6 +17,7 @@ enum {
     FILE_BYTES_MAX = 1024 * 1024, /* chosen: a settings file has some hundred lines */
     PLACE_BYTES = 512,
     NAME_BYTES = 256,
+    SLIP_LETTERS = 2, /* chosen */
 };
 
 struct file_walk {
@@ -273,13 +274,13 @@ static enum status load_variable(struct settings *settings, struct str name, str
         ours = ours || str_starts(name, str_of(prefix));
     }
     char best[NAME_BYTES];
-    size_t distance = nearest_variable(settings, name, best);
-    if (!ours && distance > 2) { /* up to two letters off is a typing error in the section */
+    bool near = nearest_variable(settings, name, best) != SIZE_MAX;
+    if (!ours && !near) {
         return OK;
     }
-    return err_set(err, E_INVALID,
-                   "unknown setting in the environment variable \"%.*s\", did you mean \"%s\"?",
-                   STR_ARG(name), best);
+    return err_set(err, E_INVALID, "unknown setting in the environment variable \"%.*s\"%s%s%s",
+                   STR_ARG(name), near ? ", did you mean \"" : " (`lakehouse config` lists all)",
+                   best, near ? "\"?" : "");
 }
 
 static bool is_ignored(struct str name, const char *const *ignore)
@@ -310,17 +311,37 @@ static void variable_name(const struct setting_def *def, char out[NAME_BYTES])
     }
 }
 
-/** How far `name` is from the variable most like it, which goes to `best`. */
+/**
+ * How far `name` may be a slip for the variable of a setting, both without LAKEHOUSE_; SIZE_MAX
+ * when it is too far to be one. Two letters may be wrong anywhere; in a section that is right, a
+ * third of what follows, or whole words at its end may be missing. More would be a guess that
+ * misleads.
+ */
+static size_t slip(struct str name, struct str known, size_t section_len)
+{
+    size_t distance = str_distance(name, known);
+    if (distance <= SLIP_LETTERS || !str_starts(name, str_take(known, section_len))) {
+        return distance <= SLIP_LETTERS ? distance : SIZE_MAX;
+    }
+    struct str rest = str_skip(name, section_len), wanted = str_skip(known, section_len);
+    if (rest.len > 0 && str_starts(wanted, rest) && wanted.ptr[rest.len] == '_') {
+        return SLIP_LETTERS;
+    }
+    distance = str_distance(rest, wanted);
+    return distance <= rest.len / 3 ? distance : SIZE_MAX;
+}
+
+/** How far `name` is from the variable most like it, which goes to `best`; SIZE_MAX: none is. */
 static size_t nearest_variable(const struct settings *settings, struct str name,
                                char best[NAME_BYTES])
 {
-    struct str bare = str_skip(name, strlen("LAKEHOUSE_")); /* the prefix is no likeness */
-    size_t best_distance = SIZE_MAX;
+    size_t prefix = strlen("LAKEHOUSE_"), best_distance = SIZE_MAX;
     best[0] = '\0';
     for (size_t i = 0; i < settings->count; i++) {
         char known[NAME_BYTES];
         variable_name(&settings->defs[i], known);
-        size_t distance = str_distance(bare, str_skip(str_of(known), strlen("LAKEHOUSE_")));
+        size_t distance = slip(str_skip(name, prefix), str_skip(str_of(known), prefix),
+                               strlen(settings->defs[i].section) + 1);
         if (distance < best_distance) {
             memcpy(best, known, NAME_BYTES);
             best_distance = distance;

@@ -322,6 +322,10 @@ static void variables_of_known_sections_are_checked_and_others_left_alone(void *
     assert_string_equal(err.msg, "unknown setting in the environment variable "
                                  "\"LAKEHOUSE_QERYD_TIMEOUT_SECONDS\", did you mean "
                                  "\"LAKEHOUSE_QUERYD_TIMEOUT_SECONDS\"?");
+    const char *far[] = { "LAKEHOUSE_QUERYD_PORT=5", NULL }; /* like no other, so none is named */
+    assert_int_equal(settings_load_env(settings, (char **)far, NULL, &err), E_INVALID);
+    assert_string_equal(err.msg, "unknown setting in the environment variable "
+                                 "\"LAKEHOUSE_QUERYD_PORT\" (`lakehouse config` lists all)");
     const char *foreign[] = { "LAKEHOUSE_BUILD_FOLDER=5", NULL };
     assert_int_equal(settings_load_env(settings, (char **)foreign, NULL, &err), OK);
     const char *wrong[] = { "LAKEHOUSE_QUERYD_TIMEOUT_SECONDS=soon", NULL };
