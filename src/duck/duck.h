@@ -29,6 +29,9 @@ struct duck_opts {
  * `lake`. */
 enum status duck_open(const struct duck_opts *opts, struct duck **out, struct err *err) MUST_USE;
 void duck_close(struct duck *duck);
+/** Give back to the system what the allocator keeps of memory that is free. Any thread, at any
+ * time. */
+void duck_memory_trim(void);
 const char *duck_version(void);
 
 /* --- files: how DuckDB's bytes are read and written --- */

@@ -64,6 +64,8 @@ struct child_opts {
     void *ctx;
     const char *temp_dir; /* where an answer goes that nobody reads yet; NULL: memory */
     uint64_t spool_bytes_max;
+    uint64_t memory_limit_bytes; /* near to it, memory that is free goes back to the system */
+    int statm_fd;                /* /proc/self/statm, opened outside the box; -1: not known */
 };
 /** Say that it is ready and run jobs, one after the other, until the parent has gone.
  * child_serve.c */

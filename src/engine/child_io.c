@@ -32,6 +32,8 @@ enum status child_io_init(struct child_io *io, const struct child_opts *opts, st
     *io = (struct child_io){ .control_fd = opts->control_fd, .data_fd = -1, .spool_fd = -1 };
     io->temp_dir = opts->temp_dir;
     io->spool_bytes_max = opts->spool_bytes_max;
+    io->memory_limit_bytes = opts->memory_limit_bytes;
+    io->statm_fd = opts->statm_fd;
     io->cancel_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (io->cancel_fd < 0) {
         return err_errno(err, errno, "eventfd");

@@ -16,6 +16,8 @@ struct child_io {
     int cancel_fd; /* eventfd: readable from the cancel to the end of the job */
     const char *temp_dir;
     uint64_t spool_bytes_max;
+    uint64_t memory_limit_bytes;
+    int statm_fd;
     /* of the job that runs, for its own threads */
     int data_fd;
     /* frames that the parent does not read yet, in [spool_at, spool_end); -1 none */

@@ -2,6 +2,7 @@
  * main() of lakehouse-engine: arguments, the box, DuckDB, then jobs until the server goes.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -127,7 +128,8 @@ static void job_end(void *ctx, struct child_job *job)
     lakefs_end(job->lakefs);
 }
 
-static enum status serve(const struct arguments *args, struct duck *duck, struct err *err)
+static enum status serve(const struct arguments *args, struct duck *duck, int statm_fd,
+                         struct err *err)
 {
     static const struct child_kind kinds[] = { { "query", child_query },
                                                { "convert", child_convert },
@@ -148,6 +150,8 @@ static enum status serve(const struct arguments *args, struct duck *duck, struct
         .ctx = &job,
         .temp_dir = args->temp,
         .spool_bytes_max = args->temp_bytes / 4,
+        .memory_limit_bytes = args->memory,
+        .statm_fd = statm_fd,
     };
     int code = child_serve(&opts);
     lakefs_free(fs);
@@ -157,6 +161,7 @@ static enum status serve(const struct arguments *args, struct duck *duck, struct
 static enum status run(const struct arguments *args, struct err *err)
 {
     struct duck *duck = NULL;
+    AUTO(fd_done) int statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     TRY(empty_folder(args->temp, err));
     const struct child_box box = { .parent_pid = (int)args->parent,
                                    .address_bytes = args->address,
@@ -169,7 +174,7 @@ static enum status run(const struct arguments *args, struct err *err)
         .temp_bytes_max = args->temp_bytes,
     };
     TRY(duck_open(&opts, &duck, err));
-    enum status kind = serve(args, duck, err);
+    enum status kind = serve(args, duck, statm_fd, err);
     duck_close(duck);
     return kind;
 }

@@ -20,6 +20,8 @@
 enum {
     INTERRUPT_AGAIN_MS = 20,
     PROGRESS_MS = 500, /* chosen, not measured */
+    MEMORY_MS = 50,    /* between two looks; DuckDB's threads take some 20 MiB meanwhile */
+    REST_MS = 1000,    /* without a job, before what is free goes back; chosen, not measured */
     JOB_ARENA_MAX = 512 * 1024 * 1024
 };
 
@@ -50,25 +52,82 @@ static void pass_job(struct child_io *io, const struct wire_message *message)
     pthread_mutex_unlock(&io->lock);
 }
 
+/* --- memory --- */
+
+/** The control thread's own. */
+struct care {
+    int statm_fd;
+    uint64_t resident_max; /* beyond it nothing that is free is kept */
+    deadline_ms progress_at;
+    bool rested; /* nothing is kept since the last job */
+};
+
+/** Pages of our own, as the parent counts them. */
+static uint64_t resident_bytes(int statm_fd)
+{
+    char text[128];
+    ssize_t got = statm_fd < 0 ? -1 : pread(statm_fd, text, sizeof(text) - 1, 0);
+    if (got <= 0) {
+        return 0;
+    }
+    text[got] = '\0';
+    unsigned long long size, resident, shared;
+    if (sscanf(text, "%llu %llu %llu", &size, &resident, &shared) != 3 || resident < shared) {
+        return 0;
+    }
+    return (resident - shared) * (uint64_t)sysconf(_SC_PAGE_SIZE);
+}
+
+/** Below the limit free pages are kept, because the next ones are cheaper so; near to it, and when
+ * there is nothing to do, they are not. */
+static void look_at_memory(struct care *care, bool running)
+{
+    if (running ? resident_bytes(care->statm_fd) > care->resident_max : !care->rested) {
+        duck_memory_trim();
+    }
+    care->rested = !running;
+}
+
+/* --- the control thread --- */
+
 /** Until something is to be done unasked. */
-static int quiet_ms(struct child_io *io)
+static int quiet_ms(struct child_io *io, const struct care *care)
 {
     pthread_mutex_lock(&io->lock);
-    int ms = io->canceled ? INTERRUPT_AGAIN_MS : io->running ? PROGRESS_MS : -1;
+    int ms = io->canceled   ? INTERRUPT_AGAIN_MS
+             : io->running  ? MEMORY_MS
+             : care->rested ? -1
+                            : REST_MS;
     pthread_mutex_unlock(&io->lock);
     return ms;
+}
+
+/** Nothing came for that long. */
+static void do_unasked(struct child_io *io, struct care *care)
+{
+    pthread_mutex_lock(&io->lock);
+    bool running = io->running;
+    pthread_mutex_unlock(&io->lock);
+    look_at_memory(care, running);
+    interrupt_again(io);
+    if (deadline_passed(care->progress_at)) {
+        care->progress_at = deadline_in(PROGRESS_MS);
+        child_io_progress(io);
+    }
 }
 
 static void *control_main(void *arg)
 {
     struct child_io *io = arg;
     struct wire_message message;
+    struct care care = { .statm_fd = io->statm_fd,
+                         .resident_max = io->memory_limit_bytes / 4 * 3,
+                         .rested = true };
     for (;;) {
         struct pollfd wait = { .fd = io->control_fd, .events = POLLIN };
-        int got = poll(&wait, 1, quiet_ms(io));
+        int got = poll(&wait, 1, quiet_ms(io, &care));
         if (got == 0) {
-            interrupt_again(io);
-            child_io_progress(io);
+            do_unasked(io, &care);
         }
         if (got <= 0) {
             continue;
@@ -78,6 +137,8 @@ static void *control_main(void *arg)
             _exit(0);
         }
         if (what == WIRE_GOT && message.head.type == WIRE_JOB) {
+            care.rested = false;
+            care.progress_at = deadline_in(PROGRESS_MS);
             pass_job(io, &message);
         } else if (what == WIRE_GOT && message.head.type == WIRE_CANCEL) {
             child_io_cancel(io, message.head.job);

@@ -11,8 +11,10 @@ import urllib.parse
 
 import pytest
 import requests
+from processes import children, rss_anon
 
 ROWS = 1_500_000
+ENGINES_RESTING_BYTES_MAX = 48 * 2**20  # a few of 5 MiB each; chosen
 TRIES = 50
 SECONDS_MAX = 60
 
@@ -99,6 +101,19 @@ def test_a_file_that_stops_coming_holds_no_engine(serve, csv):
     status, answer = upload.finish()
     assert (status, answer["rows"]) == (200, ROWS)
     assert rows_of(server, "t") == [ROWS, ROWS * (ROWS - 1) // 2]
+
+
+def test_an_engine_that_rests_keeps_no_memory(serve, csv):
+    """What the job needed goes back to the system, and does not stand beside what the next one needs."""
+    server = serve()
+
+    def engines():
+        return sum(map(rss_anon, children(server.process.pid)))
+    status, answer = begin_early(server, "t", csv, len(csv) - 2**20).finish()
+    assert (status, answer["rows"]) == (200, ROWS)
+    begin = time.monotonic()
+    wait_for(lambda: idle(server) and engines() < ENGINES_RESTING_BYTES_MAX, "the engines keep memory")
+    assert time.monotonic() - begin < 20  # and not because they are ended, which comes later
 
 
 def test_a_sender_that_leaves_leaves_nothing(serve, csv):

@@ -21,6 +21,33 @@ static double now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* --- memory --- */
+
+/** Pages of our own. */
+static unsigned long own_kib(void)
+{
+    unsigned long size = 0, resident = 0, shared = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lu %lu %lu", &size, &resident, &shared), 3);
+    fclose(file);
+    return (resident - shared) * (unsigned long)sysconf(_SC_PAGE_SIZE) / 1024;
+}
+
+static void memory_that_is_free_is_given_back(void **state)
+{
+    const char *sort = "SELECT max(i) FROM (SELECT i FROM range(4000000) t(i) ORDER BY hash(i) "
+                       "LIMIT 3000000)";
+    duck_memory_trim();
+    unsigned long before = own_kib();
+    (void)lab_query(DUCK_NDJSON_ARRAYS, sort, NULL);
+    unsigned long kept = own_kib();
+    duck_memory_trim();
+    unsigned long trimmed = own_kib();
+    print_message("%lu KiB before, %lu kept, %lu trimmed\n", before, kept, trimmed);
+    assert_true(trimmed <= kept && trimmed < before + 24 * 1024ul);
+}
+
 /* --- parameters --- */
 
 static void check_params(const char *sql, const char *params, const char *json)
@@ -451,6 +478,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup(name, lab_reset)
+        TEST(memory_that_is_free_is_given_back),
         TEST(parameters_have_the_types_of_their_json),
         TEST(wrong_parameters_are_told),
         TEST(parameters_are_not_pasted_into_the_text),

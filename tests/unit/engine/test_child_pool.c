@@ -180,6 +180,7 @@ static int child(int argc, char **argv)
     struct err err = { 0 };
     struct child_box box = { .parent_pid = 0 };
     struct child_opts opts = { .control_fd = WIRE_CONTROL_FD,
+                               .statm_fd = -1,
                                .kinds = kinds,
                                .kind_count = ARRAY_LEN(kinds),
                                .spool_bytes_max = 256 << 20 };
