@@ -92,7 +92,7 @@ $(BUILD)/bench/catalog_append: $(call objects,bench/catalog_append.c) $(BENCH_CA
 ## Set up, build and run the benchmarks of bench/ beside their peers; BENCH_FLAGS="--write query" for some of it.
 .PHONY: bench
 bench:
-	@./bootstrap --bench
+	@./bootstrap --bench --s3-peers
 	@$(MAKE) programs $(BUILD)/bench/duckdb_sql $(BUILD)/bench/catalog_append $(BUILD)/bench/raw_put
 	@BUILD=$(BUILD) SDK=$(SDK) bench/run $(BENCH_FLAGS)
 

@@ -76,7 +76,7 @@ static enum status piece_read(struct s3_object *object, uint64_t offset, char *p
     enum status status = fetch(object, RANGE, offset, ptr, len, &got, &answer, err);
     int answered = answer.status;
     http_answer_done(&answer);
-    if (status == E_NOT_FOUND || status == E_PRECONDITION) {
+    if (status == E_NOT_FOUND || status == E_PRECONDITION || status == E_RANGE) {
         return err_set(err, E_CONFLICT, "object \"%.*s\" was %s while it was read",
                        (int)object->key_len, object->key,
                        status == E_NOT_FOUND ? "deleted" : "replaced");

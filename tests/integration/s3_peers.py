@@ -147,7 +147,7 @@ class BadWire(Service):
         "lose"       the store gets it and answers; the client gets nothing
         "late"       as lose, and the store gets it only after the client's connection was closed
         "twice"      the store gets it twice; the client gets the second answer
-    Headers whose names are in `deaf` do not reach the store; what is left is signed again.
+    Headers whose names are in `deaf` do not reach the store with a write; what is left is signed again.
     """
 
     def __init__(self, url, fault=lambda line: None, deaf=()):
@@ -187,7 +187,8 @@ class BadWire(Service):
 
     def ask(self, line, headers, body):
         """The store's answer, whole."""
-        headers = self.sign(line, headers, body) if self.deaf else headers
+        deaf = self.deaf and not line.startswith(("GET", "HEAD"))
+        headers = self.sign(line, headers, body) if deaf else headers
         lines = [line, *(f"{name}: {value}" for name, value in headers if name not in self.dropped), "connection: close", "", ""]
         with socket.create_connection(self.target, 60) as store:
             store.sendall("\r\n".join(lines).encode("latin-1") + body)

@@ -68,6 +68,7 @@ def test_a_table_is_listed_described_and_dropped(serve):
     assert client.ingest("birds", "id,name\n1,owl\n2,wren\n")["dataset_id"] != made["dataset_id"]
 
 
+@pytest.mark.folder("damages files of the folder")
 @pytest.mark.parametrize("processes", [1, 6])
 def test_a_damaged_table_hides_no_other(serve, start, tmp_path, lakehouse, processes):
     folder = tmp_path / "lake"

@@ -68,8 +68,9 @@ const char *list_text(struct store *store, struct arena *arena, const struct sto
         bool object = p == list.prefix_count ||
                       (o < list.object_count && str_cmp(list.objects[o].key, list.prefixes[p]) < 0);
         struct str key = object ? list.objects[o++].key : list.prefixes[p++];
-        if (str_eq(key, STR("_lake/format.json")) || str_eq(key, STR("_lake/"))) {
-            continue; /* the fs driver's own */
+        if (str_eq(key, STR("_lake/format.json")) || str_eq(key, STR("_lake/writer.json")) ||
+            str_eq(key, STR("_lake/"))) {
+            continue; /* the drivers' own */
         }
         text = arena_printf(arena, object ? "%.*s%s%.*s" : "%.*s%s[%.*s]", STR_ARG(text),
                             text.len > 0 ? " " : "", STR_ARG(key));
