@@ -478,12 +478,15 @@ enum status parts_listen(struct parts *parts, struct err *err)
     return parts->s3_server != NULL ? http_server_start(parts->s3_server, err) : OK;
 }
 
+enum status parts_store_ready(struct parts *parts, struct err *err)
+{
+    return parts->store != NULL ? store_ready(parts->store, err) : OK;
+}
+
 enum status parts_ready(void *ctx, struct err *err)
 {
     struct parts *parts = ctx;
-    if (parts->store != NULL) {
-        TRY(store_ready(parts->store, err));
-    }
+    TRY(parts_store_ready(parts, err));
     if (parts->catalog != NULL) {
         TRY(catalog_ready(parts->catalog, err));
     }

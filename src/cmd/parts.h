@@ -61,6 +61,8 @@ void parts_close(struct parts *parts);
  * another. */
 enum status parts_temp_dir(const struct settings *settings, const char *section, char *out,
                            size_t size, struct err *err) MUST_USE;
+/** The first part of parts_ready. */
+enum status parts_store_ready(struct parts *parts, struct err *err) MUST_USE;
 /** For /ready: OK when everything below would work now. */
 enum status parts_ready(void *ctx, struct err *err) MUST_USE;
 

@@ -16,8 +16,9 @@
 #include "cmd/parts.h"
 #include "cmd/version.h"
 
-/* chosen: an engine is up after 60 ms, and a start that takes 5 s has failed */
-enum { READY_LOOK_MS = 2, READY_WAIT_MS = 5000 };
+/* chosen: an engine is up after 60 ms, and a start that takes 5 s has failed; a store that is not
+ * there is seldom there a second later */
+enum { READY_LOOK_MS = 2, READY_WAIT_MS = 5000, STORE_WAIT_MS = 1000 };
 
 static void stop_signals(sigset_t *set)
 {
@@ -39,16 +40,21 @@ static void *second_signal(void *arg)
 
 /**
  * `listening` of the whole program is said when it can be used at once: the first engines come up
- * in the background. Returns the signal that came meanwhile, or 0. Gives up waiting after
- * READY_WAIT_MS: why it is not ready is then for /ready to say.
+ * in the background. Returns the signal that came meanwhile, or 0. Gives up waiting after a while:
+ * then the log says why it is not ready, and /ready as long as it is not.
  */
 static int wait_until_ready(struct parts *parts)
 {
     sigset_t set;
     struct err err = { 0 };
-    deadline_ms deadline = deadline_in(READY_WAIT_MS);
+    deadline_ms deadline = deadline_in(READY_WAIT_MS), store_deadline = deadline_in(STORE_WAIT_MS);
     stop_signals(&set);
-    while (parts_ready(parts, &err) != OK && !deadline_passed(deadline)) {
+    while (parts_ready(parts, &err) != OK) {
+        bool without_store = parts_store_ready(parts, NULL) != OK;
+        if (deadline_passed(without_store ? store_deadline : deadline)) {
+            LOG(LOG_WARN, "not_ready", L_CSTR("reason", err.msg));
+            break;
+        }
         const struct timespec look = { .tv_nsec = READY_LOOK_MS * 1000 * 1000 };
         int signal_number = sigtimedwait(&set, NULL, &look);
         if (signal_number > 0) {

@@ -59,7 +59,8 @@ static enum status spool(void *ctx, struct str bytes, struct err *err)
     struct ingest_upload *upload = ctx;
     enum status status = io_write_full(upload->spool_fd, bytes.ptr, bytes.len, err);
     if (status != OK) {
-        (void)err_context(err, "the upload in _lake/tmp of the store");
+        (void)err_context(err, "the upload on its way to \"%.*s\"",
+                          STR_ARG(store_root_uri(upload->ingest->opts.store)));
         return status;
     }
     upload->size += bytes.len;

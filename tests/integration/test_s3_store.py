@@ -116,10 +116,11 @@ def test_two_servers_on_one_bucket_lose_no_append(serve, store, prefix, tmp_path
 # --- what /ready says ---
 
 def not_ready(serve, *flags):
-    """The server listens, after some seconds, though its store is not there."""
+    """The server listens, after a while, though its store is not there, and its log says why."""
     server = serve(*flags, "--s3.retry_seconds", "1")
     answer = requests.get(server.url + "/ready", timeout=60)
     assert answer.status_code == 503
+    assert [line for line in server.lines if '"event":"not_ready"' in line and '"level":"warn"' in line], server.log()
     return answer.json()["error"]["message"]
 
 
