@@ -159,6 +159,6 @@ enum status s3api_put_bucket_acl(struct s3api_request *r)
 {
     struct s3api_bucket bucket = r->bucket;
     TRY(s3api_acl_wanted(r, &bucket.acl));
-    TRY(s3api_bucket_save(r, &bucket));
+    TRY(s3api_bucket_change(r, &bucket));
     return s3api_reply_empty(r, 200);
 }

@@ -18,6 +18,7 @@ enum {
     RECORD_BYTES_MAX = 256 * 1024, /* CORS rules may have 64 KiB, tags 20 KiB */
     ENTRY_LIVES_MS = 1000,         /* how long another server's change may stay unseen; chosen */
     ENTRIES_MAX = 1024,
+    CHANGE_TRIES = 64, /* each one lost means that somebody else changed it; chosen */
 };
 
 /** A record as it was read; len 0: there is none. */
@@ -269,6 +270,23 @@ enum status s3api_bucket_find(struct s3api_request *r, struct str name, struct s
     }
     *out = bucket;
     return OK;
+}
+
+enum status s3api_bucket_change(struct s3api_request *r, const struct s3api_bucket *wanted)
+{
+    struct s3api_bucket bucket = *wanted;
+    for (unsigned i = 0; i < CHANGE_TRIES; i++) {
+        enum status status = s3api_bucket_save(r, &bucket);
+        if (status != E_PRECONDITION) {
+            return status;
+        }
+        *r->err = (struct err){ 0 };
+        TRY(s3api_bucket_find(r, wanted->name, &bucket));
+        bucket.acl = str_eq(wanted->acl, r->bucket.acl) ? bucket.acl : wanted->acl;
+        bucket.cors = str_eq(wanted->cors, r->bucket.cors) ? bucket.cors : wanted->cors;
+        bucket.tags = str_eq(wanted->tags, r->bucket.tags) ? bucket.tags : wanted->tags;
+    }
+    return s3api_err(r, AWS_OPERATION_ABORTED, "%s", "");
 }
 
 /* --- operations --- */

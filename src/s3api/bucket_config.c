@@ -11,7 +11,7 @@ static enum status save_tags(struct s3api_request *r, struct str tags)
 {
     struct s3api_bucket bucket = r->bucket;
     bucket.tags = tags;
-    TRY(s3api_bucket_save(r, &bucket));
+    TRY(s3api_bucket_change(r, &bucket));
     return s3api_reply_empty(r, 204);
 }
 

@@ -202,7 +202,7 @@ enum status s3api_put_bucket_cors(struct s3api_request *r)
     struct s3api_bucket bucket = r->bucket;
     bucket.cors = buf_str(&r->xml_in);
     TRY(s3api_cors_check(r, bucket.cors));
-    TRY(s3api_bucket_save(r, &bucket));
+    TRY(s3api_bucket_change(r, &bucket));
     return s3api_reply_empty(r, 200);
 }
 
@@ -210,6 +210,6 @@ enum status s3api_delete_bucket_cors(struct s3api_request *r)
 {
     struct s3api_bucket bucket = r->bucket;
     bucket.cors = STR_EMPTY;
-    TRY(s3api_bucket_save(r, &bucket));
+    TRY(s3api_bucket_change(r, &bucket));
     return s3api_reply_empty(r, 204);
 }

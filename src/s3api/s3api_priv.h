@@ -173,6 +173,9 @@ enum status s3api_bucket_find(struct s3api_request *r, struct str name,
 bool s3api_bucket_known(struct s3api *api, struct str name);
 /** Replace the record of a bucket that was found; others may have changed it: E_CONFLICT. */
 enum status s3api_bucket_save(struct s3api_request *r, const struct s3api_bucket *bucket) MUST_USE;
+/** Save what differs from r->bucket; what others have changed meanwhile stays. */
+enum status s3api_bucket_change(struct s3api_request *r,
+                                const struct s3api_bucket *wanted) MUST_USE;
 void s3api_buckets_done(struct s3api *api);
 enum status s3api_list_buckets(struct s3api_request *r);
 enum status s3api_create_bucket(struct s3api_request *r);

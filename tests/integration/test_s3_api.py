@@ -109,6 +109,20 @@ def test_what_is_not_there_says_so(s3, bucket):
     assert refused(s3.get_object, Bucket=bucket, Key="k") == ("NoSuchKey", 404)
 
 
+def test_changes_of_a_bucket_at_once_all_hold(url, s3, bucket):
+    import concurrent.futures
+    rules = {"CORSRules": [{"AllowedMethods": ["GET"], "AllowedOrigins": ["*"]}]}
+    with concurrent.futures.ThreadPoolExecutor(12) as pool:
+        jobs = [pool.submit(client(url).put_bucket_acl, Bucket=bucket, ACL="public-read") for _ in range(12)]
+        jobs += [pool.submit(client(url).put_bucket_cors, Bucket=bucket, CORSConfiguration=rules)]
+        jobs += [pool.submit(client(url).put_bucket_tagging, Bucket=bucket, Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})]
+        for job in jobs:
+            job.result()
+    assert s3.get_bucket_cors(Bucket=bucket)["CORSRules"] == rules["CORSRules"]
+    assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == [{"Key": "a", "Value": "b"}]
+    assert any(grant["Grantee"]["Type"] == "Group" for grant in s3.get_bucket_acl(Bucket=bucket)["Grants"])
+
+
 def test_tags_and_cors_of_a_bucket(s3, url, bucket):
     tags = [{"Key": "team", "Value": "birds & bees"}]
     s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
