@@ -102,11 +102,11 @@ void account_begin(struct http_exchange *ex)
 
 /** What an operator looks for stands out: a mistake of ours or a full disk, which nobody else will
  * mend; then what the machine or a neighbour could not do for now. A statement that needs more
- * memory than it may have (the other 507) is one client's. A 501 is the client's business, as every
- * 4xx is. */
+ * memory than it may have (the other 507) is one client's. S3 has no 507: there it is a 503. A 501
+ * is the client's business, as every 4xx is. */
 static enum log_level level_of(const struct http_exchange *ex, int status)
 {
-    if (status == 500 || (status == 507 && ex->req.err.kind == E_DISK_FULL)) {
+    if (status == 500 || (status > 501 && ex->req.err.kind == E_DISK_FULL)) {
         return LOG_ERROR;
     }
     if (status > 501) {
