@@ -122,11 +122,17 @@ enum status fs_record_store(struct fs_store *fs, int fd, struct str key,
 
 /* --- load --- */
 
+enum { SHORT_RECORD_BYTES = 512 }; /* of objects up to 100 MiB with a few attributes; chosen */
+
 static enum status xattr_load(const struct io_calls *calls, int fd, struct fs_record *out,
                               enum fs_known *known_out, struct err *err)
 {
     uint8_t bytes[FS_RECORD_BYTES_MAX];
-    ssize_t len = calls->fgetxattr(fd, XATTR_NAME, bytes, sizeof bytes);
+    /* the kernel takes as much memory as it is asked for, and most records are short */
+    ssize_t len = calls->fgetxattr(fd, XATTR_NAME, bytes, SHORT_RECORD_BYTES);
+    if (len < 0 && errno == ERANGE) {
+        len = calls->fgetxattr(fd, XATTR_NAME, bytes, sizeof bytes);
+    }
     if (len < 0 && errno != ENODATA && errno != EOPNOTSUPP && errno != ERANGE) {
         return err_errno(err, errno, "cannot read xattr %s", XATTR_NAME);
     }
