@@ -71,8 +71,11 @@ static uint64_t resident_bytes(int statm_fd)
         return 0;
     }
     text[got] = '\0';
-    unsigned long long size, resident, shared;
-    if (sscanf(text, "%llu %llu %llu", &size, &resident, &shared) != 3 || resident < shared) {
+    struct str rest = str_trim(str_of(text));
+    uint64_t resident = 0, shared = 0;
+    (void)str_split(&rest, ' '); /* the size of all that is mapped */
+    if (!str_to_u64(str_split(&rest, ' '), &resident) ||
+        !str_to_u64(str_split(&rest, ' '), &shared) || resident < shared) {
         return 0;
     }
     return (resident - shared) * (uint64_t)sysconf(_SC_PAGE_SIZE);

@@ -293,7 +293,7 @@ enum status s3api_bucket_change(struct s3api_request *r, const struct s3api_buck
 
 static enum status list_one(struct s3api_request *r, struct buf *xml, struct str name)
 {
-    struct s3api_bucket bucket;
+    struct s3api_bucket bucket = { .created_ms = 0 };
     if (r->grant != NULL && !s3api_grant_sees(r->grant, name)) {
         return OK;
     }

@@ -78,7 +78,7 @@ static enum status source_name(struct s3api_request *r, struct str *bucket, stru
 
 enum status s3api_source_open(struct s3api_request *r, struct s3api_source *out)
 {
-    struct str bucket, key;
+    struct str bucket = STR_EMPTY, key = STR_EMPTY;
     TRY(source_name(r, &bucket, &key));
     TRY(s3api_bucket_find(r, bucket, &out->bucket));
     TRY(s3api_may(r, &out->bucket, key, false));

@@ -221,8 +221,8 @@ enum status s3api_preflight(struct s3api_request *r);
 enum status s3api_tags_from_text(struct s3api_request *r, struct str text,
                                  struct str *out) MUST_USE;
 enum status s3api_tags_from_xml(struct s3api_request *r, struct str *out) MUST_USE;
-size_t s3api_tags_count(struct str kept);
-enum status s3api_reply_tags(struct s3api_request *r, struct str kept) MUST_USE;
+size_t s3api_tags_count(struct str packed);
+enum status s3api_reply_tags(struct s3api_request *r, struct str packed) MUST_USE;
 enum status s3api_get_object_tagging(struct s3api_request *r);
 enum status s3api_put_object_tagging(struct s3api_request *r);
 enum status s3api_delete_object_tagging(struct s3api_request *r);

@@ -145,7 +145,7 @@ enum status s3api_get_object_tagging(struct s3api_request *r)
 
 enum status s3api_put_object_tagging(struct s3api_request *r)
 {
-    struct str tags;
+    struct str tags = STR_EMPTY;
     TRY(s3api_tags_from_xml(r, &tags));
     TRY(s3api_change_attr(r, S3_ATTR_TAGS, tags));
     return s3api_reply_empty(r, 200);

@@ -57,6 +57,7 @@ struct cache_object {
 
 static struct version **slot_of(struct cache *cache, struct str key)
 {
+    assert(cache->buckets != NULL);
     struct version **at = &cache->buckets[str_hash(key, 0) % VERSIONS_MAX];
     while (*at != NULL && !str_eq(str_of((*at)->key), key)) {
         at = &(*at)->chain;
@@ -67,6 +68,7 @@ static struct version **slot_of(struct cache *cache, struct str key)
 static void version_drop(struct cache *cache, struct version **slot)
 {
     struct version *version = *slot;
+    assert(version != NULL);
     *slot = version->chain;
     *(version->before != NULL ? &version->before->after : &cache->oldest) = version->after;
     *(version->after != NULL ? &version->after->before : &cache->newest) = version->before;

@@ -51,6 +51,7 @@ static enum status parts_find(struct joining *join, struct err *err)
             fs_md5_text(part->md5, etag);
         }
         TRY(store_part_ref_check(&how->parts[i], there ? etag : NULL, err));
+        assert(part != NULL);
         join->parts[i] = part;
         join->in_place[part - upload->parts] = part->size == 0 ||
                                                (part->spill == 0 && part->offset == offset);

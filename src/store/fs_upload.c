@@ -318,6 +318,7 @@ static enum status second_name(const struct fs_entered *in, const char *name, bo
 {
     struct stat st;
     *out = false;
+    assert(in->fs != NULL);
     if (in->fs->calls->fstatat(in->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
         return errno == ENOENT ? OK : fs_own_failed(in->fs, errno, "_lake/uploads", err);
     }
@@ -598,6 +599,7 @@ static enum status upload_get(struct store *store, const struct store_upload_ref
     struct fs_entry begin;
     buf_init(&bytes, FS_JOURNAL_RECORD_MAX);
     TRY(fs_upload_enter((struct fs_store *)store, ref, FS_ENTER_READ, &in, err));
+    assert(in.upload != NULL);
     TRY(fs_upload_record(&in, (struct fs_journal){ 0 }, in.upload->begin_len, &bytes, &begin, err));
     if (attrs_out != NULL && buf_append(attrs_out, begin.attrs) != OK) {
         return err_no_memory(err);
@@ -627,6 +629,7 @@ static enum status upload_parts(struct store *store, const struct store_upload_r
     AUTO(fs_upload_leave) struct fs_entered in = FS_ENTERED_NONE;
     TRY(fs_upload_enter((struct fs_store *)store, ref, FS_ENTER_READ, &in, err));
     const struct fs_upload *upload = in.upload;
+    assert(upload != NULL);
     size_t room = upload->count < limit ? upload->count : limit;
     out->items = arena_array(arena, room + 1, sizeof *out->items);
     if (out->items == NULL) {

@@ -78,20 +78,20 @@ enum fs_enter {
  */
 enum status fs_upload_enter(struct fs_store *fs, const struct store_upload_ref *ref,
                             enum fs_enter how, struct fs_entered *out, struct err *err) MUST_USE;
-void fs_upload_leave(struct fs_entered *entered);
+void fs_upload_leave(struct fs_entered *in);
 /** Another reference to an upload that is entered. */
 struct fs_upload *fs_upload_ref(struct fs_entered *entered);
 void fs_upload_unref(struct fs_store *fs, struct fs_upload *upload);
 /** Append one record; durable when `sync`. Then the failure leaves the outcome unknown. */
-enum status fs_upload_append(struct fs_entered *entered, const struct fs_entry *entry, bool sync,
+enum status fs_upload_append(struct fs_entered *in, const struct fs_entry *entry, bool sync,
                              struct err *err) MUST_USE;
 /** The bytes of a record, appended to `out`, and decoded. */
-enum status fs_upload_record(const struct fs_entered *entered, struct fs_journal at, uint32_t len,
+enum status fs_upload_record(const struct fs_entered *in, struct fs_journal at, uint32_t len,
                              struct buf *out, struct fs_entry *entry_out, struct err *err) MUST_USE;
 /** NULL when there is none of this number. */
 struct fs_part *fs_upload_part(const struct fs_upload *upload, unsigned number);
 /** Delete it: durable once the journal has gone. */
-enum status fs_upload_remove(struct fs_entered *entered, struct err *err) MUST_USE;
+enum status fs_upload_remove(struct fs_entered *in, struct err *err) MUST_USE;
 /** Delete what there is of one that nobody can know yet, or that has no journal any more. */
 void fs_upload_discard(struct fs_store *fs, const char *id);
 void fs_upload_temp_name(const char *id, char out[64]);

@@ -15,7 +15,7 @@ bool lake_prefix_closed(struct str prefix);
 bool lake_key_of_tables(struct str key);
 
 /** store_list without what is closed; pages are as full as those of store_list. */
-enum status lake_list(struct store *store, const struct store_list_opts *opts, struct arena *arena,
+enum status lake_list(struct store *store, const struct store_list_opts *given, struct arena *arena,
                       struct store_list *out, struct err *err) MUST_USE;
 
 #endif

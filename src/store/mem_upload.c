@@ -420,6 +420,7 @@ static enum status parts_join(const struct mem_upload *upload, const struct stor
         const struct mem_version *version = there ? upload->parts[at].version : NULL;
         uint8_t md5[MD5_BYTES];
         TRY(store_part_ref_check(&how->parts[i], there ? version->info.etag : NULL, err));
+        assert(version != NULL);
         bool hex = hex_decode(str_of(version->info.etag), md5, sizeof md5);
         assert(hex);
         if (buf_append_bytes(md5s, md5, sizeof md5) != OK ||

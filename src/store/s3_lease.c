@@ -74,7 +74,7 @@ static enum status look(struct s3_lease *lease, struct holder *out, struct err *
 {
     struct s3_request request = { .method = HTTP_GET };
     struct http_answer answer;
-    struct store_info info;
+    struct store_info info = { 0 };
     *out = (struct holder){ 0 };
     enum status status = send(lease, &request, &answer, err);
     if (status == OK && answer.status != 404) {

@@ -45,7 +45,11 @@ static void memory_that_is_free_is_given_back(void **state)
     duck_memory_trim();
     unsigned long trimmed = own_kib();
     print_message("%lu KiB before, %lu kept, %lu trimmed\n", before, kept, trimmed);
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    print_message("a sanitizer's allocator keeps what is freed: not looked at here\n");
+#else
     assert_true(trimmed <= kept && trimmed < before + 24 * 1024ul);
+#endif
 }
 
 /* --- parameters --- */
