@@ -151,9 +151,7 @@ Made by `{command}` (bench/run) on {day} at {commit}: {machine}.
 appends are in it. It does; what is left for each append is its marker, one synced file, which all write side by side. Through the gateway each batch
 is converted by an engine first and has a data file of its own, so that processors and the disk are shared by more than commits. Three quarters of the
 samples of a profile were in engines, which ran three statements a batch: for the types, the COPY, and for the offsets of row groups. Expected of doing the first and
-the last without DuckDB: half of the engine's time. Seen, one run each on a busy machine: 8.6 ms of processor time a batch became 4.9 ms with
-32 clients, and 14.2 ms became 9.8 ms with one. In that is also that DuckDB's main thread naps when other threads have all of its tasks; it asked for more
-without a pause. What is left is the COPY and, in the server, about twelve syncs a batch when one client sends. One client mostly waits: it used 0.2 to 0.7 of a core.
+the last without DuckDB: half of the engine's time. It was seen once, on a busy machine, and is not measured apart. What is left is the COPY and, in the server, about twelve syncs a batch when one client sends. One client mostly waits: it used 0.2 to 0.7 of a core.
 
 **An old table.** Expected: a little slower, as a table of 1000 snapshots has half a megabyte of metadata that each commit writes anew.
 Most of the additional processor time is the MD5 of that file (its ETag), then parsing it once more before it is published, then writing it. On a slow disk
