@@ -244,33 +244,6 @@ static enum status get_range(struct http_req *req, struct api_get *get,
     return http_range_parse(range, info->size, partial, &get->offset, &get->length);
 }
 
-enum wanted { WANTED_BODY, WANTED_NOT_MODIFIED, WANTED_REFUSED };
-
-/** RFC 9110, section 13.2.2: the tags count before the dates. */
-static enum wanted get_conditions(struct http_req *req, const struct store_info *info)
-{
-    struct str etag = str_of(info->etag);
-    struct str match = http_headers_get(&req->headers, STR("If-Match"));
-    struct str none = http_headers_get(&req->headers, STR("If-None-Match"));
-    struct str unmodified = http_headers_get(&req->headers, STR("If-Unmodified-Since"));
-    struct str modified = http_headers_get(&req->headers, STR("If-Modified-Since"));
-    int64_t since_ms = 0;
-    if (match.ptr != NULL) {
-        if (!http_etag_matches(match, etag)) {
-            return WANTED_REFUSED;
-        }
-    } else if (unmodified.ptr != NULL && time_parse_http(unmodified, &since_ms) &&
-               info->modified_ms / 1000 > since_ms / 1000) {
-        return WANTED_REFUSED;
-    }
-    if (none.ptr != NULL) {
-        return http_etag_matches(none, etag) ? WANTED_NOT_MODIFIED : WANTED_BODY;
-    }
-    bool same = modified.ptr != NULL && time_parse_http(modified, &since_ms) &&
-                info->modified_ms / 1000 <= since_ms / 1000;
-    return same ? WANTED_NOT_MODIFIED : WANTED_BODY;
-}
-
 /** 416 tells the size, which an ordinary error answer does not. */
 static enum http_step range_refuse(struct http_req *req, uint64_t size)
 {
@@ -320,13 +293,14 @@ static enum http_step get_end(struct http_req *req)
         return http_fail(req, status);
     }
     const struct store_info *info = store_object_info(get->object);
-    enum wanted wanted = get_conditions(req, info);
-    if (wanted == WANTED_REFUSED) {
+    enum http_wanted wanted = http_conditions(&req->headers, "", str_of(info->etag),
+                                              info->modified_ms);
+    if (wanted == HTTP_REFUSED) {
         (void)err_set(&req->err, E_PRECONDITION, "object \"%.*s\" has changed: its ETag is \"%s\"",
                       STR_ARG(key), info->etag);
         return http_fail(req, E_PRECONDITION);
     }
-    if (wanted == WANTED_NOT_MODIFIED) {
+    if (wanted == HTTP_NOT_MODIFIED) {
         etag_header(req, info);
         return http_reply_empty(req, 304);
     }

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
 
@@ -363,6 +364,37 @@ bool http_etag_matches(struct str list, struct str etag)
         }
     }
     return false;
+}
+
+static struct str prefixed(const struct http_headers *headers, const char *prefix, const char *name)
+{
+    char text[64];
+    int len = snprintf(text, sizeof text, "%s%s", prefix, name);
+    return http_headers_get(headers, str_from(text, (size_t)len));
+}
+
+enum http_wanted http_conditions(const struct http_headers *headers, const char *prefix,
+                                 struct str etag, int64_t modified_ms)
+{
+    struct str match = prefixed(headers, prefix, "if-match");
+    struct str none = prefixed(headers, prefix, "if-none-match");
+    struct str unmodified = prefixed(headers, prefix, "if-unmodified-since");
+    struct str modified = prefixed(headers, prefix, "if-modified-since");
+    int64_t since_ms = 0;
+    if (match.ptr != NULL) {
+        if (!http_etag_matches(match, etag)) {
+            return HTTP_REFUSED;
+        }
+    } else if (unmodified.ptr != NULL && time_parse_http(unmodified, &since_ms) &&
+               modified_ms / 1000 > since_ms / 1000) {
+        return HTTP_REFUSED;
+    }
+    if (none.ptr != NULL) {
+        return http_etag_matches(none, etag) ? HTTP_NOT_MODIFIED : HTTP_WANTED;
+    }
+    bool same = modified.ptr != NULL && time_parse_http(modified, &since_ms) &&
+                modified_ms / 1000 <= since_ms / 1000;
+    return same ? HTTP_NOT_MODIFIED : HTTP_WANTED;
 }
 
 /* --- addresses and URLs --- */

@@ -64,6 +64,15 @@ enum status http_range_parse(struct str value, uint64_t size, bool *partial_out,
  * it. */
 bool http_etag_matches(struct str list, struct str etag);
 
+enum http_wanted { HTTP_WANTED, HTTP_NOT_MODIFIED, HTTP_REFUSED };
+/**
+ * What If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since of a read mean for what
+ * is there: the tags count before the dates (RFC 9110, section 13.2.2). `prefix` stands before each
+ * header's name, as in S3's "x-amz-copy-source-"; "" for none.
+ */
+enum http_wanted http_conditions(const struct http_headers *headers, const char *prefix,
+                                 struct str etag, int64_t modified_ms);
+
 /** host:port, [v6]:port, or :port; a port from 0 to 65535. The message names what is wrong. */
 struct http_address {
     char host[256];

@@ -1,50 +1,13 @@
 /* If-Match and its kin, of reads, of copies' sources and of writes. */
 #include "s3api/s3api_priv.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
-static struct str prefixed(const struct s3api_request *r, const char *prefix, const char *name)
-{
-    char text[64];
-    int len = snprintf(text, sizeof text, "%s%s", prefix, name);
-    return http_headers_get(&r->http->headers, str_from(text, (size_t)len));
-}
-
-enum s3api_wanted s3api_conditions(const struct s3api_request *r, const char *prefix,
-                                   const struct store_info *info)
-{
-    struct str etag = str_of(info->etag);
-    struct str match = prefixed(r, prefix, "if-match");
-    struct str none = prefixed(r, prefix, "if-none-match");
-    struct str unmodified = prefixed(r, prefix, "if-unmodified-since");
-    struct str modified = prefixed(r, prefix, "if-modified-since");
-    int64_t since_ms = 0;
-    if (match.ptr != NULL) {
-        if (!http_etag_matches(match, etag)) {
-            return S3_REFUSED;
-        }
-    } else if (unmodified.ptr != NULL && time_parse_http(unmodified, &since_ms) &&
-               info->modified_ms / 1000 > since_ms / 1000) {
-        return S3_REFUSED;
-    }
-    if (none.ptr != NULL) {
-        return http_etag_matches(none, etag) ? S3_NOT_MODIFIED : S3_WANTED;
-    }
-    bool same = modified.ptr != NULL && time_parse_http(modified, &since_ms) &&
-                info->modified_ms / 1000 <= since_ms / 1000;
-    return same ? S3_NOT_MODIFIED : S3_WANTED;
-}
-
-static struct str unquoted(struct str tag)
+static struct str strong(struct str tag)
 {
     tag = str_trim(tag);
-    if (str_starts(tag, STR("W/"))) {
-        tag = str_skip(tag, 2);
-    }
-    bool quoted = tag.len >= 2 && tag.ptr[0] == '"' && tag.ptr[tag.len - 1] == '"';
-    return quoted ? str_from(tag.ptr + 1, tag.len - 2) : tag;
+    return s3api_unquoted(str_starts(tag, STR("W/")) ? str_skip(tag, 2) : tag);
 }
 
 static enum status refused(struct s3api_request *r, const char *header)
@@ -80,7 +43,7 @@ enum status s3api_write_conditions(struct s3api_request *r, struct str store_key
         return s3api_err(r, AWS_NO_SUCH_KEY, "%s", "");
     }
     bool any = str_eq(str_trim(match), STR("*"));
-    if (!any && !str_eq(unquoted(match), str_of(info.etag))) {
+    if (!any && !str_eq(strong(match), str_of(info.etag))) {
         return refused(r, "If-Match");
     }
     r->cond.if_match = arena_str(r->arena, str_of(info.etag));

@@ -60,15 +60,7 @@ static enum status run(struct s3api_request *r, struct listing *l)
 static enum status put_text(struct s3api_request *r, const struct listing *l, struct buf *xml,
                             const char *name, struct str text)
 {
-    AUTO(buf_done) struct buf encoded;
-    buf_init(&encoded, 0);
-    if (!l->encode) {
-        return xml_put(xml, name, text);
-    }
-    if (percent_append(&encoded, text, "/*") != OK) {
-        return err_no_memory(r->err);
-    }
-    return xml_put(xml, name, buf_str(&encoded));
+    return s3api_xml_text(r, xml, name, text, l->encode);
 }
 
 static enum status put_if(struct s3api_request *r, const struct listing *l, struct buf *xml,

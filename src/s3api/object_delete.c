@@ -11,19 +11,12 @@ static enum status refused(struct s3api_request *r)
     return s3api_err(r, AWS_PRECONDITION_FAILED, "the object is not the one that was meant");
 }
 
-static struct str unquoted(struct str tag)
-{
-    tag = str_trim(tag);
-    bool quoted = tag.len >= 2 && tag.ptr[0] == '"' && tag.ptr[tag.len - 1] == '"';
-    return quoted ? str_from(tag.ptr + 1, tag.len - 2) : tag;
-}
-
 static enum status check(struct s3api_request *r, const struct delete_cond *cond,
                          const struct store_info *info)
 {
     uint64_t size = 0;
     int64_t modified_ms = 0;
-    struct str tag = unquoted(cond->etag);
+    struct str tag = s3api_unquoted(str_trim(cond->etag));
     if (cond->etag.ptr != NULL && !str_eq(tag, STR("*")) && !str_eq(tag, str_of(info->etag))) {
         return refused(r);
     }

@@ -147,13 +147,13 @@ static enum status send(struct s3api_request *r, int http_status, const char *ty
 
 static enum status conditions(struct s3api_request *r, const struct store_info *info)
 {
-    switch (s3api_conditions(r, "", info)) {
-    case S3_WANTED:
+    switch (http_conditions(&r->http->headers, "", str_of(info->etag), info->modified_ms)) {
+    case HTTP_WANTED:
         return OK;
-    case S3_NOT_MODIFIED:
+    case HTTP_NOT_MODIFIED:
         info_headers(r, info);
         return s3api_err(r, AWS_NOT_MODIFIED, "%s", "");
-    case S3_REFUSED:
+    case HTTP_REFUSED:
         break;
     }
     return s3api_err(r, AWS_PRECONDITION_FAILED, "%s", "");
@@ -234,13 +234,11 @@ static enum status xml_sum(struct buf *xml, const struct store_attrs *attrs)
 {
     struct str text = STR_EMPTY, type = s3api_attr(attrs, S3_ATTR_SUM_TYPE);
     enum aws_sum sum = s3api_attrs_sum(attrs, &text);
-    char name[32];
     if (sum == AWS_SUM_NONE) {
         return OK;
     }
-    snprintf(name, sizeof name, "Checksum%s", aws_sum_upper(sum));
     TRY(xml_open(xml, "Checksum"));
-    TRY(xml_put(xml, name, text));
+    TRY(s3api_xml_sum(xml, sum, text));
     TRY(xml_put(xml, "ChecksumType", type.len > 0 ? type : STR("FULL_OBJECT")));
     return xml_close(xml, "Checksum");
 }

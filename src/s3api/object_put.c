@@ -11,13 +11,16 @@ enum { PUMP_BYTES = 1024 * 1024 };
 /** Opened when the head is there, so that what cannot be is refused before the body comes. */
 enum status s3api_put_begin(struct s3api_request *r)
 {
-    struct s3api_attrs attrs = { .count = 0 };
     struct str key;
+    r->attrs = arena_alloc(r->arena, sizeof(*r->attrs));
+    if (r->attrs == NULL) {
+        return err_no_memory(r->err);
+    }
     if (r->http->has_body == false && s3api_header(r, "content-length").ptr == NULL) {
         return s3api_err(r, AWS_MISSING_CONTENT_LENGTH, "%s", "");
     }
     TRY(s3api_store_key(r, &r->bucket, r->key, &key));
-    TRY(s3api_attrs_from_headers(r, &attrs));
+    TRY(s3api_attrs_from_headers(r, r->attrs));
     TRY(s3api_write_conditions(r, key));
     TRY(store_writer_open(r->bucket.store, key, &r->cond, &r->writer, r->err));
     store_writer_attrs_late(r->writer); /* a checksum is among them */
@@ -38,12 +41,10 @@ static enum status commit(struct s3api_request *r, struct s3api_attrs *attrs,
 
 enum status s3api_put_end(struct s3api_request *r)
 {
-    struct s3api_attrs attrs = { .count = 0 };
     struct store_info info;
     char etag[STORE_ETAG_MAX + 3];
-    TRY(s3api_attrs_from_headers(r, &attrs));
-    TRY(s3api_attrs_set_sum(r, &attrs));
-    TRY(commit(r, &attrs, &info));
+    TRY(s3api_attrs_set_sum(r, r->attrs));
+    TRY(commit(r, r->attrs, &info));
     http_log_field_i64(r->http, "object_bytes", (int64_t)info.size);
     http_reply_header(r->http, "ETag", s3api_etag_quoted(&info, etag));
     s3api_sum_header(r, r->body.sum, str_of(r->body.sum_text), STR_EMPTY);
@@ -87,7 +88,8 @@ enum status s3api_source_open(struct s3api_request *r, struct s3api_source *out)
     out->object = r->object;
     out->info = *store_object_info(r->object);
     out->attrs = store_object_attrs(r->object);
-    return s3api_conditions(r, "x-amz-copy-source-", &out->info) == S3_WANTED
+    return http_conditions(&r->http->headers, "x-amz-copy-source-", str_of(out->info.etag),
+                           out->info.modified_ms) == HTTP_WANTED
                ? OK
                : s3api_err(r, AWS_PRECONDITION_FAILED, "a condition on the source does not hold");
 }
@@ -222,7 +224,7 @@ static enum status reply_copy(struct s3api_request *r, const struct store_info *
                               const struct s3api_attrs *attrs)
 {
     AUTO(buf_done) struct buf xml;
-    char etag[STORE_ETAG_MAX + 3], name[32];
+    char etag[STORE_ETAG_MAX + 3];
     struct store_attrs view = s3api_attrs_view(attrs);
     struct str text = STR_EMPTY;
     enum aws_sum sum = s3api_attrs_sum(&view, &text);
@@ -232,8 +234,7 @@ static enum status reply_copy(struct s3api_request *r, const struct store_info *
     TRY(xml_put(&xml, "ETag", s3api_etag_quoted(info, etag)));
     if (sum != AWS_SUM_NONE) {
         struct str type = s3api_attr(&view, S3_ATTR_SUM_TYPE);
-        snprintf(name, sizeof name, "Checksum%s", aws_sum_upper(sum));
-        TRY(xml_put(&xml, name, text));
+        TRY(s3api_xml_sum(&xml, sum, text));
         TRY(xml_put(&xml, "ChecksumType", type.len > 0 ? type : STR("FULL_OBJECT")));
     }
     TRY(xml_close(&xml, "CopyObjectResult"));

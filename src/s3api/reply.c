@@ -7,6 +7,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/encode.h"
+
 /** What S3 calls a failure of ours that has no code of its own. */
 static enum aws_code code_of(enum status kind, enum s3api_level level)
 {
@@ -161,4 +163,34 @@ enum status s3api_xml_owner(struct buf *xml, const char *element)
     TRY(xml_put(xml, "ID", STR(S3_OWNER)));
     TRY(xml_put(xml, "DisplayName", STR(S3_OWNER)));
     return xml_close(xml, element);
+}
+
+enum status s3api_xml_text(struct s3api_request *r, struct buf *xml, const char *name,
+                           struct str text, bool encode)
+{
+    AUTO(buf_done) struct buf encoded;
+    buf_init(&encoded, 0);
+    if (!encode) {
+        return xml_put(xml, name, text);
+    }
+    if (percent_append(&encoded, text, "/*") != OK) {
+        return err_no_memory(r->err);
+    }
+    return xml_put(xml, name, buf_str(&encoded));
+}
+
+enum status s3api_xml_sum(struct buf *xml, enum aws_sum sum, struct str text)
+{
+    char name[32];
+    if (sum == AWS_SUM_NONE) {
+        return OK;
+    }
+    snprintf(name, sizeof name, "Checksum%s", aws_sum_upper(sum));
+    return xml_put(xml, name, text);
+}
+
+struct str s3api_unquoted(struct str tag)
+{
+    bool quoted = tag.len >= 2 && tag.ptr[0] == '"' && tag.ptr[tag.len - 1] == '"';
+    return quoted ? str_from(tag.ptr + 1, tag.len - 2) : tag;
 }

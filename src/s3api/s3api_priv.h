@@ -125,6 +125,7 @@ struct s3api_request {
     struct buf xml_in; /* the body of S3_BODY_XML */
     struct store_writer *writer;
     struct store_cond cond;
+    struct s3api_attrs *attrs;   /* of a PUT, read from its head */
     struct store_object *object; /* being sent: */
     uint64_t offset, length;
     unsigned part_number;
@@ -279,10 +280,6 @@ void s3api_body_done(struct s3api_request *r);
 
 /** An HTTP date, or one of XML ("2024-01-02T03:04:05.000Z"). */
 bool s3api_time_parse(struct str text, int64_t *ms_out);
-enum s3api_wanted { S3_WANTED, S3_NOT_MODIFIED, S3_REFUSED };
-/** RFC 9110, section 13.2.2, with the headers' names after a prefix ("x-amz-copy-source-"). */
-enum s3api_wanted s3api_conditions(const struct s3api_request *r, const char *prefix,
-                                   const struct store_info *info);
 /** If-Match and If-None-Match of a write to r->key, as far as they can be told now; into
  * r->cond. */
 enum status s3api_write_conditions(struct s3api_request *r, struct str store_key) MUST_USE;
@@ -347,6 +344,13 @@ enum status s3api_reply_xml(struct s3api_request *r, int http_status, struct buf
 enum status s3api_reply_empty(struct s3api_request *r, int http_status) MUST_USE;
 /** `"<etag>"`, which XML and headers hold alike; room for STORE_ETAG_QUOTED. */
 struct str s3api_etag_quoted(const struct store_info *info, char out[STORE_ETAG_MAX + 3]);
+/** An element of a listing, percent-encoded where `encoding-type=url` was asked for. */
+enum status s3api_xml_text(struct s3api_request *r, struct buf *xml, const char *name,
+                           struct str text, bool encode) MUST_USE;
+/** <ChecksumCRC32> or the like; nothing of AWS_SUM_NONE. */
+enum status s3api_xml_sum(struct buf *xml, enum aws_sum sum, struct str text) MUST_USE;
+/** A tag without its quotes, if it has them. */
+struct str s3api_unquoted(struct str tag);
 /** An <Owner> or the like: all objects have one owner. */
 enum status s3api_xml_owner(struct buf *xml, const char *element) MUST_USE;
 #define S3_OWNER "lakehouse"

@@ -212,7 +212,7 @@ enum status s3api_upload_part_copy(struct s3api_request *r)
     AUTO(buf_done) struct buf xml;
     struct s3api_source source;
     struct store_info info;
-    char etag[STORE_ETAG_MAX + 3], name[32];
+    char etag[STORE_ETAG_MAX + 3];
     buf_init(&xml, 0);
     TRY(s3api_source_open(r, &source));
     TRY(copy_range(r, source.info.size));
@@ -227,10 +227,7 @@ enum status s3api_upload_part_copy(struct s3api_request *r)
     TRY(xml_begin(&xml, "CopyPartResult"));
     TRY(xml_put_time(&xml, "LastModified", info.modified_ms));
     TRY(xml_put(&xml, "ETag", s3api_etag_quoted(&info, etag)));
-    if (r->body.sum != AWS_SUM_NONE) {
-        snprintf(name, sizeof name, "Checksum%s", aws_sum_upper(r->body.sum));
-        TRY(xml_put(&xml, name, str_of(r->body.sum_text)));
-    }
+    TRY(s3api_xml_sum(&xml, r->body.sum, str_of(r->body.sum_text)));
     TRY(xml_close(&xml, "CopyPartResult"));
     return s3api_reply_xml(r, 200, &xml);
 }

@@ -24,12 +24,6 @@ struct completion {
 
 /* --- what the client lists --- */
 
-static struct str unquoted(struct str tag)
-{
-    bool quoted = tag.len >= 2 && tag.ptr[0] == '"' && tag.ptr[tag.len - 1] == '"';
-    return quoted ? str_from(tag.ptr + 1, tag.len - 2) : tag;
-}
-
 static enum status read_list(struct s3api_request *r, struct completion *c)
 {
     struct xml_node *root = NULL;
@@ -53,7 +47,7 @@ static enum status read_list(struct s3api_request *r, struct completion *c)
     size_t i = 0;
     for (const struct xml_node *node = first; node != NULL; node = xml_again(node), i++) {
         uint64_t number = 0;
-        struct str etag = unquoted(xml_text(node, "ETag"));
+        struct str etag = s3api_unquoted(xml_text(node, "ETag"));
         if (!str_to_u64(xml_text(node, "PartNumber"), &number) || number == 0 ||
             number > S3_PARTS_MAX || etag.len == 0) {
             return s3api_err(r, AWS_MALFORMED_XML,
@@ -249,7 +243,7 @@ static enum status reply(struct s3api_request *r, const struct completion *c,
                          const struct store_info *info)
 {
     AUTO(buf_done) struct buf xml;
-    char etag[STORE_ETAG_MAX + 3], name[32];
+    char etag[STORE_ETAG_MAX + 3];
     buf_init(&xml, 0);
     TRY(xml_begin(&xml, "CompleteMultipartUploadResult"));
     TRY(xml_put(&xml, "Location",
@@ -259,8 +253,7 @@ static enum status reply(struct s3api_request *r, const struct completion *c,
     TRY(xml_put(&xml, "Key", r->key));
     TRY(xml_put(&xml, "ETag", s3api_etag_quoted(info, etag)));
     if (c->sum != AWS_SUM_NONE) {
-        snprintf(name, sizeof name, "Checksum%s", aws_sum_upper(c->sum));
-        TRY(xml_put(&xml, name, c->sum_text));
+        TRY(s3api_xml_sum(&xml, c->sum, c->sum_text));
         TRY(xml_put(&xml, "ChecksumType", c->sum_type));
     }
     TRY(xml_close(&xml, "CompleteMultipartUploadResult"));

@@ -6,37 +6,20 @@
 #include "base/encode.h"
 #include "store/lake_keys.h"
 
-static enum status text_or_url(struct s3api_request *r, bool encode, struct buf *xml,
-                               const char *name, struct str text)
-{
-    AUTO(buf_done) struct buf encoded;
-    buf_init(&encoded, 0);
-    if (!encode) {
-        return xml_put(xml, name, text);
-    }
-    if (percent_append(&encoded, text, "/*") != OK) {
-        return err_no_memory(r->err);
-    }
-    return xml_put(xml, name, buf_str(&encoded));
-}
-
 /* --- parts --- */
 
 static enum status part_xml(struct buf *xml, const struct store_part *part)
 {
     struct str text = STR_EMPTY;
     enum aws_sum sum = s3api_attrs_sum(&part->attrs, &text);
-    char etag[STORE_ETAG_MAX + 3], name[32];
+    char etag[STORE_ETAG_MAX + 3];
     int len = snprintf(etag, sizeof etag, "\"%s\"", part->etag);
     TRY(xml_open(xml, "Part"));
     TRY(xml_put_u64(xml, "PartNumber", part->number));
     TRY(xml_put_time(xml, "LastModified", part->modified_ms));
     TRY(xml_put(xml, "ETag", str_from(etag, (size_t)len)));
     TRY(xml_put_u64(xml, "Size", part->size));
-    if (sum != AWS_SUM_NONE) {
-        snprintf(name, sizeof name, "Checksum%s", aws_sum_upper(sum));
-        TRY(xml_put(xml, name, text));
-    }
+    TRY(s3api_xml_sum(xml, sum, text));
     return xml_close(xml, "Part");
 }
 
@@ -107,7 +90,7 @@ static enum status upload_xml(struct s3api_request *r, struct uploads_page *page
 {
     struct buf *xml = &page->uploads;
     TRY(xml_open(xml, "Upload"));
-    TRY(text_or_url(r, page->encode, xml, "Key", key));
+    TRY(s3api_xml_text(r, xml, "Key", key, page->encode));
     TRY(xml_put(xml, "UploadId", upload->id));
     TRY(s3api_xml_owner(xml, "Initiator"));
     TRY(s3api_xml_owner(xml, "Owner"));
@@ -152,7 +135,7 @@ static enum status take(struct s3api_request *r, struct uploads_page *page,
     struct str common = common_prefix(page, key);
     if (common.len > 0) {
         TRY(xml_open(&page->prefixes, "CommonPrefixes"));
-        TRY(text_or_url(r, page->encode, &page->prefixes, "Prefix", common));
+        TRY(s3api_xml_text(r, &page->prefixes, "Prefix", common, page->encode));
         TRY(xml_close(&page->prefixes, "CommonPrefixes"));
         page->next_key = common;
         page->next_id = STR_EMPTY;
@@ -186,15 +169,15 @@ static enum status uploads_xml(struct s3api_request *r, struct uploads_page *pag
 {
     TRY(xml_begin(xml, "ListMultipartUploadsResult"));
     TRY(xml_put(xml, "Bucket", r->bucket_name));
-    TRY(text_or_url(r, page->encode, xml, "KeyMarker", s3api_param(r, "key-marker")));
+    TRY(s3api_xml_text(r, xml, "KeyMarker", s3api_param(r, "key-marker"), page->encode));
     TRY(xml_put(xml, "UploadIdMarker", s3api_param(r, "upload-id-marker")));
     if (page->truncated) {
-        TRY(text_or_url(r, page->encode, xml, "NextKeyMarker", page->next_key));
+        TRY(s3api_xml_text(r, xml, "NextKeyMarker", page->next_key, page->encode));
         TRY(xml_put(xml, "NextUploadIdMarker", page->next_id));
     }
-    TRY(text_or_url(r, page->encode, xml, "Prefix", page->prefix));
+    TRY(s3api_xml_text(r, xml, "Prefix", page->prefix, page->encode));
     if (page->delimiter.len > 0) {
-        TRY(text_or_url(r, page->encode, xml, "Delimiter", page->delimiter));
+        TRY(s3api_xml_text(r, xml, "Delimiter", page->delimiter, page->encode));
     }
     TRY(xml_put_u64(xml, "MaxUploads", page->max));
     TRY(xml_put_bool(xml, "IsTruncated", page->truncated));
