@@ -5,6 +5,8 @@
  */
 #include "store/fs_journal.h"
 
+#include "store/le.h"
+
 enum {
     AT_LEN = 0,
     AT_CRC = 4,
@@ -21,22 +23,6 @@ enum {
     AT_ATTRS_LEN = 68,
     AT_VERSION = 70,
 };
-
-static void put_le(char *to, uint64_t value, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        to[i] = (char)(value >> (8 * i));
-    }
-}
-
-static uint64_t get_le(const char *from, size_t bytes)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        value |= (uint64_t)(unsigned char)from[i] << (8 * i);
-    }
-    return value;
-}
 
 /** Of a record whose own checksum counts as zero. */
 static uint32_t record_crc(uint32_t chain, const char *bytes, size_t len)
@@ -56,33 +42,33 @@ enum status fs_entry_encode(const struct fs_entry *entry, struct fs_journal *jou
     if (to == NULL) {
         return E_NO_MEMORY;
     }
-    put_le(to + AT_LEN, len, 4);
+    le_put(to + AT_LEN, len, 4);
     to[AT_KIND] = (char)entry->kind;
     to[AT_BLOCK_LOG2] = (char)entry->block_log2;
-    put_le(to + AT_KEY_LEN, entry->key.len, 2);
-    put_le(to + AT_NUMBER, entry->number, 4);
-    put_le(to + AT_OFFSET, entry->offset, 8);
-    put_le(to + AT_SIZE, entry->size, 8);
-    put_le(to + AT_SPILL, entry->spill, 8);
-    put_le(to + AT_TIME, (uint64_t)entry->time_ns, 8);
+    le_put(to + AT_KEY_LEN, entry->key.len, 2);
+    le_put(to + AT_NUMBER, entry->number, 4);
+    le_put(to + AT_OFFSET, entry->offset, 8);
+    le_put(to + AT_SIZE, entry->size, 8);
+    le_put(to + AT_SPILL, entry->spill, 8);
+    le_put(to + AT_TIME, (uint64_t)entry->time_ns, 8);
     memcpy(to + AT_MD5, entry->md5, MD5_BYTES);
-    put_le(to + AT_SUM_COUNT, entry->sum_count, 4);
-    put_le(to + AT_ATTRS_LEN, entry->attrs.len, 2);
-    put_le(to + AT_VERSION, FS_JOURNAL_VERSION, 2);
+    le_put(to + AT_SUM_COUNT, entry->sum_count, 4);
+    le_put(to + AT_ATTRS_LEN, entry->attrs.len, 2);
+    le_put(to + AT_VERSION, FS_JOURNAL_VERSION, 2);
     char *body = to + FS_JOURNAL_HEAD_BYTES;
     if (entry->key.len > 0) {
         memcpy(body, entry->key.ptr, entry->key.len);
     }
     body += entry->key.len;
     for (uint32_t i = 0; i < entry->sum_count; i++) {
-        put_le(body, entry->sums[i], 4);
+        le_put(body, entry->sums[i], 4);
         body += 4;
     }
     if (entry->attrs.len > 0) {
         memcpy(body, entry->attrs.ptr, entry->attrs.len);
     }
     journal->chain = record_crc(journal->chain, to, len);
-    put_le(to + AT_CRC, journal->chain, 4);
+    le_put(to + AT_CRC, journal->chain, 4);
     journal->len += len;
     out->len += len;
     return OK;
@@ -118,22 +104,22 @@ bool fs_entry_decode(struct str bytes, struct fs_journal *journal, struct fs_ent
         return false;
     }
     const char *at = bytes.ptr;
-    uint64_t len = get_le(at + AT_LEN, 4), sums = get_le(at + AT_SUM_COUNT, 4);
-    size_t key_len = (size_t)get_le(at + AT_KEY_LEN, 2);
-    size_t attrs_len = (size_t)get_le(at + AT_ATTRS_LEN, 2);
+    uint64_t len = le_get(at + AT_LEN, 4), sums = le_get(at + AT_SUM_COUNT, 4);
+    size_t key_len = (size_t)le_get(at + AT_KEY_LEN, 2);
+    size_t attrs_len = (size_t)le_get(at + AT_ATTRS_LEN, 2);
     if (len > bytes.len || sums > FS_RECORD_SUMS_MAX ||
         len != FS_JOURNAL_HEAD_BYTES + key_len + 4 * sums + attrs_len ||
-        get_le(at + AT_VERSION, 2) != FS_JOURNAL_VERSION ||
-        get_le(at + AT_CRC, 4) != record_crc(journal->chain, at, (size_t)len)) {
+        le_get(at + AT_VERSION, 2) != FS_JOURNAL_VERSION ||
+        le_get(at + AT_CRC, 4) != record_crc(journal->chain, at, (size_t)len)) {
         return false;
     }
     *out = (struct fs_entry){
         .kind = (enum fs_entry_kind)(unsigned char)at[AT_KIND],
-        .number = (unsigned)get_le(at + AT_NUMBER, 4),
-        .offset = get_le(at + AT_OFFSET, 8),
-        .size = get_le(at + AT_SIZE, 8),
-        .spill = get_le(at + AT_SPILL, 8),
-        .time_ns = (int64_t)get_le(at + AT_TIME, 8),
+        .number = (unsigned)le_get(at + AT_NUMBER, 4),
+        .offset = le_get(at + AT_OFFSET, 8),
+        .size = le_get(at + AT_SIZE, 8),
+        .spill = le_get(at + AT_SPILL, 8),
+        .time_ns = (int64_t)le_get(at + AT_TIME, 8),
         .key = str_from(at + FS_JOURNAL_HEAD_BYTES, key_len),
         .attrs = str_from(at + FS_JOURNAL_HEAD_BYTES + key_len + 4 * sums, attrs_len),
         .sum_count = (uint32_t)sums,
@@ -143,7 +129,7 @@ bool fs_entry_decode(struct str bytes, struct fs_journal *journal, struct fs_ent
     if (!entry_valid(out, journal->len == 0)) {
         return false;
     }
-    journal->chain = (uint32_t)get_le(at + AT_CRC, 4);
+    journal->chain = (uint32_t)le_get(at + AT_CRC, 4);
     journal->len += len;
     return true;
 }
@@ -155,7 +141,7 @@ void fs_entry_cuts(struct str bytes, const struct fs_entry *entry, struct fs_cut
     out->block_log2 = entry->block_log2;
     out->count = entry->sum_count;
     for (uint32_t i = 0; i < entry->sum_count; i++) {
-        out->sums[i] = (uint32_t)get_le(
+        out->sums[i] = (uint32_t)le_get(
             bytes.ptr + FS_JOURNAL_HEAD_BYTES + entry->key.len + 4 * (size_t)i, 4);
     }
 }

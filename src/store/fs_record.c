@@ -7,6 +7,7 @@
 #include "store/fs_record.h"
 
 #include "base/mem.h"
+#include "store/le.h"
 
 static const char MAGIC[4] = { 'l', 'a', 'k', 'e' };
 
@@ -27,24 +28,6 @@ enum {
     AT_ZERO = 54,
     AT_SIDE = 56,
 };
-
-/* --- little endian --- */
-
-static void put_le(uint8_t *to, uint64_t value, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        to[i] = (uint8_t)(value >> (8 * i));
-    }
-}
-
-static uint64_t get_le(const uint8_t *from, size_t bytes)
-{
-    uint64_t value = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        value |= (uint64_t)from[i] << (8 * i);
-    }
-    return value;
-}
 
 /* --- format --- */
 
@@ -85,29 +68,29 @@ size_t fs_record_encode(const struct fs_record *record, uint8_t out[FS_RECORD_BY
     memcpy(out + AT_MAGIC, MAGIC, sizeof MAGIC);
     out[AT_VERSION] = more ? FS_RECORD_VERSION_ATTRS : FS_RECORD_VERSION;
     out[AT_BLOCK_LOG2] = record->block_log2;
-    put_le(out + AT_KEY_LEN, record->key_len, 2);
-    put_le(out + AT_SIZE, record->size, 8);
-    put_le(out + AT_MODIFIED, (uint64_t)record->modified_ns, 8);
+    le_put(out + AT_KEY_LEN, record->key_len, 2);
+    le_put(out + AT_SIZE, record->size, 8);
+    le_put(out + AT_MODIFIED, (uint64_t)record->modified_ns, 8);
     memcpy(out + AT_MD5, record->md5, MD5_BYTES);
-    put_le(out + AT_SUM_COUNT, record->sum_count, 4);
-    put_le(out + AT_CRC, 0, 4);
+    le_put(out + AT_SUM_COUNT, record->sum_count, 4);
+    le_put(out + AT_CRC, 0, 4);
     size_t len = FS_RECORD_HEAD_BYTES;
     if (more) {
-        put_le(out + AT_PART_COUNT, record->part_count, 4);
-        put_le(out + AT_ATTRS_LEN, record->attrs_len, 2);
-        put_le(out + AT_ZERO, 0, 2);
-        put_le(out + AT_SIDE, record->side, 8);
+        le_put(out + AT_PART_COUNT, record->part_count, 4);
+        le_put(out + AT_ATTRS_LEN, record->attrs_len, 2);
+        le_put(out + AT_ZERO, 0, 2);
+        le_put(out + AT_SIDE, record->side, 8);
         len += FS_RECORD_MORE_BYTES;
     }
     memcpy(out + len, record->key, record->key_len);
     len += record->key_len;
     for (uint32_t i = 0; i < record->sum_count; i++) {
-        put_le(out + len, record->sums[i], 4);
+        le_put(out + len, record->sums[i], 4);
         len += 4;
     }
     memcpy(out + len, record->attrs, record->attrs_len);
     len += record->attrs_len;
-    put_le(out + AT_CRC, crc32c(0, out, len), 4);
+    le_put(out + AT_CRC, crc32c(0, out, len), 4);
     return len;
 }
 
@@ -118,7 +101,7 @@ static bool crc_holds(const uint8_t *bytes, size_t len)
     uint32_t crc = crc32c(0, bytes, AT_CRC);
     crc = crc32c(crc, zero, sizeof zero);
     crc = crc32c(crc, bytes + AT_CRC + 4, len - AT_CRC - 4);
-    return crc == get_le(bytes + AT_CRC, 4);
+    return crc == le_get(bytes + AT_CRC, 4);
 }
 
 /** What only version 2 has; *body_out: where the key starts. */
@@ -135,9 +118,9 @@ static bool more_decode(const uint8_t *bytes, size_t len, struct fs_record *out,
         len < FS_RECORD_HEAD_BYTES + FS_RECORD_MORE_BYTES) {
         return false;
     }
-    out->part_count = (uint32_t)get_le(bytes + AT_PART_COUNT, 4);
-    out->attrs_len = (size_t)get_le(bytes + AT_ATTRS_LEN, 2);
-    out->side = get_le(bytes + AT_SIDE, 8);
+    out->part_count = (uint32_t)le_get(bytes + AT_PART_COUNT, 4);
+    out->attrs_len = (size_t)le_get(bytes + AT_ATTRS_LEN, 2);
+    out->side = le_get(bytes + AT_SIDE, 8);
     *body_out += FS_RECORD_MORE_BYTES;
     return out->attrs_len <= ATTRS_PACKED_MAX;
 }
@@ -150,11 +133,11 @@ bool fs_record_decode(const uint8_t *bytes, size_t len, struct fs_record *out)
         return false;
     }
     out->block_log2 = bytes[AT_BLOCK_LOG2];
-    out->key_len = (size_t)get_le(bytes + AT_KEY_LEN, 2);
-    out->size = get_le(bytes + AT_SIZE, 8);
-    out->modified_ns = (int64_t)get_le(bytes + AT_MODIFIED, 8);
+    out->key_len = (size_t)le_get(bytes + AT_KEY_LEN, 2);
+    out->size = le_get(bytes + AT_SIZE, 8);
+    out->modified_ns = (int64_t)le_get(bytes + AT_MODIFIED, 8);
     memcpy(out->md5, bytes + AT_MD5, MD5_BYTES);
-    out->sum_count = (uint32_t)get_le(bytes + AT_SUM_COUNT, 4);
+    out->sum_count = (uint32_t)le_get(bytes + AT_SUM_COUNT, 4);
     if (out->block_log2 < FS_BLOCK_LOG2_MIN || out->block_log2 > 62 ||
         out->key_len > STORE_KEY_MAX || out->sum_count > FS_RECORD_SUMS_MAX ||
         len != body + out->key_len + 4 * (size_t)out->sum_count + out->attrs_len ||
@@ -168,7 +151,7 @@ bool fs_record_decode(const uint8_t *bytes, size_t len, struct fs_record *out)
     memcpy(out->key, bytes + body, out->key_len);
     const uint8_t *sums = bytes + body + out->key_len;
     for (uint32_t i = 0; i < out->sum_count; i++) {
-        out->sums[i] = (uint32_t)get_le(sums + 4 * (size_t)i, 4);
+        out->sums[i] = (uint32_t)le_get(sums + 4 * (size_t)i, 4);
     }
     memcpy(out->attrs, sums + 4 * (size_t)out->sum_count, out->attrs_len);
     return attrs_packed_valid(fs_record_attrs(out));
