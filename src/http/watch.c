@@ -473,7 +473,9 @@ void watch_quiesce(struct watch *w)
 /*
  * Of a connection that can go on only with bytes of the client's: the client has ended and no byte
  * can come any more, or bytes are there and libmicrohttpd does not read them. It does not when a
- * chunk's line is longer than its memory; and it would hold the connection for the idle time.
+ * chunk's line is longer than its memory; and it would hold the connection for the idle time. (It
+ * still does when it was resumed with bytes in hand: then the socket is in no epoll of its own, and
+ * it sees no end of it.)
  * An end is asked for twice, a sweep apart: what has come meanwhile is read by then.
  */
 static bool at_its_end(struct conn *conn)
