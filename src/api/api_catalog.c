@@ -188,6 +188,20 @@ static void write_files(struct json_writer *w, const struct catalog_files *files
     jw_arr_end(w);
 }
 
+/** How a client reaches the files of a table at s3: URIs; the keys it must have itself. Names and
+ * spelling are those that Iceberg clients take as properties. */
+static void write_access(struct json_writer *w, const struct api_catalog *api, struct str location)
+{
+    if (api->s3_url == NULL || !str_starts(location, STR("s3:"))) {
+        return;
+    }
+    jw_kv_obj(w, "config");
+    jw_kv_cstr(w, "s3.endpoint", api->s3_url);
+    jw_kv_cstr(w, "s3.region", api->s3_region);
+    jw_kv_cstr(w, "s3.path-style-access", "true");
+    jw_obj_end(w);
+}
+
 static enum http_step manifest_reply(struct http_req *req, const struct catalog_pin *pin,
                                      const struct catalog_files *files)
 {
@@ -202,6 +216,7 @@ static enum http_step manifest_reply(struct http_req *req, const struct catalog_
     write_fields(&w, pin->schema);
     write_snapshot_id(&w, pin->table.snapshot_id);
     jw_kv_str(&w, "metadata_location", pin->table.metadata_location);
+    write_access(&w, req->ctx, pin->table.metadata_location);
     jw_kv_i64(&w, "row_count", pin->table.row_count);
     write_files(&w, files);
     if (files->delete_count > 0) {

@@ -15,6 +15,8 @@ struct api_catalog {
     struct store *store; /* for registering */
     /* of Parquet footers, by an engine; without one register answers 503 */
     struct catalog_inspector inspector;
+    /* of the S3 API, told to clients of tables at s3: URIs; s3_url NULL: not told */
+    const char *s3_url, *s3_region;
 };
 
 /** The public ones go under "" (catalogd) or "/v1" (serve), the internal ones under "" only. */

@@ -5,8 +5,8 @@
  * applied from the weakest to the strongest by the caller (defaults, file, environment, flags); a
  * later one replaces an earlier one.
  *
- * A section with a dot in its name ("s3api.keys") is an array of tables in the file. Its settings
- * are lists that belong together: entry i of each is what the i-th table says.
+ * The settings of an array of tables in the file ([[s3api.keys]]) are lists that belong together:
+ * entry i of each is what the i-th table says.
  */
 #include "base/settings.h"
 
@@ -50,7 +50,7 @@ enum status settings_new(const struct setting_def *defs, size_t count, struct se
     settings->count = count;
     enum status status = OK;
     for (size_t i = 0; i < count && status == OK; i++) {
-        if (!settings_is_array(defs[i].section)) { /* no table at all is the default there */
+        if (!defs[i].in_array) { /* no table at all is the default there */
             status = settings_assign(settings, i, str_of(defs[i].default_value), SETTING_DEFAULT,
                                      "default", err);
         }
@@ -153,9 +153,14 @@ bool settings_has_section(const struct settings *settings, struct str section)
     return false;
 }
 
-bool settings_is_array(const char *section)
+bool settings_is_array(const struct setting_def *defs, size_t count, const char *section)
 {
-    return strchr(section, '.') != NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(defs[i].section, section) == 0) {
+            return defs[i].in_array;
+        }
+    }
+    return false;
 }
 
 enum status settings_assign(struct settings *settings, size_t index, struct str text,

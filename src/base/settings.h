@@ -6,8 +6,8 @@
  * -queryd.timeout_seconds). Some have a short flag too (--data, --listen). An unknown name anywhere
  * is refused with its place and the nearest known name.
  *
- * A section with a dot ("s3api.keys") is an array of tables in the file, [[s3api.keys]]. Its
- * definitions are of type LIST, and entry i of each list is what the i-th table says, or the
+ * A section may be an array of tables in the file, [[s3api.keys]]. Its definitions say so, are of
+ * type LIST, and entry i of each list is what the i-th table says, or the
  * default value. Environment and flags replace one of the lists as a whole.
  */
 #ifndef BASE_SETTINGS_H
@@ -35,6 +35,7 @@ struct setting_def {
     const char *unit;          /* "s", "bytes", NULL */
     const char *flag;          /* short flag without dashes, or NULL */
     bool secret;               /* printed as **** */
+    bool in_array;             /* of [[section]], an array of tables; all of a section or none */
     int64_t min, max;          /* for INT and BYTES; both 0: no limits */
     const char *help;          /* one sentence */
 };

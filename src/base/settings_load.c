@@ -110,7 +110,8 @@ static enum status load_item(void *ctx, const struct toml_item *item, struct err
     char place[PLACE_BYTES];
     snprintf(place, sizeof(place), "%s:%u", walk->path, item->line);
     bool section_known = settings_has_section(settings, str_of(item->section));
-    bool array_wanted = section_known && settings_is_array(item->section);
+    bool array_wanted = section_known &&
+                        settings_is_array(settings->defs, settings->count, item->section);
     if (array_wanted && !item->in_array) {
         return err_set(err, E_INVALID, "%s: write [[%s]] with two brackets: there may be several",
                        place, item->section);

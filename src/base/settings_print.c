@@ -35,7 +35,7 @@ enum status settings_print(const struct settings *settings, struct buf *out)
         const char *section = settings->defs[i].section;
         status = i > 0 ? buf_append_char(out, '\n') : OK;
         if (status == OK) {
-            status = settings_is_array(section) ? print_array(settings, section, out)
+            status = settings->defs[i].in_array ? print_array(settings, section, out)
                                                 : print_section(settings, section, out);
         }
     }
@@ -182,9 +182,9 @@ static enum status print_list(const struct setting_def *def, const struct settin
 static enum status reference_section(const struct setting_def *defs, size_t count,
                                      const char *section, struct buf *out)
 {
-    const char *once = settings_is_array(section) ? " (any number of them)" : "";
-    const char *open = settings_is_array(section) ? "[[" : "[";
-    const char *close = settings_is_array(section) ? "]]" : "]";
+    bool array = settings_is_array(defs, count, section);
+    const char *once = array ? " (any number of them)" : "";
+    const char *open = array ? "[[" : "[", *close = array ? "]]" : "]";
     TRY(buf_printf(out, "\n## `%s%s%s`%s\n\n", open, section, close, once));
     TRY(buf_append(out, STR("| setting | type | default | meaning | environment, short flag |\n"
                             "|---|---|---|---|---|\n")));
@@ -202,8 +202,8 @@ static enum status reference_row(const struct setting_def *def, struct buf *out)
         [SETTING_STR] = "string",  [SETTING_INT] = "integer",          [SETTING_BOOL] = "boolean",
         [SETTING_BYTES] = "bytes", [SETTING_LIST] = "list of strings",
     };
-    bool array = settings_is_array(def->section);
-    TRY(buf_printf(out, "| `%s` | %s", def->name, array ? "string" : type_names[def->type]));
+    TRY(buf_printf(out, "| `%s` | %s", def->name,
+                   def->in_array ? "string" : type_names[def->type]));
     if (def->unit != NULL && def->type != SETTING_BYTES) {
         TRY(buf_printf(out, ", %s", def->unit));
     }

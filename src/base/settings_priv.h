@@ -28,8 +28,8 @@ size_t settings_find(const struct settings *settings, struct str section, struct
 size_t settings_find_dotted(const struct settings *settings, struct str dotted);
 /** Does any definition have this section? */
 bool settings_has_section(const struct settings *settings, struct str section);
-/** True when the section is an array of tables in the file: its name has a dot. */
-bool settings_is_array(const char *section);
+/** True when the section is an array of tables in the file. */
+bool settings_is_array(const struct setting_def *defs, size_t count, const char *section);
 
 /**
  * Convert `text` and make it the value. Messages begin with `place` ("lakehouse.toml:12",

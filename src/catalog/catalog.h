@@ -208,8 +208,19 @@ void catalog_close(struct catalog *catalog);
 
 /* --- drivers --- */
 
+/** The kind of URI that new tables get; those that are there keep theirs. */
+enum catalog_uri {
+    CATALOG_URI_STORE, /* of the store's own root */
+    CATALOG_URI_FILE,  /* file: only; E_INVALID where the store is a bucket */
+    CATALOG_URI_S3     /* s3: the store's own root where it is a bucket, else `s3_root` */
+};
+
 struct catalog_local_opts {
-    struct store *store;   /* borrowed */
+    struct store *store; /* borrowed */
+    /* what the store is called by clients that come through the S3 API: "s3://lake". Static; NULL:
+     * nothing */
+    const char *s3_root;
+    enum catalog_uri uri;
     const char *warehouse; /* NULL: "main" */
     const struct lake_clock *clock;
     struct metrics *metrics; /* may be NULL */

@@ -313,6 +313,9 @@ enum status catalog_local_open(const struct catalog_local_opts *opts, struct cat
     status = status == OK ? groups_new(&local->groups, err) : status;
     status = status == OK ? reader_new(opts->store, opts->cache_bytes, &local->base.reader, err)
                           : status;
+    if (status == OK && opts->s3_root != NULL) {
+        locate_offer(local->base.reader->locate, str_of(opts->s3_root), opts->uri);
+    }
     if (status != OK) {
         local_close(&local->base);
         return status;

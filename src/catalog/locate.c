@@ -5,6 +5,9 @@
  * ones. So a URI is brought to one canonical spelling and compared with every root the lake has
  * had, the longest first. The list is read when it is first needed, and once more when a URI fits
  * none: another process may have added a root since.
+ *
+ * A table is of one kind for ever: what is written for it later has the scheme of its location,
+ * under the root that the lake has for that scheme now.
  */
 #include "catalog/locate.h"
 
@@ -19,6 +22,8 @@ enum { FORMAT_VERSION = 1, FORMAT_BYTES_MAX = 1024 * 1024, ROOTS_MAX = 256 };
 
 struct locate {
     struct store *store;
+    struct str s3_root; /* .len 0: none but the store's own */
+    enum catalog_uri kind;
     pthread_mutex_t lock;
     struct arena arena; /* guarded by lock */
     /* guarded by lock: canonical, without trailing slash; only ever added to */
@@ -141,13 +146,67 @@ static enum status load(struct locate *locate, struct err *err)
     return status;
 }
 
-enum status locate_uri(struct locate *locate, struct str key, struct arena *arena, struct str *out,
-                       struct err *err)
+void locate_offer(struct locate *locate, struct str s3_root, enum catalog_uri kind)
 {
-    struct str root = store_root_uri(locate->store);
-    if (root.len == 0) {
+    locate->s3_root = s3_root;
+    locate->kind = kind;
+}
+
+static bool is_s3(struct str uri)
+{
+    struct str scheme = str_take(uri, str_find_char(uri, ':'));
+    return str_eq_nocase(scheme, STR("s3")) || str_eq_nocase(scheme, STR("s3a")) ||
+           str_eq_nocase(scheme, STR("s3n"));
+}
+
+static bool has_root(struct locate *locate, struct str root)
+{
+    bool has = false;
+    pthread_mutex_lock(&locate->lock);
+    for (size_t i = 0; i < locate->root_count && !has; i++) {
+        has = str_eq(locate->roots[i], root);
+    }
+    pthread_mutex_unlock(&locate->lock);
+    return has;
+}
+
+/** Whoever reads a URI later must find its root, so it is written down before. */
+static enum status know_root(struct locate *locate, struct str root, struct err *err)
+{
+    if (!has_root(locate, root)) {
+        TRY(store_add_root(locate->store, root, err));
+        TRY(load(locate, err));
+    }
+    return OK;
+}
+
+/** The root for a table of the kind of `table`, or for a new one. */
+static enum status choose_root(struct locate *locate, struct str table, struct str *out,
+                               struct err *err)
+{
+    struct str own = store_root_uri(locate->store);
+    if (own.len == 0) {
         return err_set(err, E_UNAVAILABLE, "the store does not tell its root yet");
     }
+    if (table.len == 0 && locate->kind == CATALOG_URI_FILE && is_s3(own)) {
+        return err_set(err, E_INVALID,
+                       "a table cannot lie at a file: URI: the store is \"%.*s\" (warehouse.uri)",
+                       STR_ARG(own));
+    }
+    bool s3 = table.len > 0 ? is_s3(table) : locate->kind == CATALOG_URI_S3;
+    if (s3 && !is_s3(own) && locate->s3_root.len > 0) {
+        TRY(know_root(locate, locate->s3_root, err));
+        own = locate->s3_root;
+    }
+    *out = own;
+    return OK;
+}
+
+enum status locate_uri(struct locate *locate, struct str table, struct str key, struct arena *arena,
+                       struct str *out, struct err *err)
+{
+    struct str root = STR_EMPTY;
+    TRY(choose_root(locate, table, &root, err));
     struct str uri = arena_printf(arena, "%.*s/%.*s", STR_ARG(root), STR_ARG(key));
     if (uri.ptr == NULL) {
         return err_no_memory(err);

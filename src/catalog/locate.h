@@ -5,6 +5,7 @@
 #ifndef CATALOG_LOCATE_H
 #define CATALOG_LOCATE_H
 
+#include "catalog/catalog.h"
 #include "store/store.h"
 
 struct locate;
@@ -13,9 +14,18 @@ struct locate;
 enum status locate_new(struct store *store, struct locate **out, struct err *err) MUST_USE;
 void locate_free(struct locate *locate);
 
-/** The URI under which we write `key`: the store's own root in front. */
-enum status locate_uri(struct locate *locate, struct str key, struct arena *arena, struct str *out,
-                       struct err *err) MUST_USE;
+/**
+ * Let tables lie under `s3_root` ("s3://lake"; static) too: those of that kind that are there
+ * already, and new ones as `kind` says. Call it before the first use; without it, and where the
+ * store's own root is of that kind, all are written under the store's own.
+ */
+void locate_offer(struct locate *locate, struct str s3_root, enum catalog_uri kind);
+/**
+ * The URI under which we write `key`. `table`: a URI of the table that it is for, whose kind it
+ * gets; empty: a new one. The root is one of the lake's (_lake/format.json) before it is told.
+ */
+enum status locate_uri(struct locate *locate, struct str table, struct str key, struct arena *arena,
+                       struct str *out, struct err *err) MUST_USE;
 /**
  * The key behind a URI. `file:/x`, `file:///x` and `file://localhost/x` mean the same, `s3:`,
  * `s3a:` and `s3n:` too.

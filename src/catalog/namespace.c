@@ -32,7 +32,7 @@ static enum status encode(struct local *local, struct str ns, struct arena *aren
 {
     struct str location, uri;
     TRY(namespace_location(local, ns, arena, &location, err));
-    TRY(locate_uri(local->base.reader->locate, location, arena, &uri, err));
+    TRY(locate_uri(local->base.reader->locate, STR_EMPTY, location, arena, &uri, err));
     char uuid[UUID_TEXT + 1];
     uuid4(uuid);
     struct json_writer w;

@@ -205,6 +205,7 @@ static enum status add_files(struct local *local, struct plan *plan, struct comm
                              const struct map *skip, struct err *err)
 {
     const struct catalog_append *append = request->append;
+    struct str table = plan->metadata != NULL ? plan->metadata->location : STR_EMPTY;
     for (size_t i = 0; i < append->file_count; i++) {
         const struct ice_data_file *from = &append->files[i];
         if (map_get(skip, from->path) != NULL) {
@@ -213,7 +214,8 @@ static enum status add_files(struct local *local, struct plan *plan, struct comm
         TRY(store_key_check_plain(from->path, err));
         struct ice_data_file *file = &plan->files[plan->file_count + request->file_count];
         *file = *from;
-        TRY(locate_uri(local->base.reader->locate, from->path, plan->arena, &file->path, err));
+        TRY(locate_uri(local->base.reader->locate, table, from->path, plan->arena, &file->path,
+                       err));
         file->status = ICE_ADDED;
         file->snapshot_id = file->sequence_number = file->file_sequence_number = -1;
         request->file_count++;

@@ -64,7 +64,8 @@ static enum status fresh_key(struct writer *w, const char *name, struct str *key
     if (key_out->ptr == NULL) {
         return err_no_memory(err);
     }
-    return locate_uri(w->local->base.reader->locate, *key_out, w->plan->arena, uri_out, err);
+    return locate_uri(w->local->base.reader->locate, w->location, *key_out, w->plan->arena, uri_out,
+                      err);
 }
 
 /* --- manifests --- */
@@ -266,7 +267,8 @@ static enum status write_metadata(struct writer *w, const struct ice_metadata *b
     if (key.ptr == NULL) {
         return err_no_memory(err);
     }
-    TRY(locate_uri(w->local->base.reader->locate, key, w->plan->arena, &out->metadata_uri, err));
+    TRY(locate_uri(w->local->base.reader->locate, w->location, key, w->plan->arena,
+                   &out->metadata_uri, err));
     /* Parsed before it is written: what we could not read back must not become a table. */
     struct ice_metadata *parsed = NULL;
     TRY(ice_metadata_parse(buf_str(&json), &parsed, err));
@@ -280,11 +282,12 @@ static enum status find_folder(struct writer *w, struct err *err)
     const struct plan *plan = w->plan;
     struct str key;
     if (plan->metadata != NULL) {
-        TRY(locate_key(w->local->base.reader->locate, plan->metadata->location, plan->arena, &key,
-                       err));
+        w->location = plan->metadata->location;
+        TRY(locate_key(w->local->base.reader->locate, w->location, plan->arena, &key, err));
     } else {
         key = plan->place->location_key;
-        TRY(locate_uri(w->local->base.reader->locate, key, plan->arena, &w->location, err));
+        TRY(locate_uri(w->local->base.reader->locate, STR_EMPTY, key, plan->arena, &w->location,
+                       err));
     }
     w->folder = arena_printf(plan->arena, "%.*s/metadata/", STR_ARG(key));
     return w->folder.ptr == NULL ? err_no_memory(err) : OK;

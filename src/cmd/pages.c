@@ -13,8 +13,8 @@ static const struct service {
     const char *settings[12]; /* up to the NULL */
     struct cli_page page;
 } services[] = {
-    { { "gateway", "storaged", "s3", "s3api", "s3api.keys", "s3api.buckets", "catalogd", "ingestd",
-        "queryd", "cluster" },
+    { { "gateway", "storaged", "s3", "s3api", "s3api.keys", "s3api.buckets", "catalogd",
+        "warehouse", "ingestd", "queryd", "cluster" },
       { .command = "serve",
         .summary = "everything in one process, on one port",
         .synopsis = "[-config FILE] [options]",
@@ -36,7 +36,8 @@ static const struct service {
         .summary = "objects, as a service of its own",
         .synopsis = "[-config FILE] [options]",
         .text = "Objects: bytes under keys in one data folder or bucket." } },
-    { { "catalogd", "ingestd", "storaged.dir", "gateway.hosts", "gateway.origins", "cluster" },
+    { { "catalogd", "warehouse", "s3api.region", "ingestd", "storaged.dir", "gateway.hosts",
+        "gateway.origins", "cluster" },
       { .command = "catalogd",
         .summary = "tables, as a service of its own",
         .synopsis = "[-config FILE] [options]",

@@ -23,6 +23,7 @@
 #include "cmd/backend.h"
 #include "cmd/s3_door.h"
 #include "cmd/version.h"
+#include "cmd/warehouse.h"
 #include "store/secret.h"
 
 static bool is(const struct parts *parts, const char *service)
@@ -144,6 +145,7 @@ static enum status open_catalog(struct parts *parts, struct err *err)
             .cache_bytes = settings_bytes(parts->settings, "catalogd", "cache_bytes"),
             .grace_ms = ms_of(parts->settings, "catalogd", "grace_seconds"),
         };
+        TRY(warehouse_of(parts, &opts, err));
         return catalog_local_open(&opts, &parts->catalog, err);
     }
     TRY(check_url(parts, parts->service, "catalogd_url", err));
@@ -357,6 +359,8 @@ static enum status mount_catalog(struct parts *parts, const char *prefix, struct
 {
     parts->api_catalog.catalog = parts->catalog;
     parts->api_catalog.store = parts->store;
+    parts->api_catalog.s3_url = warehouse_s3_public_url(parts);
+    parts->api_catalog.s3_region = text(parts, "s3api", "region");
     parts->api_catalog.inspector = ingest_inspector(parts->ingest);
     size_t count;
     const struct http_route *routes = api_catalog_routes(&count);

@@ -12,7 +12,6 @@
 #include "base/mem.h"
 
 #define RECORDS "_lake/s3/"
-#define LAKE "lake"
 
 enum {
     RECORD_BYTES_MAX = 256 * 1024, /* CORS rules may have 64 KiB, tags 20 KiB */
@@ -241,7 +240,7 @@ static const struct s3api_folder *folder_of(const struct s3api *api, struct str 
 static bool fixed_bucket(struct s3api_request *r, struct s3api_bucket *out)
 {
     const struct s3api_folder *folder = folder_of(r->api, out->name);
-    out->lake = folder == NULL && str_eq(out->name, STR(LAKE));
+    out->lake = folder == NULL && str_eq(out->name, STR(S3API_LAKE));
     out->store = folder != NULL ? folder->store : r->api->store;
     out->read_only = folder != NULL && folder->read_only;
     out->fixed = folder != NULL || out->lake;
@@ -328,7 +327,7 @@ static enum status bucket_names(struct s3api_request *r, struct str **names_out,
     if (names == NULL) {
         return err_no_memory(r->err);
     }
-    names[count++] = STR(LAKE);
+    names[count++] = STR(S3API_LAKE);
     for (size_t i = 0; i < api->folder_count; i++) {
         names[count++] = str_of(api->folders[i].name);
     }

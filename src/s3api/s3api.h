@@ -18,6 +18,9 @@
 struct aws_grant;
 struct s3api;
 
+/** The bucket that is the lake itself. */
+#define S3API_LAKE "lake"
+
 /** Who may come without a signature. */
 enum s3api_anonymous {
     S3API_ANONYMOUS_NO,   /* nobody */

@@ -143,3 +143,8 @@ enum status store_format_check(struct store *store, struct str uri, const char *
     }
     return status;
 }
+
+enum status store_add_root(struct store *store, struct str uri, struct err *err)
+{
+    return store_format_check(store, uri, "the store", false, err);
+}

@@ -233,6 +233,9 @@ enum status store_set_attrs(struct store *store, struct str key, const struct st
 /** The URI of the root without trailing slash, as it goes into table metadata: "file:///srv/lake".
  * Lives as long as the store. */
 struct str store_root_uri(const struct store *store);
+/** Add a root to those that `_lake/format.json` has, if it is not among them: a URI under which
+ * table metadata will name this store's objects. By a conditional write; made if missing. */
+enum status store_add_root(struct store *store, struct str uri, struct err *err) MUST_USE;
 /** True when reads wait for this machine's disk at most. */
 bool store_is_local(const struct store *store);
 /** OK when reads and writes would work now; else the one line for /ready. */

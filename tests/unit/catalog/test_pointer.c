@@ -195,7 +195,7 @@ static void locations_are_mapped_by_all_roots(void **state)
         assert_str(key, "wh/x");
     }
     struct str uri;
-    assert_ok(locate_uri(locate, STR("wh/x"), &arena, &uri, ERR));
+    assert_ok(locate_uri(locate, STR_EMPTY, STR("wh/x"), &arena, &uri, ERR));
     assert_ok(locate_key(locate, uri, &arena, &key, ERR));
     assert_str(key, "wh/x");
     static const char *const bad[] = { "wh/x",
@@ -215,6 +215,56 @@ static void locations_are_mapped_by_all_roots(void **state)
     store_close(store);
 }
 
+/** What `_lake/format.json` says. */
+static bool format_has(struct store *store, const char *text)
+{
+    AUTO(buf_done) struct buf body;
+    buf_init(&body, 65536);
+    assert_ok(store_read(store, STR("_lake/format.json"), NULL, &body, NULL, ERR));
+    return str_find(buf_str(&body), str_of(text)) != SIZE_MAX;
+}
+
+static void a_table_is_written_under_a_root_of_its_own_kind(void **state)
+{
+    static const struct {
+        enum catalog_uri kind; /* of new tables */
+        const char *table;     /* "": a new one */
+        const char *root;      /* NULL: the store's own */
+    } cases[] = {
+        { CATALOG_URI_STORE, "", NULL },
+        { CATALOG_URI_FILE, "", NULL },
+        { CATALOG_URI_S3, "", "s3://lake" },
+        { CATALOG_URI_S3, "file:///old/wh/x", NULL },
+        { CATALOG_URI_STORE, "s3://lake/wh/x", "s3://lake" },
+        { CATALOG_URI_FILE, "S3A://elsewhere/wh/x", "s3://lake" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct store *store = fixture_mem();
+        struct locate *locate = NULL;
+        struct arena arena;
+        struct str uri, key;
+        arena_init(&arena, 0);
+        assert_ok(store_put(store, STR("_lake/format.json"),
+                            STR("{\"version\":1,\"cluster_id\":\"c\",\"roots\":[]}"), NULL, NULL,
+                            ERR));
+        assert_ok(locate_new(store, &locate, ERR));
+        locate_offer(locate, STR("s3://lake"), cases[i].kind);
+        assert_ok(locate_uri(locate, str_of(cases[i].table), STR("wh/y"), &arena, &uri, ERR));
+        struct str root = cases[i].root != NULL ? str_of(cases[i].root) : store_root_uri(store);
+        assert_true(str_starts(uri, root));
+        assert_str(str_skip(uri, root.len), "/wh/y");
+        assert_int_equal(format_has(store, "s3://lake"), cases[i].root != NULL);
+        locate_free(locate);
+        /* and everybody finds the way back */
+        assert_ok(locate_new(store, &locate, ERR));
+        assert_ok(locate_key(locate, uri, &arena, &key, ERR));
+        assert_str(key, "wh/y");
+        locate_free(locate);
+        arena_done(&arena);
+        store_close(store);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,6 +275,7 @@ int main(void)
         cmocka_unit_test(commit_ids_are_fresh_and_bounded),
         cmocka_unit_test(batch_ids_never_meet_those_of_registered_objects),
         cmocka_unit_test(locations_are_mapped_by_all_roots),
+        cmocka_unit_test(a_table_is_written_under_a_root_of_its_own_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
