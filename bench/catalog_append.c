@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/rng.h"
 
@@ -197,8 +198,8 @@ static void age(struct catalog *catalog, int count, int rounds)
         append_one(catalog, "t");
     }
     for (int i = 0; i < rounds; i++) {
-        char fresh[32];
-        snprintf(fresh, sizeof(fresh), "fresh_%d", i / (100 / ROUND));
+        char fresh[64];
+        snprintf(fresh, sizeof(fresh), "fresh_%ld_%d", (long)getpid(), i / (100 / ROUND));
         round_of(catalog, "t");
         round_of(catalog, fresh);
         printf("\n");

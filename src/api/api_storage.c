@@ -129,6 +129,7 @@ enum status api_storage_put_open(struct http_req *req, struct str key)
     struct store_cond cond;
     put->key = key;
     TRY(api_storage_cond(req, storage->store, key, &cond));
+    cond.opaque_etag = put->opaque_etag;
     return store_writer_open(storage->store, key, &cond, &put->writer, &req->err);
 }
 

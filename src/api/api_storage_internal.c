@@ -3,7 +3,8 @@
  * operations, one to one, with the cluster's token and without slots, limits or closed keys (the
  * store itself keeps its secret to itself).
  *
- *      PUT    /internal/store/put/{key}?attrs=       body; If-None-Match: *, If-Match  -> info
+ *      PUT    /internal/store/put/{key}?attrs=&etag=opaque   body; If-None-Match: *, If-Match
+ *             -> info
  *      GET    /internal/store/read/{key}?offset=&length=&etag=   bytes; headers X-Lake-Size,
  *             X-Lake-Modified, X-Lake-Attrs, X-Lake-Etag, X-Lake-Weak
  *      GET    /internal/store/stat/{key}?attrs=1     -> info with "attrs"
@@ -118,12 +119,24 @@ static enum status attrs_begin(struct http_req *req)
     return put->attrs != NULL ? OK : err_no_memory(&req->err);
 }
 
+static enum status etag_begin(struct http_req *req)
+{
+    struct api_put *put = req->state;
+    struct str etag = { NULL, 0 };
+    TRY(http_query(req, "etag", &etag));
+    put->opaque_etag = etag.ptr != NULL && str_eq(etag, STR("opaque"));
+    return OK;
+}
+
 static enum http_step put_begin(struct http_req *req)
 {
     struct str key = http_param(req, "key");
     enum status status = store_key_check(key, &req->err);
     if (status == OK) {
         status = attrs_begin(req);
+    }
+    if (status == OK) {
+        status = etag_begin(req);
     }
     if (status == OK) {
         status = api_storage_put_open(req, key);

@@ -12,9 +12,10 @@ struct api_put {
     uint64_t size;
     uint64_t bytes_max; /* 0: no limit */
     bool slot;          /* a client's slot is held */
-    /* of a service's put: the body begins with them */
+    /* of a service's put: the body begins with the attributes */
     char *attrs;
     size_t attrs_len, attrs_got;
+    bool opaque_etag;
 };
 
 struct api_get {

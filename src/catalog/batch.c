@@ -109,8 +109,9 @@ enum status batch_write(struct store *store, struct str uuid, const struct point
     if (status == OK && marker_encode(batch, &body) != OK) {
         status = err_no_memory(err);
     }
+    const struct store_cond how = { .opaque_etag = true };
     for (int i = 0; i < TRIES && status == OK; i++) { /* always the same bytes: safe to repeat */
-        status = store_put(store, key, buf_str(&body), NULL, NULL, err);
+        status = store_put(store, key, buf_str(&body), &how, NULL, err);
         if ((status != E_UPSTREAM && status != E_TIMEOUT) || i + 1 == TRIES) {
             break;
         }

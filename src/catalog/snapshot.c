@@ -48,8 +48,9 @@ static enum status put_fresh(struct writer *w, struct str key, struct str body, 
     }
     w->out->keys[w->out->key_count++] = key;
     enum status status = OK;
+    const struct store_cond how = { .opaque_etag = true }; /* readers go by its name */
     for (int i = 0; i < PUT_TRIES; i++) {
-        status = store_put(w->local->store, key, body, NULL, NULL, err);
+        status = store_put(w->local->store, key, body, &how, NULL, err);
         if (status != E_UPSTREAM && status != E_TIMEOUT) {
             break;
         }

@@ -362,7 +362,7 @@ static enum status put_file(struct ingest_upload *upload, struct ice_data_file *
     if (file->path.ptr == NULL) {
         return err_no_memory(err);
     }
-    struct store_cond cond = { .if_absent = true };
+    struct store_cond cond = { .if_absent = true, .opaque_etag = true };
     TRY(store_put_fd(upload->ingest->opts.store, file->path, upload->output_fd, true, &cond, &info,
                      err));
     file->size_bytes = (int64_t)info.size;

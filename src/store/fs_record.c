@@ -7,6 +7,7 @@
 #include "store/fs_record.h"
 
 #include "base/mem.h"
+#include "base/rng.h"
 #include "store/le.h"
 
 static const char MAGIC[4] = { 'l', 'a', 'k', 'e' };
@@ -188,9 +189,16 @@ uint32_t fs_crc_join(uint32_t first, uint32_t second, uint64_t second_len)
 
 /* --- making one --- */
 
-enum status fs_hash_init(struct fs_hash *hash, struct fs_record *record, struct err *err)
+enum status fs_hash_init(struct fs_hash *hash, struct fs_record *record, bool opaque_etag,
+                         struct err *err)
 {
     *record = (struct fs_record){ .block_log2 = FS_BLOCK_LOG2_MIN };
+    if (opaque_etag) {
+        *hash = (struct fs_hash){ .record = record };
+        random_bytes(record->md5, sizeof record->md5);
+        record->part_count = 1;
+        return OK;
+    }
     *hash = (struct fs_hash){ .record = record, .md5 = digest_new(DIGEST_MD5) };
     return hash->md5 != NULL ? OK : err_no_memory(err);
 }
@@ -223,7 +231,9 @@ static void block_end(struct fs_hash *hash)
 void fs_hash_update(struct fs_hash *hash, struct str bytes)
 {
     struct fs_record *record = hash->record;
-    digest_update(hash->md5, bytes.ptr, bytes.len);
+    if (hash->md5 != NULL) {
+        digest_update(hash->md5, bytes.ptr, bytes.len);
+    }
     record->size += bytes.len;
     while (bytes.len > 0) {
         if (hash->crc_len == 0 && record->sum_count == FS_RECORD_SUMS_MAX) {
@@ -245,5 +255,7 @@ void fs_hash_final(struct fs_hash *hash)
     if (hash->crc_len > 0) {
         block_end(hash);
     }
-    digest_final(hash->md5, hash->record->md5);
+    if (hash->md5 != NULL) {
+        digest_final(hash->md5, hash->record->md5);
+    }
 }

@@ -33,8 +33,8 @@ struct fs_record {
     uint8_t block_log2;
     uint32_t sum_count;
     uint32_t sums[FS_RECORD_SUMS_MAX]; /* CRC32C of each block, the last one may be short */
-    uint32_t part_count;               /* 0, or the ETag is "<md5>-<part_count>" */
-    uint64_t side;                     /* number of the side file with the attributes, or 0 */
+    uint32_t part_count; /* 0: the ETag is `md5` in hex; else "<md5>-<part_count>", and no MD5 */
+    uint64_t side;       /* number of the side file with the attributes, or 0 */
     size_t key_len, attrs_len;
     char key[STORE_KEY_MAX];
     char attrs[ATTRS_PACKED_MAX]; /* packed; not what is behind attrs_len */
@@ -52,12 +52,15 @@ uint64_t fs_record_block_bytes(const struct fs_record *record);
 
 /** Builds the size, MD5 and checksums of a record from bytes in order. */
 struct fs_hash {
-    struct digest *md5;
+    struct digest *md5;       /* NULL: the ETag is opaque */
     struct fs_record *record; /* filled as it goes */
     uint32_t crc;             /* of the block that is not full yet */
     uint64_t crc_len;
 };
-enum status fs_hash_init(struct fs_hash *hash, struct fs_record *record, struct err *err) MUST_USE;
+/** `opaque_etag`: instead of the MD5 the record gets a random number and the count of parts 1, so
+ * that nobody takes the ETag for an MD5. */
+enum status fs_hash_init(struct fs_hash *hash, struct fs_record *record, bool opaque_etag,
+                         struct err *err) MUST_USE;
 void fs_hash_update(struct fs_hash *hash, struct str bytes);
 /** Completes the record; the hash can then only be done. */
 void fs_hash_final(struct fs_hash *hash);

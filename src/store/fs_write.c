@@ -49,7 +49,7 @@ enum status fs_writer_open(struct store *store, struct str key, const struct sto
     writer->fs = fs;
     writer->temp = FS_TEMP_EMPTY;
     store_target_keep(&writer->target, key, cond);
-    enum status status = fs_hash_init(&writer->hash, &writer->record, err);
+    enum status status = fs_hash_init(&writer->hash, &writer->record, cond->opaque_etag, err);
     if (status == OK) {
         status = fs_temp_new(fs, &writer->temp, err);
     }
@@ -178,7 +178,7 @@ static enum status adopt_file(struct fs_store *fs, struct str key, int fd,
     (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
     struct fs_hash hash = { 0 };
     struct fs_record record;
-    enum status status = fs_hash_init(&hash, &record, err);
+    enum status status = fs_hash_init(&hash, &record, cond->opaque_etag, err);
     if (status == OK) {
         status = hash_file(fs, fd, &hash, err);
     }
@@ -242,7 +242,7 @@ static enum status copy_content(struct fs_store *fs, struct store_object *object
         return copy_bytes(fs, object, fd, NULL, err);
     }
     struct fs_hash hash = { 0 };
-    enum status status = fs_hash_init(&hash, record, err);
+    enum status status = fs_hash_init(&hash, record, false, err);
     if (status == OK) {
         record->modified_ns = object->info.modified_ms * 1000000;
         status = copy_bytes(fs, object, fd, &hash, err);

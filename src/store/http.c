@@ -163,7 +163,8 @@ static enum status put_call(struct http_store *http, struct str key, const struc
     struct http_header headers[2];
     size_t count = 0;
     TRY(target_key(&target, "put", key, err));
-    if (attrs_len > 0 && buf_printf(&target, "?attrs=%zu", attrs_len) != OK) {
+    if (buf_printf(&target, "?attrs=%zu%s", attrs_len, cond->opaque_etag ? "&etag=opaque" : "") !=
+        OK) {
         return err_no_memory(err);
     }
     if (cond->if_absent) {

@@ -395,7 +395,8 @@ enum status store_etag_quote(struct str etag, char text[STORE_ETAG_QUOTED], stru
 void store_target_keep(struct store_target *target, struct str key, const struct store_cond *cond)
 {
     struct str tag = str_take(cond->if_match, sizeof target->if_match);
-    *target = (struct store_target){ .cond.if_absent = cond->if_absent };
+    *target = (struct store_target){ .cond = { .if_absent = cond->if_absent,
+                                               .opaque_etag = cond->opaque_etag } };
     memcpy(target->key_text, key.ptr, key.len);
     target->key = str_from(target->key_text, key.len);
     if (tag.len > 0) {

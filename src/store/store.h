@@ -64,6 +64,10 @@ struct store_cond {
     bool if_absent; /* If-None-Match: * */
     /* the ETag that must be there; empty: no condition. A missing object is E_PRECONDITION too */
     struct str if_match;
+    /* No condition but leave: the ETag need not be the bytes' MD5, only differ from those of all
+     * other writes. So the fs driver has nothing to compute for it; others may ignore it. For what
+     * nobody compares by its tag. */
+    bool opaque_etag;
 };
 
 /** E_INVALID names what is wrong with a key. */

@@ -207,6 +207,27 @@ static void conditions_hold(void **state)
     MUST(store_put(store, STR("c"), STR("6"), &absent, NULL, &err));
 }
 
+static void an_opaque_tag_is_a_tag_like_any_other(void **state)
+{
+    struct store *store = *state;
+    struct err err = { 0 };
+    struct store_info first, seen, second;
+    struct store_cond how = { .if_absent = true, .opaque_etag = true };
+    MUST(store_put(store, STR("o"), STR("hello"), &how, &first, &err));
+    MUST(store_stat(store, STR("o"), &seen, &err));
+    assert_string_equal(seen.etag, first.etag);
+    assert_false(seen.etag_weak);
+    assert_int_equal(store_put(store, STR("o"), STR("hello"), &how, NULL, &err), E_PRECONDITION);
+    how = (struct store_cond){ .if_match = str_of(first.etag), .opaque_etag = true };
+    struct store_writer *writer = NULL;
+    MUST(store_writer_open(store, STR("o"), &how, &writer, &err));
+    MUST(store_writer_write(writer, STR("other"), &err));
+    MUST(store_writer_commit(writer, &second, &err));
+    assert_string_not_equal(second.etag, first.etag);
+    assert_int_equal(store_put(store, STR("o"), STR("third"), &how, NULL, &err), E_PRECONDITION);
+    expect_text(store, "o", "other");
+}
+
 static void deleting_is_idempotent(void **state)
 {
     struct store *store = *state;
@@ -794,6 +815,7 @@ int contract_run(const char *name, const struct contract_driver *of)
         CONTRACT_TEST(a_missing_object_is_not_found),
         CONTRACT_TEST(a_key_and_its_prefix_live_beside_each_other_in_any_order),
         CONTRACT_TEST(conditions_hold),
+        CONTRACT_TEST(an_opaque_tag_is_a_tag_like_any_other),
         CONTRACT_TEST(deleting_is_idempotent),
         CONTRACT_TEST(a_writer_shows_nothing_before_its_commit),
         CONTRACT_TEST(any_range_of_a_big_object_is_right),

@@ -532,7 +532,7 @@ static void check_cuts(struct rng *rng, uint64_t size, uint64_t piece_max)
     struct fs_hash hash;
     struct fs_cuts cuts;
     char *bytes = malloc(MIB);
-    assert_int_equal(fs_hash_init(&hash, &whole, NULL), OK);
+    assert_int_equal(fs_hash_init(&hash, &whole, false, NULL), OK);
     fs_cuts_target(&joined);
     for (uint64_t at = 0; at < size;) {
         uint64_t piece = 1 + rng_below(rng, piece_max);
