@@ -13,7 +13,6 @@
 
 enum {
     OBJECT_BYTES_MAX_DEFAULT = 256 * 1024 * 1024,
-    PULL_BYTES = HTTP_CHUNK_BYTES,
     ETAG_TEXT_MAX = STORE_ETAG_MAX + 8,
     /* of a PUT or GET that moves; the idle limit ends those that do not */
     BODY_TIMEOUT_MS = 3600 * 1000,
@@ -222,7 +221,7 @@ void api_storage_put_done(struct http_req *req)
 /* --- get --- */
 
 /** The Range that applies. E_RANGE when none of it is in the object. */
-static enum status get_range(struct http_req *req, struct api_get *get,
+static enum status get_range(struct http_req *req, struct store_send *get,
                              const struct store_info *info, bool *partial)
 {
     struct str range = http_headers_get(&req->headers, STR("Range"));
@@ -263,28 +262,14 @@ static enum http_step range_refuse(struct http_req *req, uint64_t size)
 
 enum http_step api_storage_send(struct http_req *req, int http_status)
 {
-    static const char TYPE[] = "application/octet-stream";
-    struct api_get *get = req->state;
-    http_log_field_i64(req, "object_bytes", (int64_t)get->length);
-    if (req->method == HTTP_HEAD || get->length == 0) {
-        return http_stream(req, http_status, TYPE, (int64_t)get->length);
-    }
-    int fd = -1;
-    enum status status = store_object_fd(get->object, get->offset, get->length, &fd, &req->err);
-    if (status == OK) {
-        return http_reply_fd(req, http_status, TYPE, fd, get->offset, get->length);
-    }
-    if (status != E_UNSUPPORTED) {
-        return http_fail(req, status);
-    }
-    req->err = (struct err){ 0 };
-    return http_stream(req, http_status, TYPE, (int64_t)get->length);
+    enum status status = store_send_begin(req, http_status, "application/octet-stream", req->state);
+    return status == OK ? HTTP_END : http_fail(req, status);
 }
 
 static enum http_step get_end(struct http_req *req)
 {
     struct api_storage *storage = req->ctx;
-    struct api_get *get = req->state;
+    struct store_send *get = req->state;
     struct str key;
     enum status status = client_key(req, false, &key);
     if (status == OK) {
@@ -322,27 +307,12 @@ static enum http_step get_end(struct http_req *req)
 
 enum http_step api_storage_pull(struct http_req *req)
 {
-    struct api_get *get = req->state;
-    if (get->length == 0) {
-        return HTTP_END;
-    }
-    size_t want = get->length < PULL_BYTES ? (size_t)get->length : PULL_BYTES;
-    char *room = http_write_reserve(req, want);
-    size_t got = 0;
-    if (room == NULL ||
-        store_object_read(get->object, get->offset, room, want, &got, &req->err) != OK ||
-        got == 0) {
-        return HTTP_CUT;
-    }
-    http_wrote(req, got);
-    get->offset += got;
-    get->length -= got;
-    return get->length == 0 ? HTTP_END : HTTP_AGAIN;
+    return store_send_pull(req, req->state);
 }
 
 void api_storage_get_done(struct http_req *req)
 {
-    struct api_get *get = req->state;
+    struct store_send *get = req->state;
     store_object_close(get->object);
 }
 
@@ -454,7 +424,7 @@ static const struct http_handler get_handler = {
     .end = get_end,
     .pull = api_storage_pull,
     .done = api_storage_get_done,
-    .state_bytes = sizeof(struct api_get),
+    .state_bytes = sizeof(struct store_send),
 };
 static const struct http_handler list_handler = { .end = list_end };
 static const struct http_handler delete_handler = { .end = delete_end };

@@ -182,7 +182,7 @@ static enum http_step put_end(struct http_req *req)
  * at the end. */
 static enum status read_open(struct http_req *req)
 {
-    struct api_get *get = req->state;
+    struct store_send *get = req->state;
     struct str etag = { NULL, 0 };
     uint64_t offset = 0, length = 0;
     TRY(number_query(req, "offset", &offset));
@@ -211,7 +211,7 @@ static void number_header(struct http_req *req, const char *name, long long valu
 
 static enum http_step read_end(struct http_req *req)
 {
-    struct api_get *get = req->state;
+    struct store_send *get = req->state;
     enum status status = read_open(req);
     if (status != OK) {
         return http_fail(req, status);
@@ -387,7 +387,7 @@ static const struct http_handler read_handler = {
     .end = read_end,
     .pull = api_storage_pull,
     .done = api_storage_get_done,
-    .state_bytes = sizeof(struct api_get),
+    .state_bytes = sizeof(struct store_send),
 };
 static const struct http_handler stat_handler = { .end = stat_end };
 static const struct http_handler list_handler = { .end = list_end };

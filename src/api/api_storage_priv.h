@@ -5,6 +5,7 @@
 #define API_STORAGE_PRIV_H
 
 #include "api/api_storage.h"
+#include "store/send.h"
 
 struct api_put {
     struct store_writer *writer;
@@ -18,11 +19,6 @@ struct api_put {
     bool opaque_etag;
 };
 
-struct api_get {
-    struct store_object *object;
-    uint64_t offset, length; /* what is still to be sent */
-};
-
 /** The conditions in the head; one that does not hold now is E_PRECONDITION before the body is
  * read. */
 enum status api_storage_cond(struct http_req *req, struct store *store, struct str key,
@@ -33,7 +29,7 @@ enum http_step api_storage_put_body(struct http_req *req, struct str bytes);
 enum status api_storage_put_commit(struct http_req *req, struct store_info *info_out) MUST_USE;
 void api_storage_put_done(struct http_req *req);
 
-/** Send what `struct api_get` in req->state says, by descriptor or by pulls. */
+/** Send what `struct store_send` in req->state says, by descriptor or by pulls. */
 enum http_step api_storage_send(struct http_req *req, int http_status);
 enum http_step api_storage_pull(struct http_req *req);
 void api_storage_get_done(struct http_req *req);

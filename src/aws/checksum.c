@@ -7,24 +7,36 @@
 #include "aws/crc.h"
 #include "base/encode.h"
 
+/* In small letters and in capitals: all spellings begin with one of these. */
+#define NAMES(small, big)                                                                          \
+    .header = AWS_SUM_HEADER small, .element = ELEMENT big, .name = small, .upper = big
+#define ELEMENT "Checksum"
+
 static const struct {
-    const char *name, *upper;
+    const char *header, *element, *name, *upper;
     size_t bytes;
     bool is_crc;
     enum aws_crc crc;
     enum digest_kind digest;
 } sums[] = {
-    [AWS_SUM_NONE] = { "none", "NONE", .is_crc = false },
-    [AWS_SUM_CRC32] = { "crc32", "CRC32", 4, true, .crc = AWS_CRC32 },
-    [AWS_SUM_CRC32C] = { "crc32c", "CRC32C", 4, true, .crc = AWS_CRC32C },
-    [AWS_SUM_CRC64NVME] = { "crc64nvme", "CRC64NVME", 8, true, .crc = AWS_CRC64NVME },
-    [AWS_SUM_SHA1] = { "sha1", "SHA1", SHA1_BYTES, false, .digest = DIGEST_SHA1 },
-    [AWS_SUM_SHA256] = { "sha256", "SHA256", SHA256_BYTES, false, .digest = DIGEST_SHA256 },
+    [AWS_SUM_NONE] = { NAMES("none", "NONE") },
+    [AWS_SUM_CRC32] = { NAMES("crc32", "CRC32"), .bytes = 4, .is_crc = true, .crc = AWS_CRC32 },
+    [AWS_SUM_CRC32C] = { NAMES("crc32c", "CRC32C"), .bytes = 4, .is_crc = true, .crc = AWS_CRC32C },
+    [AWS_SUM_CRC64NVME] = { NAMES("crc64nvme", "CRC64NVME"), .bytes = 8, .is_crc = true,
+                            .crc = AWS_CRC64NVME },
+    [AWS_SUM_SHA1] = { NAMES("sha1", "SHA1"), .bytes = SHA1_BYTES, .digest = DIGEST_SHA1 },
+    [AWS_SUM_SHA256] = { NAMES("sha256", "SHA256"), .bytes = SHA256_BYTES,
+                         .digest = DIGEST_SHA256 },
 };
 
-const char *aws_sum_name(enum aws_sum sum)
+const char *aws_sum_header(enum aws_sum sum)
 {
-    return sums[sum].name;
+    return sums[sum].header;
+}
+
+const char *aws_sum_element(enum aws_sum sum)
+{
+    return sums[sum].element;
 }
 
 const char *aws_sum_upper(enum aws_sum sum)
@@ -40,6 +52,14 @@ enum aws_sum aws_sum_parse(struct str name)
         }
     }
     return AWS_SUM_NONE;
+}
+
+enum aws_sum aws_sum_of_header(struct str header)
+{
+    size_t len = sizeof AWS_SUM_HEADER - 1;
+    return str_eq_nocase(str_take(header, len), STR(AWS_SUM_HEADER))
+               ? aws_sum_parse(str_skip(header, len))
+               : AWS_SUM_NONE;
 }
 
 size_t aws_sum_bytes(enum aws_sum sum)

@@ -21,8 +21,15 @@ enum aws_sum {
 
 enum { AWS_SUM_BYTES_MAX = SHA256_BYTES, AWS_SUM_TEXT_MAX = 44 /* those in base64 */ };
 
-/** "crc32", as in x-amz-checksum-crc32; "none" of AWS_SUM_NONE. */
-const char *aws_sum_name(enum aws_sum sum);
+/** What the headers that carry checksums begin with; also those of their algorithm and type. */
+#define AWS_SUM_HEADER "x-amz-checksum-"
+
+/** "x-amz-checksum-crc32"; not of AWS_SUM_NONE. */
+const char *aws_sum_header(enum aws_sum sum);
+/** "ChecksumCRC32", as in XML. */
+const char *aws_sum_element(enum aws_sum sum);
+/** Of such a header, in any case; AWS_SUM_NONE when it is none of the five. */
+enum aws_sum aws_sum_of_header(struct str header);
 /** "CRC32", as in x-amz-checksum-algorithm and in XML. */
 const char *aws_sum_upper(enum aws_sum sum);
 /** Of either spelling, in any case; AWS_SUM_NONE when it is none of the five. */

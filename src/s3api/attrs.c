@@ -7,7 +7,6 @@
 #include "base/encode.h"
 
 #define META "x-amz-meta-"
-#define SUM "x-amz-checksum-"
 
 /* System metadata that is kept as it came. */
 static const char *const kept[] = { "cache-control",    "content-disposition", "content-encoding",
@@ -191,9 +190,7 @@ enum status s3api_attrs_from_headers(struct s3api_request *r, struct s3api_attrs
 enum aws_sum s3api_attrs_sum(const struct store_attrs *attrs, struct str *text_out)
 {
     for (size_t i = 0; i < attrs->count; i++) {
-        enum aws_sum sum = str_starts(attrs->items[i].name, STR(SUM))
-                               ? aws_sum_parse(str_skip(attrs->items[i].name, sizeof SUM - 1))
-                               : AWS_SUM_NONE;
+        enum aws_sum sum = aws_sum_of_header(attrs->items[i].name);
         if (sum != AWS_SUM_NONE) {
             *text_out = attrs->items[i].value;
             return sum;
@@ -204,13 +201,11 @@ enum aws_sum s3api_attrs_sum(const struct store_attrs *attrs, struct str *text_o
 
 void s3api_sum_header(struct s3api_request *r, enum aws_sum sum, struct str text, struct str type)
 {
-    char name[64];
     if (sum == AWS_SUM_NONE) {
         return;
     }
-    snprintf(name, sizeof name, "x-amz-checksum-%s", aws_sum_name(sum));
-    http_reply_header(r->http, name, text);
-    http_reply_header(r->http, "x-amz-checksum-type", type.len > 0 ? type : STR("FULL_OBJECT"));
+    http_reply_header(r->http, aws_sum_header(sum), text);
+    http_reply_header(r->http, S3_ATTR_SUM_TYPE, type.len > 0 ? type : STR("FULL_OBJECT"));
 }
 
 /** What a signed GET may say in place of what was kept: response-content-type and so on. */
@@ -268,11 +263,7 @@ enum status s3api_attrs_set_sum(struct s3api_request *r, struct s3api_attrs *att
     if (r->body.sum == AWS_SUM_NONE) {
         return OK;
     }
-    struct str name = arena_printf(r->arena, "x-amz-checksum-%s", aws_sum_name(r->body.sum));
-    if (name.ptr == NULL) {
-        return err_no_memory(r->err);
-    }
-    return s3api_attrs_set(r, attrs, name, str_of(r->body.sum_text));
+    return s3api_attrs_set(r, attrs, str_of(aws_sum_header(r->body.sum)), str_of(r->body.sum_text));
 }
 
 /* --- changing one --- */

@@ -7,8 +7,6 @@
 
 #include "base/encode.h"
 
-#define SUM "x-amz-checksum-"
-
 /* --- what is promised --- */
 
 static enum status read_md5(struct s3api_request *r)
@@ -36,10 +34,7 @@ static enum status read_sum_header(struct s3api_request *r)
     size_t found = 0;
     for (size_t i = 0; i < r->http->headers.count; i++) {
         const struct http_header *header = &r->http->headers.items[i];
-        struct str head = str_take(header->name, sizeof SUM - 1);
-        enum aws_sum sum = str_eq_nocase(head, STR(SUM))
-                               ? aws_sum_parse(str_skip(header->name, sizeof SUM - 1))
-                               : AWS_SUM_NONE;
+        enum aws_sum sum = aws_sum_of_header(header->name);
         if (sum == AWS_SUM_NONE) {
             continue;
         }
@@ -65,10 +60,10 @@ static enum status read_sum_trailer(struct s3api_request *r)
     struct str rest = s3api_header(r, "x-amz-trailer");
     while (rest.ptr != NULL) {
         struct str name = str_trim(str_split(&rest, ','));
-        if (!str_eq_nocase(str_take(name, sizeof SUM - 1), STR(SUM))) {
+        if (!str_eq_nocase(str_take(name, sizeof AWS_SUM_HEADER - 1), STR(AWS_SUM_HEADER))) {
             continue;
         }
-        enum aws_sum sum = aws_sum_parse(str_skip(name, sizeof SUM - 1));
+        enum aws_sum sum = aws_sum_of_header(name);
         if (sum == AWS_SUM_NONE || r->body.sum != AWS_SUM_NONE) {
             return s3api_err(r, AWS_INVALID_REQUEST, "the trailer promises \"%.*s\"",
                              STR_ARG(name));
@@ -227,8 +222,7 @@ static enum status check_sum(struct s3api_request *r)
     s3api_sum_text(r);
     struct str given = body->sum_given;
     if (body->sum_in_trailer) {
-        struct str name = arena_printf(r->arena, "x-amz-checksum-%s", aws_sum_name(body->sum));
-        given = str_trim(aws_frames_trailer(body->frames, name));
+        given = str_trim(aws_frames_trailer(body->frames, str_of(aws_sum_header(body->sum))));
         if (given.ptr == NULL) {
             return s3api_err(r, AWS_INVALID_REQUEST, "the promised trailer did not come");
         }

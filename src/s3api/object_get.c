@@ -22,7 +22,7 @@ static enum status open_object(struct s3api_request *r)
     struct str key;
     TRY(check_version(r));
     TRY(s3api_store_key(r, &r->bucket, r->key, &key));
-    enum status status = store_open(r->bucket.store, key, &r->object, r->err);
+    enum status status = store_open(r->bucket.store, key, &r->sent.object, r->err);
     if (status == E_NOT_FOUND && r->grant == NULL && r->api->anonymous == S3API_ANONYMOUS_ACL &&
         !s3api_acl_public(r->bucket.acl, false)) {
         return s3api_err(r, AWS_ACCESS_DENIED, "%s", ""); /* who may not list is not told */
@@ -78,7 +78,8 @@ static enum status part_range(struct s3api_request *r, const struct store_info *
         *partial = info->size > 0;
         return OK;
     }
-    if (!part_place(runs, number, &r->offset, &r->length, &count) || r->offset >= info->size) {
+    if (!part_place(runs, number, &r->sent.offset, &r->sent.length, &count) ||
+        r->sent.offset >= info->size) {
         return s3api_err(r, AWS_INVALID_PART_NUMBER, "%s", "");
     }
     snprintf(value, sizeof value, "%llu", (unsigned long long)count);
@@ -92,14 +93,14 @@ static enum status range_of(struct s3api_request *r, const struct store_info *in
 {
     struct str range = s3api_header(r, "range"), part = s3api_param(r, "partNumber");
     char text[48];
-    r->offset = 0;
-    r->length = info->size;
+    r->sent.offset = 0;
+    r->sent.length = info->size;
     *partial = false;
     if (part.ptr != NULL) {
         return part_range(r, info, attrs, part, partial);
     }
     if (range.ptr == NULL ||
-        http_range_parse(range, info->size, partial, &r->offset, &r->length) == OK) {
+        http_range_parse(range, info->size, partial, &r->sent.offset, &r->sent.length) == OK) {
         return OK;
     }
     snprintf(text, sizeof text, "bytes */%llu", (unsigned long long)info->size);
@@ -122,27 +123,6 @@ static void info_headers(struct s3api_request *r, const struct store_info *info)
     http_reply_header(r->http, "Accept-Ranges", STR("bytes"));
     http_reply_header(r->http, "x-amz-request-id", r->http->request_id);
     http_reply_header(r->http, "x-amz-id-2", STR(S3_OWNER));
-}
-
-static enum status send(struct s3api_request *r, int http_status, const char *type)
-{
-    http_log_field_i64(r->http, "object_bytes", (int64_t)r->length);
-    if (r->http->method == HTTP_HEAD || r->length == 0) {
-        (void)http_stream(r->http, http_status, type, (int64_t)r->length);
-        return OK;
-    }
-    int fd = -1;
-    enum status status = store_object_fd(r->object, r->offset, r->length, &fd, r->err);
-    if (status == OK) {
-        (void)http_reply_fd(r->http, http_status, type, fd, r->offset, r->length);
-        return OK;
-    }
-    if (status != E_UNSUPPORTED) {
-        return status;
-    }
-    *r->err = (struct err){ 0 };
-    (void)http_stream(r->http, http_status, type, (int64_t)r->length);
-    return OK;
 }
 
 static enum status conditions(struct s3api_request *r, const struct store_info *info)
@@ -168,53 +148,36 @@ static bool too_slow_here(struct s3api_request *r, const struct store_info *info
         http_range_parse(s3api_header(r, "range"), info->size, &partial, &offset, &length) != OK) {
         return false;
     }
-    return length > 0 && !store_object_checked(r->object, offset, length);
+    return length > 0 && !store_object_checked(r->sent.object, offset, length);
 }
 
 enum status s3api_get_object(struct s3api_request *r)
 {
     const char *type = NULL;
     bool partial = false;
-    TRY(r->object == NULL ? open_object(r) : OK);
-    const struct store_info *info = store_object_info(r->object);
+    TRY(r->sent.object == NULL ? open_object(r) : OK);
+    const struct store_info *info = store_object_info(r->sent.object);
     if (too_slow_here(r, info)) {
         r->offload = true;
         return OK;
     }
-    struct store_attrs attrs = store_object_attrs(r->object);
+    struct store_attrs attrs = store_object_attrs(r->sent.object);
     TRY(s3api_may_read_object(r, &attrs));
     TRY(conditions(r, info));
     TRY(range_of(r, info, &attrs, &partial));
-    bool whole = r->length == info->size;
+    bool whole = r->sent.length == info->size;
     bool sums = whole && str_eq_nocase(s3api_header(r, "x-amz-checksum-mode"), STR("ENABLED"));
     TRY(s3api_attrs_reply(r, &attrs, sums, &type));
     info_headers(r, info);
     s3api_cors_answer(r);
     if (partial) {
         char text[80];
-        snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)r->offset,
-                 (unsigned long long)(r->offset + r->length - 1), (unsigned long long)info->size);
+        snprintf(text, sizeof text, "bytes %llu-%llu/%llu", (unsigned long long)r->sent.offset,
+                 (unsigned long long)(r->sent.offset + r->sent.length - 1),
+                 (unsigned long long)info->size);
         http_reply_header(r->http, "Content-Range", str_of(text));
     }
-    return send(r, partial ? 206 : 200, type);
-}
-
-enum http_step s3api_get_pull(struct s3api_request *r)
-{
-    if (r->length == 0) {
-        return HTTP_END;
-    }
-    size_t want = r->length < HTTP_CHUNK_BYTES ? (size_t)r->length : HTTP_CHUNK_BYTES;
-    char *room = http_write_reserve(r->http, want);
-    size_t got = 0;
-    if (room == NULL || store_object_read(r->object, r->offset, room, want, &got, r->err) != OK ||
-        got == 0) {
-        return HTTP_CUT;
-    }
-    http_wrote(r->http, got);
-    r->offset += got;
-    r->length -= got;
-    return r->length == 0 ? HTTP_END : HTTP_AGAIN;
+    return store_send_begin(r->http, partial ? 206 : 200, type, &r->sent);
 }
 
 /* --- attributes --- */
@@ -263,8 +226,8 @@ enum status s3api_get_attributes(struct s3api_request *r)
         return s3api_err(r, AWS_INVALID_REQUEST, "x-amz-object-attributes says what is wanted");
     }
     TRY(open_object(r));
-    const struct store_info *info = store_object_info(r->object);
-    struct store_attrs attrs = store_object_attrs(r->object);
+    const struct store_info *info = store_object_info(r->sent.object);
+    struct store_attrs attrs = store_object_attrs(r->sent.object);
     struct str runs = s3api_attr(&attrs, S3_ATTR_PARTS);
     TRY(xml_begin(&xml, "GetObjectAttributesResponse"));
     if (wanted(list, "ETag")) {

@@ -84,10 +84,10 @@ enum status s3api_source_open(struct s3api_request *r, struct s3api_source *out)
     TRY(s3api_bucket_find(r, bucket, &out->bucket));
     TRY(s3api_may(r, &out->bucket, key, false));
     TRY(s3api_store_key(r, &out->bucket, key, &out->store_key));
-    TRY(store_open(out->bucket.store, out->store_key, &r->object, r->err));
-    out->object = r->object;
-    out->info = *store_object_info(r->object);
-    out->attrs = store_object_attrs(r->object);
+    TRY(store_open(out->bucket.store, out->store_key, &r->sent.object, r->err));
+    out->object = r->sent.object;
+    out->info = *store_object_info(r->sent.object);
+    out->attrs = store_object_attrs(r->sent.object);
     return http_conditions(&r->http->headers, "x-amz-copy-source-", str_of(out->info.etag),
                            out->info.modified_ms) == HTTP_WANTED
                ? OK
@@ -140,7 +140,7 @@ static enum status copy_attrs(struct s3api_request *r, const struct s3api_source
     *same = !replace && !tags_replace && s3api_header(r, "x-amz-acl").ptr == NULL;
     for (size_t i = 0; i < source->attrs.count; i++) {
         struct store_attr attr = source->attrs.items[i];
-        bool sum = str_starts(attr.name, STR("x-amz-checksum-")) ||
+        bool sum = str_starts(attr.name, STR(AWS_SUM_HEADER)) ||
                    str_eq(attr.name, STR(S3_ATTR_PARTS));
         bool tags = str_eq(attr.name, STR(S3_ATTR_TAGS));
         if (sum || (tags ? !tags_replace : !replace)) {
@@ -183,7 +183,7 @@ static enum status wants_sum(struct s3api_request *r, const struct s3api_source 
 static enum status drop_sums(struct s3api_request *r, struct s3api_attrs *attrs)
 {
     for (size_t i = attrs->count; i-- > 0;) {
-        if (str_starts(attrs->items[i].name, STR("x-amz-checksum-"))) {
+        if (str_starts(attrs->items[i].name, STR(AWS_SUM_HEADER))) {
             TRY(s3api_attrs_set(r, attrs, attrs->items[i].name, STR_EMPTY));
         }
     }

@@ -181,12 +181,7 @@ enum status s3api_xml_text(struct s3api_request *r, struct buf *xml, const char 
 
 enum status s3api_xml_sum(struct buf *xml, enum aws_sum sum, struct str text)
 {
-    char name[32];
-    if (sum == AWS_SUM_NONE) {
-        return OK;
-    }
-    snprintf(name, sizeof name, "Checksum%s", aws_sum_upper(sum));
-    return xml_put(xml, name, text);
+    return sum != AWS_SUM_NONE ? xml_put(xml, aws_sum_element(sum), text) : OK;
 }
 
 struct str s3api_unquoted(struct str tag)

@@ -189,7 +189,8 @@ static enum http_step on_body(struct http_req *req, struct str bytes)
 
 static enum http_step on_pull(struct http_req *req)
 {
-    return s3api_get_pull(req->state);
+    struct s3api_request *r = req->state;
+    return store_send_pull(req, &r->sent);
 }
 
 static void count(const struct s3api_request *r, bool failed)
@@ -206,7 +207,7 @@ static void on_done(struct http_req *req)
 {
     struct s3api_request *r = req->state;
     store_writer_abort(r->writer);
-    store_object_close(r->object);
+    store_object_close(r->sent.object);
     s3api_body_done(r);
     buf_done(&r->xml_in);
     count(r, req->failed || req->err.kind != OK);

@@ -21,6 +21,7 @@
 #include "aws/xml.h"
 #include "base/map.h"
 #include "s3api/s3api.h"
+#include "store/send.h"
 #include "store/upload.h"
 
 enum {
@@ -125,9 +126,8 @@ struct s3api_request {
     struct buf xml_in; /* the body of S3_BODY_XML */
     struct store_writer *writer;
     struct store_cond cond;
-    struct s3api_attrs *attrs;   /* of a PUT, read from its head */
-    struct store_object *object; /* being sent: */
-    uint64_t offset, length;
+    struct s3api_attrs *attrs; /* of a PUT, read from its head */
+    struct store_send sent;    /* of a GET; its object is also that of a copy's source */
     unsigned part_number;
 };
 
@@ -290,7 +290,6 @@ enum status s3api_write_refused(struct s3api_request *r, struct str store_key,
 /* --- the operations on objects --- */
 
 enum status s3api_get_object(struct s3api_request *r);
-enum http_step s3api_get_pull(struct s3api_request *r);
 enum status s3api_get_attributes(struct s3api_request *r);
 enum status s3api_put_begin(struct s3api_request *r);
 enum status s3api_put_end(struct s3api_request *r);

@@ -185,8 +185,8 @@ static enum status copy_range(struct s3api_request *r, uint64_t size)
 {
     struct str text = s3api_header(r, "x-amz-copy-source-range");
     uint64_t first = 0, last = 0;
-    r->offset = 0;
-    r->length = size;
+    r->sent.offset = 0;
+    r->sent.length = size;
     if (text.ptr == NULL) {
         return OK;
     }
@@ -202,8 +202,8 @@ static enum status copy_range(struct s3api_request *r, uint64_t size)
         return s3api_err(r, AWS_INVALID_RANGE, "the range goes beyond the source's %llu bytes",
                          (unsigned long long)size);
     }
-    r->offset = first;
-    r->length = last - first + 1;
+    r->sent.offset = first;
+    r->sent.length = last - first + 1;
     return OK;
 }
 
@@ -216,12 +216,12 @@ enum status s3api_upload_part_copy(struct s3api_request *r)
     buf_init(&xml, 0);
     TRY(s3api_source_open(r, &source));
     TRY(copy_range(r, source.info.size));
-    if (r->length > r->api->object_bytes_max) {
+    if (r->sent.length > r->api->object_bytes_max) {
         return s3api_err(r, AWS_ENTITY_TOO_LARGE, "a part may have %llu bytes",
                          (unsigned long long)r->api->object_bytes_max);
     }
-    TRY(part_open(r, (int64_t)r->length));
-    TRY(s3api_pump(r, source.object, r->offset, r->length));
+    TRY(part_open(r, (int64_t)r->sent.length));
+    TRY(s3api_pump(r, source.object, r->sent.offset, r->sent.length));
     s3api_sum_text(r);
     TRY(part_commit(r, &info));
     TRY(xml_begin(&xml, "CopyPartResult"));

@@ -100,12 +100,10 @@ static enum status check_part_sum(struct s3api_request *r, const struct completi
 {
     struct str text = STR_EMPTY;
     enum aws_sum sum = s3api_attrs_sum(&part->attrs, &text);
-    char name[32];
     if (sum == AWS_SUM_NONE) {
         return OK;
     }
-    snprintf(name, sizeof name, "Checksum%s", aws_sum_upper(sum));
-    struct str given = xml_text(c->nodes[i], name);
+    struct str given = xml_text(c->nodes[i], aws_sum_element(sum));
     return given.ptr == NULL || str_eq(given, text)
                ? OK
                : s3api_err(r, AWS_INVALID_PART, "part %u has another checksum", part->number);
@@ -199,7 +197,6 @@ static enum status check_whole(struct s3api_request *r, const struct completion 
 {
     struct str size = s3api_header(r, "x-amz-mp-object-size");
     uint64_t bytes = 0;
-    char name[40];
     if (size.ptr != NULL && (!str_to_u64(size, &bytes) || bytes != c->size)) {
         return s3api_err(r, AWS_INVALID_REQUEST, "the parts have %llu bytes together, not %.*s",
                          (unsigned long long)c->size, STR_ARG(size));
@@ -211,8 +208,7 @@ static enum status check_whole(struct s3api_request *r, const struct completion 
     if (c->sum == AWS_SUM_NONE) {
         return OK;
     }
-    snprintf(name, sizeof name, "x-amz-checksum-%s", aws_sum_name(c->sum));
-    struct str given = s3api_header(r, name);
+    struct str given = s3api_header(r, aws_sum_header(c->sum));
     return given.ptr == NULL || str_eq(given, c->sum_text)
                ? OK
                : s3api_err(r, AWS_BAD_DIGEST, "the %s of the whole is %.*s, not %.*s",
@@ -228,9 +224,7 @@ static enum status object_attrs(struct s3api_request *r, const struct completion
         }
     }
     if (c->sum != AWS_SUM_NONE) {
-        struct str name = arena_printf(r->arena, "x-amz-checksum-%s", aws_sum_name(c->sum));
-        TRY(name.ptr != NULL ? OK : err_no_memory(r->err));
-        TRY(s3api_attrs_set(r, out, name, c->sum_text));
+        TRY(s3api_attrs_set(r, out, str_of(aws_sum_header(c->sum)), c->sum_text));
         TRY(s3api_attrs_set(r, out, STR(S3_ATTR_SUM_TYPE), c->sum_type));
     }
     TRY(s3api_attrs_set(r, out, STR(S3_ATTR_PARTS), c->runs));

@@ -184,11 +184,20 @@ static void names_are_known_in_both_spellings(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-        assert_int_equal(aws_sum_parse(str_of(aws_sum_name(all[i]))), all[i]);
+        const char *header = aws_sum_header(all[i]), *element = aws_sum_element(all[i]);
+        assert_int_equal(aws_sum_of_header(str_of(header)), all[i]);
+        assert_int_equal(aws_sum_parse(str_of(header + strlen("x-amz-checksum-"))), all[i]);
+        assert_int_equal(aws_sum_parse(str_of(element + strlen("Checksum"))), all[i]);
         assert_int_equal(aws_sum_parse(str_of(aws_sum_upper(all[i]))), all[i]);
     }
     assert_int_equal(aws_sum_parse(STR("Crc64nvme")), AWS_SUM_CRC64NVME);
     assert_int_equal(aws_sum_parse(STR("none")), AWS_SUM_NONE);
+    assert_int_equal(aws_sum_of_header(STR("X-AMZ-Checksum-Sha1")), AWS_SUM_SHA1);
+    static const char *const others[] = { "x-amz-checksum-type", "x-amz-checksum-",
+                                          "x-amz-checksumcrc32", "crc32", "" };
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        assert_int_equal(aws_sum_of_header(str_of(others[i])), AWS_SUM_NONE);
+    }
     assert_int_equal(aws_sum_parse(STR("md5")), AWS_SUM_NONE);
     assert_int_equal(aws_sum_parse(STR("")), AWS_SUM_NONE);
 }
