@@ -247,7 +247,8 @@ time of a PUT of 1 MiB, and several parts of one file waited for each other in i
 
 **Uploads.** Each byte is written once, at its place of the whole, and synced when its part is acknowledged; completing renames. MD5 is most of the processor's time.
 
-**LIST.** Four system calls a key (open, stat, xattr, close) for its ETag, 8 us in all, one page after the other on one thread. Not done: asking by path without opening, and the next page's records by a second thread.
+**LIST.** Of an object that was listed before and has not changed since, a stat by name in the open folder (0.9 us); else its record too, also by name where the kernel can (Linux 6.13), 2.3 us together. With open, stat, xattr and close by
+the whole path it was 4 us of 7.9. Predicted from these: 7.9 us of the server's processor for a key become 4.5; seen: 7.7 and 4.3 in turns on a busy machine, first listing and later ones. One page comes after the other on one thread.
 """
 
 ALL = {"s3_get": s3_get, "s3_put": s3_put, "s3_upload": s3_upload, "s3_list": s3_list}

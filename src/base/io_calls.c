@@ -19,6 +19,18 @@ static int real_openat2(int dir_fd, const char *path, const struct open_how *how
     return (int)syscall(SYS_openat2, dir_fd, path, how, size);
 }
 
+/** glibc has no wrapper, and the headers of older systems no number: it is one on all machines. */
+static ssize_t real_getxattrat(int dir_fd, const char *path, const char *name, void *ptr,
+                               size_t len)
+{
+    enum { NUMBER = 464 };
+    struct {
+        _Alignas(8) uint64_t value;
+        uint32_t size, flags;
+    } args = { .value = (uint64_t)(uintptr_t)ptr, .size = (uint32_t)len };
+    return syscall(NUMBER, dir_fd, path, AT_SYMLINK_NOFOLLOW, name, &args, sizeof args);
+}
+
 const struct io_calls io_calls_real = {
     .openat = openat,
     .openat2 = real_openat2,
@@ -35,6 +47,7 @@ const struct io_calls io_calls_real = {
     .mkdirat = mkdirat,
     .fsetxattr = fsetxattr,
     .fgetxattr = fgetxattr,
+    .getxattrat = real_getxattrat,
     .futimens = futimens,
     .fdopendir = fdopendir,
     .readdir = readdir,

@@ -34,6 +34,8 @@ struct io_calls {
     int (*mkdirat)(int dir_fd, const char *path, mode_t mode);
     int (*fsetxattr)(int fd, const char *name, const void *ptr, size_t len, int flags);
     ssize_t (*fgetxattr)(int fd, const char *name, void *ptr, size_t len);
+    /* of a name in a folder, which is no link; ENOSYS before Linux 6.13 */
+    ssize_t (*getxattrat)(int dir_fd, const char *path, const char *name, void *ptr, size_t len);
     int (*futimens)(int fd, const struct timespec times[2]);
     DIR *(*fdopendir)(int fd);
     struct dirent *(*readdir)(DIR *dir);

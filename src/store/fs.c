@@ -12,6 +12,7 @@
  *      fs_lock.c    a key's lock among threads and processes
  *      fs_read.c    checked reads
  *      fs_list.c    keys in byte order
+ *      fs_seen.c    records that listings saw
  *      fs_odd.c     the keys of odd files, remembered
  *      fs_upload.c  uploads in parts: one of them; fs_upload_list.c all, fs_part.c a part being
  *                   written, fs_complete.c parts into an object, fs_journal.c and fs_cuts.c formats

@@ -4,8 +4,8 @@
  * needs no other sorting. Odd keys are a second sorted stream, and the two are merged.
  *
  * Memory is bounded by the page: of a folder only the smallest names that can still be on the page
- * are kept; if they turn out not to be enough, the folder is read again from where they end. No
- * folder stays open between two steps.
+ * are kept; if they turn out not to be enough, the folder is read again from where they end. One
+ * folder at most stays open between two steps: that of the objects that are being looked at.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -124,6 +124,7 @@ static enum status names_add(struct names *names, struct str text, bool folder, 
 struct frame {
     struct names names;
     size_t path_len; /* of walk->path, with its slash */
+    uint64_t id;     /* of the walk's folders */
     bool scanned;
 };
 
@@ -133,6 +134,9 @@ struct walk {
     size_t keep;
     struct frame *frames;
     size_t depth, cap;
+    uint64_t frames_made;
+    int folder_fd; /* of the folder whose objects were looked at last, or -1 */
+    uint64_t folder_id;
     /* of the top frame, then of the name that is looked at */
     char path[STORE_KEY_MAX + NAME_MAX + 2];
     size_t path_len;
@@ -154,7 +158,9 @@ static enum status frame_push(struct walk *walk, size_t path_len, struct err *er
         walk->frames = frames;
         walk->cap = cap;
     }
-    walk->frames[walk->depth++] = (struct frame){ .names.keep = walk->keep, .path_len = path_len };
+    walk->frames[walk->depth++] = (struct frame){ .names.keep = walk->keep,
+                                                  .path_len = path_len,
+                                                  .id = ++walk->frames_made };
     return OK;
 }
 
@@ -337,6 +343,47 @@ static void walk_done(struct walk *walk)
         frame_pop(walk);
     }
     mem_free(walk->frames);
+    fd_done(&walk->folder_fd);
+}
+
+/** The folder of the top frame. It stays open until another one is wanted. */
+static bool walk_folder(struct walk *walk, const struct frame *frame)
+{
+    if (walk->folder_fd >= 0 && walk->folder_id == frame->id) {
+        return true;
+    }
+    fd_done(&walk->folder_fd);
+    walk->folder_id = frame->id;
+    struct str path = walk_path(walk, frame->path_len > 0 ? frame->path_len - 1 : 0);
+    return fs_dir_open(walk->fs, path, &walk->folder_fd, NULL) == OK;
+}
+
+/**
+ * What a listing shows of the object that the walk stands at, without opening it: of a file as it
+ * was written, whose record is in its xattr. False: somebody must look closer.
+ */
+static bool walk_info(struct walk *walk, struct store_info *out)
+{
+    const struct frame *frame = &walk->frames[walk->depth - 1];
+    const char *name = walk->path + frame->path_len;
+    struct fs_store *fs = walk->fs;
+    struct fs_record record;
+    struct stat st;
+    walk->path[walk->path_len] = '\0';
+    if (!walk_folder(walk, frame) ||
+        fs->calls->fstatat(walk->folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISREG(st.st_mode)) {
+        return false;
+    }
+    if (!fs_seen_get(&st, &record)) {
+        if (!fs_record_look(fs, walk->folder_fd, name, &record) ||
+            record.size != (uint64_t)st.st_size) {
+            return false;
+        }
+        fs_seen_put(&st, &record);
+    }
+    fs_info_fill(FS_XATTR, &record, &st, out);
+    return true;
 }
 
 /* --- odd keys --- */
@@ -419,6 +466,7 @@ struct merged {
     struct walk walk;
     struct odd odd;
     struct str key; /* what seek gave last */
+    bool plain;     /* it is the walk's */
 };
 
 static enum status merged_seek(void *ctx, struct str bound, struct str *key_out, bool *found_out,
@@ -429,6 +477,7 @@ static enum status merged_seek(void *ctx, struct str bound, struct str *key_out,
     TRY(walk_seek(&merged->walk, bound, &plain, err));
     TRY(odd_seek(&merged->odd, bound, &odd, err));
     *found_out = plain || odd;
+    merged->plain = plain;
     if (plain) {
         merged->key = walk_path(&merged->walk, merged->walk.path_len);
     }
@@ -436,6 +485,7 @@ static enum status merged_seek(void *ctx, struct str bound, struct str *key_out,
         struct str key = name_str(merged->odd.names.items[merged->odd.names.index]);
         if (!plain || str_cmp(key, merged->key) < 0) {
             merged->key = key;
+            merged->plain = false;
         }
     }
     *key_out = merged->key;
@@ -446,6 +496,10 @@ static enum status merged_info(void *ctx, struct store_info *out, bool *there_ou
 {
     struct merged *merged = ctx;
     struct fs_current current;
+    if (merged->plain && walk_info(&merged->walk, out)) {
+        *there_out = true;
+        return OK;
+    }
     enum status status = fs_current_get(merged->walk.fs, merged->key, &current, err);
     if (status == E_DENIED) { /* of another user, or a link now: a read of it says so */
         *there_out = false;
@@ -463,7 +517,7 @@ enum status fs_list(struct store *store, const struct store_list_opts *opts, str
     struct fs_store *fs = (struct fs_store *)store;
     size_t keep = opts->limit + 1 > NAMES_MIN ? opts->limit + 1 : NAMES_MIN;
     struct merged merged = {
-        .walk = { .fs = fs, .prefix = opts->prefix, .keep = keep },
+        .walk = { .fs = fs, .prefix = opts->prefix, .keep = keep, .folder_fd = -1 },
         .odd = { .fs = fs, .prefix = opts->prefix, .names.keep = keep },
     };
     struct list_source source = { .seek = merged_seek, .info = merged_info, .ctx = &merged };

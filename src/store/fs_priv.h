@@ -36,10 +36,11 @@ struct fs_store {
     char *uri;
     int root_fd, tmp_fd, odd_fd, sums_fd, locks_fd, uploads_fd;
     bool read_only;
-    bool folding;            /* the file system takes "A" and "a" for one name */
-    _Atomic bool no_unnamed; /* O_TMPFILE is not supported here; a hint, relaxed */
-    _Atomic bool no_xattr;   /* xattrs are not supported here; a hint, relaxed */
-    _Atomic bool stopped;    /* an fsync failed: nothing is written any more */
+    bool folding;               /* the file system takes "A" and "a" for one name */
+    _Atomic bool no_unnamed;    /* O_TMPFILE is not supported here; a hint, relaxed */
+    _Atomic bool no_xattr;      /* xattrs are not supported here; a hint, relaxed */
+    _Atomic bool no_getxattrat; /* the kernel does not know it; a hint, relaxed */
+    _Atomic bool stopped;       /* an fsync failed: nothing is written any more */
     const struct lake_clock *clock;
     const struct io_calls *calls;
     struct store_fault_hook hook;
@@ -216,6 +217,13 @@ void fs_md5_text(const uint8_t md5[MD5_BYTES], char out[MD5_HEX + 1]);
 void fs_info_fill(enum fs_known known, const struct fs_record *record, const struct stat *st,
                   struct store_info *out);
 
+/**
+ * The short record in the xattr of a file, asked for by its name in an open folder. False: there is
+ * none, a part of it is beside, or it cannot be read: fs_record_load tells.
+ */
+bool fs_record_look(struct fs_store *fs, int dir_fd, const char *name,
+                    struct fs_record *out) MUST_USE;
+
 /** What lies under a key now. */
 struct fs_current {
     bool there, odd;
@@ -275,6 +283,15 @@ enum status fs_object_record(const struct fs_store *fs, const struct store_objec
                              struct fs_record *out, enum fs_known *known_out,
                              struct err *err) MUST_USE;
 enum status fs_open(struct store *, struct str key, struct store_object **, struct err *);
+
+/* --- fs_seen.c: records that listings saw --- */
+
+/** Size, time, MD5 and number of parts of the record of this unchanged file, if they are
+ * remembered. */
+bool fs_seen_get(const struct stat *st, struct fs_record *out) MUST_USE;
+/** Remember the record in the xattr of this file, if nothing speaks against it. `st` is older than
+ * `record`. */
+void fs_seen_put(const struct stat *st, const struct fs_record *record);
 
 /* --- fs_list.c --- */
 

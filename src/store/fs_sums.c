@@ -144,6 +144,29 @@ static enum status xattr_load(const struct io_calls *calls, int fd, struct fs_re
     return OK;
 }
 
+/** The xattr of a name in a folder. */
+static ssize_t xattr_at(struct fs_store *fs, int dir_fd, const char *name, void *ptr, size_t len)
+{
+    if (!atomic_load_explicit(&fs->no_getxattrat, memory_order_relaxed)) {
+        ssize_t got = fs->calls->getxattrat(dir_fd, name, XATTR_NAME, ptr, len);
+        if (got >= 0 || (errno != ENOSYS && errno != EPERM)) {
+            return got;
+        }
+        /* before Linux 6.13, or in a sandbox that refuses what it does not know */
+        atomic_store_explicit(&fs->no_getxattrat, true, memory_order_relaxed);
+    }
+    AUTO(fd_done)
+    int fd = fs->calls->openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    return fd < 0 ? -1 : fs->calls->fgetxattr(fd, XATTR_NAME, ptr, len);
+}
+
+bool fs_record_look(struct fs_store *fs, int dir_fd, const char *name, struct fs_record *out)
+{
+    uint8_t bytes[SHORT_RECORD_BYTES];
+    ssize_t len = xattr_at(fs, dir_fd, name, bytes, sizeof bytes);
+    return len >= 0 && fs_record_decode(bytes, (size_t)len, out) && out->side == 0;
+}
+
 static enum status side_load(const struct fs_store *fs, uint64_t number, const char *key_hex,
                              struct fs_record *out, enum fs_known *known_out, struct err *err)
 {

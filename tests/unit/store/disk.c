@@ -350,25 +350,21 @@ static int disk_mkdirat(int dir_fd, const char *path, mode_t mode)
     return 0;
 }
 
-static struct kept_xattr *xattr_of(int fd)
+static struct kept_xattr *xattr_of(ino_t inode)
 {
-    struct stat st;
-    if (fstat(fd, &st) != 0) {
-        return NULL;
+    size_t i = 0;
+    while (i < disk.xattr_count && disk.xattrs[i].inode != inode) {
+        i++;
     }
-    for (size_t i = 0; i < disk.xattr_count; i++) {
-        if (disk.xattrs[i].inode == st.st_ino) {
-            return &disk.xattrs[i];
-        }
-    }
-    return NULL;
+    return i < disk.xattr_count ? &disk.xattrs[i] : NULL;
 }
 
 static void xattr_keep(int fd, const void *ptr, size_t len)
 {
-    struct stat st;
-    struct kept_xattr *kept = xattr_of(fd);
-    if (kept == NULL && fstat(fd, &st) == 0) {
+    struct stat st = { 0 };
+    assert(fstat(fd, &st) == 0);
+    struct kept_xattr *kept = xattr_of(st.st_ino);
+    if (kept == NULL) {
         assert(disk.xattr_count < XATTRS_MAX);
         kept = &disk.xattrs[disk.xattr_count++];
         *kept = (struct kept_xattr){ .inode = st.st_ino };
@@ -403,19 +399,29 @@ static int disk_fsetxattr(int fd, const char *name, const void *ptr, size_t len,
     return 0;
 }
 
-static ssize_t disk_fgetxattr(int fd, const char *name, void *ptr, size_t len)
+static ssize_t xattr_give(ino_t inode, void *ptr, size_t len)
 {
-    if (fails("getxattr")) {
+    const struct kept_xattr *kept = xattr_of(inode);
+    if (kept == NULL || disk.xattrs_lacking || kept->len > len) {
+        errno = disk.xattrs_lacking ? EOPNOTSUPP : kept == NULL ? ENODATA : ERANGE;
         return -1;
     }
-    const struct kept_xattr *kept = xattr_of(fd);
-    if (kept == NULL || disk.xattrs_lacking) {
-        errno = disk.xattrs_lacking ? EOPNOTSUPP : ENODATA;
-        return -1;
-    }
-    assert(kept->len <= len);
     memcpy(ptr, kept->bytes, kept->len);
     return (ssize_t)kept->len;
+}
+
+static ssize_t disk_fgetxattr(int fd, const char *name, void *ptr, size_t len)
+{
+    struct stat st;
+    return fails("getxattr") || fstat(fd, &st) != 0 ? -1 : xattr_give(st.st_ino, ptr, len);
+}
+
+static ssize_t disk_getxattrat(int dir_fd, const char *path, const char *name, void *ptr,
+                               size_t len)
+{
+    struct stat st;
+    bool failed = fails("getxattrat") || fstatat(dir_fd, path, &st, AT_SYMLINK_NOFOLLOW) != 0;
+    return failed ? -1 : xattr_give(st.st_ino, ptr, len);
 }
 
 static int disk_futimens(int fd, const struct timespec times[2])
@@ -458,6 +464,7 @@ const struct io_calls disk_calls = {
     .mkdirat = disk_mkdirat,
     .fsetxattr = disk_fsetxattr,
     .fgetxattr = disk_fgetxattr,
+    .getxattrat = disk_getxattrat,
     .futimens = disk_futimens,
     .fdopendir = disk_fdopendir,
     .readdir = disk_readdir,
