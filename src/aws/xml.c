@@ -195,14 +195,30 @@ enum status xml_begin(struct buf *out, const char *root)
                       AWS_XML_NAMESPACE);
 }
 
+/** Without printf: a listing has twelve of them for a key. */
+static enum status put_tag(struct buf *out, struct str start, struct str name)
+{
+    size_t was = out->len;
+    enum status status = buf_append(out, start);
+    status = status == OK ? buf_append(out, name) : status;
+    status = status == OK ? buf_append_char(out, '>') : status;
+    out->len = status == OK ? out->len : was;
+    return status;
+}
+
 enum status xml_open(struct buf *out, const char *name)
 {
-    return buf_printf(out, "<%s>", name);
+    return put_tag(out, STR("<"), str_of(name));
 }
 
 enum status xml_close(struct buf *out, const char *name)
 {
-    return buf_printf(out, "</%s>", name);
+    return put_tag(out, STR("</"), str_of(name));
+}
+
+static bool is_plain(unsigned char c)
+{
+    return c >= 0x20 && c != '&' && c != '<' && c != '>' && c != '"';
 }
 
 static enum status put_char(struct buf *out, char c)
@@ -228,8 +244,13 @@ enum status xml_put(struct buf *out, const char *name, struct str text)
 {
     size_t was = out->len;
     enum status status = xml_open(out, name);
-    for (size_t i = 0; i < text.len && status == OK; i++) {
-        status = put_char(out, text.ptr[i]);
+    while (text.len > 0 && status == OK) {
+        size_t plain = 0;
+        while (plain < text.len && is_plain((unsigned char)text.ptr[plain])) {
+            plain++;
+        }
+        status = plain > 0 ? buf_append(out, str_take(text, plain)) : put_char(out, text.ptr[0]);
+        text = str_skip(text, plain > 0 ? plain : 1);
     }
     status = status == OK ? xml_close(out, name) : status;
     if (status != OK) {

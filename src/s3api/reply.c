@@ -153,8 +153,12 @@ enum status s3api_reply_empty(struct s3api_request *r, int http_status)
 
 struct str s3api_etag_quoted(const struct store_info *info, char out[STORE_ETAG_MAX + 3])
 {
-    int len = snprintf(out, STORE_ETAG_MAX + 3, "\"%s\"", info->etag);
-    return str_from(out, (size_t)len);
+    size_t len = strlen(info->etag);
+    out[0] = '"';
+    memcpy(out + 1, info->etag, len);
+    out[len + 1] = '"';
+    out[len + 2] = '\0';
+    return str_from(out, len + 2);
 }
 
 enum status s3api_xml_owner(struct buf *xml, const char *element)
