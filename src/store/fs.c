@@ -12,7 +12,7 @@
  *      fs_lock.c    a key's lock among threads and processes
  *      fs_read.c    checked reads
  *      fs_list.c    keys in byte order
- *      fs_seen.c    records that listings saw
+ *      fs_folder.c  names of folders, remembered; fs_seen.c the records that listings saw
  *      fs_odd.c     the keys of odd files, remembered
  *      fs_upload.c  uploads in parts: one of them; fs_upload_list.c all, fs_part.c a part being
  *                   written, fs_complete.c parts into an object, fs_journal.c and fs_cuts.c formats
@@ -133,6 +133,7 @@ static void fs_close(struct store *store)
     fd_done(&fs->uploads_fd);
     fs_uploads_done(fs);
     fs_odd_done(fs);
+    fs_folders_done(fs);
     for (size_t i = 0; i < FS_LOCKS; i++) {
         pthread_rwlock_destroy(&fs->locks[i]);
     }
@@ -175,14 +176,19 @@ static const struct {
     { 0x47504653, "GPFS" }, { 0x19830326, "FhGFS" }, { 0x73757245, "Coda" },
 };
 
-static enum status network_refuse(const struct fs_store *fs, struct err *err)
+static enum status network_check(struct fs_store *fs, bool allowed, struct err *err)
 {
     struct statfs sf;
+    fs->remembers = true;
     if (fstatfs(fs->root_fd, &sf) != 0) {
         return err_errno(err, errno, "folder \"%s\"", fs->dir);
     }
     for (size_t i = 0; i < ARRAY_LEN(NETWORK); i++) {
-        if (((unsigned long)sf.f_type & 0xffffffff) == NETWORK[i].magic) {
+        if (((unsigned long)sf.f_type & 0xffffffff) != NETWORK[i].magic) {
+            continue;
+        }
+        fs->remembers = false;
+        if (!allowed) {
             return err_set(
                 err, E_UNSUPPORTED,
                 "folder \"%s\" is on a %s file system, where locks between machines cannot be relied on",
@@ -262,9 +268,7 @@ static enum status open_parts(struct fs_store *fs, const struct store_fs_opts *o
     if (fs->root_fd < 0) {
         return err_errno(err, errno, "folder \"%s\"", fs->dir);
     }
-    if (!opts->allow_network) {
-        TRY(network_refuse(fs, err));
-    }
+    TRY(network_check(fs, opts->allow_network, err));
     TRY(fs_own_open(fs, err));
     if (!fs->read_only) {
         TRY(fs_temp_sweep(fs, err));
@@ -291,6 +295,7 @@ enum status store_fs_open(const struct store_fs_opts *opts, struct store **out, 
     fs->root_fd = fs->tmp_fd = fs->odd_fd = fs->sums_fd = fs->locks_fd = fs->uploads_fd = -1;
     fs_uploads_init(fs);
     fs_odd_init(fs);
+    fs_folders_init(fs);
     enum status status = open_parts(fs, opts, err);
     if (status != OK) {
         fs_close(&fs->base);

@@ -3,8 +3,9 @@
  * exactly as the keys below them do ("a.b" < "a/b" < "a0"), so a walk that takes them in that order
  * needs no other sorting. Odd keys are a second sorted stream, and the two are merged.
  *
- * Memory is bounded by the page: of a folder only the smallest names that can still be on the page
- * are kept; if they turn out not to be enough, the folder is read again from where they end. One
+ * The sorted names of a folder are remembered for the next page (fs_folder.h). Of a folder with
+ * more names than there is memory for, only the smallest that can still be on the page are kept; if
+ * they turn out not to be enough, the folder is read again from where they end. One
  * folder at most stays open between two steps: that of the objects that are being looked at.
  */
 #include <dirent.h>
@@ -14,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "store/fs_priv.h"
+#include "store/fs_folder.h"
 #include "store/list.h"
 
 enum { NAMES_MIN = 64 };
@@ -122,10 +123,12 @@ static enum status names_add(struct names *names, struct str text, bool folder, 
 /* --- plain keys: a walk through the folders --- */
 
 struct frame {
-    struct names names;
-    size_t path_len; /* of walk->path, with its slash */
-    uint64_t id;     /* of the walk's folders */
-    bool scanned;
+    struct fs_folder *folder; /* all names; NULL: not read yet, or more than that */
+    size_t index;             /* of the next one in `folder` */
+    struct names names;       /* without `folder` */
+    size_t path_len;          /* of walk->path, with its slash */
+    uint64_t id;              /* of the walk's folders */
+    bool opened, gone, scanned;
 };
 
 struct walk {
@@ -166,7 +169,9 @@ static enum status frame_push(struct walk *walk, size_t path_len, struct err *er
 
 static void frame_pop(struct walk *walk)
 {
-    names_done(&walk->frames[--walk->depth].names);
+    struct frame *frame = &walk->frames[--walk->depth];
+    names_done(&frame->names);
+    fs_folder_unref(walk->fs, frame->folder);
 }
 
 /** True when `text` is above or at `bound`, or is a folder in which such keys may lie. */
@@ -183,20 +188,11 @@ static bool matches(struct str text, struct str prefix)
     return str_starts(text, prefix) || (folder && str_starts(prefix, text));
 }
 
-/** Regular file, folder, or neither. */
-static bool entry_kind(const struct fs_store *fs, int dir_fd, const struct dirent *entry,
-                       bool *folder_out)
+/** False: the object at this path below the root, if it is one, has another key. */
+static bool path_is_key(const struct walk *walk, struct str path)
 {
-    unsigned char type = entry->d_type;
-    if (type == DT_UNKNOWN) {
-        struct stat st;
-        if (fs->calls->fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
-            return false;
-        }
-        type = S_ISDIR(st.st_mode) ? DT_DIR : S_ISREG(st.st_mode) ? DT_REG : DT_LNK;
-    }
-    *folder_out = type == DT_DIR;
-    return type == DT_DIR || type == DT_REG;
+    return !fs_path_reserved(path) && store_key_check(path, NULL) == OK &&
+           !fs_key_is_odd(walk->fs, path);
 }
 
 /** Keep one entry of the top frame's folder if keys that are wanted can come of it. */
@@ -212,9 +208,8 @@ static enum status entry_add(struct walk *walk, struct frame *frame, struct str 
     struct str full = walk_path(walk, len + (folder ? 1 : 0));
     struct str text = str_from(walk->path + frame->path_len, name.len + (folder ? 1 : 0));
     if (!reaches(full, bound) || !matches(full, walk->prefix) ||
-        (last.ptr != NULL && str_cmp(text, last) <= 0) || fs_path_reserved(walk_path(walk, len)) ||
-        store_key_check(walk_path(walk, len), NULL) != OK ||
-        fs_key_is_odd(walk->fs, walk_path(walk, len))) {
+        (last.ptr != NULL && str_cmp(text, last) <= 0) ||
+        !path_is_key(walk, walk_path(walk, len))) {
         return OK;
     }
     return names_add(&frame->names, name, folder, err);
@@ -233,7 +228,7 @@ static enum status folder_read(struct walk *walk, struct frame *frame, DIR *fold
         }
         bool is_folder = false;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            !entry_kind(walk->fs, dirfd(folder), entry, &is_folder)) {
+            !fs_entry_kind(walk->fs, dirfd(folder), entry, &is_folder)) {
             continue;
         }
         TRY(entry_add(walk, frame, str_of(entry->d_name), is_folder, bound, last, err));
@@ -291,27 +286,114 @@ static enum status frame_fill(struct walk *walk, struct frame *frame, struct str
     return OK;
 }
 
+/** The folder of the top frame. It stays open until another one is wanted. */
+static enum status walk_folder(struct walk *walk, const struct frame *frame, struct err *err)
+{
+    if (walk->folder_fd >= 0 && walk->folder_id == frame->id) {
+        return OK;
+    }
+    fd_done(&walk->folder_fd);
+    walk->folder_id = frame->id;
+    struct str path = walk_path(walk, frame->path_len > 0 ? frame->path_len - 1 : 0);
+    return fs_dir_open(walk->fs, path, &walk->folder_fd, err);
+}
+
+/** The folder's names as they are remembered, or can be. */
+static enum status frame_open(struct walk *walk, struct frame *frame, struct err *err)
+{
+    if (frame->opened) {
+        return OK;
+    }
+    frame->opened = true;
+    enum status status = walk_folder(walk, frame, err);
+    frame->gone = status == E_NOT_FOUND || status == E_DENIED;
+    if (frame->gone) {
+        return OK;
+    }
+    TRY(status);
+    return fs_folder_get(walk->fs, walk->folder_fd, walk_path(walk, frame->path_len),
+                         &frame->folder, err);
+}
+
+/** Go to the first name in the frame's folder that may lead to keys at or above `bound`. */
+static bool folder_seek(struct walk *walk, struct frame *frame, struct str bound)
+{
+    struct str path = walk_path(walk, frame->path_len);
+    if (str_starts(bound, path)) {
+        size_t at = fs_folder_seek(frame->folder, frame->index, str_skip(bound, path.len));
+        /* the bound may lie in the folder before */
+        at -= at > frame->index &&
+              str_starts(str_skip(bound, path.len), fs_folder_name(frame->folder, at - 1));
+        frame->index = at;
+    }
+    for (; frame->index < fs_folder_count(frame->folder); frame->index++) {
+        struct str name = fs_folder_name(frame->folder, frame->index);
+        bool folder = name.ptr[name.len - 1] == '/';
+        struct str full = walk_path(walk, frame->path_len + name.len);
+        memcpy(walk->path + frame->path_len, name.ptr, name.len);
+        if (full.len > STORE_KEY_MAX) {
+            continue;
+        }
+        if (!matches(full, walk->prefix) && str_cmp(full, walk->prefix) > 0) {
+            return false; /* and so are all behind it */
+        }
+        if (reaches(full, bound) && matches(full, walk->prefix) &&
+            path_is_key(walk, str_take(full, full.len - (folder ? 1 : 0)))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** The next name of the top frame; .ptr NULL: it has no more. */
+static enum status frame_seek(struct walk *walk, struct frame *frame, struct str bound,
+                              struct str *name_out, struct err *err)
+{
+    *name_out = (struct str){ NULL, 0 };
+    if (frame->path_len > 0 && !reaches(walk_path(walk, frame->path_len), bound)) {
+        return OK;
+    }
+    TRY(frame_open(walk, frame, err));
+    if (frame->gone) {
+        return OK;
+    }
+    if (frame->folder != NULL) {
+        if (folder_seek(walk, frame, bound)) {
+            *name_out = fs_folder_name(frame->folder, frame->index);
+        }
+        return OK;
+    }
+    bool empty = false;
+    TRY(frame_fill(walk, frame, bound, &empty, err));
+    if (!empty) {
+        *name_out = name_str(frame->names.items[frame->names.index]);
+    }
+    return OK;
+}
+
+static void frame_next(struct frame *frame)
+{
+    *(frame->folder != NULL ? &frame->index : &frame->names.index) += 1;
+}
+
 static enum status walk_seek(struct walk *walk, struct str bound, bool *found_out, struct err *err)
 {
     *found_out = false;
     while (walk->depth > 0) {
         struct frame *frame = &walk->frames[walk->depth - 1];
-        bool empty = frame->path_len > 0 && !reaches(walk_path(walk, frame->path_len), bound);
-        if (!empty) {
-            TRY(frame_fill(walk, frame, bound, &empty, err));
-        }
-        if (empty) {
+        struct str name;
+        TRY(frame_seek(walk, frame, bound, &name, err));
+        if (name.ptr == NULL) {
             frame_pop(walk);
             continue;
         }
-        struct str name = name_str(frame->names.items[frame->names.index]);
         memcpy(walk->path + frame->path_len, name.ptr, name.len);
         walk->path_len = frame->path_len + name.len;
         struct str full = walk_path(walk, walk->path_len);
         if (!reaches(full, bound)) {
-            frame->names.index++;
+            frame_next(frame);
         } else if (name.ptr[name.len - 1] == '/') {
-            frame->names.index++;
+            frame_next(frame);
             TRY(frame_push(walk, walk->path_len, err));
         } else {
             *found_out = true; /* stays, until a bound passes it */
@@ -346,18 +428,6 @@ static void walk_done(struct walk *walk)
     fd_done(&walk->folder_fd);
 }
 
-/** The folder of the top frame. It stays open until another one is wanted. */
-static bool walk_folder(struct walk *walk, const struct frame *frame)
-{
-    if (walk->folder_fd >= 0 && walk->folder_id == frame->id) {
-        return true;
-    }
-    fd_done(&walk->folder_fd);
-    walk->folder_id = frame->id;
-    struct str path = walk_path(walk, frame->path_len > 0 ? frame->path_len - 1 : 0);
-    return fs_dir_open(walk->fs, path, &walk->folder_fd, NULL) == OK;
-}
-
 /**
  * What a listing shows of the object that the walk stands at, without opening it: of a file as it
  * was written, whose record is in its xattr. False: somebody must look closer.
@@ -370,17 +440,19 @@ static bool walk_info(struct walk *walk, struct store_info *out)
     struct fs_record record;
     struct stat st;
     walk->path[walk->path_len] = '\0';
-    if (!walk_folder(walk, frame) ||
+    if (walk_folder(walk, frame, NULL) != OK ||
         fs->calls->fstatat(walk->folder_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
         !S_ISREG(st.st_mode)) {
         return false;
     }
-    if (!fs_seen_get(&st, &record)) {
+    if (!fs->remembers || !fs_seen_get(&st, &record)) {
         if (!fs_record_look(fs, walk->folder_fd, name, &record) ||
             record.size != (uint64_t)st.st_size) {
             return false;
         }
-        fs_seen_put(&st, &record);
+        if (fs->remembers) {
+            fs_seen_put(&st, &record);
+        }
     }
     fs_info_fill(FS_XATTR, &record, &st, out);
     return true;

@@ -26,9 +26,20 @@ enum {
     FS_DURABLE_SLOTS = 1024,
     /* of odd keys that are remembered: some 150,000; chosen, not measured */
     FS_ODD_BYTES_MAX = 32 * 1024 * 1024,
+    FS_FOLDERS_KEPT = 256, /* chosen, not measured */
 };
 
 struct fs_upload; /* fs_upload.h */
+struct fs_folder; /* fs_folder.h */
+
+/** Folders whose names are remembered. */
+struct fs_folders {
+    pthread_mutex_t lock;
+    struct fs_folder *kept[FS_FOLDERS_KEPT]; /* sets of 4 by inode; guarded by lock */
+    size_t kept_bytes;                       /* guarded by lock */
+    size_t hand;                             /* whose turn it is to go; guarded by lock */
+    _Atomic size_t live_bytes; /* of all names, remembered or only in use; relaxed: a limit */
+};
 
 struct fs_store {
     struct store base;
@@ -36,6 +47,7 @@ struct fs_store {
     char *uri;
     int root_fd, tmp_fd, odd_fd, sums_fd, locks_fd, uploads_fd;
     bool read_only;
+    bool remembers;             /* what listings saw: no network file system shows old times here */
     bool folding;               /* the file system takes "A" and "a" for one name */
     _Atomic bool no_unnamed;    /* O_TMPFILE is not supported here; a hint, relaxed */
     _Atomic bool no_xattr;      /* xattrs are not supported here; a hint, relaxed */
@@ -49,6 +61,7 @@ struct fs_store {
     /* folders whose entry in their parent is on the disk; relaxed, a miss costs an fsync */
     _Atomic uint64_t durable_dirs[FS_DURABLE_SLOTS];
     pthread_mutex_t odd_lock;
+    struct fs_folders folders;
     struct map odd_keys;          /* by SHA-256; guarded by odd_lock */
     size_t odd_bytes_left;        /* guarded by odd_lock */
     pthread_mutex_t uploads_lock; /* the last one to be taken */
@@ -284,7 +297,16 @@ enum status fs_object_record(const struct fs_store *fs, const struct store_objec
                              struct err *err) MUST_USE;
 enum status fs_open(struct store *, struct str key, struct store_object **, struct err *);
 
-/* --- fs_seen.c: records that listings saw --- */
+/* --- fs_seen.c: what is as it was, and the records that listings saw --- */
+
+/** A file or folder that has not changed since. */
+struct fs_mark {
+    uint64_t dev, ino, size, mtime, ctime;
+};
+struct fs_mark fs_mark_of(const struct stat *st);
+bool fs_mark_same(const struct fs_mark *a, const struct fs_mark *b);
+/** The next change will be told from the last one, by its time. */
+bool fs_mark_quiet(const struct stat *st);
 
 /** Size, time, MD5 and number of parts of the record of this unchanged file, if they are
  * remembered. */
@@ -292,6 +314,11 @@ bool fs_seen_get(const struct stat *st, struct fs_record *out) MUST_USE;
 /** Remember the record in the xattr of this file, if nothing speaks against it. `st` is older than
  * `record`. */
 void fs_seen_put(const struct stat *st, const struct fs_record *record);
+
+/* --- fs_folder.c: names of folders --- */
+
+void fs_folders_init(struct fs_store *fs);
+void fs_folders_done(struct fs_store *fs);
 
 /* --- fs_list.c --- */
 

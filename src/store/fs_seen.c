@@ -11,9 +11,10 @@
  * Why it cannot be stale: a record changes only by setxattr, which sets the file's time of change,
  * and an inode that is used again has one of its own. A time of change that is still young might
  * be that of the next change too (kernels before 6.13 count in ticks of some milliseconds, some
- * file systems in seconds), so a file is remembered only when it has not changed for a while. And
- * only as its record says that it was written, in size and time: then the record is of just this
- * version, also when a name was given to another file between the two looks at it.
+ * file systems in seconds), so a file is remembered only when it has not changed for a while; on a
+ * network file system, whose times may be old, not at all. And only as its record says that it was
+ * written, in size and time: then the record is of just this version, also when a name was given to
+ * another file between the two looks at it.
  */
 #include <time.h>
 
@@ -32,33 +33,48 @@ struct slot {
 
 static struct slot table[1 << SET_LOG2][SET_SLOTS];
 
-enum { ID_DEV, ID_INO, ID_SIZE, ID_MTIME, ID_CTIME, ID_COUNT };
-
 struct seen {
-    uint64_t id[ID_COUNT];
+    struct fs_mark mark;
     uint64_t md5[2], parts;
 };
 
-static int64_t ns_of(struct timespec t)
+static uint64_t ns_of(struct timespec t)
 {
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static struct slot *set_of(const struct stat *st, struct seen *seen)
+struct fs_mark fs_mark_of(const struct stat *st)
 {
-    *seen = (struct seen){ .id = { st->st_dev, st->st_ino, (uint64_t)st->st_size,
-                                   (uint64_t)ns_of(st->st_mtim), (uint64_t)ns_of(st->st_ctim) } };
+    return (struct fs_mark){ st->st_dev, st->st_ino, (uint64_t)st->st_size, ns_of(st->st_mtim),
+                             ns_of(st->st_ctim) };
+}
+
+bool fs_mark_same(const struct fs_mark *a, const struct fs_mark *b)
+{
+    return a->dev == b->dev && a->ino == b->ino && a->size == b->size && a->mtime == b->mtime &&
+           a->ctime == b->ctime;
+}
+
+bool fs_mark_quiet(const struct stat *st)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return st->st_mtim.tv_sec + QUIET_S <= now.tv_sec && st->st_ctim.tv_sec + QUIET_S <= now.tv_sec;
+}
+
+static struct slot *set_of(const struct fs_mark *mark)
+{
     /* the files of a folder have neighbouring inodes: no two of them share a set for long */
-    uint64_t hash = (st->st_ino ^ st->st_dev << 40) * UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t hash = (mark->ino ^ mark->dev << 40) * UINT64_C(0x9e3779b97f4a7c15);
     return table[hash >> (64 - SET_LOG2)];
 }
 
 /** Never 0, which is an empty slot. */
 static uint64_t check_of(const struct seen *seen)
 {
-    const uint64_t words[] = { seen->id[ID_DEV],   seen->id[ID_INO],   seen->id[ID_SIZE],
-                               seen->id[ID_MTIME], seen->id[ID_CTIME], seen->md5[0],
-                               seen->md5[1],       seen->parts };
+    const struct fs_mark *mark = &seen->mark;
+    const uint64_t words[] = { mark->dev,   mark->ino,    mark->size,   mark->mtime,
+                               mark->ctime, seen->md5[0], seen->md5[1], seen->parts };
     uint64_t hash = UINT64_C(0x243f6a8885a308d3); /* digits of pi */
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         hash = (hash ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
@@ -81,12 +97,12 @@ static bool slot_holds(struct slot *slot, struct seen *seen)
 
 bool fs_seen_get(const struct stat *st, struct fs_record *out)
 {
-    struct seen seen;
-    struct slot *set = set_of(st, &seen);
+    struct seen seen = { .mark = fs_mark_of(st) };
+    struct slot *set = set_of(&seen.mark);
     for (size_t i = 0; i < SET_SLOTS; i++) {
         if (slot_holds(&set[i], &seen)) {
             out->size = (uint64_t)st->st_size;
-            out->modified_ns = ns_of(st->st_mtim);
+            out->modified_ns = (int64_t)seen.mark.mtime;
             memcpy(out->md5, seen.md5, sizeof out->md5);
             out->part_count = (uint32_t)seen.parts;
             return true;
@@ -97,14 +113,12 @@ bool fs_seen_get(const struct stat *st, struct fs_record *out)
 
 void fs_seen_put(const struct stat *st, const struct fs_record *record)
 {
-    struct timespec now;
-    struct seen seen;
-    clock_gettime(CLOCK_REALTIME_COARSE, &now);
-    if (record->size != (uint64_t)st->st_size || record->modified_ns != ns_of(st->st_mtim) ||
-        st->st_ctim.tv_sec + QUIET_S > now.tv_sec) {
+    struct seen seen = { .mark = fs_mark_of(st) };
+    struct slot *set = set_of(&seen.mark);
+    if (record->size != seen.mark.size || record->modified_ns != (int64_t)seen.mark.mtime ||
+        !fs_mark_quiet(st)) {
         return;
     }
-    struct slot *set = set_of(st, &seen);
     memcpy(seen.md5, record->md5, sizeof seen.md5);
     seen.parts = record->part_count;
     size_t free_at = SET_SLOTS;

@@ -1,4 +1,4 @@
-/* Listings of the file driver remember records; what they show is what is there. */
+/* Listings of the file driver remember records and names; what they show is what is there. */
 #include "contract.h"
 
 #include <errno.h>
@@ -10,6 +10,7 @@
 
 #include "base/io.h"
 #include "base/io_calls.h"
+#include "base/rng.h"
 #include "store/fs_priv.h"
 
 enum { WAIT_MS = 60 * 1000, OBJECTS = 8 };
@@ -41,6 +42,15 @@ static ssize_t unknown_getxattrat(int dir_fd, const char *path, const char *name
     return -1;
 }
 
+static int names_read; /* from folders */
+
+static struct dirent *counted_readdir(DIR *folder)
+{
+    struct dirent *entry = readdir(folder);
+    names_read += entry != NULL && entry->d_name[0] != '.';
+    return entry;
+}
+
 static struct io_calls calls;
 
 static struct store *open_counted(void)
@@ -50,6 +60,7 @@ static struct store *open_counted(void)
     calls = io_calls_real;
     calls.getxattrat = counted_getxattrat;
     calls.fgetxattr = counted_fgetxattr;
+    calls.readdir = counted_readdir;
     MUST(store_fs_open(&(struct store_fs_opts){ .dir = dir, .calls = &calls }, &store, &err));
     return store;
 }
@@ -298,6 +309,178 @@ static void a_kernel_without_getxattrat_lists_and_remembers_the_same(void **stat
     store_close(store);
 }
 
+/* --- names --- */
+
+/** All keys below "n/" in pages, with a space between. */
+static const char *names_text(struct store *store, size_t limit, const char *delimiter)
+{
+    static char text[64 * 1024];
+    struct err err = { 0 };
+    struct arena arena;
+    struct store_list list = { .next = STR("") };
+    size_t len = 0;
+    arena_init(&arena, 0);
+    do {
+        MUST(store_list(store,
+                        &(struct store_list_opts){ .prefix = STR("n/"),
+                                                   .delimiter = str_of(delimiter),
+                                                   .after = list.next,
+                                                   .limit = limit },
+                        &arena, &list, &err));
+        for (size_t i = 0; i < list.object_count; i++) {
+            len += (size_t)snprintf(text + len, sizeof text - len, "%.*s ",
+                                    STR_ARG(list.objects[i].key));
+        }
+        for (size_t i = 0; i < list.prefix_count; i++) {
+            len += (size_t)snprintf(text + len, sizeof text - len, "%.*s* ",
+                                    STR_ARG(list.prefixes[i]));
+        }
+        assert_true(len < sizeof text);
+    } while (list.truncated);
+    text[len > 0 ? len - 1 : 0] = '\0';
+    arena_done(&arena);
+    return text;
+}
+
+static void list_until_names_are_remembered(struct store *store)
+{
+    deadline_ms deadline = deadline_in(WAIT_MS);
+    do {
+        assert_false(deadline_passed(deadline));
+        usleep(20 * 1000);
+        names_read = 0;
+        (void)names_text(store, 100, "");
+    } while (names_read > 0);
+}
+
+static void the_pages_of_a_quiet_folder_read_it_once(void **state)
+{
+    enum { FILES = 1000 };
+    struct store *store = open_counted();
+    assert_int_equal(mkdir(path_of("n"), 0755), 0);
+    for (int i = 0; i < FILES; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n/%03d", i);
+        write_at_start(name, "x", "w");
+    }
+    char first[16 * 1024];
+    snprintf(first, sizeof first, "%s", names_text(store, FILES, ""));
+    assert_true(names_read >= FILES);
+    list_until_names_are_remembered(store);
+    assert_string_equal(names_text(store, 7, ""), first);
+    assert_int_equal(names_read, 0);
+    store_close(store);
+}
+
+static void names_that_came_went_or_changed_are_listed_as_they_are(void **state)
+{
+    struct store *store = open_counted(), *other = open_counted();
+    struct err err = { 0 };
+    assert_int_equal(mkdir(path_of("out"), 0755), 0);
+    for (int folder = 'a'; folder <= 'h'; folder++) {
+        char key[16];
+        snprintf(key, sizeof key, "n/%c/1", folder);
+        put_text(store, key, "1");
+        snprintf(key, sizeof key, "n/%c/2", folder);
+        put_text(store, key, "2");
+    }
+    list_until_names_are_remembered(store);
+
+    put_text(store, "n/a/3", "3");
+    put_text(other, "n/b/0", "0");
+    MUST(store_delete(other, STR("n/c/1"), &err));
+    write_at_start("n/d/by-hand", "x", "w");
+    assert_int_equal(rename(path_of("n/e/1"), path_of("n/e/4")), 0);
+    assert_int_equal(rename(path_of("n/f/2"), path_of("out/2")), 0);
+    assert_int_equal(unlink(path_of("n/g/1")), 0); /* a folder takes the name of the file */
+    put_text(store, "n/g/1/x", "x");
+    assert_int_equal(rename(path_of("n/h"), path_of("out/h")), 0); /* and another folder comes */
+    assert_int_equal(mkdir(path_of("out/new"), 0755), 0);
+    write_at_start("out/new/5", "5", "w");
+    assert_int_equal(rename(path_of("out/new"), path_of("n/h")), 0);
+    assert_string_equal(names_text(store, 5, ""),
+                        "n/a/1 n/a/2 n/a/3 n/b/0 n/b/1 n/b/2 n/c/2 n/d/1 n/d/2 n/d/by-hand n/e/2 "
+                        "n/e/4 n/f/1 n/g/1/x n/g/2 n/h/5");
+    list_until_names_are_remembered(store);
+    MUST(store_delete(other, STR("n/h/5"), &err)); /* and the folder with it */
+    assert_string_equal(names_text(store, 100, "/"), "n/a/* n/b/* n/c/* n/d/* n/e/* n/f/* n/g/*");
+    assert_int_equal(io_remove_tree(path_of("n"), NULL), OK);
+    assert_string_equal(names_text(store, 100, ""), "");
+    store_close(store);
+    store_close(other);
+}
+
+/** One random segment of few possible ones, so that files, folders and odd keys meet. */
+static void random_key(struct rng *rng, char key[64])
+{
+    static const char *const segments[] = { "a",  "a.b", "a0", "ab", "b", "A",  "%",
+                                            "..", "",    "c",  "z",  "~", "a b" };
+    size_t len = (size_t)snprintf(key, 64, "n");
+    for (uint64_t depth = 1 + rng_below(rng, 3); depth > 0; depth--) {
+        len += (size_t)snprintf(key + len, 64 - len, "/%s",
+                                segments[rng_below(rng, ARRAY_LEN(segments))]);
+    }
+}
+
+static void with_or_without_memory_for_names_a_listing_is_the_same(void **state)
+{
+    struct store *store = open_counted();
+    struct fs_store *fs = (struct fs_store *)store;
+    struct rng rng;
+    rng_seed(&rng, 7);
+    for (int i = 0; i < 200; i++) {
+        char key[64];
+        random_key(&rng, key);
+        put_text(store, key, "x");
+    }
+    for (size_t limit = 1; limit < 40; limit += 3) {
+        for (int delimited = 0; delimited < 2; delimited++) {
+            char with[16 * 1024];
+            const char *delimiter = delimited ? "/" : "";
+            snprintf(with, sizeof with, "%s", names_text(store, limit, delimiter));
+            assert_int_equal(fs->folders.live_bytes - fs->folders.kept_bytes, 0);
+            size_t live = fs->folders.live_bytes;
+            fs->remembers = false;
+            fs->folders.live_bytes += (size_t)1 << 40;
+            assert_string_equal(names_text(store, limit, delimiter), with);
+            fs->folders.live_bytes -= (size_t)1 << 40;
+            fs->remembers = true;
+            assert_int_equal(fs->folders.live_bytes, live);
+        }
+    }
+    store_close(store);
+}
+
+static void what_is_remembered_of_folders_has_a_limit(void **state)
+{
+    struct store *store = open_counted();
+    struct fs_store *fs = (struct fs_store *)store;
+    assert_int_equal(mkdir(path_of("n"), 0755), 0);
+    for (int i = 0; i < 2 * FS_FOLDERS_KEPT; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "n/%04d", i);
+        assert_int_equal(mkdir(path_of(name), 0755), 0);
+        snprintf(name, sizeof name, "n/%04d/x", i);
+        write_at_start(name, "x", "w");
+    }
+    deadline_ms deadline = deadline_in(WAIT_MS);
+    size_t before = 0;
+    do {
+        assert_false(deadline_passed(deadline));
+        usleep(20 * 1000);
+        names_read = 0;
+        (void)names_text(store, 1000, "");
+        size_t kept = 0;
+        for (size_t i = 0; i < FS_FOLDERS_KEPT; i++) {
+            kept += fs->folders.kept[i] != NULL;
+        }
+        assert_true(kept >= before && kept <= FS_FOLDERS_KEPT);
+        before = kept;
+    } while (before < FS_FOLDERS_KEPT * 9 / 10);
+    assert_int_equal(fs->folders.live_bytes, fs->folders.kept_bytes);
+    store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +494,12 @@ int main(void)
         cmocka_unit_test(more_files_than_there_is_room_for_are_told_apart),
         cmocka_unit_test_setup_teardown(a_kernel_without_getxattrat_lists_and_remembers_the_same,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(the_pages_of_a_quiet_folder_read_it_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(names_that_came_went_or_changed_are_listed_as_they_are,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(with_or_without_memory_for_names_a_listing_is_the_same,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_remembered_of_folders_has_a_limit, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
