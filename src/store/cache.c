@@ -359,6 +359,93 @@ static enum status cache_copy(struct store *store, struct str from, struct str t
     return status;
 }
 
+/* --- uploads in parts --- */
+
+static struct store *inner_store(struct store *store)
+{
+    return ((struct cache *)store)->inner;
+}
+
+static enum status upload_begin(struct store *store, struct str key, struct str attrs,
+                                char id_out[STORE_UPLOAD_ID_MAX + 1], struct err *err)
+{
+    struct store *inner = inner_store(store);
+    return inner->ops->uploads->begin(inner, key, attrs, id_out, err);
+}
+
+static enum status upload_part_open(struct store *store, const struct store_upload_ref *ref,
+                                    unsigned number, int64_t size, struct store_writer **out,
+                                    struct err *err)
+{
+    struct store *inner = inner_store(store);
+    return inner->ops->uploads->part_open(inner, ref, number, size, out, err);
+}
+
+static enum status upload_get(struct store *store, const struct store_upload_ref *ref,
+                              int64_t *started_ms_out, struct buf *attrs_out, struct err *err)
+{
+    struct store *inner = inner_store(store);
+    return inner->ops->uploads->get(inner, ref, started_ms_out, attrs_out, err);
+}
+
+static enum status upload_parts(struct store *store, const struct store_upload_ref *ref,
+                                unsigned after, size_t limit, struct arena *arena,
+                                struct store_parts *out, struct err *err)
+{
+    struct store *inner = inner_store(store);
+    return inner->ops->uploads->parts(inner, ref, after, limit, arena, out, err);
+}
+
+static enum status upload_complete(struct store *store, const struct store_upload_ref *ref,
+                                   const struct store_upload_how *how, struct store_info *info_out,
+                                   struct err *err)
+{
+    struct store *inner = inner_store(store);
+    forget((struct cache *)store, ref->key);
+    enum status status = inner->ops->uploads->complete(inner, ref, how, info_out, err);
+    forget((struct cache *)store, ref->key); /* somebody may have opened it meanwhile */
+    return status;
+}
+
+static enum status upload_abort(struct store *store, const struct store_upload_ref *ref,
+                                struct err *err)
+{
+    struct store *inner = inner_store(store);
+    return inner->ops->uploads->abort(inner, ref, err);
+}
+
+static enum status upload_list(struct store *store, const struct store_uploads_opts *opts,
+                               struct arena *arena, struct store_uploads *out, struct err *err)
+{
+    struct store *inner = inner_store(store);
+    return inner->ops->uploads->list(inner, opts, arena, out, err);
+}
+
+static enum status upload_sweep(struct store *store, int64_t before_ms, size_t *count_out,
+                                struct err *err)
+{
+    struct store *inner = inner_store(store);
+    return inner->ops->uploads->sweep(inner, before_ms, count_out, err);
+}
+
+static int64_t upload_now_ms(const struct store *store)
+{
+    const struct store *inner = ((const struct cache *)store)->inner;
+    return inner->ops->uploads->now_ms(inner);
+}
+
+static const struct store_upload_ops cache_uploads = {
+    .begin = upload_begin,
+    .part_open = upload_part_open,
+    .get = upload_get,
+    .parts = upload_parts,
+    .complete = upload_complete,
+    .abort = upload_abort,
+    .list = upload_list,
+    .sweep = upload_sweep,
+    .now_ms = upload_now_ms,
+};
+
 static struct str cache_root_uri(const struct store *store)
 {
     const struct store *inner = ((const struct cache *)store)->inner;
@@ -394,6 +481,7 @@ static void take_ops(struct cache *cache)
     const struct store_ops *inner = cache->inner->ops;
     cache->ops = (struct store_ops){
         .name = inner->name,
+        .uploads = inner->uploads != NULL ? &cache_uploads : NULL,
         .close = cache_close,
         .measure = cache_measure,
         .writer_open = cache_writer_open,

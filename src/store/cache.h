@@ -18,7 +18,7 @@ struct store_cache_opts {
 
 /**
  * Owns     takes `inner`, also when it fails
- * Errors   E_NO_MEMORY; E_UNSUPPORTED where `inner` takes uploads in parts or gives descriptors
+ * Errors   E_NO_MEMORY; E_UNSUPPORTED where `inner` gives descriptors
  */
 enum status store_cache_open(struct store *inner, const struct store_cache_opts *opts,
                              struct store **out, struct err *err) MUST_USE;

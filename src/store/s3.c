@@ -6,7 +6,8 @@
  *      s3_write.c   PUT and streams; how a lost answer is resolved
  *      s3_change.c  deletes and copies, under conditions
  *      s3_attrs.c   attributes as headers and back
- *      s3_upload.c  uploads in parts
+ *      s3_upload.c  one object sent in parts
+ *      s3_parts.c   uploads in parts by the store's clients; s3_record.c, s3_ending.c
  *      s3_read.c    stat and ranged reads of one version
  *      s3_list.c    listings
  *      s3_probe.c   do conditions hold here?
@@ -18,7 +19,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "store/s3_priv.h"
+#include "store/s3_parts.h"
 
 enum {
     RETRY_MS = 30 * 1000,
@@ -171,6 +172,8 @@ static void s3_close(struct store *store)
     aws_credentials_free(s3->credentials);
     pthread_mutex_destroy(&s3->lock);
     pthread_mutex_destroy(&s3->places_lock);
+    pthread_cond_destroy(&s3->turns_changed);
+    pthread_mutex_destroy(&s3->turns_lock);
     for (size_t i = 0; i < S3_PLACES; i++) {
         mem_free(s3->places[i].name);
         mem_free(s3->places[i].token);
@@ -188,6 +191,7 @@ static void s3_close(struct store *store)
 
 static const struct store_ops s3_ops = {
     .name = "s3",
+    .uploads = &s3_parts_ops,
     .close = s3_close,
     .writer_open = s3_writer_open,
     .writer_write = s3_writer_write,
@@ -340,6 +344,7 @@ enum status store_s3_open(const struct store_s3_opts *opts, struct store **out, 
     pthread_mutex_init(&s3->lock, &attr);
     pthread_mutexattr_destroy(&attr);
     pthread_mutex_init(&s3->places_lock, NULL);
+    s3_turns_init(s3);
     s3->base.ops = &s3_ops;
     s3->clock = opts->clock != NULL ? opts->clock : clock_real();
     s3->retry_ms = opts->retry_ms > 0 ? opts->retry_ms : RETRY_MS;

@@ -10,6 +10,8 @@
  */
 #include <stdio.h>
 
+#include "aws/xml.h"
+#include "base/digest.h"
 #include "base/encode.h"
 #include "store/s3_priv.h"
 
@@ -117,11 +119,65 @@ enum status s3_remove(struct store *store, struct str key, struct str if_match, 
     return status;
 }
 
+/* --- many at once --- */
+
+enum { DELETE_KEYS_MAX = 1000, DELETE_XML_MAX = 8 * 1024 * 1024 }; /* S3's, and ample for it */
+
+static enum status send_deletes(struct s3_store *s3, const struct str *keys, size_t count)
+{
+    AUTO(buf_done) struct buf xml;
+    AUTO(buf_done) struct buf key;
+    AUTO(buf_done) struct buf md5;
+    char hex[MD5_HEX + 1];
+    uint8_t hash[MD5_BYTES];
+    struct http_answer answer = { 0 };
+    buf_init(&xml, DELETE_XML_MAX);
+    buf_init(&key, 2 * STORE_KEY_MAX);
+    buf_init(&md5, 64);
+    bool fine = xml_begin(&xml, "Delete") == OK && xml_put_bool(&xml, "Quiet", true) == OK;
+    for (size_t i = 0; i < count && fine; i++) {
+        buf_clear(&key);
+        fine = buf_printf(&key, "%s%.*s", s3->prefix, STR_ARG(keys[i])) == OK &&
+               xml_open(&xml, "Object") == OK && xml_put(&xml, "Key", buf_str(&key)) == OK &&
+               xml_close(&xml, "Object") == OK;
+    }
+    if (!fine || xml_close(&xml, "Delete") != OK) {
+        return E_NO_MEMORY;
+    }
+    md5_hex(buf_str(&xml), hex);
+    bool decoded = hex_decode(str_of(hex), hash, sizeof hash);
+    assert(decoded);
+    struct s3_request request = {
+        .method = HTTP_POST, .query = STR("delete="), .body = buf_str(&xml), .repeatable = true
+    };
+    if (base64_append(&md5, hash, sizeof hash) != OK) {
+        return E_NO_MEMORY;
+    }
+    s3_header(&request, STR("content-md5"), buf_str(&md5));
+    s3_header(&request, STR("content-type"), STR("application/xml"));
+    enum status status = s3_call_ok(s3, &request, &answer, NULL);
+    http_answer_done(&answer);
+    return status;
+}
+
+void s3_remove_all(struct s3_store *s3, const struct str *keys, size_t count)
+{
+    while (count > 0) {
+        size_t some = count < DELETE_KEYS_MAX ? count : DELETE_KEYS_MAX;
+        if (send_deletes(s3, keys, some) != OK) { /* not every store knows it */
+            for (size_t i = 0; i < some; i++) {
+                (void)!s3_remove(&s3->base, keys[i], STR_EMPTY, NULL);
+            }
+        }
+        keys += some;
+        count -= some;
+    }
+}
+
 /* --- copies --- */
 
-/** "/bucket/key", encoded. */
-static enum status copy_source(const struct s3_store *s3, struct str key, struct buf *out,
-                               struct err *err)
+enum status s3_copy_source(const struct s3_store *s3, struct str key, struct buf *out,
+                           struct err *err)
 {
     bool fine = buf_printf(out, "/%s/", s3->bucket) == OK &&
                 percent_append(out, str_of(s3->prefix), "/") == OK &&
@@ -147,7 +203,7 @@ static enum status copy_large(struct s3_store *s3, struct s3_write *write, struc
     struct s3_upload upload;
     struct store_info after;
     buf_init(&text, S3_TARGET_BYTES_MAX);
-    TRY(copy_source(s3, from, &text, err));
+    TRY(s3_copy_source(s3, from, &text, err));
     TRY(s3_upload_begin(s3, write, &upload, err));
     enum status status = s3_upload_copy(&upload, buf_str(&text), source->etag, source->size, err);
     if (status == OK) {

@@ -46,8 +46,16 @@ struct s3_store {
     pthread_mutex_t places_lock;
     struct s3_place {
         char *name, *token;
-    } places[S3_PLACES];  /* of s3_list.c; guarded by places_lock */
-    unsigned place_next;  /* guarded by places_lock */
+    } places[S3_PLACES]; /* of s3_list.c; guarded by places_lock */
+    unsigned place_next; /* guarded by places_lock */
+    /* of s3_parts.c: the last part's stamp; relaxed, it orders names only */
+    _Atomic int64_t part_ms;
+    pthread_mutex_t turns_lock;
+    pthread_cond_t turns_changed; /* waits by the monotonic clock */
+    struct s3_turn {
+        struct str id;
+        struct s3_turn *next;
+    } *turns;             /* of s3_ending.c: uploads that are being ended; guarded by turns_lock */
     pthread_mutex_t lock; /* recursive: the check itself writes */
     bool checking;        /* guarded by lock */
     enum status refused;  /* the check has failed for good; guarded by lock */
@@ -149,6 +157,11 @@ void s3_write_mark(const struct s3_write *write, struct s3_request *request);
 enum status s3_write_send(struct s3_store *s3, struct s3_write *write, struct s3_request *request,
                           uint64_t size, struct store_info *info_out, struct err *err) MUST_USE;
 
+/** Is what lies under `key` now what the write of this id wrote? E_UPSTREAM and its kin: not
+ * known. */
+enum status s3_write_landed(struct s3_store *s3, struct str key, struct str write_id, bool *out,
+                            struct err *err) MUST_USE;
+
 /** A whole object that is in memory. */
 enum status s3_write_bytes(struct s3_store *s3, struct s3_write *write, struct str bytes,
                            struct store_info *info_out, struct err *err) MUST_USE;
@@ -169,12 +182,19 @@ enum status s3_writer_open(struct store *, struct str key, const struct store_co
 enum status s3_writer_write(struct store_writer *, struct str bytes, struct err *);
 enum status s3_writer_commit(struct store_writer *, struct store_info *, struct err *);
 void s3_writer_abort(struct store_writer *);
+/** Another key than that of the open, which outlives the writer. Only with late attributes. */
+void s3_writer_name(struct store_writer *, struct str key);
 
 /* --- s3_change.c --- */
 
 enum status s3_remove(struct store *, struct str key, struct str if_match, struct err *);
 enum status s3_copy(struct store *, struct str from, struct str to, const struct store_copy_how *,
                     struct store_info *, struct err *);
+/** "/bucket/key", encoded, as x-amz-copy-source has it. */
+enum status s3_copy_source(const struct s3_store *s3, struct str key, struct buf *out,
+                           struct err *err) MUST_USE;
+/** Delete these, unconditionally, by few requests. What fails is not told. */
+void s3_remove_all(struct s3_store *s3, const struct str *keys, size_t count);
 
 /* --- s3_upload.c: in parts --- */
 
@@ -197,11 +217,24 @@ enum status s3_upload_file(struct s3_upload *upload, int fd, uint64_t size,
                            struct err *err) MUST_USE;
 enum status s3_upload_copy(struct s3_upload *upload, struct str from, const char *etag,
                            uint64_t size, struct err *err) MUST_USE;
+/** A part of it that another object holds whole. */
+struct s3_join_part {
+    struct str name;
+    const char *etag;
+    uint64_t size;
+};
+/** All of it: copies that the store makes by itself, several at a time. E_CONFLICT: one is gone. */
+enum status s3_upload_join(struct s3_upload *upload, const struct s3_join_part *parts, size_t count,
+                           struct err *err) MUST_USE;
 /** Make it the object. After a failure it is still to be aborted. */
 enum status s3_upload_complete(struct s3_upload *upload, struct store_info *info_out,
                                struct err *err) MUST_USE;
 /** Frees it; what was not completed is removed from the store. */
 void s3_upload_end(struct s3_upload *upload, bool completed);
+/** End an upload that anybody has begun, by its id as a query has it; OK when there is none. After
+ * it that upload never becomes an object; it may have done so before. */
+enum status s3_upload_drop(struct s3_store *s3, struct str key, struct str id,
+                           struct err *err) MUST_USE;
 
 /* --- s3_read.c --- */
 

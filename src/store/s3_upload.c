@@ -103,12 +103,14 @@ enum status s3_upload_part(struct s3_upload *upload, struct str bytes, struct er
     return OK;
 }
 
-/* --- a file, several parts at a time --- */
+/* --- several parts at a time --- */
 
-struct file_upload {
-    struct s3_upload *upload;
-    int fd;
-    uint64_t size, part_bytes;
+typedef enum status part_sender(void *ctx, unsigned part, char etag_out[STORE_ETAG_MAX + 1],
+                                struct err *err);
+
+struct sending {
+    part_sender *send;
+    void *ctx;
     unsigned count;
     char (*etags)[STORE_ETAG_MAX + 1]; /* [count]; each written by the thread that sent the part */
     pthread_mutex_t lock;
@@ -117,38 +119,84 @@ struct file_upload {
     struct err err;     /* guarded by lock */
 };
 
-static unsigned next_part(struct file_upload *file)
+static unsigned next_part(struct sending *sending)
 {
-    pthread_mutex_lock(&file->lock);
-    unsigned next = file->status == OK && file->next < file->count ? file->next++ : file->count;
-    pthread_mutex_unlock(&file->lock);
+    pthread_mutex_lock(&sending->lock);
+    unsigned next = sending->status == OK && sending->next < sending->count ? sending->next++
+                                                                            : sending->count;
+    pthread_mutex_unlock(&sending->lock);
     return next;
 }
 
 static void *parts_run(void *arg)
 {
-    struct file_upload *file = arg;
-    for (unsigned part = next_part(file); part < file->count; part = next_part(file)) {
+    struct sending *sending = arg;
+    for (unsigned part = next_part(sending); part < sending->count; part = next_part(sending)) {
         struct err err = { 0 };
-        uint64_t offset = part * file->part_bytes;
-        uint64_t left = file->size - offset;
-        struct s3_request request = {
-            .from_fd = true,
-            .fd = file->fd,
-            .offset = offset,
-            .length = left < file->part_bytes ? left : file->part_bytes,
-        };
-        enum status status = part_send(file->upload, &request, part + 1, file->etags[part], &err);
+        enum status status = sending->send(sending->ctx, part, sending->etags[part], &err);
         if (status != OK) {
-            pthread_mutex_lock(&file->lock);
-            if (file->status == OK) {
-                file->status = status;
-                file->err = err;
+            pthread_mutex_lock(&sending->lock);
+            if (sending->status == OK) {
+                sending->status = status;
+                sending->err = err;
             }
-            pthread_mutex_unlock(&file->lock);
+            pthread_mutex_unlock(&sending->lock);
         }
     }
     return NULL;
+}
+
+/** The first `count` parts by `send`, which runs on several threads. */
+static enum status send_parts(struct s3_upload *upload, unsigned count, part_sender *send,
+                              void *ctx, struct err *err)
+{
+    struct sending sending = { .send = send, .ctx = ctx, .count = count };
+    sending.etags = arena_array(&upload->arena, count, sizeof *sending.etags);
+    if (sending.etags == NULL) {
+        return err_no_memory(err);
+    }
+    pthread_mutex_init(&sending.lock, NULL);
+    pthread_t threads[S3_UPLOAD_THREADS - 1];
+    unsigned started = 0;
+    while (started < ARRAY_LEN(threads) && started + 1 < count &&
+           pthread_create(&threads[started], NULL, parts_run, &sending) == 0) {
+        started++;
+    }
+    (void)parts_run(&sending);
+    for (unsigned i = 0; i < started; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    pthread_mutex_destroy(&sending.lock);
+    if (sending.status != OK) {
+        return err_set(err, sending.status, "%s", sending.err.msg);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        TRY(part_add(upload, i + 1, sending.etags[i], err));
+    }
+    upload->count = count;
+    return OK;
+}
+
+/* --- a file --- */
+
+struct file_upload {
+    struct s3_upload *upload;
+    int fd;
+    uint64_t size, part_bytes;
+};
+
+static enum status file_part(void *ctx, unsigned part, char etag_out[STORE_ETAG_MAX + 1],
+                             struct err *err)
+{
+    const struct file_upload *file = ctx;
+    uint64_t offset = part * file->part_bytes, left = file->size - offset;
+    struct s3_request request = {
+        .from_fd = true,
+        .fd = file->fd,
+        .offset = offset,
+        .length = left < file->part_bytes ? left : file->part_bytes,
+    };
+    return part_send(file->upload, &request, part + 1, etag_out, err);
 }
 
 enum status s3_upload_file(struct s3_upload *upload, int fd, uint64_t size, struct err *err)
@@ -159,76 +207,100 @@ enum status s3_upload_file(struct s3_upload *upload, int fd, uint64_t size, stru
     while (size / file.part_bytes >= S3_PARTS_MAX) {
         file.part_bytes *= 2;
     }
-    file.count = (unsigned)((size + file.part_bytes - 1) / file.part_bytes);
-    file.etags = arena_array(&upload->arena, file.count, sizeof *file.etags);
-    if (file.etags == NULL) {
-        return err_no_memory(err);
-    }
-    pthread_mutex_init(&file.lock, NULL);
-    pthread_t threads[S3_UPLOAD_THREADS - 1];
-    unsigned started = 0;
-    while (started < ARRAY_LEN(threads) && started + 1 < file.count &&
-           pthread_create(&threads[started], NULL, parts_run, &file) == 0) {
-        started++;
-    }
-    (void)parts_run(&file);
-    for (unsigned i = 0; i < started; i++) {
-        (void)pthread_join(threads[i], NULL);
-    }
-    pthread_mutex_destroy(&file.lock);
-    if (file.status != OK) {
-        return err_set(err, file.status, "%s", file.err.msg);
-    }
-    for (unsigned i = 0; i < file.count; i++) {
-        TRY(part_add(upload, i + 1, file.etags[i], err));
-    }
-    upload->count = file.count;
+    unsigned count = (unsigned)((size + file.part_bytes - 1) / file.part_bytes);
+    TRY(send_parts(upload, count, file_part, &file, err));
     upload->size = size;
     return OK;
 }
 
-/* --- parts from another object --- */
+/* --- parts from other objects --- */
+
+/** Part `number` is what `from` has: of `range`, or all of it where that is empty. */
+static enum status part_copy(struct s3_upload *upload, struct str from, const char *etag,
+                             struct str range, unsigned number, char etag_out[STORE_ETAG_MAX + 1],
+                             struct err *err)
+{
+    char match[STORE_ETAG_QUOTED];
+    struct str quoted;
+    struct s3_request request = { .method = HTTP_PUT,
+                                  .key = upload->write->key,
+                                  .repeatable = true };
+    struct http_answer answer = { 0 };
+    struct arena scratch;
+    struct xml_node *root = NULL;
+    struct buf query;
+    bool told = false;
+    TRY(store_etag_quote(str_of(etag), match, &quoted, err));
+    buf_init(&query, ID_BYTES_MAX + 64);
+    arena_init(&scratch, 0);
+    s3_header(&request, STR("x-amz-copy-source"), from);
+    s3_header(&request, STR("x-amz-copy-source-if-match"), quoted);
+    if (range.len > 0) {
+        s3_header(&request, STR("x-amz-copy-source-range"), range);
+    }
+    request.query = part_query(upload, number, &query);
+    enum status status = request.query.len > 0 ? s3_call_ok(upload->s3, &request, &answer, err)
+                                               : err_no_memory(err);
+    if (status == OK && xml_read(buf_str(&answer.body), &scratch, &root, err) == OK) {
+        told = s3_etag_read(xml_text(root, "ETag"), etag_out);
+    }
+    if (status == OK && !told) {
+        status = err_set(err, E_UPSTREAM, "the store copies a part of \"%.*s\" without an ETag",
+                         STR_ARG(upload->write->key));
+    }
+    http_answer_done(&answer);
+    arena_done(&scratch);
+    buf_done(&query);
+    return status;
+}
 
 enum status s3_upload_copy(struct s3_upload *upload, struct str from, const char *etag,
                            uint64_t size, struct err *err)
 {
-    char match[STORE_ETAG_QUOTED], range[64];
-    struct str quoted;
-    TRY(store_etag_quote(str_of(etag), match, &quoted, err));
     for (uint64_t offset = 0; offset < size; offset += COPY_PART_BYTES) {
         uint64_t end = size - offset < COPY_PART_BYTES ? size : offset + COPY_PART_BYTES;
-        int range_len = snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long)offset,
-                                 (unsigned long long)(end - 1));
-        struct s3_request request = { .method = HTTP_PUT,
-                                      .key = upload->write->key,
-                                      .repeatable = true };
-        struct http_answer answer = { 0 };
-        struct arena scratch;
-        struct xml_node *root = NULL;
-        struct buf query;
-        char tag[STORE_ETAG_MAX + 1] = "";
-        buf_init(&query, ID_BYTES_MAX + 64);
-        arena_init(&scratch, 0);
-        s3_header(&request, STR("x-amz-copy-source"), from);
-        s3_header(&request, STR("x-amz-copy-source-if-match"), quoted);
-        s3_header(&request, STR("x-amz-copy-source-range"), str_from(range, (size_t)range_len));
-        request.query = part_query(upload, upload->count + 1, &query);
-        enum status status = s3_call_ok(upload->s3, &request, &answer, err);
-        if (status == OK && xml_read(buf_str(&answer.body), &scratch, &root, err) == OK) {
-            (void)!s3_etag_read(xml_text(root, "ETag"), tag);
-        }
-        if (status == OK && tag[0] == '\0') {
-            status = err_set(err, E_UPSTREAM, "the store copies a part of \"%.*s\" without an ETag",
-                             STR_ARG(upload->write->key));
-        }
-        http_answer_done(&answer);
-        arena_done(&scratch);
-        buf_done(&query);
-        TRY(status);
+        char range[64], tag[STORE_ETAG_MAX + 1];
+        int len = snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long)offset,
+                           (unsigned long long)(end - 1));
+        TRY(part_copy(upload, from, etag, str_from(range, (size_t)len), upload->count + 1, tag,
+                      err));
         TRY(part_add(upload, upload->count + 1, tag, err));
         upload->count++;
     }
     upload->size = size;
+    return OK;
+}
+
+struct join_upload {
+    struct s3_upload *upload;
+    const struct s3_join_part *parts;
+};
+
+static enum status join_part(void *ctx, unsigned part, char etag_out[STORE_ETAG_MAX + 1],
+                             struct err *err)
+{
+    const struct join_upload *join = ctx;
+    const struct s3_join_part *from = &join->parts[part];
+    AUTO(buf_done) struct buf source;
+    buf_init(&source, S3_TARGET_BYTES_MAX);
+    if (from->size == 0) { /* of nothing no range can be copied */
+        return part_send(join->upload, &(struct s3_request){ 0 }, part + 1, etag_out, err);
+    }
+    TRY(s3_copy_source(join->upload->s3, from->name, &source, err));
+    enum status status = part_copy(join->upload, buf_str(&source), from->etag, STR_EMPTY, part + 1,
+                                   etag_out, err);
+    return status == E_PRECONDITION ? E_CONFLICT : status;
+}
+
+enum status s3_upload_join(struct s3_upload *upload, const struct s3_join_part *parts, size_t count,
+                           struct err *err)
+{
+    struct join_upload join = { upload, parts };
+    TRY(send_parts(upload, (unsigned)count, join_part, &join, err));
+    upload->size = 0;
+    for (size_t i = 0; i < count; i++) {
+        upload->size += parts[i].size;
+    }
     return OK;
 }
 
@@ -262,21 +334,31 @@ enum status s3_upload_complete(struct s3_upload *upload, struct store_info *info
     return status;
 }
 
+enum status s3_upload_drop(struct s3_store *s3, struct str key, struct str id, struct err *err)
+{
+    AUTO(buf_done) struct buf query;
+    struct http_answer answer = { 0 };
+    buf_init(&query, ID_BYTES_MAX + 64);
+    if (buf_printf(&query, "uploadId=%.*s", STR_ARG(id)) != OK) {
+        return err_no_memory(err);
+    }
+    struct s3_request request = {
+        .method = HTTP_DELETE, .key = key, .query = buf_str(&query), .repeatable = true
+    };
+    enum status status = s3_call(s3, &request, &answer, err);
+    if (status == OK && answer.status >= 300 && s3_code(&answer) != AWS_NO_SUCH_UPLOAD) {
+        status = s3_failed(s3, &request, &answer, err);
+    }
+    http_answer_done(&answer);
+    return status;
+}
+
 void s3_upload_end(struct s3_upload *upload, bool completed)
 {
-    struct buf query;
-    buf_init(&query, ID_BYTES_MAX + 64);
-    if (!completed && buf_printf(&query, "uploadId=%.*s", STR_ARG(upload->id)) == OK) {
-        struct s3_request request = { .method = HTTP_DELETE,
-                                      .key = upload->write->key,
-                                      .query = buf_str(&query),
-                                      .repeatable = true };
-        struct http_answer answer;
+    if (!completed) {
         /* It has failed already; what cannot be removed is told by the store's own listing. */
-        (void)!s3_call(upload->s3, &request, &answer, NULL);
-        http_answer_done(&answer);
+        (void)!s3_upload_drop(upload->s3, upload->write->key, upload->id, NULL);
     }
-    buf_done(&query);
     buf_done(&upload->parts);
     arena_done(&upload->arena);
 }

@@ -75,6 +75,23 @@ static enum landed look(struct s3_store *s3, const struct s3_write *write,
     return landed;
 }
 
+enum status s3_write_landed(struct s3_store *s3, struct str key, struct str write_id, bool *out,
+                            struct err *err)
+{
+    struct s3_request request = { .method = HTTP_HEAD, .key = key, .repeatable = true };
+    struct http_answer answer;
+    enum status status = s3_call(s3, &request, &answer, err);
+    if (status == OK && answer.status != 200 && answer.status != 404) {
+        status = s3_failed(s3, &request, &answer, err);
+    }
+    if (status == OK) {
+        *out = answer.status == 200 &&
+               str_eq(http_headers_get(&answer.headers, WRITE_ID_HEADER), write_id);
+    }
+    http_answer_done(&answer);
+    return status;
+}
+
 static enum status condition_failed(const struct s3_write *write, struct err *err)
 {
     return err_set(err, E_PRECONDITION,
@@ -116,6 +133,9 @@ static enum status judge(struct s3_store *s3, const struct s3_write *write,
     if ((answer->status < 300 && code == AWS_NONE) || code == AWS_PRECONDITION_FAILED ||
         (code == AWS_NO_SUCH_KEY && conditional)) {
         return settle(s3, write, again_out, info_out, err);
+    }
+    if (code == AWS_NO_SUCH_UPLOAD && look(s3, write, info_out) == LANDED_OURS) {
+        return OK; /* a repeat, of which somebody on the way or we did not hear the first answer */
     }
     return s3_failed(s3, request, answer, err);
 }
@@ -340,6 +360,13 @@ enum status s3_writer_write(struct store_writer *base, struct str bytes, struct 
         bytes = str_skip(bytes, piece.len);
     }
     return OK;
+}
+
+void s3_writer_name(struct store_writer *base, struct str key)
+{
+    struct s3_writer *writer = (struct s3_writer *)base;
+    assert(base->attrs_late);
+    writer->write.key = key;
 }
 
 void s3_writer_abort(struct store_writer *base)

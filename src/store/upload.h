@@ -1,9 +1,10 @@
 /*
  * Uploads in parts: an object that comes in pieces, in any order, several at once, each of which
  * may be replaced, and that becomes one object in one step. An open upload is in no list of objects
- * and survives a restart of the process.
+ * (with the s3 driver its parts are below `_lake/uploads/`) and survives a restart of the process.
  *
- * Drivers fs and mem have them; the others answer E_UNSUPPORTED.
+ * Drivers fs, s3 and mem have them, and the block cache where what is behind it has; the http
+ * driver answers E_UNSUPPORTED.
  *
  * Every function is safe beside the others, also on one upload: what has been completed or aborted
  * meanwhile is E_NOT_FOUND, and a part that is not committed when the upload is completed is none.
@@ -45,7 +46,8 @@ enum status store_upload_begin(struct store *store, struct str key, const struct
  * at its place of the whole.
  *
  * Errors   E_NOT_FOUND (upload; at the commit too), E_INVALID (number; when another size is
- *          written), and those of store_writer_open and store_writer_commit
+ *          written), E_TOO_LARGE (the s3 driver: above 5 GiB), and those of store_writer_open and
+ *          store_writer_commit
  */
 enum status store_part_open(struct store *store, struct str key, struct str id, unsigned number,
                             int64_t size, struct store_writer **out, struct err *err) MUST_USE;
@@ -89,7 +91,8 @@ struct store_part_ref {
  * `attrs`  of the object; NULL: those of the begin
  * Returns  *info_out (may be NULL): the ETag is the MD5 of the parts' binary MD5s in hex, "-", and
  *          their number
- * Errors   E_INVALID   no part, too many, or not ascending
+ * Errors   E_INVALID   no part, too many, or not ascending; with the s3 driver, one but the last of
+ *                      less than 5 MiB
  *          E_CONFLICT  a part is not there, or has another ETag (the message names it)
  *          E_NOT_FOUND (upload), E_PRECONDITION (`cond`): nothing has changed; those of store_put
  */

@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "store/upload.h"
 
 const struct contract_driver *contract_driver;
 
@@ -791,6 +792,26 @@ static void the_root_uri_has_no_slash_at_its_end(void **state)
     MUST(store_ready(*state, &err));
 }
 
+static void a_store_without_uploads_says_so(void **state)
+{
+    struct store *store = *state;
+    struct arena arena;
+    struct err err = { 0 };
+    struct str key = STR("k"), id = STR("id");
+    struct store_uploads uploads;
+    struct store_writer *writer = NULL;
+    const struct store_part_ref ref = { 1, STR("x") };
+    arena_init(&arena, 0);
+    assert_int_equal(store_upload_begin(store, key, NULL, &arena, &id, &err), E_UNSUPPORTED);
+    assert_int_equal(store_part_open(store, key, id, 1, -1, &writer, &err), E_UNSUPPORTED);
+    assert_int_equal(store_upload_complete(store, key, id, &ref, 1, NULL, NULL, NULL, &err),
+                     E_UNSUPPORTED);
+    assert_int_equal(store_upload_abort(store, key, id, &err), E_UNSUPPORTED);
+    assert_int_equal(store_upload_list(store, NULL, &arena, &uploads, &err), E_UNSUPPORTED);
+    assert_int_equal(store_uploads_sweep(store, 0, NULL, &err), E_UNSUPPORTED);
+    arena_done(&arena);
+}
+
 /* --- run --- */
 
 int contract_setup(void **state)
@@ -834,6 +855,9 @@ int contract_run(const char *name, const struct contract_driver *of)
         CONTRACT_TEST(a_failed_allocation_is_an_error_and_leaves_nothing),
         CONTRACT_TEST(the_root_uri_has_no_slash_at_its_end),
     };
+    const struct CMUnitTest none[] = { CONTRACT_TEST(a_store_without_uploads_says_so) };
     return _cmocka_run_group_tests(name, tests, ARRAY_LEN(tests), NULL, NULL) +
-           contract_keys_run(name) + contract_uploads_run(name) + contract_attrs_run(name);
+           contract_keys_run(name) + contract_attrs_run(name) +
+           (of->no_uploads ? _cmocka_run_group_tests(name, none, ARRAY_LEN(none), NULL, NULL)
+                           : contract_uploads_run(name));
 }

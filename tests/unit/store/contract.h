@@ -26,6 +26,7 @@ struct contract_driver {
     bool new_times;         /* store_set_attrs changes the object's time */
     bool no_delete_if;      /* E_UNSUPPORTED */
     bool no_uploads;        /* it takes none in parts */
+    size_t part_bytes_min;  /* of all but the last part of an upload */
     bool plain_keys;        /* what is behind it may refuse keys that are no paths */
     const char *uri_scheme; /* what the root URI starts with */
 };

@@ -172,6 +172,26 @@ static struct str noise(struct lab *lab, size_t len, uint64_t seed)
     return str_from(bytes, len);
 }
 
+/** As a part that is not the last: behind `bytes` there is as much more as the driver needs. */
+static struct str filled(struct lab *lab, struct str bytes)
+{
+    size_t least = contract_driver->part_bytes_min;
+    if (bytes.len >= least) {
+        return bytes;
+    }
+    char *all = arena_alloc(&lab->arena, least);
+    assert_non_null(all);
+    memset(all, '.', least);
+    memcpy(all, bytes.ptr, bytes.len);
+    return str_from(all, least);
+}
+
+/** noise that may be any part. */
+static struct str noise_part(struct lab *lab, size_t len, uint64_t seed)
+{
+    return noise(lab, len + contract_driver->part_bytes_min, seed);
+}
+
 /** The object is these pieces one after the other, with the ETag of so many parts. */
 static void expect_joined(struct lab *lab, const struct str *parts, size_t count)
 {
@@ -197,22 +217,29 @@ static void expect_joined(struct lab *lab, const struct str *parts, size_t count
 static void parts_become_one_object(void **state)
 {
     struct lab lab = lab_new(*state, "u/object", ATTRS({ STR("content-type"), STR("text/plain") }));
-    const struct str parts[] = { STR_INIT("hello "), STR_INIT("you "), STR_INIT("there") };
-    char etag[STORE_ETAG_MAX + 1];
-    struct store_info info = part(&lab, 1, parts[0]);
+    const struct str parts[] = { filled(&lab, STR("hello ")), filled(&lab, STR("you ")),
+                                 STR("there") };
+    char etag[STORE_ETAG_MAX + 1], md5[MD5_HEX + 1];
+    struct store_info info = part(&lab, 1, STR("hello "));
     assert_string_equal(info.etag, "f814893777bcc2295fff05f00e508da6");
+    md5_hex(parts[0], md5);
+    info = part(&lab, 1, parts[0]);
+    assert_string_equal(info.etag, md5);
     assert_true(info.modified_ms > 1600000000000);
     part(&lab, 2, parts[1]);
     part(&lab, 3, parts[2]);
     expect_nothing(lab.store, "u/object");
-    assert_string_equal(list_text(lab.store, &lab.arena, NULL), "");
+    assert_string_equal(
+        list_text(lab.store, &lab.arena, &(struct store_list_opts){ .prefix = STR("u") }), "");
     LAB_MUST(&lab, try_complete(&lab, NULL, &info, &lab.err));
     etag_of_parts(parts, 3, etag);
     assert_string_equal(info.etag, etag);
-    assert_int_equal(info.size, 15);
+    assert_int_equal(info.size, parts[0].len + parts[1].len + parts[2].len);
     expect_joined(&lab, parts, 3);
     expect_attr(lab.store, "u/object", "text/plain");
-    assert_string_equal(list_text(lab.store, &lab.arena, NULL), "u/object");
+    assert_string_equal(
+        list_text(lab.store, &lab.arena, &(struct store_list_opts){ .prefix = STR("u") }),
+        "u/object");
     expect_upload_gone(&lab);
     lab_done(&lab);
 }
@@ -252,15 +279,17 @@ static void parts_come_in_any_shape_and_order(void **state)
         { { 3000000, 10 }, { 2, 1 } },
         { { 10, 3000000 }, { 2, 1 } },
     };
-    for (size_t c = 0; c < ARRAY_LEN(cases); c++) {
-        for (int announce = 0; announce < 3; announce++) {
+    /* where all but the last of them are large, some of the cases do */
+    size_t least = contract_driver->part_bytes_min;
+    for (size_t c = least > 0 ? 2 : 0; c < ARRAY_LEN(cases); c += least > 0 ? 3 : 1) {
+        for (int announce = least > 0 ? 2 : 0; announce < 3; announce++) {
             struct lab lab = lab_new(*state, "u/shape", NULL);
             struct str parts[8];
             size_t count = 0;
             for (size_t i = 0; i < ARRAY_LEN(cases[c].order) && cases[c].order[i] > 0; i++) {
                 unsigned number = cases[c].order[i];
                 count = number > count ? number : count;
-                parts[number - 1] = noise(&lab, cases[c].sizes[number - 1], c * 1000 + i);
+                parts[number - 1] = noise_part(&lab, cases[c].sizes[number - 1], c * 1000 + i);
                 struct str bytes = parts[number - 1];
                 bool known = announce == 1 || (announce == 2 && i % 2 == 0);
                 LAB_MUST(&lab, try_part(&lab, number, bytes, known ? (int64_t)bytes.len : -1, NULL,
@@ -276,7 +305,7 @@ static void parts_come_in_any_shape_and_order(void **state)
 static void a_part_may_be_replaced_by_one_of_another_size(void **state)
 {
     struct lab lab = lab_new(*state, "u/replaced", NULL);
-    const struct str parts[] = { noise(&lab, 3000000, 1), noise(&lab, 10, 2),
+    const struct str parts[] = { noise_part(&lab, 3000000, 1), noise_part(&lab, 10, 2),
                                  noise(&lab, 3000000, 3) };
     part(&lab, 1, parts[0]);
     part(&lab, 2, noise(&lab, 3000000, 4));
@@ -291,8 +320,8 @@ static void a_part_may_be_replaced_by_one_of_another_size(void **state)
 static void a_complete_takes_some_of_the_parts(void **state)
 {
     struct lab lab = lab_new(*state, "u/some", NULL);
-    const struct str parts[] = { noise(&lab, 1048576, 1), noise(&lab, 1048576, 2),
-                                 noise(&lab, 1048576, 3), noise(&lab, 1048576, 4) };
+    const struct str parts[] = { noise_part(&lab, 1048576, 1), noise_part(&lab, 1048576, 2),
+                                 noise_part(&lab, 1048576, 3), noise_part(&lab, 1048576, 4) };
     struct store_info infos[4];
     for (unsigned i = 0; i < 4; i++) {
         infos[i] = part(&lab, 10 * (i + 1), parts[i]);
@@ -308,15 +337,35 @@ static void a_complete_takes_some_of_the_parts(void **state)
     lab_done(&lab);
 }
 
+static void expect_nothing_or_no_key(struct store *store, struct str key)
+{
+    struct err err = { 0 };
+    struct store_info info;
+    enum status status = store_stat(store, key, &info, &err);
+    assert_true(status == E_NOT_FOUND || status == E_INVALID);
+}
+
 static void an_upload_of_any_key_is_an_object_like_others(void **state)
 {
     static const char *const keys[] = { "u/a/", "u/../x//", "u", "u/a", "\n" };
-    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-        struct lab lab = lab_new(*state, keys[i], ATTRS({ STR("a"), STR("b") }));
-        const struct str parts[] = { STR("one"), str_of(keys[i]) };
-        part(&lab, 1, parts[0]);
-        part(&lab, 2, parts[1]);
-        complete(&lab);
+    /* moto puts "\n" and does not find it when it came in parts */
+    for (size_t i = 0; i < ARRAY_LEN(keys) - contract_driver->plain_keys; i++) {
+        struct lab lab = { .store = *state, .key = str_of(keys[i]) };
+        arena_init(&lab.arena, 0);
+        enum status status = store_upload_begin(lab.store, lab.key, ATTRS({ STR("a"), STR("b") }),
+                                                &lab.arena, &lab.id, &lab.err);
+        const struct str parts[] = { filled(&lab, STR("one")), str_of(keys[i]) };
+        if (status == OK) {
+            part(&lab, 1, parts[0]);
+            part(&lab, 2, parts[1]);
+            status = try_complete(&lab, NULL, NULL, &lab.err);
+        }
+        if (status == E_INVALID && contract_driver->tree) {
+            expect_nothing_or_no_key(lab.store, lab.key);
+            lab_done(&lab);
+            continue;
+        }
+        must(status, &lab.err);
         expect_joined(&lab, parts, 2);
         LAB_MUST(&lab, store_copy(lab.store, lab.key, STR("copy"), NULL, &lab.err));
         expect_attr(lab.store, "copy", "b");
@@ -330,7 +379,7 @@ static void an_upload_of_any_key_is_an_object_like_others(void **state)
 static void a_complete_that_cannot_be_changes_nothing(void **state)
 {
     struct lab lab = lab_new(*state, "u/refused", NULL);
-    const struct str parts[] = { STR("one"), STR("two") };
+    const struct str parts[] = { filled(&lab, STR("one")), STR("two") };
     struct store_info a = part(&lab, 1, parts[0]), b = part(&lab, 3, parts[1]);
     struct str one = str_of(a.etag), two = str_of(b.etag);
     static char longest[200];
@@ -450,8 +499,8 @@ static void a_part_that_is_not_committed_is_none(void **state)
     struct lab lab = lab_new(*state, "u/late", NULL);
     struct err err = { 0 };
     struct store_writer *late = NULL, *dropped = NULL;
-    const struct str parts[] = { noise(&lab, 1048576, 1), noise(&lab, 1048576, 2) };
-    struct str other = noise(&lab, 1048576, 3);
+    const struct str parts[] = { noise_part(&lab, 1048576, 1), noise_part(&lab, 1048576, 2) };
+    struct str other = noise_part(&lab, 1048576, 3);
     part(&lab, 1, parts[0]);
     MUST(store_part_open(lab.store, lab.key, lab.id, 1, (int64_t)other.len, &dropped, &err));
     MUST(store_writer_write(dropped, other, &err));
@@ -590,6 +639,24 @@ static void an_upload_tells_its_attributes(void **state)
     lab_done(&lab);
 }
 
+static void parts_that_are_too_small_are_refused(void **state)
+{
+    if (contract_driver->part_bytes_min == 0) {
+        return;
+    }
+    struct lab lab = lab_new(*state, "u/small", NULL);
+    struct err err = { 0 };
+    const struct str parts[] = { filled(&lab, STR("one")), STR("two") };
+    part(&lab, 1, str_take(parts[0], contract_driver->part_bytes_min - 1));
+    part(&lab, 2, parts[1]);
+    assert_int_equal(try_complete(&lab, NULL, NULL, &err), E_INVALID);
+    expect_nothing(lab.store, "u/small");
+    part(&lab, 1, parts[0]);
+    complete(&lab);
+    expect_joined(&lab, parts, 2);
+    lab_done(&lab);
+}
+
 static void idle_uploads_are_swept(void **state)
 {
     struct lab lab = lab_new(*state, "u/idle", NULL);
@@ -606,12 +673,12 @@ static void idle_uploads_are_swept(void **state)
 
 /* --- many at once --- */
 
-enum { SENDERS = 6, SENT = 24, SENT_BYTES = 1048576 };
+enum { SENDERS = 6, SENT = 24, SENT_LARGE = 6, SENT_BYTES = 1048576 };
 
 struct sender {
     struct lab *lab;
     const struct str *parts;
-    unsigned first;
+    unsigned first, count;
     _Atomic int wrong;
 };
 
@@ -619,13 +686,13 @@ struct sender {
 static void *send_parts(void *arg)
 {
     struct sender *sender = arg;
-    for (unsigned i = 0; i < SENT; i++) {
+    for (unsigned i = 0; i < sender->count; i++) {
         struct err err = { 0 };
         struct store_info info;
-        unsigned number = (i + sender->first) % SENT + 1;
+        unsigned number = (i + sender->first) % sender->count + 1;
         bool again = number % SENDERS == sender->first % SENDERS;
         struct str bytes = again || (i % 3 != 0) ? sender->parts[number - 1]
-                                                 : sender->parts[number % SENT];
+                                                 : sender->parts[number % sender->count];
         if (number % SENDERS != sender->first % SENDERS &&
             (number + 1) % SENDERS != sender->first % SENDERS) {
             continue;
@@ -644,14 +711,15 @@ static void many_threads_send_parts_of_one_upload(void **state)
 {
     struct lab lab = lab_new(*state, "u/many", NULL);
     struct str parts[SENT], seen[SENT];
+    unsigned count = contract_driver->part_bytes_min > 0 ? SENT_LARGE : SENT;
     struct sender senders[SENDERS];
     pthread_t threads[SENDERS];
     struct store_parts page;
-    for (unsigned i = 0; i < SENT; i++) {
-        parts[i] = noise(&lab, SENT_BYTES, i);
+    for (unsigned i = 0; i < count; i++) {
+        parts[i] = noise_part(&lab, SENT_BYTES, i);
     }
     for (unsigned i = 0; i < SENDERS; i++) {
-        senders[i] = (struct sender){ .lab = &lab, .parts = parts, .first = i };
+        senders[i] = (struct sender){ .lab = &lab, .parts = parts, .first = i, .count = count };
         assert_int_equal(pthread_create(&threads[i], NULL, send_parts, &senders[i]), 0);
     }
     for (unsigned i = 0; i < SENDERS; i++) {
@@ -661,15 +729,15 @@ static void many_threads_send_parts_of_one_upload(void **state)
     /* of those that raced for a number one won; the object is what the list of parts says */
     LAB_MUST(&lab,
              store_upload_parts(lab.store, lab.key, lab.id, 0, 0, &lab.arena, &page, &lab.err));
-    assert_int_equal(page.count, SENT);
-    for (unsigned i = 0; i < SENT; i++) {
+    assert_int_equal(page.count, count);
+    for (unsigned i = 0; i < count; i++) {
         char etag[MD5_HEX + 1];
         md5_hex(parts[i], etag);
         bool own = strcmp(page.items[i].etag, etag) == 0;
-        seen[i] = own ? parts[i] : parts[(i + 1) % SENT];
+        seen[i] = own ? parts[i] : parts[(i + 1) % count];
     }
     complete(&lab);
-    expect_joined(&lab, seen, SENT);
+    expect_joined(&lab, seen, count);
     lab_done(&lab);
 }
 
@@ -696,16 +764,17 @@ static void *end_upload(void *arg)
 /** Of many completes and aborts of one upload one happens. */
 static void an_upload_ends_once(void **state)
 {
-    for (int round = 0; round < 12; round++) {
+    for (int round = 0; round < (contract_driver->remote ? 4 : 12); round++) {
         struct lab lab = lab_new(*state, "u/end", NULL);
         struct ending endings[4];
         pthread_t threads[ARRAY_LEN(endings)];
         pthread_barrier_t barrier;
         int done = 0;
         struct err err = { 0 };
+        const struct str parts[] = { filled(&lab, STR("one")), STR("two") };
         MUST(store_delete(lab.store, lab.key, &err));
-        part(&lab, 1, STR("one"));
-        part(&lab, 2, STR("two"));
+        part(&lab, 1, parts[0]);
+        part(&lab, 2, parts[1]);
         pthread_barrier_init(&barrier, NULL, ARRAY_LEN(endings));
         for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
             endings[i] = (struct ending){ &lab, &barrier, i % 2 == 1, OK };
@@ -721,7 +790,7 @@ static void an_upload_ends_once(void **state)
         pthread_barrier_destroy(&barrier);
         assert_int_equal(done, 1);
         if (completed) {
-            expect_text(lab.store, "u/end", "onetwo");
+            expect_joined(&lab, parts, 2);
         } else {
             expect_nothing(lab.store, "u/end");
         }
@@ -736,8 +805,12 @@ static enum status whole_upload(struct lab *lab, struct err *err)
 {
     TRY(store_upload_begin(lab->store, lab->key, ATTRS({ STR("a"), STR("1") }), &lab->arena,
                            &lab->id, err));
-    TRY(try_part(lab, 1, STR("one"), 3, ATTRS({ STR("sum"), STR("x") }), NULL, err));
-    TRY(try_part(lab, 2, STR("two"), -1, NULL, NULL, err));
+    if (contract_driver->part_bytes_min == 0) {
+        TRY(try_part(lab, 1, STR("one"), 3, ATTRS({ STR("sum"), STR("x") }), NULL, err));
+        TRY(try_part(lab, 2, STR("two"), -1, NULL, NULL, err));
+    } else {
+        TRY(try_part(lab, 1, STR("onetwo"), 6, ATTRS({ STR("sum"), STR("x") }), NULL, err));
+    }
     struct store_uploads uploads;
     TRY(store_upload_list(lab->store, NULL, &lab->arena, &uploads, err));
     struct store_upload upload;
@@ -748,7 +821,7 @@ static enum status whole_upload(struct lab *lab, struct err *err)
 static void a_failed_allocation_loses_no_upload(void **state)
 {
     bool failed = true;
-    for (long n = 0; failed && n < 2000; n++) {
+    for (long n = 0; failed && n < 2000; n += contract_driver->remote ? 7 : 1) {
         struct lab lab = { .store = *state, .key = STR("m") };
         struct err err = { 0 };
         arena_init(&lab.arena, 0);
@@ -756,10 +829,16 @@ static void a_failed_allocation_loses_no_upload(void **state)
         enum status status = whole_upload(&lab, &err);
         failed = mem_fail_happened();
         mem_fail_nth(-1);
-        if (status != OK && status != E_NO_MEMORY) {
+        size_t left = 1;
+        bool unknown = contract_driver->remote && status == E_UPSTREAM;
+        if (status != OK && status != E_NO_MEMORY && !unknown) {
             fail_msg("allocation %ld: %s: %s", n, status_name(status), err.msg);
         }
-        if (status != OK) {
+        if (unknown) {
+            err = (struct err){ 0 };
+            MUST(store_uploads_sweep(lab.store, -1000, NULL, &err));
+            MUST(store_delete(lab.store, lab.key, &err));
+        } else if (status != OK) {
             expect_nothing(lab.store, "m");
             if (lab.id.len > 0) {
                 err = (struct err){ 0 };
@@ -768,9 +847,11 @@ static void a_failed_allocation_loses_no_upload(void **state)
         } else {
             expect_text(lab.store, "m", "onetwo");
             expect_attr(lab.store, "m", "1");
+            /* what it could not clear is known by the object, so that goes afterwards */
+            MUST(store_uploads_sweep(lab.store, -1000, &left, &err));
+            assert_int_equal(left, 0);
             MUST(store_delete(lab.store, lab.key, &err));
         }
-        size_t left = 1;
         MUST(store_uploads_sweep(lab.store, -1000, &left, &err));
         assert_int_equal(left, 0);
         arena_done(&lab.arena);
@@ -778,31 +859,10 @@ static void a_failed_allocation_loses_no_upload(void **state)
     assert_false(failed);
 }
 
-static void a_store_without_uploads_says_so(void **state)
-{
-    struct store *store = *state;
-    struct lab lab = { .store = store, .key = STR("k"), .id = STR("id") };
-    struct err err = { 0 };
-    struct store_uploads uploads;
-    struct store_writer *writer = NULL;
-    const struct store_part_ref ref = { 1, STR("x") };
-    arena_init(&lab.arena, 0);
-    assert_int_equal(store_upload_begin(store, lab.key, NULL, &lab.arena, &lab.id, &err),
-                     E_UNSUPPORTED);
-    assert_int_equal(store_part_open(store, lab.key, lab.id, 1, -1, &writer, &err), E_UNSUPPORTED);
-    assert_int_equal(store_upload_complete(store, lab.key, lab.id, &ref, 1, NULL, NULL, NULL, &err),
-                     E_UNSUPPORTED);
-    assert_int_equal(store_upload_abort(store, lab.key, lab.id, &err), E_UNSUPPORTED);
-    assert_int_equal(store_upload_list(store, NULL, &lab.arena, &uploads, &err), E_UNSUPPORTED);
-    assert_int_equal(store_uploads_sweep(store, 0, NULL, &err), E_UNSUPPORTED);
-    arena_done(&lab.arena);
-}
-
 /* --- run --- */
 
 int contract_uploads_run(const char *name)
 {
-    const struct CMUnitTest none[] = { CONTRACT_TEST(a_store_without_uploads_says_so) };
     const struct CMUnitTest tests[] = {
         CONTRACT_TEST(parts_become_one_object),
         CONTRACT_TEST(one_part_and_an_empty_one_are_objects_of_parts),
@@ -818,12 +878,11 @@ int contract_uploads_run(const char *name)
         CONTRACT_TEST(parts_are_listed_in_pages_with_their_attributes),
         CONTRACT_TEST(open_uploads_are_listed_by_key_then_id),
         CONTRACT_TEST(an_upload_tells_its_attributes),
+        CONTRACT_TEST(parts_that_are_too_small_are_refused),
         CONTRACT_TEST(idle_uploads_are_swept),
         CONTRACT_TEST(many_threads_send_parts_of_one_upload),
         CONTRACT_TEST(an_upload_ends_once),
         CONTRACT_TEST(a_failed_allocation_loses_no_upload),
     };
-    return contract_driver->no_uploads
-               ? _cmocka_run_group_tests(name, none, ARRAY_LEN(none), NULL, NULL)
-               : _cmocka_run_group_tests(name, tests, ARRAY_LEN(tests), NULL, NULL);
+    return _cmocka_run_group_tests(name, tests, ARRAY_LEN(tests), NULL, NULL);
 }

@@ -374,7 +374,6 @@ int main(void)
     return failed +
            contract_run("store cache", &(struct contract_driver){ .open = open_store,
                                                                   .close = store_close,
-                                                                  .no_uploads = true,
                                                                   .remote = true,
                                                                   .uri_scheme = "mem://" });
 }

@@ -99,7 +99,7 @@ int main(void)
         .new_times = true,
         .no_delete_if = getenv("S3_NO_DELETE_IF") != NULL,
         .plain_keys = true,
-        .no_uploads = true,
+        .part_bytes_min = 5 * 1024 * 1024,
         .uri_scheme = "s3://",
     };
     const struct CMUnitTest tests[] = {

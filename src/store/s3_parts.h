@@ -1,0 +1,96 @@
+/*
+ * Uploads in parts by clients of the store (store/upload.h), in a bucket. Not to be mixed up with
+ * s3_upload.c, which is how one object is sent to the bucket in several requests.
+ *
+ *      _lake/uploads/open/<id>.<key>       the record of an open upload (s3_record, below)
+ *      _lake/uploads/parts/<id>/<part>     a part: an object of its own
+ *
+ * docs/formats/s3-uploads.md has both. S3's own uploads cannot carry these: they take the object's
+ * attributes when they begin, and here they come at the end; parts have no attributes there; and
+ * MinIO lists only the uploads of one key.
+ *
+ * A complete makes an upload of S3's with the final attributes, into which the bucket copies the
+ * parts by itself. Before that it notes in the record which upload of S3's it is, and which id the
+ * object will carry. So whoever finds a record in that state, after a crash or beside another
+ * process, can settle it: he aborts that upload, after which it can never become the object; and if
+ * the object carries the id, it had become so before.
+ */
+#ifndef STORE_S3_PARTS_H
+#define STORE_S3_PARTS_H
+
+#include "base/digest.h"
+#include "store/s3_priv.h"
+
+enum { S3_PART_NAME_MAX = 255, S3_RECORD_NAME_MAX = 256 };
+
+enum s3_record_state {
+    S3_RECORD_OPEN,
+    S3_RECORD_ENDING, /* a complete is under way, or was when its process died */
+    S3_RECORD_ENDED,  /* nothing is to be found here any more; an empty object */
+};
+
+/** What lies under _lake/uploads/open. */
+struct s3_record {
+    enum s3_record_state state;
+    struct str key, attrs; /* packed */
+    struct str write_id;   /* ENDING: what the object will carry */
+    struct str upload_id;  /* ENDING: S3's, encoded for a query */
+    char etag[STORE_ETAG_MAX + 1];
+};
+
+/** A committed part. */
+struct s3_part {
+    unsigned number;
+    uint64_t size;
+    int64_t modified_ms;
+    struct str name; /* the whole key */
+    char md5[MD5_HEX + 1];
+    char etag[STORE_ETAG_MAX + 1]; /* of the object that holds it */
+    bool attrs_apart;              /* they are the object's, and not in its name */
+    struct str attrs;              /* packed */
+};
+
+/** "_lake/uploads/open/..." in `out`. E_NOT_FOUND: it is no id of ours. */
+enum status s3_record_name(const struct store_upload_ref *ref, char out[S3_RECORD_NAME_MAX + 1],
+                           struct err *err) MUST_USE;
+/** What the object under `name` holds. Into the arena. */
+enum status s3_record_take(struct store_object *object, struct str name, struct arena *arena,
+                           struct s3_record *out, struct err *err) MUST_USE;
+/** As it lies there. E_NOT_FOUND. Into the arena. */
+enum status s3_record_read(struct s3_store *s3, const struct store_upload_ref *ref,
+                           struct arena *arena, struct s3_record *out, struct err *err) MUST_USE;
+/** E_PRECONDITION: somebody else has changed it. Sets the record's ETag. */
+enum status s3_record_write(struct s3_store *s3, const struct store_upload_ref *ref,
+                            struct s3_record *record, const struct store_cond *cond,
+                            struct err *err) MUST_USE;
+/** That of an upload that is open: E_NOT_FOUND also when it is ended, or has become the object. */
+enum status s3_record_live(struct s3_store *s3, const struct store_upload_ref *ref,
+                           struct arena *arena, struct s3_record *out, struct err *err) MUST_USE;
+
+/** The upload that an object of S3_OPEN_PREFIX is the record of; its key may have to be read. OK
+ * with an empty id: none. */
+enum status s3_upload_of(struct s3_store *s3, const struct store_info *info, struct arena *arena,
+                         struct store_upload *out, struct err *err) MUST_USE;
+
+/** The last committed ones of each number above `after`, at most `limit`, into the arena. */
+enum status s3_parts_scan(struct s3_store *s3, struct str id, unsigned after, size_t limit,
+                          struct arena *arena, struct s3_part **out, size_t *count_out,
+                          bool *more_out, struct err *err) MUST_USE;
+/** Delete all parts that have not changed since `before_ms`. What cannot be deleted is the next
+ * sweep's. */
+void s3_parts_drop(struct s3_store *s3, struct str id, int64_t before_ms);
+
+/* --- s3_ending.c --- */
+
+void s3_turns_init(struct s3_store *s3);
+enum status s3_parts_complete(struct store *, const struct store_upload_ref *,
+                              const struct store_upload_how *, struct store_info *, struct err *);
+enum status s3_parts_abort(struct store *, const struct store_upload_ref *, struct err *);
+enum status s3_parts_sweep(struct store *, int64_t before_ms, size_t *count_out, struct err *);
+
+#define S3_OPEN_PREFIX "_lake/uploads/open/"
+#define S3_PARTS_PREFIX "_lake/uploads/parts/"
+
+extern const struct store_upload_ops s3_parts_ops;
+
+#endif

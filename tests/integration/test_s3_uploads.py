@@ -1,0 +1,155 @@
+"""Uploads in parts through our S3 API into a lake that lies in a bucket: what a crash, a lost answer or a rival leaves of them.
+
+What they must do in any lake is in test_s3_api_uploads.py. The store is moto; `make test-all` runs the same over MinIO and versitygw too.
+"""
+
+import concurrent.futures
+import os
+import re
+
+import botocore.exceptions
+import pytest
+from s3_api import client, refused, s3_url, settings_file
+from s3_peers import STORES, BadWire
+from test_s3_api_uploads import PART, body, complete, etag_of, send
+
+
+@pytest.fixture(scope="module", params=["moto", pytest.param("minio", marks=pytest.mark.slow), pytest.param("versitygw", marks=pytest.mark.slow)])
+def store(request, tmp_path_factory):
+    with STORES[request.param](tmp_path_factory.mktemp(request.param)) as running:
+        yield running
+
+
+@pytest.fixture
+def prefix(request):
+    return re.sub("[^a-z0-9]+", "-", request.node.name.lower())
+
+
+@pytest.fixture
+def lake(serve, store, prefix, tmp_path):
+    """A function that starts a server on the lake, by a wire or none; (server, client)."""
+    def start(wire=None, *flags):
+        server = serve(*store.flags(prefix, wire.url if wire else None), "--config", settings_file(tmp_path), "--s3api.bind", "127.0.0.1:0", *flags)
+        return server, client(s3_url(server), read_timeout=120)
+
+    return start
+
+
+def left(store, prefix):
+    return store.keys(prefix + "/_lake/uploads/"), [upload for upload in store.uploads() if upload["Key"].startswith(prefix + "/")]
+
+
+def insist(call):
+    """As clients do."""
+    for _ in range(8):
+        try:
+            return call()
+        except botocore.exceptions.ClientError as error:
+            assert error.response["ResponseMetadata"]["HTTPStatusCode"] in (502, 503, 504), error
+    raise AssertionError("no call came through")
+
+
+PIECES = [os.urandom(PART), os.urandom(PART + 9), os.urandom(20)]
+
+
+def test_nothing_of_an_upload_stays_in_the_bucket(lake, store, prefix):
+    _, s3 = lake()
+    s3.create_bucket(Bucket="bucket")
+    upload, parts = send(s3, "bucket", "k", [(2, PIECES[1]), (1, b"first try"), (1, PIECES[0]), (3, PIECES[2])])
+    assert len(left(store, prefix)[0]) == 5 and left(store, prefix)[1] == []
+    complete(s3, "bucket", "k", upload, [parts[1], *parts[2:]])
+    assert left(store, prefix) == ([], [])
+    upload, _ = send(s3, "bucket", "k", [(1, PIECES[0])])
+    s3.abort_multipart_upload(Bucket="bucket", Key="k", UploadId=upload)
+    assert left(store, prefix) == ([], [])
+    assert body(s3.get_object(Bucket="bucket", Key="k")) == b"".join(PIECES)
+
+
+def test_keys_and_attributes_that_no_name_can_hold(lake, store, prefix):
+    """They are in the record and with the part then."""
+    _, s3 = lake()
+    s3.create_bucket(Bucket="bucket")
+    key = "/".join("ordner-\u00e4" * 10 for _ in range(4))
+    upload = s3.create_multipart_upload(Bucket="bucket", Key=key, ChecksumAlgorithm="SHA256", Metadata={"m": "x" * 300})["UploadId"]
+    sent = s3.upload_part(Bucket="bucket", Key=key, UploadId=upload, PartNumber=1, Body=b"x", ChecksumAlgorithm="SHA256")
+    assert [(u["Key"], u["UploadId"]) for u in s3.list_multipart_uploads(Bucket="bucket")["Uploads"]] == [(key, upload)]
+    part, = s3.list_parts(Bucket="bucket", Key=key, UploadId=upload)["Parts"]
+    assert part["ChecksumSHA256"] == sent["ChecksumSHA256"] and part["Size"] == 1
+    assert refused(s3.list_parts, Bucket="bucket", Key=key + "x", UploadId=upload)[0] == "NoSuchUpload"
+    complete(s3, "bucket", key, upload, [{"PartNumber": 1, "ETag": sent["ETag"], "ChecksumSHA256": sent["ChecksumSHA256"]}])
+    assert s3.head_object(Bucket="bucket", Key=key)["Metadata"] == {"m": "x" * 300}
+    assert left(store, prefix) == ([], [])
+
+
+@pytest.mark.parametrize("fault", ["lose", "late", "twice"])
+def test_an_upload_is_whole_however_many_answers_are_lost(lake, store, prefix, fault):
+    """Every third write is harmed on its way to the store."""
+    count = [0]
+
+    def harm(line):
+        if not line.startswith(("PUT", "POST")) or "/_lake/uploads/" not in line and "uploadId" not in line:
+            return None
+        count[0] += 1
+        return fault if count[0] % 3 == 0 else None
+
+    with BadWire(store.url, harm) as wire:
+        _, s3 = lake(wire)
+        s3.create_bucket(Bucket="bucket")
+        for i in range(2):
+            upload = insist(lambda: s3.create_multipart_upload(Bucket="bucket", Key=f"k{i}"))["UploadId"]
+            parts = []
+            for number, piece in enumerate(PIECES, 1):
+                sent = insist(lambda: s3.upload_part(Bucket="bucket", Key=f"k{i}", UploadId=upload, PartNumber=number, Body=piece))
+                parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+            assert insist(lambda: complete(s3, "bucket", f"k{i}", upload, parts))["ETag"] == etag_of(PIECES)
+            assert body(s3.get_object(Bucket="bucket", Key=f"k{i}")) == b"".join(PIECES)
+        assert wire.harmed
+
+
+@pytest.mark.parametrize("point", ["copy", "commit", "clear"])
+def test_a_complete_that_is_killed_can_be_asked_for_again(lake, store, prefix, point):
+    """While the store copies; when it has made the object and nobody heard of it; when only the clearing is left."""
+    armed = []
+
+    def harm(line):
+        method, target, _ = line.split(" ")
+        hit = {"copy": method == "PUT" and "partNumber=2" in target, "commit": method == "POST" and "uploadId=" in target,
+               "clear": method == "POST" and target.endswith("?delete=")}[point]
+        if not hit or not armed:
+            return None
+        armed.pop().kill()
+        return "lose" if point == "commit" else "refuse"
+
+    with BadWire(store.url, harm) as wire:
+        server, s3 = lake(wire)
+        s3.create_bucket(Bucket="bucket")
+        upload, parts = send(s3, "bucket", "k", list(enumerate(PIECES, 1)))
+        armed.append(server)
+        with pytest.raises(botocore.exceptions.BotoCoreError):
+            complete(s3, "bucket", "k", upload, parts)
+        assert not armed
+    _, s3 = lake()
+    assert complete(s3, "bucket", "k", upload, parts)["ETag"] == etag_of(PIECES)
+    assert body(s3.get_object(Bucket="bucket", Key="k")) == b"".join(PIECES)
+    assert refused(s3.list_parts, Bucket="bucket", Key="k", UploadId=upload)[0] == "NoSuchUpload"
+    assert left(store, prefix)[1] == []
+    assert refused(s3.abort_multipart_upload, Bucket="bucket", Key="k", UploadId=upload)[0] == "NoSuchUpload"
+    assert left(store, prefix) == ([], [])
+
+
+def test_two_servers_end_an_upload_once(lake, store, prefix):
+    """Each by a process of its own: one completes it, or the other aborts it, and never half of both."""
+    clients = [lake()[1], lake()[1]]
+    clients[0].create_bucket(Bucket="bucket")
+    for i in range(6):
+        upload, parts = send(clients[0], "bucket", f"k{i}", list(enumerate(PIECES, 1)))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            done = pool.submit(complete, clients[i % 2], "bucket", f"k{i}", upload, parts)
+            gone = pool.submit(clients[1 - i % 2].abort_multipart_upload, Bucket="bucket", Key=f"k{i}", UploadId=upload)
+        ended = [future.exception() is None for future in (done, gone)]
+        there = "Contents" in clients[0].list_objects_v2(Bucket="bucket", Prefix=f"k{i}")
+        assert sum(ended) == 1 and there == ended[0], [done.exception(), gone.exception()]
+        for future in (done, gone):
+            assert future.exception() is None or future.exception().response["Error"]["Code"] == "NoSuchUpload", future.exception()
+        assert refused(clients[1].list_parts, Bucket="bucket", Key=f"k{i}", UploadId=upload)[0] == "NoSuchUpload"
+    assert left(store, prefix) == ([], [])
