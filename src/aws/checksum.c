@@ -62,6 +62,16 @@ enum aws_sum aws_sum_of_header(struct str header)
                : AWS_SUM_NONE;
 }
 
+enum aws_sum aws_sum_of_element(struct str element)
+{
+    for (size_t i = AWS_SUM_CRC32; i < ARRAY_LEN(sums); i++) {
+        if (str_eq(element, str_of(sums[i].element))) {
+            return (enum aws_sum)i;
+        }
+    }
+    return AWS_SUM_NONE;
+}
+
 size_t aws_sum_bytes(enum aws_sum sum)
 {
     return sums[sum].bytes;

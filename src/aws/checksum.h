@@ -30,6 +30,8 @@ const char *aws_sum_header(enum aws_sum sum);
 const char *aws_sum_element(enum aws_sum sum);
 /** Of such a header, in any case; AWS_SUM_NONE when it is none of the five. */
 enum aws_sum aws_sum_of_header(struct str header);
+/** Of such an element; AWS_SUM_NONE when it is none of the five. */
+enum aws_sum aws_sum_of_element(struct str element);
 /** "CRC32", as in x-amz-checksum-algorithm and in XML. */
 const char *aws_sum_upper(enum aws_sum sum);
 /** Of either spelling, in any case; AWS_SUM_NONE when it is none of the five. */

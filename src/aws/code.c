@@ -14,6 +14,8 @@ struct entry {
 static const struct entry entries[AWS_CODE_COUNT] = {
     [AWS_NONE] = { "", 200, OK, "" },
     [AWS_ACCESS_DENIED] = { "AccessDenied", 403, E_DENIED, "Access is denied." },
+    [AWS_ACCESS_FORBIDDEN] = { "AccessForbidden", 403, E_DENIED,
+                               "This is not allowed to pages of another site." },
     [AWS_AUTHORIZATION_HEADER_MALFORMED] = { "AuthorizationHeaderMalformed", 400, E_INVALID,
                                              "The Authorization header cannot be read." },
     [AWS_AUTHORIZATION_QUERY_PARAMETERS_ERROR] = { "AuthorizationQueryParametersError", 400,
@@ -21,6 +23,7 @@ static const struct entry entries[AWS_CODE_COUNT] = {
                                                    "The X-Amz-* parameters cannot be read." },
     [AWS_BAD_DIGEST] = { "BadDigest", 400, E_INVALID,
                          "The body does not have the checksum that was sent with it." },
+    [AWS_BAD_REQUEST] = { "BadRequest", 400, E_INVALID, "The request is not valid." },
     [AWS_BUCKET_ALREADY_EXISTS] = { "BucketAlreadyExists", 409, E_EXISTS,
                                     "The bucket's name is taken." },
     [AWS_BUCKET_ALREADY_OWNED_BY_YOU] = { "BucketAlreadyOwnedByYou", 409, E_EXISTS,

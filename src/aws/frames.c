@@ -15,7 +15,6 @@
 #include "base/encode.h"
 #include "base/mem.h"
 
-#define EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 #define HEAD_FIELD "chunk-signature="
 
 enum {
@@ -163,7 +162,7 @@ static enum status check_frame(struct aws_frames *frames, enum aws_code *code_ou
     digest_final(frames->digest, hash);
     digest_free(frames->digest);
     frames->digest = NULL;
-    return check(frames, "PAYLOAD", EMPTY_SHA256 "\n", str_from((char *)hash, sizeof(hash)),
+    return check(frames, "PAYLOAD", AWS_EMPTY_SHA256 "\n", str_from((char *)hash, sizeof(hash)),
                  str_from(frames->claimed, SHA256_HEX), code_out, err);
 }
 

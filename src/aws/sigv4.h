@@ -38,6 +38,9 @@ struct aws_request {
     const struct http_headers *headers; /* Host among them */
 };
 
+/** Of nothing. */
+#define AWS_EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
 /** What x-amz-content-sha256 says of the body. */
 enum aws_payload {
     AWS_PAYLOAD_HASH,     /* the hex SHA-256 of the body */

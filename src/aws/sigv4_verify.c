@@ -178,7 +178,30 @@ static const char *read_fields(struct str value, struct aws_auth *out)
             return "a field of the Authorization header is not known, or is there twice";
         }
     }
-    return credential ? NULL : "the Authorization header has no Credential";
+    return credential && out->signed_headers.len > 0 && out->signature.len > 0
+               ? NULL
+               : "the Authorization header needs Credential, SignedHeaders and Signature";
+}
+
+/**
+ * What a request may do depends on its x-amz-* headers: x-amz-copy-source makes a copy of a PUT.
+ * So they are signed, also those that come with a presigned URL. The digest of the body is in the
+ * signature by itself.
+ */
+static enum status check_signed(const struct aws_request *request, const struct aws_auth *auth,
+                                enum aws_code *code_out, struct err *err)
+{
+    for (size_t i = 0; i < request->headers->count; i++) {
+        struct str name = request->headers->items[i].name;
+        bool digest = auth->form == AWS_AUTH_QUERY &&
+                      str_eq_nocase(name, STR("x-amz-content-sha256"));
+        if (str_eq_nocase(str_take(name, 6), STR("x-amz-")) && !digest &&
+            !names_hold(auth->signed_headers, name)) {
+            return refuse(code_out, AWS_ACCESS_DENIED, err,
+                          "an x-amz-* header of the request is not signed");
+        }
+    }
+    return OK;
 }
 
 static enum status read_header(const struct aws_request *request, struct str value,
@@ -205,14 +228,6 @@ static enum status read_header(const struct aws_request *request, struct str val
                       "SHA-256");
     }
     out->session_token = http_headers_get(request->headers, STR("x-amz-security-token"));
-    for (size_t i = 0; i < request->headers->count; i++) {
-        struct str name = request->headers->items[i].name;
-        if (str_eq_nocase(str_take(name, 6), STR("x-amz-")) &&
-            !names_hold(out->signed_headers, name)) {
-            return refuse(code_out, AWS_ACCESS_DENIED, err,
-                          "an x-amz-* header of the request is not signed");
-        }
-    }
     return OK;
 }
 
@@ -308,6 +323,9 @@ enum status aws_auth_read(const struct aws_request *request, struct arena *arena
                       err,
                       "the signature must have 64 hex digits, and the signed headers be sorted, in "
                       "lower case, with host among them");
+    }
+    if (auth.form != AWS_AUTH_ANONYMOUS) {
+        TRY(check_signed(request, &auth, code_out, err));
     }
     *out = auth;
     return OK;

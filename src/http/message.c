@@ -310,12 +310,12 @@ enum status http_range_parse(struct str value, uint64_t size, bool *partial_out,
     if (value.len <= unit.len || !str_eq_nocase(str_take(value, unit.len), unit)) {
         return OK; /* RFC 9110 section 14.2: what is not understood is ignored */
     }
-    struct str spec = str_trim(str_skip(value, unit.len));
+    struct str spec = str_skip(value, unit.len); /* no blanks inside */
     size_t dash = str_find_char(spec, '-');
     if (dash == SIZE_MAX || str_find_char(spec, ',') != SIZE_MAX) {
         return OK; /* several ranges: the whole thing is a correct answer */
     }
-    struct str first = str_trim(str_take(spec, dash)), last = str_trim(str_skip(spec, dash + 1));
+    struct str first = str_take(spec, dash), last = str_skip(spec, dash + 1);
     uint64_t from = 0, to = 0;
     if (first.len == 0) {
         if (!str_to_u64(last, &to)) {

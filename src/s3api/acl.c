@@ -24,7 +24,7 @@ bool s3api_acl_public(struct str canned, bool writes)
            (!writes && str_eq(canned, STR("public-read")));
 }
 
-static bool is_canned(struct str text)
+bool s3api_acl_is_canned(struct str text)
 {
     for (size_t i = 0; i < ARRAY_LEN(canned_acls); i++) {
         if (str_eq(text, canned_acls[i])) {
@@ -77,9 +77,10 @@ enum status s3api_acl_wanted(struct s3api_request *r, struct str *out)
     *out = STR("private");
     if (header.ptr != NULL) {
         *out = header;
-        return is_canned(header) ? OK
-                                 : s3api_err(r, AWS_INVALID_ARGUMENT, "\"%.*s\" is no canned ACL",
-                                             STR_ARG(header));
+        return s3api_acl_is_canned(header)
+                   ? OK
+                   : s3api_err(r, AWS_INVALID_ARGUMENT, "\"%.*s\" is no canned ACL",
+                               STR_ARG(header));
     }
     bool asked = r->op->end == s3api_put_bucket_acl || r->op->end == s3api_put_object_acl;
     if (!asked) {

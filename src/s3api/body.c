@@ -95,6 +95,10 @@ static enum status read_sum(struct s3api_request *r)
             r, AWS_INVALID_REQUEST,
             "x-amz-sdk-checksum-algorithm is there, but neither the checksum nor a trailer that promises it");
     }
+    if (r->body.sum == AWS_SUM_NONE && r->op->body == S3_BODY_DATA) {
+        r->body.sum = AWS_SUM_CRC64NVME; /* S3's own, of what comes without */
+        r->body.sum_default = true;
+    }
     return r->body.sum != AWS_SUM_NONE ? aws_summer_init(&r->body.summer, r->body.sum, r->err) : OK;
 }
 
@@ -125,6 +129,20 @@ static enum status open_frames(struct s3api_request *r)
     };
     return opts.scope.ptr != NULL ? aws_frames_new(&opts, &r->body.frames, r->err)
                                   : err_no_memory(r->err);
+}
+
+enum status s3api_body_check(struct s3api_request *r)
+{
+    if (r->auth.form == AWS_AUTH_ANONYMOUS) {
+        return OK;
+    }
+    if (streams(r->auth.payload) && r->op->body != S3_BODY_DATA) {
+        return s3api_err(r, AWS_INVALID_REQUEST, "%s takes no body in chunks", r->op->name);
+    }
+    return r->http->has_body || r->auth.payload != AWS_PAYLOAD_HASH ||
+                   str_eq_nocase(r->auth.payload_text, STR(AWS_EMPTY_SHA256))
+               ? OK
+               : s3api_err(r, AWS_CONTENT_SHA256_MISMATCH, "%s", "");
 }
 
 enum status s3api_body_begin(struct s3api_request *r)
@@ -167,9 +185,7 @@ static enum status take_decoded(struct s3api_request *r, struct str bytes)
     if (body->md5 != NULL) {
         digest_update(body->md5, bytes.ptr, bytes.len);
     }
-    if (body->sum != AWS_SUM_NONE) {
-        aws_summer_update(&body->summer, bytes);
-    }
+    s3api_sum_update(r, bytes);
     if (r->op->body == S3_BODY_XML) {
         return buf_append(&r->xml_in, bytes) == OK
                    ? OK
@@ -203,6 +219,12 @@ enum status s3api_body_take(struct s3api_request *r, struct str bytes)
 }
 
 /* --- at the end --- */
+
+void s3api_sum_update(struct s3api_request *r, struct str bytes)
+{
+    aws_summer_update(&r->body.summer, bytes);
+    aws_summer_update(&r->body.whole, bytes);
+}
 
 void s3api_sum_text(struct s3api_request *r)
 {
@@ -282,4 +304,5 @@ void s3api_body_done(struct s3api_request *r)
     digest_free(r->body.sha256);
     digest_free(r->body.md5);
     aws_summer_done(&r->body.summer);
+    aws_summer_done(&r->body.whole);
 }

@@ -290,10 +290,41 @@ enum status s3api_bucket_change(struct s3api_request *r, const struct s3api_buck
 
 /* --- operations --- */
 
-static enum status list_one(struct s3api_request *r, struct buf *xml, struct str name)
+/** What a page of ListBuckets is asked to be. */
+struct bucket_page {
+    struct str prefix, after; /* names */
+    struct str region;        /* only those there; empty: all */
+    uint64_t max;
+    bool told; /* in the long form, because something was asked for */
+    uint64_t count;
+    struct str last;
+    bool truncated;
+};
+
+static enum status read_page(struct s3api_request *r, struct bucket_page *page)
+{
+    struct str max = s3api_param(r, "max-buckets"), token = s3api_param(r, "continuation-token");
+    *page = (struct bucket_page){ .prefix = s3api_param(r, "prefix"),
+                                  .after = STR_EMPTY,
+                                  .region = s3api_param(r, "bucket-region"),
+                                  .last = STR_EMPTY,
+                                  .max = S3_BUCKETS_MAX };
+    page->told = page->prefix.ptr != NULL || page->region.ptr != NULL || max.ptr != NULL ||
+                 token.ptr != NULL;
+    if (max.ptr != NULL &&
+        (!str_to_u64(max, &page->max) || page->max == 0 || page->max > S3_BUCKETS_MAX)) {
+        return s3api_err(r, AWS_INVALID_ARGUMENT, "max-buckets is a number from 1 to %d",
+                         S3_BUCKETS_MAX);
+    }
+    return token.ptr != NULL ? s3api_token_read(r, token, &page->after) : OK;
+}
+
+static enum status list_one(struct s3api_request *r, struct buf *xml, struct bucket_page *page,
+                            struct str name)
 {
     struct s3api_bucket bucket = { .created_ms = 0 };
-    if (r->grant != NULL && !s3api_grant_sees(r->grant, name)) {
+    if ((r->grant != NULL && !s3api_grant_sees(r->grant, name)) ||
+        !str_starts(name, page->prefix) || str_cmp(name, page->after) <= 0) {
         return OK;
     }
     enum status status = s3api_bucket_find(r, name, &bucket);
@@ -303,9 +334,18 @@ static enum status list_one(struct s3api_request *r, struct buf *xml, struct str
         return OK;
     }
     TRY(status);
+    if (page->count == page->max) {
+        page->truncated = true;
+        return OK;
+    }
+    page->count++;
+    page->last = name;
     TRY(xml_open(xml, "Bucket"));
     TRY(xml_put(xml, "Name", name));
     TRY(xml_put_time(xml, "CreationDate", bucket.created_ms));
+    if (page->told) {
+        TRY(xml_put(xml, "BucketRegion", str_of(r->api->region)));
+    }
     return xml_close(xml, "Bucket");
 }
 
@@ -348,22 +388,33 @@ enum status s3api_list_buckets(struct s3api_request *r)
 {
     AUTO(buf_done) struct buf xml;
     struct str *names = NULL;
+    struct bucket_page page;
     size_t count = 0;
     buf_init(&xml, 0);
+    TRY(read_page(r, &page));
     TRY(bucket_names(r, &names, &count));
+    if (page.region.len > 0 && !str_eq(page.region, str_of(r->api->region))) {
+        count = 0;
+    }
     TRY(xml_begin(&xml, "ListAllMyBucketsResult"));
     TRY(s3api_xml_owner(&xml, "Owner"));
     TRY(xml_open(&xml, "Buckets"));
-    for (size_t i = 0; i < count; i++) {
-        TRY(list_one(r, &xml, names[i]));
+    for (size_t i = 0; i < count && !page.truncated; i++) {
+        TRY(list_one(r, &xml, &page, names[i]));
     }
     TRY(xml_close(&xml, "Buckets"));
+    if (page.truncated) {
+        TRY(s3api_token_put(&xml, "ContinuationToken", page.last));
+    }
+    if (page.prefix.len > 0) {
+        TRY(xml_put(&xml, "Prefix", page.prefix));
+    }
     TRY(xml_close(&xml, "ListAllMyBucketsResult"));
     return s3api_reply_xml(r, 200, &xml);
 }
 
-/** us-east-1 is what clients mean by no place at all. */
-static enum status location_check(struct s3api_request *r)
+/** Place and tags; us-east-1 is what clients mean by no place at all. */
+static enum status read_configuration(struct s3api_request *r, struct str *tags)
 {
     struct xml_node *root = NULL;
     struct err why = { 0 };
@@ -379,13 +430,15 @@ static enum status location_check(struct s3api_request *r)
         return s3api_err(r, AWS_INVALID_LOCATION_CONSTRAINT, "this server's region is \"%s\"",
                          r->api->region);
     }
-    return OK;
+    return s3api_tags_from_set(r, xml_child(root, "Tags"), tags);
 }
 
 enum status s3api_create_bucket(struct s3api_request *r)
 {
     struct err why = { 0 };
-    struct s3api_bucket bucket = { .name = r->bucket_name, .store = r->api->store };
+    struct s3api_bucket bucket = { .name = r->bucket_name,
+                                   .store = r->api->store,
+                                   .tags = STR_EMPTY };
     if (s3api_bucket_name_check(r->bucket_name, &why) != OK) {
         return s3api_err(r, AWS_INVALID_BUCKET_NAME, "%s", why.msg);
     }
@@ -393,7 +446,7 @@ enum status s3api_create_bucket(struct s3api_request *r)
     if (str_eq_nocase(lock, STR("true"))) {
         return s3api_err(r, AWS_NOT_IMPLEMENTED, "object lock is not supported here");
     }
-    TRY(location_check(r));
+    TRY(read_configuration(r, &bucket.tags));
     TRY(s3api_acl_wanted(r, &bucket.acl));
     bucket.created_ms = clock_wall_ms(r->api->clock);
     enum status status = fixed_bucket(r, &bucket) ? E_PRECONDITION : s3api_bucket_save(r, &bucket);

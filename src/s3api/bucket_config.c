@@ -45,10 +45,13 @@ enum status s3api_put_bucket_versioning(struct s3api_request *r)
         !str_eq(root->name, STR("VersioningConfiguration"))) {
         return s3api_err(r, AWS_MALFORMED_XML, "%s", why.msg);
     }
-    if (str_eq(xml_text(root, "Status"), STR("Suspended"))) {
+    struct str wanted = xml_text(root, "Status");
+    if (str_eq(wanted, STR("Suspended"))) {
         return s3api_reply_empty(r, 200); /* which is what it is */
     }
-    return s3api_err(r, AWS_NOT_IMPLEMENTED, "versions of objects are not kept here");
+    return str_eq(wanted, STR("Enabled"))
+               ? s3api_err(r, AWS_NOT_IMPLEMENTED, "versions of objects are not kept here")
+               : s3api_err(r, AWS_MALFORMED_XML, "a Status is Enabled or Suspended");
 }
 
 enum status s3api_get_bucket_policy_status(struct s3api_request *r)

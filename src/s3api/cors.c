@@ -5,6 +5,7 @@
 #include "s3api/s3api_priv.h"
 
 #include <ctype.h>
+#include <string.h>
 
 enum { RULES_MAX = 100, CORS_BYTES_MAX = 64 * 1024 }; /* S3's */
 
@@ -25,6 +26,33 @@ static bool known_method(struct str method)
     enum http_method known = http_method_parse(method);
     return known == HTTP_GET || known == HTTP_PUT || known == HTTP_POST || known == HTTP_DELETE ||
            known == HTTP_HEAD;
+}
+
+/** A header's name (RFC 9110, section 5.6.2), with at most `stars` wildcards. */
+bool s3api_cors_header_fits(struct str name, size_t stars)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < name.len; i++) {
+        unsigned char c = (unsigned char)name.ptr[i];
+        found += c == '*';
+        if (!isalnum(c) && (c == '\0' || c >= 0x80 || strchr("!#$%&'*+-.^_`|~", c) == NULL)) {
+            return false;
+        }
+    }
+    return name.len > 0 && found <= stars;
+}
+
+static enum status check_headers(struct s3api_request *r, const struct xml_node *rule,
+                                 const char *element, size_t stars)
+{
+    const struct xml_node *node = xml_child(rule, element);
+    for (; node != NULL; node = xml_again(node)) {
+        if (!s3api_cors_header_fits(str_trim(node->text), stars)) {
+            return s3api_err(r, AWS_INVALID_REQUEST, "\"%.*s\" is no header's name for %s",
+                             STR_ARG(node->text), element);
+        }
+    }
+    return OK;
 }
 
 static size_t stars(struct str text)
@@ -61,6 +89,8 @@ enum status s3api_cors_check(struct s3api_request *r, struct str xml)
                 return s3api_err(r, AWS_INVALID_REQUEST, "an AllowedOrigin has one \"*\" at most");
             }
         }
+        TRY(check_headers(r, rule, "AllowedHeader", 1));
+        TRY(check_headers(r, rule, "ExposeHeader", 0));
     }
     return count > 0 && count <= RULES_MAX
                ? OK
@@ -171,13 +201,24 @@ enum status s3api_preflight(struct s3api_request *r)
     struct str origin = s3api_header(r, "origin");
     struct str method = s3api_header(r, "access-control-request-method");
     struct str headers = s3api_header(r, "access-control-request-headers");
-    if (origin.len == 0 || method.len == 0) {
-        return s3api_err(r, AWS_INVALID_REQUEST,
-                         "a preflight has Origin and Access-Control-Request-Method");
+    if (origin.len == 0 || !known_method(method)) {
+        return s3api_err(
+            r, AWS_BAD_REQUEST,
+            "a preflight has Origin, and a method in Access-Control-Request-Method that CORS knows");
+    }
+    for (struct str rest = headers; rest.ptr != NULL && headers.len > 0;) {
+        struct str name = str_trim(str_split(&rest, ','));
+        if (name.len > 0 && !s3api_cors_header_fits(name, 0)) {
+            return s3api_err(r, AWS_BAD_REQUEST,
+                             "Access-Control-Request-Headers: \"%.*s\" is no header's name",
+                             STR_ARG(name));
+        }
     }
     const struct xml_node *rule = rule_for(r, origin, method, headers);
     if (rule == NULL) {
-        return s3api_err(r, AWS_ACCESS_DENIED, "no CORS rule of the bucket allows this");
+        return s3api_err(r, AWS_ACCESS_FORBIDDEN,
+                         r->bucket.cors.len > 0 ? "no CORS rule of the bucket allows this"
+                                                : "the bucket has no CORS rules");
     }
     allow(r, rule, origin);
     http_reply_header(r->http, "Access-Control-Allow-Headers", headers);

@@ -133,8 +133,7 @@ enum status s3api_list_objects_v1(struct s3api_request *r)
     return s3api_reply_xml(r, 200, &xml);
 }
 
-/** A token is the place in base64: opaque, and safe in XML whatever the key. */
-static enum status read_token(struct s3api_request *r, struct str token, struct str *after)
+enum status s3api_token_read(struct s3api_request *r, struct str token, struct str *after)
 {
     AUTO(buf_done) struct buf bytes;
     buf_init(&bytes, 4 * S3_KEY_MAX);
@@ -145,13 +144,12 @@ static enum status read_token(struct s3api_request *r, struct str token, struct 
     return after->ptr != NULL ? OK : err_no_memory(r->err);
 }
 
-static enum status put_token(struct s3api_request *r, const struct listing *l, struct buf *xml)
+enum status s3api_token_put(struct buf *xml, const char *name, struct str after)
 {
     AUTO(buf_done) struct buf text;
-    struct str next = in_bucket(r, l->page.next);
     buf_init(&text, 0);
-    TRY(base64_append(&text, next.ptr, next.len));
-    return xml_put(xml, "NextContinuationToken", buf_str(&text));
+    TRY(base64_append(&text, after.ptr, after.len));
+    return xml_put(xml, name, buf_str(&text));
 }
 
 enum status s3api_list_objects_v2(struct s3api_request *r)
@@ -165,7 +163,7 @@ enum status s3api_list_objects_v2(struct s3api_request *r)
     }
     TRY(read_common(r, &l));
     if (token.ptr != NULL) {
-        TRY(read_token(r, token, &l.after));
+        TRY(s3api_token_read(r, token, &l.after));
     }
     TRY(run(r, &l));
     bool owner = str_eq(s3api_param(r, "fetch-owner"), STR("true"));
@@ -177,7 +175,7 @@ enum status s3api_list_objects_v2(struct s3api_request *r)
     }
     TRY(put_if(r, &l, &xml, "StartAfter", start));
     if (l.page.truncated) {
-        TRY(put_token(r, &l, &xml));
+        TRY(s3api_token_put(&xml, "NextContinuationToken", in_bucket(r, l.page.next)));
     }
     TRY(put_page(r, &l, &xml, "Contents", owner));
     TRY(xml_close(&xml, "ListBucketResult"));

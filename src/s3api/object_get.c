@@ -59,17 +59,10 @@ static bool part_place(struct str runs, uint64_t number, uint64_t *offset, uint6
 }
 
 static enum status part_range(struct s3api_request *r, const struct store_info *info,
-                              const struct store_attrs *attrs, struct str text, bool *partial)
+                              const struct store_attrs *attrs, bool *partial)
 {
-    uint64_t number = 0, count = 1;
+    uint64_t number = r->part_number, count = 1;
     char value[24];
-    if (!str_to_u64(text, &number) || number == 0 || number > S3_PARTS_MAX) {
-        return s3api_err(r, AWS_INVALID_ARGUMENT, "partNumber is a number from 1 to %d",
-                         S3_PARTS_MAX);
-    }
-    if (s3api_header(r, "range").ptr != NULL) {
-        return s3api_err(r, AWS_INVALID_REQUEST, "Range and partNumber do not go together");
-    }
     struct str runs = s3api_attr(attrs, S3_ATTR_PARTS);
     if (runs.ptr == NULL) {
         if (number != 1) {
@@ -91,13 +84,13 @@ static enum status part_range(struct s3api_request *r, const struct store_info *
 static enum status range_of(struct s3api_request *r, const struct store_info *info,
                             const struct store_attrs *attrs, bool *partial)
 {
-    struct str range = s3api_header(r, "range"), part = s3api_param(r, "partNumber");
+    struct str range = s3api_header(r, "range");
     char text[48];
     r->sent.offset = 0;
     r->sent.length = info->size;
     *partial = false;
-    if (part.ptr != NULL) {
-        return part_range(r, info, attrs, part, partial);
+    if (r->part_number > 0) {
+        return part_range(r, info, attrs, partial);
     }
     if (range.ptr == NULL ||
         http_range_parse(range, info->size, partial, &r->sent.offset, &r->sent.length) == OK) {
@@ -149,6 +142,17 @@ static bool too_slow_here(struct s3api_request *r, const struct store_info *info
         return false;
     }
     return length > 0 && !store_object_checked(r->sent.object, offset, length);
+}
+
+enum status s3api_get_check(struct s3api_request *r)
+{
+    if (s3api_param(r, "partNumber").ptr == NULL) {
+        return OK;
+    }
+    TRY(s3api_upload_part_check(r));
+    return s3api_header(r, "range").ptr == NULL
+               ? OK
+               : s3api_err(r, AWS_INVALID_REQUEST, "Range and partNumber do not go together");
 }
 
 enum status s3api_get_object(struct s3api_request *r)
@@ -215,13 +219,38 @@ static enum status xml_parts(struct buf *xml, struct str runs)
     return xml_close(xml, "ObjectParts");
 }
 
+enum status s3api_attributes_check(struct s3api_request *r)
+{
+    static const struct str names[] = { STR_INIT("ETag"), STR_INIT("Checksum"),
+                                        STR_INIT("ObjectParts"), STR_INIT("StorageClass"),
+                                        STR_INIT("ObjectSize") };
+    struct str rest;
+    TRY(s3api_header_list(r, "x-amz-object-attributes", &rest));
+    if (rest.len == 0) {
+        return OK; /* which is told when the bucket was found */
+    }
+    while (rest.ptr != NULL) {
+        struct str name = str_trim(str_split(&rest, ','));
+        size_t i = 0;
+        while (i < ARRAY_LEN(names) && !str_eq(name, names[i])) {
+            i++;
+        }
+        if (i == ARRAY_LEN(names)) {
+            return s3api_err(r, AWS_INVALID_ARGUMENT, "an object has no attribute \"%.*s\"",
+                             STR_ARG(name));
+        }
+    }
+    return OK;
+}
+
 enum status s3api_get_attributes(struct s3api_request *r)
 {
     AUTO(buf_done) struct buf xml;
     AUTO(buf_done) struct buf time;
-    struct str list = s3api_header(r, "x-amz-object-attributes");
+    struct str list;
     buf_init(&xml, 0);
     buf_init(&time, 64);
+    TRY(s3api_header_list(r, "x-amz-object-attributes", &list));
     if (list.len == 0) {
         return s3api_err(r, AWS_INVALID_REQUEST, "x-amz-object-attributes says what is wanted");
     }

@@ -106,8 +106,8 @@ enum status s3api_pump(struct s3api_request *r, struct store_object *object, uin
         if (status == OK && got == 0) {
             status = err_set(r->err, E_CORRUPT, "the source ends before its length");
         }
-        if (status == OK && r->body.sum != AWS_SUM_NONE) {
-            aws_summer_update(&r->body.summer, str_from(piece, got));
+        if (status == OK) {
+            s3api_sum_update(r, str_from(piece, got));
         }
         status = status == OK ? store_writer_write(r->writer, str_from(piece, got), r->err)
                               : status;
@@ -160,17 +160,22 @@ static enum status copy_attrs(struct s3api_request *r, const struct s3api_source
     return OK;
 }
 
+enum status s3api_copy_check(struct s3api_request *r)
+{
+    struct str text = s3api_header(r, "x-amz-checksum-algorithm");
+    return text.len == 0 || aws_sum_parse(text) != AWS_SUM_NONE
+               ? OK
+               : s3api_err(r, AWS_INVALID_REQUEST, "there is no checksum algorithm \"%.*s\" here",
+                           STR_ARG(text));
+}
+
 /** A checksum that the source does not have must be computed. */
 static enum status wants_sum(struct s3api_request *r, const struct s3api_source *source)
 {
-    struct str text = s3api_header(r, "x-amz-checksum-algorithm"), old = STR_EMPTY;
-    enum aws_sum sum = aws_sum_parse(text);
-    if (text.ptr == NULL || text.len == 0) {
-        return OK;
-    }
+    enum aws_sum sum = aws_sum_parse(s3api_header(r, "x-amz-checksum-algorithm"));
+    struct str old = STR_EMPTY;
     if (sum == AWS_SUM_NONE) {
-        return s3api_err(r, AWS_INVALID_REQUEST, "there is no checksum algorithm \"%.*s\" here",
-                         STR_ARG(text));
+        return OK;
     }
     struct str type = s3api_attr(&source->attrs, S3_ATTR_SUM_TYPE);
     if (s3api_attrs_sum(&source->attrs, &old) == sum && !str_eq(type, STR("COMPOSITE"))) {

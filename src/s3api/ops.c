@@ -146,6 +146,7 @@ static const struct s3api_op ops[] = {
       .method = GET,
       .level = S3_OBJECT,
       .param = "attributes",
+      .check = s3api_attributes_check,
       .end = s3api_get_attributes },
     { .name = "ListParts",
       .method = GET,
@@ -178,6 +179,7 @@ static const struct s3api_op ops[] = {
       .param = "uploadId",
       .header = "x-amz-copy-source",
       .writes = true,
+      .check = s3api_upload_part_check,
       .end = s3api_upload_part_copy },
     { .name = "UploadPart",
       .method = PUT,
@@ -185,6 +187,7 @@ static const struct s3api_op ops[] = {
       .param = "uploadId",
       .writes = true,
       .body = S3_BODY_DATA,
+      .check = s3api_upload_part_check,
       .begin = s3api_upload_part_begin,
       .end = s3api_upload_part_end },
     { .name = "CreateMultipartUpload",
@@ -227,13 +230,22 @@ static const struct s3api_op plain_ops[] = {
       .level = S3_BUCKET,
       .writes = true,
       .end = s3api_delete_bucket },
-    { .name = "GetObject", .method = GET, .level = S3_OBJECT, .end = s3api_get_object },
-    { .name = "HeadObject", .method = HTTP_HEAD, .level = S3_OBJECT, .end = s3api_get_object },
+    { .name = "GetObject",
+      .method = GET,
+      .level = S3_OBJECT,
+      .check = s3api_get_check,
+      .end = s3api_get_object },
+    { .name = "HeadObject",
+      .method = HTTP_HEAD,
+      .level = S3_OBJECT,
+      .check = s3api_get_check,
+      .end = s3api_get_object },
     { .name = "CopyObject",
       .method = PUT,
       .level = S3_OBJECT,
       .header = "x-amz-copy-source",
       .writes = true,
+      .check = s3api_copy_check,
       .end = s3api_copy_object },
     { .name = "PutObject",
       .method = PUT,
@@ -289,10 +301,15 @@ static const char *const subresources[] = {
     "website",
 };
 
+static bool has(const struct s3api_request *r, const char *param)
+{
+    return s3api_param(r, param).ptr != NULL;
+}
+
 static const char *subresource_of(const struct s3api_request *r)
 {
     for (size_t i = 0; i < ARRAY_LEN(subresources); i++) {
-        if (s3api_param(r, subresources[i]).ptr != NULL) {
+        if (has(r, subresources[i])) {
             return subresources[i];
         }
     }
@@ -302,13 +319,39 @@ static const char *subresource_of(const struct s3api_request *r)
 static bool fits(const struct s3api_request *r, const struct s3api_op *op, enum s3api_level level)
 {
     return op->level == level && op->method == r->http->method &&
-           (op->param == NULL || s3api_param(r, op->param).ptr != NULL) &&
+           (op->param == NULL || has(r, op->param)) &&
            (op->header == NULL || s3api_header(r, op->header).ptr != NULL);
+}
+
+/** What would be taken for something else than its sender means. */
+static enum status check_place(struct s3api_request *r, enum s3api_level level)
+{
+    enum http_method method = r->http->method;
+    bool copies = s3api_header(r, "x-amz-copy-source").ptr != NULL;
+    bool part = has(r, "partNumber"), upload = has(r, "uploadId");
+    if (copies &&
+        (method == GET || method == HTTP_HEAD || method == DELETE || (method == POST && upload))) {
+        return s3api_err(r, AWS_INVALID_ARGUMENT, "x-amz-copy-source is of requests that copy");
+    }
+    if (level != S3_OBJECT) {
+        return OK;
+    }
+    if (method == GET && (has(r, "uploads") || has(r, "versions"))) {
+        return s3api_err(r, AWS_INVALID_REQUEST, "\"?uploads\" and \"?versions\" are of a bucket");
+    }
+    if (method == PUT && part && !upload) {
+        return s3api_err(r, AWS_INVALID_ARGUMENT, "a partNumber needs an uploadId");
+    }
+    if (method == PUT && upload && !part) {
+        return s3api_err(r, AWS_METHOD_NOT_ALLOWED, "a part has a partNumber");
+    }
+    return OK;
 }
 
 enum status s3api_op_find(struct s3api_request *r)
 {
     enum s3api_level level = r->has_key ? S3_OBJECT : r->has_bucket ? S3_BUCKET : S3_SERVICE;
+    TRY(check_place(r, level));
     for (size_t i = 0; i < ARRAY_LEN(ops); i++) {
         if (fits(r, &ops[i], level)) {
             r->op = &ops[i];

@@ -107,6 +107,25 @@ struct str s3api_header(const struct s3api_request *r, const char *name)
     return http_headers_get(&r->http->headers, str_of(name));
 }
 
+enum status s3api_header_list(struct s3api_request *r, const char *name, struct str *out)
+{
+    struct str all = { NULL, 0 };
+    for (size_t i = 0; i < r->http->headers.count; i++) {
+        const struct http_header *header = &r->http->headers.items[i];
+        if (!str_eq_nocase(header->name, str_of(name))) {
+            continue;
+        }
+        all = all.ptr == NULL
+                  ? header->value
+                  : arena_printf(r->arena, "%.*s,%.*s", STR_ARG(all), STR_ARG(header->value));
+        if (all.ptr == NULL) {
+            return err_no_memory(r->err);
+        }
+    }
+    *out = all;
+    return OK;
+}
+
 enum status s3api_store_key(struct s3api_request *r, const struct s3api_bucket *bucket,
                             struct str key, struct str *out)
 {

@@ -102,7 +102,11 @@ static enum status look(struct s3api_request *r)
     TRY(s3api_request_read(r));
     TRY(s3api_op_find(r));
     http_log_field_str(r->http, "operation", str_of(r->op->name));
-    return r->op->method != HTTP_OPTIONS ? s3api_authenticate(r) : OK;
+    if (r->op->method != HTTP_OPTIONS) {
+        TRY(s3api_authenticate(r));
+        TRY(s3api_body_check(r));
+    }
+    return r->op->check != NULL ? r->op->check(r) : OK;
 }
 
 static enum status begin(struct s3api_request *r)

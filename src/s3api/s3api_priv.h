@@ -27,7 +27,8 @@
 enum {
     S3_KEY_MAX = 1024,
     S3_BUCKET_MAX = 63,
-    S3_PAGE_MAX = 1000, /* of every listing and of DeleteObjects */
+    S3_PAGE_MAX = 1000,     /* of every listing and of DeleteObjects */
+    S3_BUCKETS_MAX = 10000, /* of a page of ListBuckets */
     S3_PARTS_MAX = 10000,
     S3_PART_BYTES_MIN = 5 * 1024 * 1024, /* of every part but the last */
     S3_META_BYTES_MAX = 2048,            /* names and values of x-amz-meta-* */
@@ -82,6 +83,8 @@ struct s3api_op {
     const char *header; /* the header that must be there; NULL: none */
     bool writes;
     enum s3api_body_kind body;
+    /* of the request alone, before the bucket is looked for; may be NULL */
+    enum status (*check)(struct s3api_request *r);
     /* before the body, DATA only: opens r->writer */
     enum status (*begin)(struct s3api_request *r);
     /* the body is there; makes the answer by s3api_reply_* or fails */
@@ -97,6 +100,9 @@ struct s3api_body {
     enum aws_sum sum;     /* of summer; AWS_SUM_NONE: none is kept */
     struct str sum_given; /* base64; empty: none, or it comes in the trailer */
     bool sum_in_trailer;
+    bool sum_default; /* nobody named it: it is what S3 takes then */
+    /* of a part that brings another checksum than the CRC64NVME that its object will have */
+    struct aws_summer whole;
     uint8_t md5_given[MD5_BYTES];
     int64_t length;                      /* decoded; -1: not known */
     uint64_t size;                       /* so far */
@@ -137,6 +143,8 @@ enum status s3api_request_read(struct s3api_request *r) MUST_USE;
 /** A parameter's value; .ptr NULL when it is not there, "" when it has none. */
 struct str s3api_param(const struct s3api_request *r, const char *name);
 struct str s3api_header(const struct s3api_request *r, const char *name);
+/** A header that is a list and may stand several times: all of them, with commas. */
+enum status s3api_header_list(struct s3api_request *r, const char *name, struct str *out) MUST_USE;
 /** The key in the bucket's store, in the arena. */
 enum status s3api_store_key(struct s3api_request *r, const struct s3api_bucket *bucket,
                             struct str key, struct str *out) MUST_USE;
@@ -204,6 +212,8 @@ enum status s3api_get_request_payment(struct s3api_request *r);
 /** The canned ACL that x-amz-acl or an XML body asks for; "private" without either. */
 enum status s3api_acl_wanted(struct s3api_request *r, struct str *out) MUST_USE;
 enum status s3api_reply_acl(struct s3api_request *r, struct str canned) MUST_USE;
+/** True of the names of S3's canned ACLs. */
+bool s3api_acl_is_canned(struct str text);
 /** Does a canned ACL let everybody read (or write)? */
 bool s3api_acl_public(struct str canned, bool writes);
 enum status s3api_get_object_acl(struct s3api_request *r);
@@ -212,6 +222,8 @@ enum status s3api_put_object_acl(struct s3api_request *r);
 /* --- cors.c --- */
 
 enum status s3api_cors_check(struct s3api_request *r, struct str xml) MUST_USE;
+/** Is it a header's name, with at most so many wildcards? */
+bool s3api_cors_header_fits(struct str name, size_t stars);
 /** The headers of an answer to a page's request. */
 void s3api_cors_answer(struct s3api_request *r);
 enum status s3api_preflight(struct s3api_request *r);
@@ -222,6 +234,9 @@ enum status s3api_preflight(struct s3api_request *r);
 enum status s3api_tags_from_text(struct s3api_request *r, struct str text,
                                  struct str *out) MUST_USE;
 enum status s3api_tags_from_xml(struct s3api_request *r, struct str *out) MUST_USE;
+/** Those that are children of `set`, which may be NULL. */
+enum status s3api_tags_from_set(struct s3api_request *r, const struct xml_node *set,
+                                struct str *out) MUST_USE;
 size_t s3api_tags_count(struct str packed);
 enum status s3api_reply_tags(struct s3api_request *r, struct str packed) MUST_USE;
 enum status s3api_get_object_tagging(struct s3api_request *r);
@@ -237,6 +252,8 @@ enum status s3api_delete_object_tagging(struct s3api_request *r);
 #define S3_ATTR_PARTS "lakehouse-parts"
 /* of a completed upload, so that a repeated Complete is known */
 #define S3_ATTR_UPLOAD "lakehouse-upload"
+/* of a part of an upload that was begun without a checksum: for that of the object */
+#define S3_ATTR_SUM_WHOLE "lakehouse-crc64nvme"
 /* of an upload that is open: "CRC32 FULL_OBJECT" */
 #define S3_ATTR_SUM_WANTED "lakehouse-checksum"
 
@@ -266,12 +283,16 @@ void s3api_sum_header(struct s3api_request *r, enum aws_sum sum, struct str text
 
 /* --- body.c --- */
 
+/** What the head of a signed request says of its body without it being looked at. */
+enum status s3api_body_check(struct s3api_request *r) MUST_USE;
 /** Reads the headers that say what the body must be. For XML bodies too. */
 enum status s3api_body_begin(struct s3api_request *r) MUST_USE;
 /** Bytes from the wire; they go to `sink`, which is the writer or the XML buffer. */
 enum status s3api_body_take(struct s3api_request *r, struct str bytes) MUST_USE;
 /** All there and as it was said? Then r->body.sum_text is the checksum. */
 enum status s3api_body_end(struct s3api_request *r) MUST_USE;
+/** More bytes under the running checksums. */
+void s3api_sum_update(struct s3api_request *r, struct str bytes);
 /** Ends the running checksum: into r->body.sum_text. */
 void s3api_sum_text(struct s3api_request *r);
 void s3api_body_done(struct s3api_request *r);
@@ -290,15 +311,23 @@ enum status s3api_write_refused(struct s3api_request *r, struct str store_key,
 /* --- the operations on objects --- */
 
 enum status s3api_get_object(struct s3api_request *r);
+/** partNumber, if there is one. */
+enum status s3api_get_check(struct s3api_request *r);
+enum status s3api_attributes_check(struct s3api_request *r);
 enum status s3api_get_attributes(struct s3api_request *r);
 enum status s3api_put_begin(struct s3api_request *r);
 enum status s3api_put_end(struct s3api_request *r);
+enum status s3api_copy_check(struct s3api_request *r);
 enum status s3api_copy_object(struct s3api_request *r);
 enum status s3api_delete_object(struct s3api_request *r);
 enum status s3api_delete_objects(struct s3api_request *r);
 enum status s3api_list_objects_v1(struct s3api_request *r);
 enum status s3api_list_objects_v2(struct s3api_request *r);
 enum status s3api_list_versions(struct s3api_request *r);
+/** A token is the place in base64: opaque, and safe in XML whatever the key. */
+enum status s3api_token_put(struct buf *xml, const char *name, struct str after) MUST_USE;
+/** Into the arena; AWS_INVALID_ARGUMENT when it is none of ours. */
+enum status s3api_token_read(struct s3api_request *r, struct str token, struct str *after) MUST_USE;
 
 /* --- upload.c, upload_complete.c, upload_list.c: in parts --- */
 
@@ -307,6 +336,8 @@ enum status s3api_upload_failed(struct s3api_request *r, enum status status) MUS
 /** The checksum that an upload was begun with, by its attributes, and its type. */
 enum aws_sum s3api_upload_sum(const struct store_attrs *attrs, struct str *type_out);
 enum status s3api_create_upload(struct s3api_request *r);
+/** partNumber, into r->part_number. */
+enum status s3api_upload_part_check(struct s3api_request *r);
 enum status s3api_upload_part_begin(struct s3api_request *r);
 enum status s3api_upload_part_end(struct s3api_request *r);
 enum status s3api_upload_part_copy(struct s3api_request *r);

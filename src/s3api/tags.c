@@ -1,6 +1,9 @@
 /* Tags of objects and buckets, kept as S3's header spells them: "a=b&c=d", percent-encoded. */
 #include "s3api/s3api_priv.h"
 
+#include <ctype.h>
+#include <string.h>
+
 #include "base/encode.h"
 
 enum {
@@ -23,6 +26,28 @@ static size_t characters(struct str text)
     return count;
 }
 
+/** Letters and numbers of any script, blanks and a few signs: what S3 allows everywhere. */
+static bool is_plain(struct str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        if (c < 0x80 && !isalnum(c) && (c == 0 || strchr(" +-=._:/@", c) == NULL)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has(const struct tags *tags, struct str key)
+{
+    for (size_t i = 0; i < tags->count; i++) {
+        if (str_eq(tags->items[i].name, key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum status add(struct s3api_request *r, struct tags *tags, struct str key, struct str value)
 {
     size_t max = r->has_key ? S3_TAGS_MAX : BUCKET_TAGS_MAX;
@@ -30,15 +55,16 @@ static enum status add(struct s3api_request *r, struct tags *tags, struct str ke
         return s3api_err(r, AWS_INVALID_TAG, "more than %zu tags", max);
     }
     if (key.len == 0 || !str_is_utf8(key) || !str_is_utf8(value) || characters(key) > TAG_KEY_MAX ||
-        characters(value) > TAG_VALUE_MAX || str_starts(key, STR("aws:"))) {
-        return s3api_err(r, AWS_INVALID_TAG,
-                         "a tag has a key of 1 to %d characters and a value of at most %d",
-                         TAG_KEY_MAX, TAG_VALUE_MAX);
+        characters(value) > TAG_VALUE_MAX || str_starts(key, STR("aws:")) || !is_plain(key) ||
+        !is_plain(value)) {
+        return s3api_err(
+            r, AWS_INVALID_TAG,
+            "a tag has a key of 1 to %d characters and a value of at most %d: letters, "
+            "numbers, blanks and +-=._:/@",
+            TAG_KEY_MAX, TAG_VALUE_MAX);
     }
-    for (size_t i = 0; i < tags->count; i++) {
-        if (str_eq(tags->items[i].name, key)) {
-            return s3api_err(r, AWS_INVALID_TAG, "tag \"%.*s\" is there twice", STR_ARG(key));
-        }
+    if (has(tags, key)) {
+        return s3api_err(r, AWS_INVALID_TAG, "tag \"%.*s\" is there twice", STR_ARG(key));
     }
     tags->items[tags->count++] = (struct http_param){ key, value };
     return OK;
@@ -74,6 +100,9 @@ static enum status unpack(struct s3api_request *r, struct str text, struct tags 
                            true, &value, &why) != OK) {
             return s3api_err(r, AWS_INVALID_ARGUMENT, "the tags cannot be read: %s", why.msg);
         }
+        if (key.len == 0 || has(out, key)) {
+            return s3api_err(r, AWS_INVALID_ARGUMENT, "the tags hold a key that is empty or twice");
+        }
         TRY(add(r, out, key, value));
     }
     return OK;
@@ -88,14 +117,20 @@ enum status s3api_tags_from_text(struct s3api_request *r, struct str text, struc
 
 enum status s3api_tags_from_xml(struct s3api_request *r, struct str *out)
 {
-    struct tags tags = { .count = 0 };
     struct xml_node *root = NULL;
     struct err why = { 0 };
     if (xml_read(buf_str(&r->xml_in), r->arena, &root, &why) != OK ||
         !str_eq(root->name, STR("Tagging")) || xml_child(root, "TagSet") == NULL) {
         return s3api_err(r, AWS_MALFORMED_XML, "%s", why.msg);
     }
-    const struct xml_node *tag = xml_child(xml_child(root, "TagSet"), "Tag");
+    return s3api_tags_from_set(r, xml_child(root, "TagSet"), out);
+}
+
+enum status s3api_tags_from_set(struct s3api_request *r, const struct xml_node *set,
+                                struct str *out)
+{
+    struct tags tags = { .count = 0 };
+    const struct xml_node *tag = set != NULL ? xml_child(set, "Tag") : NULL;
     for (; tag != NULL; tag = xml_again(tag)) {
         struct str value = xml_text(tag, "Value");
         TRY(add(r, &tags, xml_text(tag, "Key"), value.ptr != NULL ? value : STR("")));

@@ -24,10 +24,18 @@ static bool type_fits(enum aws_sum sum, struct str type)
     return str_eq(type, STR("COMPOSITE")) && sum != AWS_SUM_CRC64NVME;
 }
 
+/** As it is kept, of any case. */
+static struct str spelled(struct str type)
+{
+    return str_eq_nocase(type, STR("FULL_OBJECT")) ? STR("FULL_OBJECT")
+           : str_eq_nocase(type, STR("COMPOSITE")) ? STR("COMPOSITE")
+                                                   : type;
+}
+
 static enum status sum_wanted(struct s3api_request *r, struct s3api_attrs *attrs)
 {
     struct str name = s3api_header(r, "x-amz-checksum-algorithm");
-    struct str type = s3api_header(r, "x-amz-checksum-type");
+    struct str type = spelled(s3api_header(r, S3_ATTR_SUM_TYPE));
     enum aws_sum sum = aws_sum_parse(name);
     if (name.len == 0) {
         return type.len == 0 ? OK
@@ -95,18 +103,38 @@ enum status s3api_create_upload(struct s3api_request *r)
     return s3api_reply_xml(r, 200, &xml);
 }
 
+/** Only the one that was begun at that second: an upload's time does not change. */
+static enum status check_begun(struct s3api_request *r, struct str key, struct str id)
+{
+    struct str text = s3api_header(r, "x-amz-if-match-initiated-time");
+    struct store_upload upload;
+    struct store_attrs attrs;
+    int64_t wanted_ms = 0;
+    if (text.ptr == NULL) {
+        return OK;
+    }
+    if (!s3api_time_parse(str_trim(text), &wanted_ms)) {
+        return s3api_err(r, AWS_INVALID_ARGUMENT, "x-amz-if-match-initiated-time is no date");
+    }
+    TRY(s3api_upload_failed(
+        r, store_upload_get(r->bucket.store, key, id, r->arena, &upload, &attrs, r->err)));
+    return upload.started_ms / 1000 == wanted_ms / 1000
+               ? OK
+               : s3api_err(r, AWS_PRECONDITION_FAILED, "the upload was begun at another time");
+}
+
 enum status s3api_abort_upload(struct s3api_request *r)
 {
-    struct str key;
+    struct str key, id = s3api_param(r, "uploadId");
     TRY(s3api_store_key(r, &r->bucket, r->key, &key));
-    TRY(s3api_upload_failed(
-        r, store_upload_abort(r->bucket.store, key, s3api_param(r, "uploadId"), r->err)));
+    TRY(check_begun(r, key, id));
+    TRY(s3api_upload_failed(r, store_upload_abort(r->bucket.store, key, id, r->err)));
     return s3api_reply_empty(r, 204);
 }
 
 /* --- a part --- */
 
-static enum status part_number(struct s3api_request *r)
+enum status s3api_upload_part_check(struct s3api_request *r)
 {
     uint64_t number = 0;
     struct str text = s3api_param(r, "partNumber");
@@ -118,17 +146,21 @@ static enum status part_number(struct s3api_request *r)
     return OK;
 }
 
-/** What the object is to have, the part must have too. */
+/** What the object is to have, the part must have too. A copied one can bring none. */
 static enum status part_sum(struct s3api_request *r, const struct store_attrs *attrs)
 {
     struct str type;
     enum aws_sum sum = s3api_upload_sum(attrs, &type);
-    if (sum == AWS_SUM_NONE || sum == r->body.sum) {
+    bool copied = r->op->body == S3_BODY_NONE, none = copied || r->body.sum_default;
+    if (sum == AWS_SUM_NONE && r->body.sum != AWS_SUM_CRC64NVME) {
+        return aws_summer_init(&r->body.whole, AWS_SUM_CRC64NVME, r->err);
+    }
+    if (sum == AWS_SUM_NONE || (sum == r->body.sum && !none)) {
         return OK;
     }
-    if (r->body.sum != AWS_SUM_NONE) {
+    if (!none || (!copied && str_eq(type, STR("COMPOSITE")))) {
         return s3api_err(r, AWS_INVALID_REQUEST, "the upload was begun with %s, this part has %s",
-                         aws_sum_upper(sum), aws_sum_upper(r->body.sum));
+                         aws_sum_upper(sum), none ? "none" : aws_sum_upper(r->body.sum));
     }
     r->body.sum = sum;
     return aws_summer_init(&r->body.summer, sum, r->err);
@@ -139,7 +171,6 @@ static enum status part_open(struct s3api_request *r, int64_t size)
     struct store_upload upload;
     struct store_attrs attrs;
     struct str key, id = s3api_param(r, "uploadId");
-    TRY(part_number(r));
     TRY(s3api_store_key(r, &r->bucket, r->key, &key));
     TRY(s3api_upload_failed(
         r, store_upload_get(r->bucket.store, key, id, r->arena, &upload, &attrs, r->err)));
@@ -151,7 +182,14 @@ static enum status part_open(struct s3api_request *r, int64_t size)
 static enum status part_commit(struct s3api_request *r, struct store_info *info)
 {
     struct s3api_attrs attrs = { .count = 0 };
+    uint8_t bytes[AWS_SUM_BYTES_MAX];
+    char text[AWS_SUM_TEXT_MAX + 1];
     TRY(s3api_attrs_set_sum(r, &attrs));
+    if (r->body.whole.sum != AWS_SUM_NONE) {
+        aws_summer_final(&r->body.whole, bytes);
+        aws_sum_text(r->body.whole.sum, bytes, text);
+        TRY(s3api_attrs_set(r, &attrs, STR(S3_ATTR_SUM_WHOLE), str_of(text)));
+    }
     struct store_attrs view = s3api_attrs_view(&attrs);
     TRY(store_writer_attrs(r->writer, &view, r->err));
     struct store_writer *writer = r->writer;

@@ -19,6 +19,7 @@ struct completion {
     uint64_t size;
     /* of the object */
     enum aws_sum sum;
+    bool sum_default; /* the upload was begun without: it is S3's own */
     struct str sum_type, sum_text, runs;
 };
 
@@ -46,12 +47,14 @@ static enum status read_list(struct s3api_request *r, struct completion *c)
     }
     size_t i = 0;
     for (const struct xml_node *node = first; node != NULL; node = xml_again(node), i++) {
-        uint64_t number = 0;
         struct str etag = s3api_unquoted(xml_text(node, "ETag"));
-        if (!str_to_u64(xml_text(node, "PartNumber"), &number) || number == 0 ||
-            number > S3_PARTS_MAX || etag.len == 0) {
-            return s3api_err(r, AWS_MALFORMED_XML,
-                             "a Part has a PartNumber from 1 to %d and an ETag", S3_PARTS_MAX);
+        struct str text = xml_text(node, "PartNumber");
+        int64_t number = 0;
+        if (!str_to_i64(text, &number) || etag.len == 0) {
+            return s3api_err(r, AWS_MALFORMED_XML, "a Part has a PartNumber and an ETag");
+        }
+        if (number < 1 || number > S3_PARTS_MAX) {
+            return s3api_err(r, AWS_INVALID_ARGUMENT, "a PartNumber is from 1 to %d", S3_PARTS_MAX);
         }
         c->wanted[i] = (struct store_part_ref){ (unsigned)number, etag };
         c->nodes[i] = node;
@@ -95,16 +98,44 @@ static const struct store_part *part_of(const struct completion *c, unsigned num
     return *at < c->part_count && c->parts[*at].number == number ? &c->parts[*at] : NULL;
 }
 
+/** The one checksum that a Part of the list names; *sum_out is AWS_SUM_NONE without. */
+static enum status listed_sum(struct s3api_request *r, const struct xml_node *node,
+                              enum aws_sum *sum_out, struct str *text_out)
+{
+    uint8_t bytes[AWS_SUM_BYTES_MAX];
+    *sum_out = AWS_SUM_NONE;
+    for (const struct xml_node *child = node->first; child != NULL; child = child->next) {
+        enum aws_sum sum = aws_sum_of_element(child->name);
+        if (sum == AWS_SUM_NONE) {
+            continue;
+        }
+        if (*sum_out != AWS_SUM_NONE || !aws_sum_read(sum, str_trim(child->text), bytes)) {
+            return s3api_err(r, AWS_INVALID_ARGUMENT, "a Part has one checksum, in base64");
+        }
+        *sum_out = sum;
+        *text_out = str_trim(child->text);
+    }
+    return OK;
+}
+
 static enum status check_part_sum(struct s3api_request *r, const struct completion *c, size_t i,
                                   const struct store_part *part)
 {
-    struct str text = STR_EMPTY;
-    enum aws_sum sum = s3api_attrs_sum(&part->attrs, &text);
-    if (sum == AWS_SUM_NONE) {
-        return OK;
+    struct str text = STR_EMPTY, given = STR_EMPTY;
+    enum aws_sum sum = s3api_attrs_sum(&part->attrs, &text), listed = AWS_SUM_NONE;
+    TRY(listed_sum(r, c->nodes[i], &listed, &given));
+    if (listed == AWS_SUM_NONE) {
+        return str_eq(c->sum_type, STR("COMPOSITE"))
+                   ? s3api_err(r, AWS_INVALID_REQUEST,
+                               "the upload was begun with %s: part %u of the list names none",
+                               aws_sum_upper(c->sum), part->number)
+                   : OK;
     }
-    struct str given = xml_text(c->nodes[i], aws_sum_element(sum));
-    return given.ptr == NULL || str_eq(given, text)
+    if (listed != sum && c->sum != AWS_SUM_NONE) {
+        return s3api_err(r, AWS_BAD_DIGEST, "part %u has no %s", part->number,
+                         aws_sum_upper(listed));
+    }
+    return listed != sum || str_eq(given, text)
                ? OK
                : s3api_err(r, AWS_INVALID_PART, "part %u has another checksum", part->number);
 }
@@ -157,12 +188,21 @@ static enum status find_runs(struct s3api_request *r, struct completion *c,
 
 /* --- the object's checksum --- */
 
+/** What a part has for the object's checksum; .ptr NULL: nothing. */
+static struct str sum_of_part(const struct completion *c, const struct store_part *part)
+{
+    struct str text = { NULL, 0 };
+    if (s3api_attrs_sum(&part->attrs, &text) != c->sum) {
+        text = c->sum_default ? s3api_attr(&part->attrs, S3_ATTR_SUM_WHOLE)
+                              : (struct str){ NULL, 0 };
+    }
+    return text;
+}
+
 static enum status part_bytes(struct s3api_request *r, const struct completion *c,
                               const struct store_part *part, uint8_t out[AWS_SUM_BYTES_MAX])
 {
-    struct str text = STR_EMPTY;
-    enum aws_sum sum = s3api_attrs_sum(&part->attrs, &text);
-    return sum == c->sum && aws_sum_read(sum, text, out)
+    return aws_sum_read(c->sum, sum_of_part(c, part), out)
                ? OK
                : s3api_err(r, AWS_INVALID_PART, "part %u has no %s", part->number,
                            aws_sum_upper(c->sum));
@@ -192,6 +232,21 @@ static enum status join_sums(struct s3api_request *r, struct completion *c,
     return c->sum_text.ptr != NULL ? OK : err_no_memory(r->err);
 }
 
+/** An upload that was begun without gets S3's own, if all of its parts have it. */
+static void default_sum(struct completion *c, const struct store_part *const *chosen)
+{
+    c->sum = AWS_SUM_CRC64NVME;
+    c->sum_type = STR("FULL_OBJECT");
+    c->sum_default = true;
+    for (size_t i = 0; i < c->count && c->sum_default; i++) {
+        c->sum_default = sum_of_part(c, chosen[i]).ptr != NULL;
+    }
+    if (!c->sum_default) { /* of an older version */
+        c->sum = AWS_SUM_NONE;
+        c->sum_type = STR_EMPTY;
+    }
+}
+
 /** The client may say what the whole must be. */
 static enum status check_whole(struct s3api_request *r, const struct completion *c)
 {
@@ -202,7 +257,7 @@ static enum status check_whole(struct s3api_request *r, const struct completion 
                          (unsigned long long)c->size, STR_ARG(size));
     }
     struct str type = s3api_header(r, "x-amz-checksum-type");
-    if (type.ptr != NULL && !str_eq(type, c->sum_type)) {
+    if (type.ptr != NULL && !str_eq_nocase(type, c->sum_type)) {
         return s3api_err(r, AWS_INVALID_REQUEST, "the upload was begun with another checksum type");
     }
     if (c->sum == AWS_SUM_NONE) {
@@ -282,6 +337,9 @@ static enum status complete(struct s3api_request *r, struct completion *c, struc
     TRY(read_parts(r, c));
     TRY(check_parts(r, c, chosen));
     TRY(find_runs(r, c, chosen));
+    if (c->sum == AWS_SUM_NONE) {
+        default_sum(c, chosen);
+    }
     TRY(c->sum != AWS_SUM_NONE ? join_sums(r, c, chosen) : OK);
     TRY(check_whole(r, c));
     TRY(object_attrs(r, c, &attrs));

@@ -3,11 +3,15 @@
 import base64
 import datetime
 import hashlib
+import http.client
 import os
 import time
 import urllib.parse
 import zlib
 
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
 import pytest
 import requests
 import urllib3
@@ -124,8 +128,9 @@ def test_changes_of_a_bucket_at_once_all_hold(url, s3, bucket):
 
 
 def test_tags_and_cors_of_a_bucket(s3, url, bucket):
-    tags = [{"Key": "team", "Value": "birds & bees"}]
+    tags = [{"Key": "team", "Value": "birds + bées"}]
     s3.put_bucket_tagging(Bucket=bucket, Tagging={"TagSet": tags})
+    assert refused(s3.put_bucket_tagging, Bucket=bucket, Tagging={"TagSet": [{"Key": "team", "Value": "birds & bees"}]}) == ("InvalidTag", 400)
     assert s3.get_bucket_tagging(Bucket=bucket)["TagSet"] == tags
     s3.delete_bucket_tagging(Bucket=bucket)
     rules = [{"AllowedOrigins": ["https://*.example.org"], "AllowedMethods": ["GET", "PUT"], "AllowedHeaders": ["x-amz-*", "content-type"],
@@ -137,7 +142,13 @@ def test_tags_and_cors_of_a_bucket(s3, url, bucket):
     assert answer.status_code == 200 and answer.headers["Access-Control-Allow-Origin"] == "https://a.example.org"
     assert answer.headers["Access-Control-Max-Age"] == "60"
     for change in ({"Origin": "https://example.com"}, {"Access-Control-Request-Method": "DELETE"}, {"Access-Control-Request-Headers": "x-other"}):
-        assert requests.options(f"{url}/{bucket}/k", headers={**ask, **change}).status_code == 403
+        answer = requests.options(f"{url}/{bucket}/k", headers={**ask, **change})
+        assert answer.status_code == 403 and "<Code>AccessForbidden</Code>" in answer.text
+    for change in ({"Origin": ""}, {"Access-Control-Request-Method": "get"}, {"Access-Control-Request-Headers": "x-date, a b"}):
+        answer = requests.options(f"{url}/{bucket}/k", headers={**ask, **change})
+        assert answer.status_code == 400 and "<Code>BadRequest</Code>" in answer.text
+    for wrong in ({"AllowedHeaders": ["a b"]}, {"AllowedHeaders": ["x-*-*"]}, {"ExposeHeaders": ["*"]}):
+        assert refused(s3.put_bucket_cors, Bucket=bucket, CORSConfiguration={"CORSRules": [{**rules[0], **wrong}]}) == ("InvalidRequest", 400)
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")
     link = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"})
     assert requests.get(link, headers={"Origin": "https://b.example.org"}).headers["Access-Control-Expose-Headers"] == "ETag"
@@ -452,6 +463,72 @@ def test_presigned_requests(s3, bucket):
     time.sleep(2.1)
     answer = requests.get(late)
     assert answer.status_code == 403 and "<Code>AccessDenied</Code>" in answer.text
+
+
+def test_a_link_is_for_what_was_signed(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="secret", Body=b"not for them")
+    link = s3.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "theirs"})
+    for name, value in (("x-amz-copy-source", f"{bucket}/secret"), ("x-amz-acl", "public-read"), ("x-amz-meta-a", "b")):
+        answer = requests.put(link, data=b"", headers={name: value})
+        assert answer.status_code == 403 and "<Code>AccessDenied</Code>" in answer.text
+    assert refused(s3.head_object, Bucket=bucket, Key="theirs")[0] == "404"
+    assert requests.put(link, data=b"x", headers={"Content-Type": "text/plain"}).status_code == 200
+
+
+def test_what_is_wrong_with_a_request_is_told_before_its_bucket_is_looked_for(s3, url):
+    at = {"Bucket": "no-such-bucket", "Key": "k"}
+    assert refused(s3.get_object, **at, PartNumber=10001) == ("InvalidArgument", 400)
+    assert refused(s3.get_object, **at, PartNumber=1, Range="bytes=0-1") == ("InvalidRequest", 400)
+    assert refused(s3.copy_object, **at, CopySource="a/b", ChecksumAlgorithm="CRC65") == ("InvalidRequest", 400)
+    assert refused(s3.upload_part, **at, UploadId="u", PartNumber=10001, Body=b"") == ("InvalidArgument", 400)
+    assert refused(s3.get_object_attributes, **at, ObjectAttributes=["ETag", "Colour"]) == ("InvalidArgument", 400)
+    assert refused(s3.get_object, **at) == ("NoSuchBucket", 404)
+    for method, target, status, code in (("GET", "b/k?uploads", 400, "InvalidRequest"), ("GET", "b/k?versions", 400, "InvalidRequest"),
+                                         ("PUT", "b/k?uploadId=u", 405, "MethodNotAllowed"), ("PUT", "b/k?partNumber=1", 400, "InvalidArgument")):
+        answer = requests.request(method, f"{url}/{target}")
+        assert (answer.status_code, f"<Code>{code}</Code>" in answer.text) == (status, True), answer.text
+    answer = requests.get(f"{url}/b/k", headers={"x-amz-copy-source": "b/k"})
+    assert answer.status_code == 400 and "<Code>InvalidArgument</Code>" in answer.text
+
+
+def test_attributes_may_stand_in_several_headers(s3, url, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"12345")
+    request = botocore.awsrequest.AWSRequest("GET", f"{url}/{bucket}/k?attributes", headers={"x-amz-object-attributes": "ETag,ObjectSize"})
+    botocore.auth.S3SigV4Auth(botocore.credentials.Credentials("main", "main-secret"), "s3", "us-east-1").add_auth(request)
+    connection = http.client.HTTPConnection(url.removeprefix("http://"))
+    connection.putrequest("GET", f"/{bucket}/k?attributes")
+    for name, value in request.headers.items():
+        for line in value.split(",") if name == "x-amz-object-attributes" else [value]:  # as Amazon's SDK for Go sends it
+            connection.putheader(name, line)
+    connection.endheaders()
+    answer = connection.getresponse().read()
+    assert b"<ObjectSize>5</ObjectSize>" in answer and b"<ETag>" in answer, answer
+    connection.close()
+
+
+def test_buckets_are_listed_in_pages(s3):
+    names = [f"paged-{i}" for i in range(5)]
+    for name in names:
+        s3.create_bucket(Bucket=name)
+    pages = list(s3.get_paginator("list_buckets").paginate(Prefix="paged-", PaginationConfig={"PageSize": 2}))
+    assert [[b["Name"] for b in page["Buckets"]] for page in pages] == [names[:2], names[2:4], names[4:]]
+    assert {b["BucketRegion"] for page in pages for b in page["Buckets"]} == {"us-east-1"} and {page["Prefix"] for page in pages} == {"paged-"}
+    assert s3.list_buckets(BucketRegion="eu-west-1").get("Buckets", []) == []
+    whole = s3.list_buckets()
+    assert set(names) < {b["Name"] for b in whole["Buckets"]} and "ContinuationToken" not in whole and "BucketRegion" not in whole["Buckets"][0]
+    assert refused(s3.list_buckets, MaxBuckets=10001) == ("InvalidArgument", 400)
+    assert refused(s3.list_buckets, ContinuationToken="!") == ("InvalidArgument", 400)
+    for name in names:
+        s3.delete_bucket(Bucket=name)
+
+
+def test_a_bucket_is_made_with_its_tags(s3):
+    tags = [{"Key": "team", "Value": "birds"}]
+    assert refused(s3.create_bucket, Bucket="tagged", CreateBucketConfiguration={"Tags": tags * 2}) == ("InvalidTag", 400)
+    assert refused(s3.head_bucket, Bucket="tagged")[0] == "404"
+    s3.create_bucket(Bucket="tagged", CreateBucketConfiguration={"Tags": tags})
+    assert s3.get_bucket_tagging(Bucket="tagged")["TagSet"] == tags
+    s3.delete_bucket(Bucket="tagged")
 
 
 def test_buckets_in_the_host(url, bucket):

@@ -1,6 +1,7 @@
 """Uploads in parts over the S3 API, and bodies in frames, as boto3 sends them."""
 
 import base64
+import datetime
 import hashlib
 import hmac
 import io
@@ -184,6 +185,68 @@ def test_checksums_of_the_whole(s3, bucket, algorithm, kind):
     assert answer[name] == expected and answer["ChecksumType"] == kind
     head = s3.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
     assert head[name] == expected and head["ChecksumType"] == kind
+
+
+def crc64nvme(data):
+    """Bit by bit, 256 steps at a time: NVM Express' polynomial, reflected, ones before and after."""
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = value >> 1 ^ (0x9A6C9329AC4BC9B5 if value & 1 else 0)
+        table.append(value)
+    crc = (1 << 64) - 1
+    for byte in data:
+        crc = crc >> 8 ^ table[(crc ^ byte) & 255]
+    return base64.b64encode((crc ^ (1 << 64) - 1).to_bytes(8, "big")).decode()
+
+
+def test_what_comes_without_a_checksum_gets_one(s3, server, bucket):
+    plain = client(s3_url(server), request_checksum_calculation="when_required")
+    assert crc64nvme(b"123456789") == "rosUhgp5mIg="  # the check value of the algorithm
+    put = plain.put_object(Bucket=bucket, Key="k", Body=b"hello")
+    assert put["ChecksumCRC64NVME"] == crc64nvme(b"hello") and put["ChecksumType"] == "FULL_OBJECT"
+    assert plain.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["ChecksumCRC64NVME"] == crc64nvme(b"hello")
+    pieces = [bytes(PART), b"second", b"third"]
+    whole = crc64nvme(b"".join(pieces[:1]) + pieces[1])
+    upload = plain.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    one = plain.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=pieces[0])
+    two = plain.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=2, Body=pieces[1], ChecksumAlgorithm="SHA1")  # beside its own
+    parts = [{"PartNumber": n, "ETag": part["ETag"]} for n, part in ((1, one), (2, two))]
+    assert "ChecksumCRC64NVME" in one and "ChecksumSHA1" in two and "ChecksumCRC64NVME" not in two
+    assert refused(complete, plain, bucket, "k", upload, parts, ChecksumCRC64NVME=crc64nvme(b"other")) == ("BadDigest", 400)
+    done = complete(plain, bucket, "k", upload, parts)
+    assert done["ChecksumCRC64NVME"] == whole and done["ChecksumType"] == "FULL_OBJECT"
+    assert plain.head_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")["ChecksumCRC64NVME"] == whole
+    # and a part that is copied
+    upload = plain.create_multipart_upload(Bucket=bucket, Key="copy")["UploadId"]
+    copied = plain.upload_part_copy(Bucket=bucket, Key="copy", UploadId=upload, PartNumber=1, CopySource=f"{bucket}/k")["CopyPartResult"]
+    done = complete(plain, bucket, "copy", upload, [{"PartNumber": 1, "ETag": copied["ETag"]}])
+    assert done["ChecksumCRC64NVME"] == whole
+
+
+def test_checksums_of_the_list_are_held_to_those_of_the_parts(s3, server, bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k", ChecksumAlgorithm="SHA1", ChecksumType="COMPOSITE")["UploadId"]
+    plain = client(s3_url(server), request_checksum_calculation="when_required")
+    assert refused(plain.upload_part, Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"x") == ("InvalidRequest", 400)
+    sent = s3.upload_part(Bucket=bucket, Key="k", UploadId=upload, PartNumber=1, Body=b"x", ChecksumAlgorithm="SHA1")
+    good = {"PartNumber": 1, "ETag": sent["ETag"], "ChecksumSHA1": sent["ChecksumSHA1"]}
+    for change, code in (({"ChecksumSHA1": None}, "InvalidRequest"), ({"ChecksumSHA1": "AAAA"}, "InvalidArgument"),
+                         ({"ChecksumCRC32": "AAAAAA=="}, "InvalidArgument"), ({"ChecksumSHA1": None, "ChecksumCRC32": "AAAAAA=="}, "BadDigest"),
+                         ({"ChecksumSHA1": "A" * 27 + "="}, "InvalidPart"), ({"PartNumber": 10001}, "InvalidArgument"), ({"PartNumber": -1}, "InvalidArgument")):
+        part = {name: value for name, value in {**good, **change}.items() if value is not None}
+        assert refused(complete, s3, bucket, "k", upload, [part])[0] == code, change
+    complete(s3, bucket, "k", upload, [good])
+
+
+def test_an_upload_is_given_up_only_if_it_is_the_one_that_was_meant(s3, bucket):
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    begun = s3.list_multipart_uploads(Bucket=bucket)["Uploads"][0]["Initiated"]
+    meant = {"Bucket": bucket, "Key": "k", "UploadId": upload}
+    for off in (-1, 1):
+        other = begun.replace(microsecond=0) + datetime.timedelta(seconds=off)
+        assert refused(s3.abort_multipart_upload, **meant, IfMatchInitiatedTime=other) == ("PreconditionFailed", 412)
+    s3.abort_multipart_upload(**meant, IfMatchInitiatedTime=begun)
+    assert refused(s3.abort_multipart_upload, **meant, IfMatchInitiatedTime=begun) == ("NoSuchUpload", 404)
 
 
 def test_kinds_of_checksums_that_do_not_exist(s3, bucket):

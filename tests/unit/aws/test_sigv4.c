@@ -194,6 +194,23 @@ static void an_x_amz_header_that_is_not_signed_is_refused(void **state)
     assert_int_equal(lab->code, AWS_ACCESS_DENIED);
 }
 
+static void a_presigned_request_takes_no_other_x_amz_header(void **state)
+{
+    struct lab *lab = *state;
+    struct str target;
+    lab->opts.payload = STR_EMPTY;
+    add(lab, "Host", HOST);
+    assert_int_equal(aws_presign(&lab->request, &lab->opts, 60, &lab->arena, &target, NULL), OK);
+    str_split(&target, '?');
+    lab->request.query = target;
+    add(lab, "Content-Type", "text/plain");
+    add(lab, "x-amz-content-sha256", "UNSIGNED-PAYLOAD");
+    assert_int_equal(judge(lab, now_ms), OK);
+    add(lab, "X-Amz-Copy-Source", "other/key"); /* what was to be written would be a copy */
+    assert_int_not_equal(judge(lab, now_ms), OK);
+    assert_int_equal(lab->code, AWS_ACCESS_DENIED);
+}
+
 static void both_forms_at_once_are_refused(void **state)
 {
     struct lab *lab = *state;
@@ -309,6 +326,7 @@ int main(void)
         CASE(what_was_changed_after_signing_is_refused),
         CASE(a_clock_that_is_off_by_more_than_fifteen_minutes_is_refused),
         CASE(an_x_amz_header_that_is_not_signed_is_refused),
+        CASE(a_presigned_request_takes_no_other_x_amz_header),
         CASE(both_forms_at_once_are_refused),
         CASE(a_request_without_a_claim_is_anonymous),
         CASE(broken_headers_are_refused),
