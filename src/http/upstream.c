@@ -13,8 +13,6 @@
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
@@ -23,6 +21,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "http/answer_parser.h"
+#include "http/tcp.h"
 
 enum {
     READ_BYTES = 64 * 1024, /* chosen, not measured */
@@ -187,8 +186,7 @@ static bool connect_to(struct upstream_call *call, const struct addrinfo *at, in
         close(fd);
         return false;
     }
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    tcp_setup(fd, at->ai_addr);
     call->fd = fd;
     return true;
 }

@@ -20,8 +20,6 @@
 #include "http/server_priv.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -31,6 +29,7 @@
 
 #include "base/io.h"
 #include "base/mem.h"
+#include "http/tcp.h"
 
 enum {
     EVENTS = 128,
@@ -427,8 +426,7 @@ static bool accept_one(struct watch *w)
         }
         return false;
     }
-    int on = 1;
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    tcp_setup(fd, (struct sockaddr *)&peer);
     atomic_fetch_add_explicit(&server->connections, 1, memory_order_relaxed);
     if (MHD_add_connection(server->daemon, fd, (struct sockaddr *)&peer, len) != MHD_YES) {
         /* it has closed the descriptor */
