@@ -27,6 +27,29 @@ static void ask(const struct ice_metadata *m)
     (void)ice_schema_max_id(m->schema);
 }
 
+/** What an edit says it made is what its text says, and the next edit makes the same of both. */
+static void same(struct arena *arena, const struct ice_metadata *next,
+                 const struct ice_metadata *again)
+{
+    struct ice_edit what = { .set_count = 0, .now_ms = 1, .snapshots_max = 1 };
+    struct ice_edit_result result = { 0 };
+    struct err err = { 0 };
+    struct buf out[2];
+    check(next->snapshot_count == again->snapshot_count && next->log_count == again->log_count);
+    for (size_t i = 0; i < next->snapshot_count; i++) {
+        check(next->snapshots[i].id == again->snapshots[i].id);
+        check(str_eq(next->snapshots[i].manifest_list, again->snapshots[i].manifest_list));
+        check(ice_metadata_snapshot(next, next->snapshots[i].id) == &next->snapshots[i]);
+    }
+    buf_init(&out[0], 0);
+    buf_init(&out[1], 0);
+    enum status status = ice_metadata_edit(next, &what, arena, &out[0], &result, &err);
+    check(ice_metadata_edit(again, &what, arena, &out[1], &result, &err) == status);
+    check(str_eq(buf_str(&out[0]), buf_str(&out[1])));
+    buf_done(&out[0]);
+    buf_done(&out[1]);
+}
+
 static void edit(struct arena *arena, const struct ice_metadata *m)
 {
     struct ice_property property = { STR("operation"), STR("append") };
@@ -49,10 +72,13 @@ static void edit(struct arena *arena, const struct ice_metadata *m)
                              .snapshots_max = 2,
                              .metadata_log_max = 2 };
     buf_init(&out, 0);
-    if (ice_metadata_edit(m, &what, arena, &out, &result, &err) == OK) {
+    struct ice_metadata *next = NULL;
+    if (ice_metadata_next(m, &what, arena, &out, &next, &result, &err) == OK) {
         check(ice_metadata_parse(buf_str(&out), &again, &err) == OK);
         check(str_eq(ice_metadata_property(again, STR("operation")), STR("append")));
         check(m->format_version != 2 || again->current->id == snapshot.id);
+        same(arena, next, again);
+        ice_metadata_unref(next);
         ice_metadata_unref(again);
     }
     buf_done(&out);

@@ -382,7 +382,7 @@ static void won(struct commit *commit)
 {
     metric_add(commit->local->commits, 1);
     reader_keep_metadata(commit->local->base.reader, commit->snapshot.metadata_uri,
-                         commit->snapshot.metadata, commit->snapshot.json_bytes);
+                         commit->snapshot.metadata);
     struct err err = { 0 };
     if (commit->metadata == NULL) {
         struct created created = { .name = &commit->requests[0]->append->name,

@@ -122,7 +122,7 @@ enum status reader_metadata(struct reader *reader, struct str uri, const struct 
 }
 
 void reader_keep_metadata(struct reader *reader, struct str uri,
-                          const struct ice_metadata *metadata, size_t json_bytes)
+                          const struct ice_metadata *metadata)
 {
     struct arena arena;
     arena_init(&arena, 64 * 1024);
@@ -130,7 +130,8 @@ void reader_keep_metadata(struct reader *reader, struct str uri,
     struct cache_item *item = NULL;
     if (cache_key(&arena, 'm', uri, &key, NULL) == OK &&
         cache_put(reader->cache, key, ice_metadata_ref(metadata),
-                  metadata->arena.used_bytes + 3 * json_bytes, metadata_done, &item, NULL) == OK) {
+                  metadata->arena.used_bytes + 3 * metadata->json_bytes, metadata_done, &item,
+                  NULL) == OK) {
         cache_release(item);
     }
     arena_done(&arena);

@@ -50,7 +50,7 @@ enum status reader_manifest(struct reader *reader, const struct ice_manifest_fil
                             struct err *err) MUST_USE;
 /** Keep metadata that we have just written. */
 void reader_keep_metadata(struct reader *reader, struct str uri,
-                          const struct ice_metadata *metadata, size_t json_bytes);
+                          const struct ice_metadata *metadata);
 
 /** catalog_pin for a table whose pointer has been read. */
 enum status reader_pin(struct reader *reader, const struct table_summary *table,

@@ -214,8 +214,10 @@ static enum status name_mapping(struct writer *w, const struct ice_metadata *bas
     return OK;
 }
 
+/** The new document, and what it says. */
 static enum status edit_metadata(struct writer *w, const struct ice_metadata *base, int64_t now,
-                                 struct str list_uri, struct buf *json, struct err *err)
+                                 struct str list_uri, struct buf *json,
+                                 struct ice_metadata **next_out, struct err *err)
 {
     const struct plan *plan = w->plan;
     struct ice_new_snapshot snapshot = {
@@ -247,7 +249,7 @@ static enum status edit_metadata(struct writer *w, const struct ice_metadata *ba
         .snapshots_max = ours ? SNAPSHOTS_MAX : 0,
         .snapshot_age_max_ms = ours ? SNAPSHOT_AGE_MAX_MS : 0,
     };
-    TRY(ice_metadata_edit(base, &edit, plan->arena, json, &w->out->edit, err));
+    TRY(ice_metadata_next(base, &edit, plan->arena, json, next_out, &w->out->edit, err));
     w->out->timestamp_ms = w->out->edit.timestamp_ms;
     return OK;
 }
@@ -258,7 +260,10 @@ static enum status write_metadata(struct writer *w, const struct ice_metadata *b
     struct snapshot *out = w->out;
     AUTO(buf_done) struct buf json;
     buf_init(&json, BODY_BYTES_MAX);
-    TRY(edit_metadata(w, base, clock_wall_ms(w->local->clock), list_uri, &json, err));
+    /* Parsed before it is written: what we could not read back must not become a table. */
+    struct ice_metadata *next = NULL;
+    TRY(edit_metadata(w, base, clock_wall_ms(w->local->clock), list_uri, &json, &next, err));
+    out->metadata = next; /* whatever happens now, snapshot_done drops it */
     struct str name, key;
     out->version = w->plan->metadata == NULL ? 0 : w->plan->base->pointer.table.version + 1;
     if (ice_metadata_name(w->plan->arena, out->version, str_of(w->uuid), &name) != OK) {
@@ -270,11 +275,6 @@ static enum status write_metadata(struct writer *w, const struct ice_metadata *b
     }
     TRY(locate_uri(w->local->base.reader->locate, w->location, key, w->plan->arena,
                    &out->metadata_uri, err));
-    /* Parsed before it is written: what we could not read back must not become a table. */
-    struct ice_metadata *parsed = NULL;
-    TRY(ice_metadata_parse(buf_str(&json), &parsed, err));
-    out->metadata = parsed;
-    out->json_bytes = json.len;
     return put_fresh(w, key, buf_str(&json), err);
 }
 

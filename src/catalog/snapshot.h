@@ -14,7 +14,6 @@ struct snapshot {
     int64_t sequence_number, timestamp_ms, version;
     struct str metadata_uri;
     const struct ice_metadata *metadata; /* what was written, parsed; referenced */
-    size_t json_bytes;
     struct ice_edit_result edit;
     struct str keys[SNAPSHOT_KEYS_MAX]; /* everything written, for taking it back */
     size_t key_count;

@@ -139,7 +139,7 @@ static enum status parse_specs(struct ice_metadata *m, yyjson_val *root, struct 
     return OK;
 }
 
-static enum status parse_snapshot(yyjson_val *json, struct ice_snapshot *out, struct err *err)
+enum status metadata_parse_snapshot(yyjson_val *json, struct ice_snapshot *out, struct err *err)
 {
     out->parent_id = -1;
     out->schema_id = -1;
@@ -170,7 +170,7 @@ static enum status parse_snapshots(struct ice_metadata *m, yyjson_val *root, str
     yyjson_val *snapshot = NULL;
     ARR_EACH(snapshots, i, max, snapshot)
     {
-        TRY(parse_snapshot(snapshot, &m->snapshots[i], err));
+        TRY(metadata_parse_snapshot(snapshot, &m->snapshots[i], err));
         m->by_id[i] = (struct ice_snapshot_slot){ .id = m->snapshots[i].id, .index = i };
     }
     m->snapshot_count = max;
@@ -181,6 +181,11 @@ static enum status parse_snapshots(struct ice_metadata *m, yyjson_val *root, str
                            (long long)m->by_id[i].id);
         }
     }
+    return OK;
+}
+
+static enum status parse_current(struct ice_metadata *m, yyjson_val *root, struct err *err)
+{
     int64_t current = -1;
     TRY(json_get_i64(root, "current-snapshot-id", JSON_OPTIONAL, &current, err));
     m->current = current == -1 ? NULL : ice_metadata_snapshot(m, current);
@@ -240,7 +245,8 @@ static enum status parse_refs(struct ice_metadata *m, yyjson_val *root, struct e
     return OK;
 }
 
-static enum status parse_root(struct ice_metadata *m, yyjson_val *root, struct err *err)
+static enum status parse_root(struct ice_metadata *m, yyjson_val *root,
+                              const struct metadata_written *written, struct err *err)
 {
     if (!yyjson_is_obj(root)) {
         return err_set(err, E_CORRUPT, "it is no object");
@@ -262,8 +268,9 @@ static enum status parse_root(struct ice_metadata *m, yyjson_val *root, struct e
     TRY(get_i32(root, "last-column-id", JSON_REQUIRED, &m->last_column_id, err));
     TRY(parse_schemas(m, root, err));
     TRY(parse_specs(m, root, err));
-    TRY(parse_snapshots(m, root, err));
-    TRY(parse_log(m, root, err));
+    TRY(written != NULL ? metadata_next_snapshots(m, written, err) : parse_snapshots(m, root, err));
+    TRY(parse_current(m, root, err));
+    TRY(written != NULL ? metadata_next_log(m, written, err) : parse_log(m, root, err));
     return parse_refs(m, root, err);
 }
 
@@ -282,15 +289,23 @@ static enum status as_corrupt(enum status status, struct err *err)
 
 enum status ice_metadata_parse(struct str json, struct ice_metadata **out, struct err *err)
 {
+    return metadata_parse(json, NULL, out, err);
+}
+
+enum status metadata_parse(struct str json, const struct metadata_written *written,
+                           struct ice_metadata **out, struct err *err)
+{
     struct ice_metadata *m = mem_zalloc(sizeof(*m));
     if (m == NULL) {
         return err_no_memory(err);
     }
     m->refs = 1;
     arena_init(&m->arena, VIEW_BYTES_MAX);
-    enum status status = json_parse(json, &m->doc, err);
+    m->json_bytes = written != NULL ? written->json.len : json.len;
+    enum status status = ice_doc_parse(json, &m->home, err);
     if (status == OK) {
-        status = parse_root(m, yyjson_doc_get_root(m->doc), err);
+        m->doc = m->home->doc;
+        status = parse_root(m, yyjson_doc_get_root(m->doc), written, err);
     }
     if (status != OK) {
         ice_metadata_unref(m);
@@ -315,7 +330,10 @@ void ice_metadata_unref(const struct ice_metadata *metadata)
     if (m == NULL || __atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL) > 0) {
         return;
     }
-    json_doc_done(&m->doc);
+    for (size_t i = 0; i < m->snapshot_count; i++) {
+        ice_part_unref(m->snapshots[i].part);
+    }
+    ice_doc_unref(m->home);
     arena_done(&m->arena);
     mem_free(m);
 }

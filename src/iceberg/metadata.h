@@ -12,12 +12,17 @@
 #include "iceberg/manifest.h"
 #include "iceberg/schema.h"
 
+struct ice_part; /* metadata_priv.h, as the next two */
+struct ice_doc;
+struct ice_snapshot_slot;
+
 struct ice_snapshot {
     int64_t id, parent_id /* -1 none */, sequence_number, timestamp_ms;
     /* .ptr NULL: a snapshot of version 1 that lists its manifests inline, which is not supported */
     struct str manifest_list;
-    int32_t schema_id;   /* -1 unknown */
-    yyjson_val *summary; /* object of strings, or NULL */
+    int32_t schema_id;     /* -1 unknown */
+    yyjson_val *summary;   /* object of strings, or NULL */
+    struct ice_part *part; /* its own text, where metadata share it; NULL: the document has it */
 };
 struct ice_log_entry {
     int64_t timestamp_ms, snapshot_id;
@@ -28,12 +33,14 @@ struct ice_ref {
     bool is_tag;
 };
 
-struct ice_snapshot_slot; /* metadata_priv.h */
-
 struct ice_metadata {
     struct arena arena;
-    yyjson_doc *doc; /* the whole document as read */
-    int refs;        /* atomic */
+    /* the whole document as read; where ice_metadata_next made it, its lists of snapshots and their
+     * log are empty, and stand in the members below only */
+    yyjson_doc *doc;
+    struct ice_doc *home; /* owns doc */
+    size_t json_bytes;    /* of the whole document */
+    int refs;             /* atomic */
     int32_t format_version;
     struct str table_uuid, location;
     int64_t last_sequence_number, last_updated_ms;
@@ -53,6 +60,8 @@ struct ice_metadata {
     const struct ice_snapshot *current; /* NULL: empty table */
     struct ice_log_entry *snapshot_log;
     size_t log_count;
+    struct str log_text; /* its entries with commas between; .ptr NULL: the document has it */
+    size_t *log_ends;    /* with log_text: where each entry ends in it */
     struct ice_ref *branches;
     size_t ref_count;
 };
@@ -133,6 +142,18 @@ struct ice_edit_result {
 enum status ice_metadata_edit(const struct ice_metadata *base, const struct ice_edit *edit,
                               struct arena *arena, struct buf *out, struct ice_edit_result *result,
                               struct err *err) MUST_USE;
+/**
+ * The same, and the new document as it would be parsed. What the two have in common is not read
+ * again, and what stays in the lists of snapshots is shared with `base`: for a table of a thousand
+ * snapshots that is nearly all.
+ *
+ * `out` is empty before.
+ *
+ * Owns     the caller unrefs *next_out, which outlives `base`
+ */
+enum status ice_metadata_next(const struct ice_metadata *base, const struct ice_edit *edit,
+                              struct arena *arena, struct buf *out, struct ice_metadata **next_out,
+                              struct ice_edit_result *result, struct err *err) MUST_USE;
 
 /** The summary of an append, with the totals every reader expects; strings in `arena`. `parent` may
  * be NULL. */

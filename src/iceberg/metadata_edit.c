@@ -21,6 +21,9 @@ enum { METADATA_LOG_DEFAULT = 100 };
  * something to tidy up, and one in 250 (of 1000 snapshots). */
 enum { SLACK = 4 };
 
+/* A snapshot and what goes with it has about 700 bytes; more costs a copy of the document. */
+enum { NEXT_BYTES = 4096 };
+
 struct edit {
     const struct ice_metadata *base;
     const struct ice_edit *in;
@@ -31,6 +34,7 @@ struct edit {
     bool add_schema;   /* it is not among the base's */
     bool *expired;     /* [base->snapshot_count] */
     size_t log_from;   /* the first entry of the base's metadata log that stays */
+    struct metadata_written made;
     struct ice_edit_result result;
 };
 
@@ -104,6 +108,39 @@ enum status ice_metadata_new(const struct ice_new_table *in, struct buf *out, st
 
 /* ---- an edit ---- */
 
+/** Room for the ends of what the two lists will have. */
+static enum status made_init(struct edit *edit, struct err *err)
+{
+    const struct ice_metadata *base = edit->base;
+    edit->made = (struct metadata_written){
+        .base = base,
+        .expired = edit->expired,
+        .new_snapshot = edit->in->snapshot,
+        .now_ms = edit->now_ms,
+        .snapshot_ends = arena_array(edit->arena, base->snapshot_count + 1, sizeof(size_t)),
+        .log_ends = arena_array(edit->arena, base->log_count + 1, sizeof(size_t)),
+    };
+    bool room = edit->made.snapshot_ends != NULL && edit->made.log_ends != NULL;
+    return room ? OK : err_no_memory(err);
+}
+
+/** Append the new document to `out`. */
+static enum status run(struct edit *edit, struct buf *out, struct err *err)
+{
+    TRY(plan(edit, err));
+    TRY(made_init(edit, err));
+    size_t before = out->len;
+    struct json_writer w;
+    json_writer_init(&w, out);
+    write_root(edit, &w);
+    enum status status = json_writer_end(&w);
+    if (status != OK) {
+        return err_set(err, status, "table metadata cannot be written");
+    }
+    edit->made.json = str_skip(buf_str(out), before);
+    return OK;
+}
+
 enum status ice_metadata_edit(const struct ice_metadata *base, const struct ice_edit *edit,
                               struct arena *arena, struct buf *out, struct ice_edit_result *result,
                               struct err *err)
@@ -111,13 +148,27 @@ enum status ice_metadata_edit(const struct ice_metadata *base, const struct ice_
     struct edit state = {
         .base = base, .in = edit, .arena = arena, .root = yyjson_doc_get_root(base->doc)
     };
-    TRY(plan(&state, err));
-    struct json_writer w;
-    json_writer_init(&w, out);
-    write_root(&state, &w);
-    enum status status = json_writer_end(&w);
+    TRY(run(&state, out, err));
+    *result = state.result;
+    return OK;
+}
+
+enum status ice_metadata_next(const struct ice_metadata *base, const struct ice_edit *edit,
+                              struct arena *arena, struct buf *out, struct ice_metadata **next_out,
+                              struct ice_edit_result *result, struct err *err)
+{
+    struct edit state = {
+        .base = base, .in = edit, .arena = arena, .root = yyjson_doc_get_root(base->doc)
+    };
+    assert(out->len == 0); /* what is noted of the text counts from the buffer's start */
+    if (buf_reserve(out, base->json_bytes + NEXT_BYTES) == NULL) {
+        return err_no_memory(err);
+    }
+    TRY(run(&state, out, err));
+    enum status status = metadata_next(&state.made, next_out, err);
     if (status != OK) {
-        return err_set(err, status, "table metadata cannot be written");
+        buf_clear(out);
+        return status;
     }
     *result = state.result;
     return OK;
@@ -356,6 +407,7 @@ static enum status expire(struct edit *edit, size_t index, struct err *err)
     struct ice_snapshot *out = &edit->result.expired[edit->result.expired_count];
     *out = edit->base->snapshots[index];
     out->summary = NULL; /* it lives in the base's document */
+    out->part = NULL;
     if (out->manifest_list.ptr != NULL) {
         out->manifest_list = arena_str(edit->arena, out->manifest_list);
         if (out->manifest_list.ptr == NULL) {
@@ -503,22 +555,70 @@ static void write_snapshot(struct edit *edit, struct json_writer *w)
     jw_obj_end(w);
 }
 
+/** Note where a list stands that begins at `at` and has just ended. */
+static void note_span(struct edit *edit, struct metadata_span *span, size_t at,
+                      const struct json_writer *w)
+{
+    edit->made.twice = edit->made.twice || span->len > 0;
+    *span = (struct metadata_span){ .at = at, .len = w->out->len - at };
+}
+
 static void write_snapshots(struct edit *edit, yyjson_val *old, struct json_writer *w)
 {
-    size_t i = 0;
-    size_t max = 0;
-    yyjson_val *snapshot = NULL;
-    jw_arr_begin_with(w, edit->result.expired_count == 0 ? old : NULL);
-    ARR_EACH(old, i, max, snapshot)
-    {
-        if (edit->result.expired_count > 0 && !edit->expired[i]) {
-            jw_val(w, snapshot);
+    const struct ice_metadata *base = edit->base;
+    size_t at = w->out->len;
+    size_t *ends = edit->made.snapshot_ends;
+    /* of no use where the parts have the text */
+    yyjson_arr_iter vals = yyjson_arr_iter_with(yyjson_obj_get(edit->root, "snapshots"));
+    (void)old;
+    jw_arr_begin(w);
+    for (size_t i = 0; i < base->snapshot_count; i++) {
+        const struct ice_part *part = base->snapshots[i].part;
+        yyjson_val *val = yyjson_arr_iter_next(&vals);
+        if (edit->expired[i]) {
+            continue;
         }
+        if (part != NULL) {
+            jw_raw(w, str_from(part->text, part->len));
+        } else {
+            jw_val(w, val);
+        }
+        *ends++ = w->out->len;
     }
     if (edit->in->snapshot != NULL) {
         write_snapshot(edit, w);
+        *ends++ = w->out->len;
     }
     jw_arr_end(w);
+    note_span(edit, &edit->made.snapshots, at, w);
+}
+
+/** The entries of the base's log from `from` on; returns behind the last end. */
+static size_t *write_log_entries(const struct ice_metadata *base, yyjson_val *log, size_t from,
+                                 size_t *ends, struct json_writer *w)
+{
+    if (from == base->log_count) {
+        return ends;
+    }
+    if (base->log_text.ptr != NULL) {
+        size_t skip = from == 0 ? 0 : base->log_ends[from - 1] + 1;
+        jw_raw(w, str_skip(base->log_text, skip));
+        for (size_t i = from; i < base->log_count; i++) {
+            *ends++ = w->out->len - (base->log_text.len - base->log_ends[i]);
+        }
+        return ends;
+    }
+    size_t i = 0;
+    size_t max = 0;
+    yyjson_val *entry = NULL;
+    ARR_EACH(log, i, max, entry)
+    {
+        if (i >= from) {
+            jw_val(w, entry);
+            *ends++ = w->out->len;
+        }
+    }
+    return ends;
 }
 
 /** A log with a gap would name the wrong snapshot for a time in it: it is cut behind the last
@@ -526,28 +626,26 @@ static void write_snapshots(struct edit *edit, yyjson_val *old, struct json_writ
 static void write_snapshot_log(struct edit *edit, yyjson_val *old, struct json_writer *w)
 {
     size_t from = 0;
-    size_t i = 0;
-    size_t max = 0;
-    yyjson_val *entry = NULL;
-    for (i = 0; i < edit->base->log_count; i++) {
+    size_t at = w->out->len;
+    for (size_t i = 0; edit->result.expired_count > 0 && i < edit->base->log_count; i++) {
         if (is_expired(edit, edit->base->snapshot_log[i].snapshot_id)) {
             from = i + 1;
         }
     }
-    jw_arr_begin_with(w, from == 0 ? old : NULL);
-    ARR_EACH(old, i, max, entry)
-    {
-        if (from > 0 && i >= from) {
-            jw_val(w, entry);
-        }
-    }
+    edit->made.log_from = from;
+    jw_arr_begin(w);
+    size_t *ends = write_log_entries(edit->base, yyjson_obj_get(edit->root, "snapshot-log"), from,
+                                     edit->made.log_ends, w);
+    (void)old;
     if (edit->in->snapshot != NULL) {
         jw_obj_begin(w);
         jw_kv_i64(w, "timestamp-ms", edit->now_ms);
         jw_kv_i64(w, "snapshot-id", edit->in->snapshot->id);
         jw_obj_end(w);
+        *ends = w->out->len;
     }
     jw_arr_end(w);
+    note_span(edit, &edit->made.log, at, w);
 }
 
 static void write_metadata_log(struct edit *edit, yyjson_val *old, struct json_writer *w)
@@ -669,21 +767,22 @@ enum trigger { ALWAYS, ON_SCHEMA, ON_SNAPSHOT, ON_PROPERTIES, ON_LOG, ON_SNAPSHO
 static const struct member {
     const char *name;
     enum trigger trigger;
+    bool apart; /* the base may have it outside of its document, so that it is always written */
     void (*write)(struct edit *edit, yyjson_val *old, struct json_writer *w);
 } members[] = {
-    { "last-updated-ms", ALWAYS, write_updated },
-    { "last-column-id", ON_SCHEMA, write_last_column },
-    { "schemas", ON_SCHEMA, write_schemas },
-    { "current-schema-id", ON_SCHEMA, write_schema_id },
-    { "properties", ON_PROPERTIES, write_properties },
-    { "last-sequence-number", ON_SNAPSHOT, write_sequence },
-    { "current-snapshot-id", ON_SNAPSHOT, write_snapshot_id },
-    { "refs", ON_SNAPSHOT, write_refs },
-    { "snapshots", ON_SNAPSHOT_OR_EXPIRY, write_snapshots },
-    { "snapshot-log", ON_SNAPSHOT_OR_EXPIRY, write_snapshot_log },
-    { "statistics", ON_SNAPSHOT_OR_EXPIRY, write_statistics },
-    { "partition-statistics", ON_SNAPSHOT_OR_EXPIRY, write_statistics },
-    { "metadata-log", ON_LOG, write_metadata_log },
+    { "last-updated-ms", ALWAYS, false, write_updated },
+    { "last-column-id", ON_SCHEMA, false, write_last_column },
+    { "schemas", ON_SCHEMA, false, write_schemas },
+    { "current-schema-id", ON_SCHEMA, false, write_schema_id },
+    { "properties", ON_PROPERTIES, false, write_properties },
+    { "last-sequence-number", ON_SNAPSHOT, false, write_sequence },
+    { "current-snapshot-id", ON_SNAPSHOT, false, write_snapshot_id },
+    { "refs", ON_SNAPSHOT, false, write_refs },
+    { "snapshots", ON_SNAPSHOT_OR_EXPIRY, true, write_snapshots },
+    { "snapshot-log", ON_SNAPSHOT_OR_EXPIRY, true, write_snapshot_log },
+    { "statistics", ON_SNAPSHOT_OR_EXPIRY, false, write_statistics },
+    { "partition-statistics", ON_SNAPSHOT_OR_EXPIRY, false, write_statistics },
+    { "metadata-log", ON_LOG, false, write_metadata_log },
 };
 
 static bool is_triggered(const struct edit *edit, enum trigger trigger)
@@ -710,7 +809,8 @@ static const struct member *member_of(const struct edit *edit, struct str name)
 {
     for (size_t i = 0; i < ARRAY_LEN(members); i++) {
         if (str_eq(name, str_of(members[i].name))) {
-            return is_triggered(edit, members[i].trigger) ? &members[i] : NULL;
+            bool wanted = members[i].apart || is_triggered(edit, members[i].trigger);
+            return wanted ? &members[i] : NULL;
         }
     }
     return NULL;

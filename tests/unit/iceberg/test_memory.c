@@ -34,10 +34,13 @@ static enum status exchange(struct arena *arena, const struct ice_schema *schema
 }
 
 /** New metadata with a wider schema, a snapshot, an expired snapshot and a full metadata log. */
-static enum status edit(struct arena *arena, const struct ice_metadata *m,
-                        const struct ice_data_file *file, struct buf *out, struct err *err)
+static enum status edit(struct arena *arena, const struct ice_metadata *m, int64_t id,
+                        const struct ice_data_file *file, struct buf *out,
+                        struct ice_metadata **next_out, struct err *err)
 {
-    struct ice_new_snapshot snapshot = { .id = 6, .sequence_number = 2, .manifest_list = STR("l") };
+    struct ice_new_snapshot snapshot = { .id = id,
+                                         .sequence_number = id,
+                                         .manifest_list = STR("l") };
     struct ice_property *summary = NULL;
     struct ice_edit_result result;
     struct ice_schema wide;
@@ -51,11 +54,25 @@ static enum status edit(struct arena *arena, const struct ice_metadata *m,
     struct ice_edit what = {
         .snapshot = &snapshot,
         .schema = &wide,
-        .snapshots_max = 1,
+        .snapshots_max = 2,
         .metadata_log_max = 1,
         .previous_metadata_location = STR("g"),
     };
-    return ice_metadata_edit(m, &what, arena, out, &result, err);
+    return ice_metadata_next(m, &what, arena, out, next_out, &result, err);
+}
+
+/** From a document that was read, and from one that was made. */
+static enum status edit_twice(struct arena *arena, const struct ice_metadata *m,
+                              const struct ice_data_file *file, struct buf *out, struct err *err)
+{
+    struct ice_metadata *next = NULL;
+    struct ice_metadata *third = NULL;
+    TRY(edit(arena, m, 6, file, out, &next, err));
+    buf_clear(out);
+    enum status status = edit(arena, next, 7, file, out, &third, err);
+    ice_metadata_unref(next);
+    ice_metadata_unref(third);
+    return status;
 }
 
 /** Everything a commit does, from parsed metadata to new files; the first failure is returned. */
@@ -81,7 +98,7 @@ static enum status commit(struct arena *arena, struct str json, struct buf *out,
         status = exchange(arena, m->schema, &file, out, err);
     }
     if (status == OK) {
-        status = edit(arena, m, &file, out, err);
+        status = edit_twice(arena, m, &file, out, err);
     }
     ice_metadata_unref(m);
     return status;
