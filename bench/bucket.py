@@ -24,6 +24,7 @@ endpoint, key, secret, views, sql = sys.argv[1:6]
 found = importlib.util.find_spec("duckdb_extension_httpfs").submodule_search_locations[0]
 db = duckdb.connect(config={"allow_unsigned_extensions": "true"})
 db.execute(f"LOAD '{next(pathlib.Path(found).rglob('httpfs.duckdb_extension'))}'")
+db.execute("SET enable_progress_bar = false")  # it would be among the figures
 db.execute(f"CREATE SECRET (TYPE s3, KEY_ID '{key}', SECRET '{secret}', ENDPOINT '{endpoint}', URL_STYLE 'path', USE_SSL false)")
 for name, files in json.loads(views).items():
     db.execute(f"CREATE VIEW {name} AS SELECT * FROM read_parquet({files})")

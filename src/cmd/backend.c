@@ -46,12 +46,20 @@ static enum status open_s3(const struct settings *settings, bool read_only, stru
     };
     uint64_t memory = settings_bytes(settings, "s3", "cache_memory");
     struct store *bucket = NULL;
+    if (memory == 0 && text(settings, "s3", "cache_dir")[0] != '\0') {
+        return err_set(err, E_INVALID, "s3.cache_dir needs s3.cache_memory: it is behind it");
+    }
     TRY(store_s3_open(&opts, &bucket, err));
     if (read_only || memory == 0) { /* the doctor wants what is really there */
         *out = bucket;
         return OK;
     }
-    return store_cache_open(bucket, &(struct store_cache_opts){ .memory_bytes = memory }, out, err);
+    return store_cache_open(
+        bucket,
+        &(struct store_cache_opts){ .memory_bytes = memory,
+                                    .dir = text(settings, "s3", "cache_dir"),
+                                    .disk_bytes = settings_bytes(settings, "s3", "cache_disk") },
+        out, err);
 }
 
 enum status backend_open(const struct settings *settings, bool read_only, struct store **out,

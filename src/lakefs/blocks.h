@@ -1,8 +1,8 @@
 /*
  * Blocks of remote files in memory: 16 KiB each, the least recently used leave first, one that two
- * threads want is fetched once. For small reads, of footers and pages; a large one, of a column's
- * chunk, is asked for as it is: whoever gives the bytes keeps them, and rounding up would fetch
- * what nobody reads.
+ * threads want is fetched once. For small reads, of footers and pages; one of a block's length or
+ * more, of a column's chunk, is asked for as it is: whoever gives the bytes keeps them, rounding up
+ * would fetch what nobody reads, and block by block it would be many requests.
  */
 #ifndef LAKEFS_BLOCKS_H
 #define LAKEFS_BLOCKS_H
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BLOCK_BYTES = 16 * 1024, DIRECT_BYTES = 64 * 1024, DIRECT_BYTES_MAX = 8 << 20 };
+enum { BLOCK_BYTES = 16 * 1024, DIRECT_BYTES = BLOCK_BYTES, DIRECT_BYTES_MAX = 8 << 20 };
 
 struct blocks;
 

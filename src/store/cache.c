@@ -8,8 +8,11 @@
 #include "store/cache.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
+#include "base/digest.h"
 #include "base/mem.h"
+#include "store/cache_disk.h"
 #include "store/cache_pages.h"
 #include "store/lake_keys.h"
 #include "store/store_priv.h"
@@ -18,14 +21,18 @@ enum {
     VERSIONS_MAX = 1 << 16,    /* about 200 bytes each */
     AHEAD_BYTES = 1024 * 1024, /* of a reader that goes from piece to piece */
     IN_ORDER_MIN = 4,          /* pieces before it is taken for one; chosen */
+    URI_MAX = 512,
+    PIECE_BYTES_MIN = 2 * 1024 * 1024, /* of a read that goes in several requests; chosen */
+    PIECES_MAX = 4,
 };
 
 struct version {
     char *key;
     struct store_info info; /* without key */
     uint64_t number;
-    struct version *chain;          /* of the bucket */
-    struct version *before, *after; /* by age */
+    uint8_t id[CACHE_DISK_ID_BYTES]; /* of key, tag and size */
+    struct version *chain;           /* of the bucket */
+    struct version *before, *after;  /* by age */
 };
 
 struct cache {
@@ -33,6 +40,7 @@ struct cache {
     struct store_ops ops; /* those of `inner` by its name, with ours for reads */
     struct store *inner;
     struct pages *pages;
+    struct cache_disk *disk; /* NULL: none */
     pthread_mutex_t lock;
     struct version **buckets;        /* [VERSIONS_MAX]; guarded by lock, as all below */
     struct version *oldest, *newest; /* by when they were made */
@@ -44,6 +52,7 @@ struct cache_object {
     struct store_object base;
     struct cache *cache;
     uint64_t number;
+    uint8_t id[CACHE_DISK_ID_BYTES];
     bool keep;
     pthread_mutex_t lock;
     struct store_object *inner; /* NULL until a page is missing; guarded by lock */
@@ -77,13 +86,26 @@ static void version_drop(struct cache *cache, struct version **slot)
     mem_free(version);
 }
 
-/** The number of this version, which it gets if it is new. 0: no memory. */
-static uint64_t version_note(struct cache *cache, struct str key, const struct store_info *info)
+/** The same in every process: by it pages are found in the folder. */
+static void id_make(struct str uri, struct str key, const struct store_info *info,
+                    uint8_t out[CACHE_DISK_ID_BYTES])
+{
+    char text[STORE_KEY_MAX + STORE_ETAG_MAX + URI_MAX + 64];
+    uint8_t hash[SHA256_BYTES];
+    int len = snprintf(text, sizeof text, "%.*s%c%s%c%llu%c%.*s", STR_ARG(str_take(uri, URI_MAX)),
+                       0, info->etag, 0, (unsigned long long)info->size, 0, STR_ARG(key));
+    sha256(str_from(text, (size_t)len), hash);
+    memcpy(out, hash, CACHE_DISK_ID_BYTES);
+}
+
+/** This version, which is new or known; NULL: no memory. */
+static const struct version *version_note(struct cache *cache, struct str key,
+                                          const struct store_info *info)
 {
     struct version **slot = slot_of(cache, key);
     if (*slot != NULL && strcmp((*slot)->info.etag, info->etag) == 0 &&
         (*slot)->info.size == info->size) {
-        return (*slot)->number;
+        return *slot;
     }
     if (*slot != NULL) {
         version_drop(cache, slot);
@@ -97,18 +119,21 @@ static uint64_t version_note(struct cache *cache, struct str key, const struct s
     if (version == NULL || copy == NULL) {
         mem_free(version);
         mem_free(copy);
-        return 0;
+        return NULL;
     }
     *version = (struct version){
         .key = copy, .info = *info, .number = ++cache->numbers, .before = cache->newest
     };
     version->info.key = STR_EMPTY;
+    if (cache->disk != NULL) {
+        id_make(cache->inner->ops->root_uri(cache->inner), key, info, version->id);
+    }
     *(cache->newest != NULL ? &cache->newest->after : &cache->oldest) = version;
     cache->newest = version;
     slot = slot_of(cache, key);
     *slot = version;
     cache->version_count++;
-    return version->number;
+    return version;
 }
 
 static void forget(struct cache *cache, struct str key)
@@ -162,11 +187,24 @@ static enum status inner_of(struct cache_object *object, struct store_object **o
     return OK;
 }
 
-static enum status fetch(void *ctx, uint64_t offset, char *ptr, size_t len, struct err *err)
+/** A part of a large read. */
+struct piece {
+    struct cache_object *object;
+    struct store_object *inner;
+    uint64_t offset;
+    char *ptr;
+    size_t len;
+    enum status status;
+    struct err err;
+};
+
+static enum status piece_read(const struct piece *piece, struct err *err)
 {
-    struct cache_object *object = ctx;
-    struct store_object *inner = NULL;
-    TRY(inner_of(object, &inner, err));
+    const struct cache_object *object = piece->object;
+    struct store_object *inner = piece->inner;
+    uint64_t offset = piece->offset;
+    char *ptr = piece->ptr;
+    size_t len = piece->len;
     while (len > 0) {
         size_t got = 0;
         TRY(inner->ops->read(inner, offset, ptr, len, &got, err));
@@ -177,6 +215,49 @@ static enum status fetch(void *ctx, uint64_t offset, char *ptr, size_t len, stru
         offset += got;
         ptr += got;
         len -= got;
+    }
+    return OK;
+}
+
+static void *piece_run(void *arg)
+{
+    struct piece *piece = arg;
+    piece->status = piece_read(piece, &piece->err);
+    return NULL;
+}
+
+/** One stream of a distant bucket is slower than several: a large read is several. */
+static enum status fetch(void *ctx, uint64_t offset, char *ptr, size_t len, struct err *err)
+{
+    struct cache_object *object = ctx;
+    struct piece pieces[PIECES_MAX];
+    pthread_t threads[PIECES_MAX];
+    struct store_object *inner = NULL;
+    size_t count = len / PIECE_BYTES_MIN, started = 0;
+    count = count == 0 ? 1 : count < PIECES_MAX ? count : (size_t)PIECES_MAX;
+    TRY(inner_of(object, &inner, err));
+    for (size_t i = 0; i < count; i++) {
+        size_t begin = len / count * i, end = i + 1 == count ? len : len / count * (i + 1);
+        pieces[i] = (struct piece){ .object = object,
+                                    .inner = inner,
+                                    .offset = offset + begin,
+                                    .ptr = ptr + begin,
+                                    .len = end - begin };
+    }
+    while (started + 1 < count &&
+           pthread_create(&threads[started], NULL, piece_run, &pieces[started]) == 0) {
+        started++;
+    }
+    for (size_t i = started; i < count; i++) { /* the last one at least is ours */
+        (void)piece_run(&pieces[i]);
+    }
+    for (size_t i = 0; i < started; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (pieces[i].status != OK) {
+            return err_set(err, pieces[i].status, "%s", pieces[i].err.msg);
+        }
     }
     return OK;
 }
@@ -198,6 +279,7 @@ static enum status object_read(struct store_object *base, uint64_t offset, void 
     struct cache_object *object = (struct cache_object *)base;
     const struct pages_source source = {
         .version = object->number,
+        .id = object->id,
         .size = base->info.size,
         .keep = object->keep,
         .ahead = ahead_of(object, offset, len),
@@ -219,9 +301,22 @@ static void object_close(struct store_object *base)
 
 static const struct store_object_ops object_ops = { .read = object_read, .close = object_close };
 
+/** A version's names, copied while the lock is held. */
+struct which {
+    uint64_t number;
+    uint8_t id[CACHE_DISK_ID_BYTES];
+};
+
+static struct which which_of(const struct version *version)
+{
+    struct which which = { .number = version->number };
+    memcpy(which.id, version->id, sizeof which.id);
+    return which;
+}
+
 /** Takes `inner`, which may be NULL, also when it fails. */
 static enum status object_make(struct cache *cache, struct str key, const struct store_info *info,
-                               uint64_t number, struct store_object *inner,
+                               const struct which *which, struct store_object *inner,
                                struct store_object **out, struct err *err)
 {
     struct cache_object *object = mem_zalloc(sizeof *object);
@@ -231,7 +326,8 @@ static enum status object_make(struct cache *cache, struct str key, const struct
     }
     object->base = (struct store_object){ .ops = &object_ops, .info = *info };
     object->cache = cache;
-    object->number = number;
+    object->number = which->number;
+    memcpy(object->id, which->id, sizeof object->id);
     /* metadata are small, and every query reads them */
     object->keep = !str_ends(key, STR(".parquet"));
     object->inner = inner;
@@ -249,7 +345,7 @@ static enum status object_make(struct cache *cache, struct str key, const struct
 
 /** What was open before, where keys are written once, and has no attributes. */
 static bool known(struct cache *cache, struct str key, struct store_info *info_out,
-                  uint64_t *number_out)
+                  struct which *which_out)
 {
     if (!lake_key_of_tables(key)) {
         return false;
@@ -258,7 +354,7 @@ static bool known(struct cache *cache, struct str key, struct store_info *info_o
     struct version *version = *slot_of(cache, key);
     if (version != NULL) {
         *info_out = version->info;
-        *number_out = version->number;
+        *which_out = which_of(version);
     }
     pthread_mutex_unlock(&cache->lock);
     return version != NULL;
@@ -270,9 +366,9 @@ static enum status cache_open(struct store *store, struct str key, struct store_
     struct cache *cache = (struct cache *)store;
     struct store_info info;
     struct store_object *inner = NULL;
-    uint64_t number = 0;
-    if (known(cache, key, &info, &number)) {
-        return object_make(cache, key, &info, number, NULL, out, err);
+    struct which which = { 0 };
+    if (known(cache, key, &info, &which)) {
+        return object_make(cache, key, &info, &which, NULL, out, err);
     }
     TRY(cache->inner->ops->open(cache->inner, key, &inner, err));
     if (inner->info.etag[0] == '\0' || inner->info.etag_weak || inner->attrs.count > 0) {
@@ -281,13 +377,16 @@ static enum status cache_open(struct store *store, struct str key, struct store_
     }
     info = inner->info;
     pthread_mutex_lock(&cache->lock);
-    number = version_note(cache, key, &info);
+    const struct version *version = version_note(cache, key, &info);
+    if (version != NULL) {
+        which = which_of(version);
+    }
     pthread_mutex_unlock(&cache->lock);
-    if (number == 0) {
+    if (which.number == 0) {
         store_object_close(inner);
         return err_no_memory(err);
     }
-    return object_make(cache, key, &info, number, inner, out, err);
+    return object_make(cache, key, &info, &which, inner, out, err);
 }
 
 /* --- all else goes through --- */
@@ -460,7 +559,11 @@ static enum status cache_ready(struct store *store, struct err *err)
 
 static void cache_measure(struct store *store, struct metrics *metrics)
 {
-    pages_measure(((struct cache *)store)->pages, metrics);
+    struct cache *cache = (struct cache *)store;
+    pages_measure(cache->pages, metrics);
+    if (cache->disk != NULL) {
+        cache_disk_measure(cache->disk, metrics);
+    }
 }
 
 static void cache_close(struct store *store)
@@ -468,6 +571,7 @@ static void cache_close(struct store *store)
     struct cache *cache = (struct cache *)store;
     store_close(cache->inner);
     pages_free(cache->pages);
+    cache_disk_close(cache->disk);
     while (cache->oldest != NULL) {
         version_drop(cache, slot_of(cache, str_of(cache->oldest->key)));
     }
@@ -514,8 +618,13 @@ enum status store_cache_open(struct store *inner, const struct store_cache_opts 
     pthread_mutex_init(&cache->lock, NULL);
     take_ops(cache);
     cache->buckets = mem_zalloc(VERSIONS_MAX * sizeof *cache->buckets);
-    enum status status = cache->buckets != NULL ? pages_new(opts->memory_bytes, &cache->pages, err)
-                                                : err_no_memory(err);
+    enum status status = cache->buckets != NULL ? OK : err_no_memory(err);
+    if (status == OK && opts->dir != NULL && opts->dir[0] != '\0') {
+        status = cache_disk_open(opts->dir, opts->disk_bytes, &cache->disk, err);
+    }
+    if (status == OK) {
+        status = pages_new(opts->memory_bytes, cache->disk, &cache->pages, err);
+    }
     if (status != OK) {
         cache_close(&cache->base);
         return status;

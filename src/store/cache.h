@@ -1,6 +1,7 @@
 /*
  * A block cache before any store, for buckets: what was read of an immutable version of an object
- * is kept in memory, so that the next query does not fetch it again.
+ * is kept in memory, and in a folder if there is one, so that the next query, or the next process,
+ * does not fetch it again.
  *
  * A version is a key and its ETag. Opening asks the store which one is there, except below `wh/`,
  * where keys are written once: what was open there is opened again without a request. Bytes that
@@ -14,11 +15,13 @@
 
 struct store_cache_opts {
     uint64_t memory_bytes; /* at least 1 MiB */
+    const char *dir;       /* cache_disk.h; NULL or "": none */
+    uint64_t disk_bytes;   /* of pages in it */
 };
 
 /**
  * Owns     takes `inner`, also when it fails
- * Errors   E_NO_MEMORY; E_UNSUPPORTED where `inner` gives descriptors
+ * Errors   E_NO_MEMORY; those of cache_disk_open; E_UNSUPPORTED where `inner` gives descriptors
  */
 enum status store_cache_open(struct store *inner, const struct store_cache_opts *opts,
                              struct store **out, struct err *err) MUST_USE;

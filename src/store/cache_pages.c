@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "store/cache_disk.h"
 
 enum { BUCKETS = 1 << 14 };
 
@@ -24,6 +25,7 @@ struct list {
 
 struct pages {
     uint64_t bytes_max;
+    struct cache_disk *disk; /* NULL: none */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct page *buckets[BUCKETS]; /* guarded by lock, as all below */
@@ -145,9 +147,11 @@ struct run {
     struct page *pages[RUN_PAGES_MAX];
     size_t count;
     size_t len;
+    bool on_disk; /* all of them */
 };
 
-/** Those from `offset` on that nobody has or fetches, as far as is wanted. The lock is held. */
+/** Those from `offset` on that nobody has or fetches, as far as is wanted, all of them from one
+ * place. The lock is held. */
 static void run_collect(struct pages *pages, const struct pages_source *source, uint64_t offset,
                         size_t len, struct run *run)
 {
@@ -158,8 +162,11 @@ static void run_collect(struct pages *pages, const struct pages_source *source, 
     most = most < RUN_PAGES_MAX ? most : (size_t)RUN_PAGES_MAX;
     run->count = 0;
     run->len = 0;
+    run->on_disk = pages->disk != NULL && cache_disk_has(pages->disk, source->id, index);
     for (; index * PAGE_BYTES < wanted && run->count < most; index++) {
-        struct page *page = find(pages, source->version, index) == NULL
+        bool other = pages->disk != NULL && run->count > 0 &&
+                     cache_disk_has(pages->disk, source->id, index) != run->on_disk;
+        struct page *page = !other && find(pages, source->version, index) == NULL
                                 ? add_loading(pages, source, index)
                                 : NULL;
         if (page == NULL) {
@@ -172,8 +179,35 @@ static void run_collect(struct pages *pages, const struct pages_source *source, 
     }
 }
 
-/** Fetches them, and gives what of [offset, offset + len) is among them. The lock is held before
- * and after, and not meanwhile. */
+/** From the folder, as long as all of them are still there. */
+static bool run_load(struct pages *pages, const struct pages_source *source, const struct run *run,
+                     char *bytes)
+{
+    bool fine = run->on_disk;
+    for (size_t i = 0; i < run->count && fine; i++) {
+        fine = cache_disk_read(pages->disk, source->id, run->pages[i]->index,
+                               bytes + i * PAGE_BYTES, run->pages[i]->len);
+    }
+    return fine;
+}
+
+static enum status run_bytes(struct pages *pages, const struct pages_source *source,
+                             const struct run *run, char *bytes, bool *fetched_out, struct err *err)
+{
+    *fetched_out = false;
+    if (run_load(pages, source, run, bytes)) {
+        return OK;
+    }
+    enum status status = source->fetch(source->ctx, run->pages[0]->index * PAGE_BYTES, bytes,
+                                       run->len, err);
+    metric_add(pages->fetches, 1);
+    metric_add(pages->fetched, status == OK ? (double)run->len : 0);
+    *fetched_out = status == OK;
+    return status;
+}
+
+/** Gets them, and gives what of [offset, offset + len) is among them. The lock is held before and
+ * after, and not meanwhile. */
 static enum status run_fetch(struct pages *pages, const struct pages_source *source,
                              struct run *run, uint64_t offset, char *ptr, size_t len,
                              size_t *got_out, struct err *err)
@@ -182,7 +216,8 @@ static enum status run_fetch(struct pages *pages, const struct pages_source *sou
     char *bytes = mem_alloc(run->len);
     uint64_t begin = run->pages[0]->index * PAGE_BYTES;
     size_t skip = (size_t)(offset - begin), at = 0;
-    enum status status = bytes != NULL ? source->fetch(source->ctx, begin, bytes, run->len, err)
+    bool fetched = false;
+    enum status status = bytes != NULL ? run_bytes(pages, source, run, bytes, &fetched, err)
                                        : err_no_memory(err);
     for (size_t i = 0; i < run->count && status == OK; i++) {
         memcpy(run->pages[i]->data, bytes + at, run->pages[i]->len);
@@ -192,9 +227,7 @@ static enum status run_fetch(struct pages *pages, const struct pages_source *sou
         *got_out = run->len - skip < len ? run->len - skip : len;
         memcpy(ptr, bytes + skip, *got_out);
     }
-    mem_free(bytes);
-    metric_add(pages->fetches, 1);
-    metric_add(pages->fetched, status == OK ? (double)run->len : 0);
+    uint64_t first = run->pages[0]->index;
     pthread_mutex_lock(&pages->lock);
     for (size_t i = 0; i < run->count; i++) {
         if (status == OK) {
@@ -205,6 +238,12 @@ static enum status run_fetch(struct pages *pages, const struct pages_source *sou
         release(pages, run->pages[i]);
     }
     pthread_cond_broadcast(&pages->changed);
+    pthread_mutex_unlock(&pages->lock);
+    if (fetched && pages->disk != NULL) { /* nobody else waits for it */
+        cache_disk_write(pages->disk, source->id, first, bytes, run->len);
+    }
+    mem_free(bytes);
+    pthread_mutex_lock(&pages->lock);
     return status;
 }
 
@@ -254,17 +293,44 @@ static enum status some_read(struct pages *pages, const struct pages_source *sou
     return OK;
 }
 
-enum status pages_read(struct pages *pages, const struct pages_source *source, uint64_t offset,
-                       char *ptr, size_t len, struct err *err)
+/** How much from `offset` on lies in pages that others fetch just now. The lock is held. */
+static size_t on_its_way(struct pages *pages, const struct pages_source *source, uint64_t offset,
+                         size_t len)
 {
-    enum status status = OK;
-    pthread_mutex_lock(&pages->lock);
-    while (status == OK && len > 0) {
+    uint64_t end = offset, index = offset / PAGE_BYTES;
+    while (end < offset + len) {
+        const struct page *page = find(pages, source->version, index);
+        if (page == NULL || page->ready) {
+            break;
+        }
+        end = ++index * PAGE_BYTES;
+    }
+    return end - offset < len ? (size_t)(end - offset) : len;
+}
+
+/** All of it, in order. The lock is held. */
+static enum status all_read(struct pages *pages, const struct pages_source *source, uint64_t offset,
+                            char *ptr, size_t len, struct err *err)
+{
+    while (len > 0) {
         size_t got = 0;
-        status = some_read(pages, source, offset, ptr, len, &got, err);
+        TRY(some_read(pages, source, offset, ptr, len, &got, err));
         offset += got;
         ptr += got;
         len -= got;
+    }
+    return OK;
+}
+
+enum status pages_read(struct pages *pages, const struct pages_source *source, uint64_t offset,
+                       char *ptr, size_t len, struct err *err)
+{
+    pthread_mutex_lock(&pages->lock);
+    /* Neighbouring chunks share a page: what comes behind it is asked for while that is fetched. */
+    size_t first = on_its_way(pages, source, offset, len);
+    enum status status = all_read(pages, source, offset + first, ptr + first, len - first, err);
+    if (status == OK) {
+        status = all_read(pages, source, offset, ptr, first, err);
     }
     pthread_mutex_unlock(&pages->lock);
     return status;
@@ -272,13 +338,15 @@ enum status pages_read(struct pages *pages, const struct pages_source *source, u
 
 /* --- life --- */
 
-enum status pages_new(uint64_t bytes_max, struct pages **out, struct err *err)
+enum status pages_new(uint64_t bytes_max, struct cache_disk *disk, struct pages **out,
+                      struct err *err)
 {
     struct pages *pages = mem_zalloc(sizeof *pages);
     if (pages == NULL) {
         return err_no_memory(err);
     }
     pages->bytes_max = bytes_max;
+    pages->disk = disk;
     pthread_mutex_init(&pages->lock, NULL);
     pthread_cond_init(&pages->changed, NULL);
     *out = pages;

@@ -1,5 +1,7 @@
 /*
- * The memory of the block cache (cache.h): pages of 16 KiB of immutable versions of objects.
+ * The memory of the block cache (cache.h): pages of 16 KiB of immutable versions of objects. Behind
+ * it there may be a folder (cache_disk.h), which is asked before the source, and gets what was
+ * fetched.
  *
  * Missing pages that lie side by side are fetched by one request; a page that two threads want is
  * fetched once; what failed is not remembered. A page starts among the new, and moves to the kept
@@ -14,16 +16,19 @@
 
 #include <stdint.h>
 
-enum { PAGE_BYTES = 16 * 1024, RUN_BYTES_MAX = 4 * 1024 * 1024 };
+enum { PAGE_BYTES = 16 * 1024, RUN_BYTES_MAX = 8 * 1024 * 1024 };
 
 struct pages;
+struct cache_disk;
 
-/** Exactly `len` bytes at `offset`. Called without any lock held, on several threads. */
+/** Exactly `len` bytes at `offset`, at most RUN_BYTES_MAX. Called without any lock held, on several
+ * threads. */
 typedef enum status pages_fetch(void *ctx, uint64_t offset, char *ptr, size_t len, struct err *err);
 
 /** What is read: one version of an object. */
 struct pages_source {
-    uint64_t version; /* its number */
+    uint64_t version;  /* its number */
+    const uint8_t *id; /* [CACHE_DISK_ID_BYTES]: the version in any process; for the folder */
     uint64_t size;
     bool keep;      /* its pages are kept from their first read on */
     uint64_t ahead; /* bytes behind the read that are worth to be fetched with it */
@@ -31,7 +36,9 @@ struct pages_source {
     void *ctx;
 };
 
-enum status pages_new(uint64_t bytes_max, struct pages **out, struct err *err) MUST_USE;
+/** `disk` (NULL: none) outlives it. */
+enum status pages_new(uint64_t bytes_max, struct cache_disk *disk, struct pages **out,
+                      struct err *err) MUST_USE;
 void pages_free(struct pages *pages);
 /** Before other threads use it. */
 void pages_measure(struct pages *pages, struct metrics *metrics);

@@ -93,6 +93,45 @@ def test_a_query_fetches_little_more_than_its_column_chunks_and_the_next_one_not
         assert 0 < metric(server, "lakehouse_cache_bytes") <= 256 << 20
 
 
+def test_a_folder_outlives_the_server(serve, store, flights, tmp_path):
+    """What it kept is not fetched again, by the bytes; what is damaged or cut is; two servers never get into each other's way."""
+    folder = tmp_path / "blocks"
+    flags = ["--s3.cache_dir", folder, "--s3.cache_disk", "64MiB"]
+    with CountingWire(store.url) as wire:
+        server = serve(*store.flags(flights, wire.url), *flags)
+        first = ask(server)
+        cold, _ = wire.take_count()
+        server.kill()  # nothing is written at its end
+        server = serve(*store.flags(flights, wire.url), *flags)
+        wire.take_count()
+        assert ask(server) == first
+        again, _ = wire.take_count()
+        assert again < cold / 4, (cold, again)
+        assert metric(server, "lakehouse_cache_disk_hit_bytes_total") > cold / 2 and metric(server, "lakehouse_cache_disk_faults_total") == 0
+        beside = serve(*store.flags(flights, wire.url), *flags, data=tmp_path / "beside")
+        assert ask(beside) == first and ask(server) == first
+        assert sorted(path.name for path in folder.iterdir()) == ["0", "1"]
+        beside.stop()
+        server.stop()
+        pages = folder / "0" / "pages"
+        body = bytearray(pages.read_bytes())
+        for at in range(0, len(body), 3 * 16384):
+            body[at + 99] ^= 1
+        pages.write_bytes(body[:len(body) - 20000])
+        server = serve(*store.flags(flights, wire.url), *flags)
+        assert ask(server) == first
+        assert metric(server, "lakehouse_cache_disk_faults_total") > 0
+        assert pages.stat().st_size <= 64 << 20
+
+
+def test_a_folder_that_cannot_be_is_told_at_the_start(start, store):
+    for flags, words in ((("--s3.cache_dir", "/proc/none"), "s3.cache_dir"), (("--s3.cache_dir", "x", "--s3.cache_memory", "0"), "s3.cache_memory")):
+        server = start("serve", *store.flags(), *flags, "--listen", "127.0.0.1:0", wait=False)
+        assert server.process.wait(20) != 0
+        server._reader.join(10)
+        assert words in server.log(), server.log()
+
+
 def test_without_memory_for_it_nothing_is_kept(serve, store, flights):
     with CountingWire(store.url) as wire:
         server = serve(*store.flags(flights, wire.url), "--s3.cache_memory", "0")

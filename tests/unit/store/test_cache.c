@@ -5,7 +5,9 @@
 #include "contract.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/metrics.h"
 #include "base/rng.h"
@@ -92,7 +94,13 @@ static void counting_close(struct store *store)
     free(store);
 }
 
-static struct store *cached_memory(uint64_t bytes)
+static struct str counting_uri(const struct store *store)
+{
+    (void)store;
+    return STR("s3://bucket");
+}
+
+static struct store *cached(const struct store_cache_opts *opts)
 {
     struct err err = { 0 };
     struct store *cache = NULL;
@@ -102,11 +110,16 @@ static struct store *cached_memory(uint64_t bytes)
                                         .close = counting_close,
                                         .put = counting_put,
                                         .open = counting_open,
+                                        .root_uri = counting_uri,
                                         .remove = counting_remove };
     counting->base.ops = &counting->ops;
-    MUST(store_cache_open(&counting->base, &(struct store_cache_opts){ .memory_bytes = bytes },
-                          &cache, &err));
+    MUST(store_cache_open(&counting->base, opts, &cache, &err));
     return cache;
+}
+
+static struct store *cached_memory(uint64_t bytes)
+{
+    return cached(&(struct store_cache_opts){ .memory_bytes = bytes });
 }
 
 static int setup(void **state)
@@ -277,6 +290,66 @@ static void memory_is_bounded_and_a_scan_leaves_what_is_read_often(void **state)
     (void)state;
 }
 
+/* --- with a folder --- */
+
+static void the_folder_gives_the_next_process_what_was_fetched(void **state)
+{
+    char dir[] = "/tmp/cache-XXXXXX", pages[64];
+    struct err err = { 0 };
+    assert_non_null(mkdtemp(dir));
+    const struct store_cache_opts opts = { 64 << 20, dir, 16 << 20 };
+    snprintf(pages, sizeof pages, "%s/0/pages", dir);
+    for (int process = 0; process < 4; process++) {
+        struct store *store = cached(&opts);
+        put_big(store, "wh/a.parquet");
+        if (process == 2) { /* another version of it */
+            MUST(store_put(store, STR("wh/a.parquet"), STR("other"), NULL, NULL, &err));
+        } else if (process == 3) {
+            assert_int_equal(truncate(pages, 700000), 0);
+        }
+        struct store_object *object = opened(store, "wh/a.parquet");
+        if (process == 2) {
+            char bytes[5];
+            size_t got = 0;
+            MUST(store_object_read(object, 0, bytes, 5, &got, &err));
+            assert_memory_equal(bytes, "other", 5);
+            assert_int_equal(counting->reads, 1);
+        } else {
+            assert_true(right(object, 0, SIZE));
+            assert_int_equal(counting->reads == 0, process == 1);
+            assert_true(process != 3 || counting->bytes <= SIZE);
+        }
+        store_object_close(object);
+        store_close(store);
+    }
+    static const char *const names[] = { "0/index", "0/pages", "0", "" };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        char path[64];
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        assert_int_equal(remove(path), 0);
+    }
+    (void)state;
+}
+
+static void a_large_read_goes_in_pieces_side_by_side(void **state)
+{
+    struct err err = { 0 };
+    enum { LARGE = 9 * 1024 * 1024 };
+    char *bytes = malloc(LARGE);
+    for (size_t i = 0; i < LARGE; i++) {
+        bytes[i] = byte_at(i);
+    }
+    MUST(store_put(*state, STR("wh/large"), str_from(bytes, LARGE), NULL, NULL, &err));
+    free(bytes);
+    struct store_object *object = opened(*state, "wh/large");
+    assert_true(right(object, 77, LARGE - 77));
+    assert_int_equal(counting->reads, 5); /* four of two mebibytes, and the rest */
+    assert_int_equal(counting->bytes, LARGE);
+    counting->fails = E_UPSTREAM;
+    assert_true(right(object, 0, LARGE));
+    store_object_close(object);
+}
+
 /* --- many at once --- */
 
 static void *read_same(void *arg)
@@ -366,6 +439,8 @@ int main(void)
         TEST(another_version_is_a_conflict_and_never_other_bytes),
         TEST(an_error_is_not_remembered),
         TEST(who_reads_piece_by_piece_is_read_ahead_for),
+        cmocka_unit_test(the_folder_gives_the_next_process_what_was_fetched),
+        TEST(a_large_read_goes_in_pieces_side_by_side),
         cmocka_unit_test(memory_is_bounded_and_a_scan_leaves_what_is_read_often),
         TEST(what_two_want_is_fetched_once),
         cmocka_unit_test(reads_of_many_threads_are_right_while_pages_come_and_go),
