@@ -31,7 +31,7 @@ ALL_OBJS := $(call objects,$(ALL_SRCS))
 # Without the libraries nothing can be compiled, and what is there stays as it is.
 keep_text = $(if $(wildcard $(SDK)),$(if $(call same,$(file <$(1)),$(2)),,$(shell mkdir -p $(dir $(1)))$(file >$(1),$(2))))
 same      = $(and $(findstring x$(strip $(1))x,x$(strip $(2))x),$(findstring x$(strip $(2))x,x$(strip $(1))x))
-$(call keep_text,$(BUILD)/flags,$(CC) $(CXX) $(CFLAGS_ALL) $(CXXFLAGS_ALL) $(INCLUDE) $(SIMD_FLAGS_avx2) $(SIMD_FLAGS_avx512) \
+$(call keep_text,$(BUILD)/flags,$(CC) $(CXX) $(CFLAGS_ALL) $(CXXFLAGS_ALL) $(INCLUDE) $(VECTOR_FLAGS) $(SIMD_FLAGS_avx2) $(SIMD_FLAGS_avx512) \
     $(shell $(CC) -dumpfullversion -dumpversion))
 # Where a program looks for its libraries; `make install` puts them into a folder of their own in lib/.
 rpath = -Wl,-rpath,'$$ORIGIN/$(1)/lakehouse:$$ORIGIN/$(1)'
@@ -39,7 +39,7 @@ $(call keep_text,$(BUILD)/ldflags,$(CXX) $(LDFLAGS_ALL) $(LDFLAGS) $(value rpath
 $(BUILD)/flags $(BUILD)/ldflags: ;
 
 duck_include = $(if $(filter src/duck/% tests/unit/duck/%,$(1)),$(DUCK_INCLUDE))
-simd_flags   = $(SIMD_FLAGS_$(patsubst src/vector/simd_%.c,%,$(filter src/vector/simd_%.c,$(1))))
+simd_flags   = $(if $(filter src/vector/%,$(1)),$(VECTOR_FLAGS)) $(SIMD_FLAGS_$(patsubst src/vector/simd_%.c,%,$(filter src/vector/simd_%.c,$(1))))
 
 # DuckDB's headers take most of the time of each file that includes them, so they are compiled once
 # beforehand. gcc takes <pch>/duck/duck_priv.hpp.gch for `#include "duck/duck_priv.hpp"` where <pch> is

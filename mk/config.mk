@@ -48,8 +48,10 @@ CXXFLAGS_ALL := -std=c++17 $(COMMON) -g1 -fvisibility-inlines-hidden $(WARN) $(C
 
 # The one room that sees DuckDB, and the one that has code for particular processors.
 DUCK_INCLUDE := -isystem $(SDK)/include/duckdb
-SIMD_FLAGS_avx2   := -mavx2 -mfma -mf16c
-SIMD_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c
+# Sums are the same on each processor: nothing is fused unless it is written so.
+VECTOR_FLAGS      := -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math
+SIMD_FLAGS_avx2   := -mavx2 -mfma
+SIMD_FLAGS_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma
 
 # Foreign libraries. Only what every Debian has is linked as a shared library, and libyyjson and libduckdb,
 # which travel in lib/ beside the programs. libgnutls is a need of libmicrohttpd; we use no part of it.

@@ -89,6 +89,10 @@ $(BUILD)/bench/raw_put: bench/raw_put.c
 $(BUILD)/bench/catalog_append: $(call objects,bench/catalog_append.c) $(BENCH_CATALOG) $(BUILD)/ldflags | $(RUNTIME_LIBS)
 	$(call link,../lib,$(BENCH_CATALOG),$(LIBS))
 
+BENCH_VECTOR := $(call parent_archives,$(CLOSURE_vector))
+$(BUILD)/bin/vector-bench: $(call objects,bench/vector/vector_bench.c) $(BENCH_VECTOR) $(BUILD)/ldflags | $(RUNTIME_LIBS)
+	$(call link,../lib,$(BENCH_VECTOR),$(LIBS))
+
 ## Set up, build and run the benchmarks of bench/ beside their peers; BENCH_FLAGS="--write query" for some of it.
 .PHONY: bench
 bench:

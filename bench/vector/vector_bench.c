@@ -1,0 +1,426 @@
+/*
+ * Builds an index over a data set and measures searches: recall, speed, latency, memory.
+ *
+ *     vector-bench --data DIR/NAME --ef 10,20,... [--k 10] [--build-threads N] [--search-threads N]
+ *                  [--index m=..,ef_construction=..,graph_min=..,seed=..] [--isa plain|avx2|avx512]
+ *                  [--rounds N] [--json OUT] [--results OUT.i32]
+ *
+ * Reads NAME.base.f32, NAME.query.f32 (row-major float32), NAME.gt.i32 (nq x k row numbers) and
+ * NAME.json (d, k, metric: euclidean or angular). The results file holds for each ef in order an
+ * nq x k row-major int32 block of row numbers, -1 where there are fewer. Each figure is the median
+ * of the rounds.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vector/lakevec.h"
+
+enum { EFS_MAX = 64, THREADS_MAX = 64 };
+
+struct mapped {
+    const void *data;
+    size_t bytes;
+};
+
+struct bench {
+    const char *data, *json, *results, *isa;
+    uint32_t efs[EFS_MAX];
+    size_t ef_count;
+    uint32_t k;
+    unsigned build_threads, search_threads, rounds;
+    struct vec_opts opts;
+    size_t n, nq, d, gt_k;
+    const float *base, *query;
+    const int32_t *truth;
+    struct vec_index *index;
+    double build_s, build_cpu_s;
+    long memory_bytes;
+};
+
+static void die(const char *what, const char *which)
+{
+    (void)fprintf(stderr, "vector-bench: %s: %s\n", what, which);
+    exit(1);
+}
+
+static void need(enum status status, const struct err *err)
+{
+    if (status != OK) {
+        die(status_name(status), err->msg);
+    }
+}
+
+static double clock_s(clockid_t which)
+{
+    struct timespec now;
+    (void)clock_gettime(which, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static double now_s(void)
+{
+    return clock_s(CLOCK_MONOTONIC);
+}
+
+/* What this process has used of processors: tells more than the clock on a busy machine. */
+static double cpu_s(void)
+{
+    return clock_s(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+/* --- input --- */
+
+static struct mapped map_file(const char *data, const char *suffix)
+{
+    char path[4096];
+    struct stat st;
+    (void)snprintf(path, sizeof path, "%s%s", data, suffix);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        die("cannot read", path);
+    }
+    void *map = mmap(NULL, (size_t)st.st_size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    if (map == MAP_FAILED) {
+        die("cannot map", path);
+    }
+    (void)close(fd);
+    return (struct mapped){ map, (size_t)st.st_size };
+}
+
+/* The value of a key in a flat JSON object that a script has written. */
+static const char *field(const char *json, const char *key)
+{
+    char quoted[64];
+    (void)snprintf(quoted, sizeof quoted, "\"%s\"", key);
+    const char *at = strstr(json, quoted);
+    at = at == NULL ? NULL : strchr(at, ':');
+    if (at == NULL) {
+        die("the data set's JSON has no", key);
+    }
+    return at + 1 + strspn(at + 1, " ");
+}
+
+static void load(struct bench *bench)
+{
+    struct mapped json = map_file(bench->data, ".json");
+    char *text = strndup(json.data, json.bytes);
+    bench->d = strtoul(field(text, "d"), NULL, 10);
+    bench->gt_k = strtoul(field(text, "k"), NULL, 10);
+    bench->opts.dimension = (uint32_t)bench->d;
+    bench->opts.metric = strncmp(field(text, "metric"), "\"angular", 8) == 0 ? VEC_COSINE : VEC_L2;
+    free(text);
+    struct mapped base = map_file(bench->data, ".base.f32");
+    struct mapped query = map_file(bench->data, ".query.f32");
+    struct mapped truth = map_file(bench->data, ".gt.i32");
+    bench->base = base.data;
+    bench->query = query.data;
+    bench->truth = truth.data;
+    bench->n = base.bytes / sizeof(float) / bench->d;
+    bench->nq = query.bytes / sizeof(float) / bench->d;
+    if (truth.bytes < bench->nq * bench->gt_k * sizeof(int32_t) || bench->gt_k < bench->k) {
+        die("the truth is too small", bench->data);
+    }
+}
+
+static long resident_bytes(void)
+{
+    char line[256];
+    long sum = 0;
+    FILE *status = fopen("/proc/self/status", "re");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+        long kib = 0;
+        if (sscanf(line, "RssAnon: %ld", &kib) == 1 || sscanf(line, "RssShmem: %ld", &kib) == 1) {
+            sum += kib * 1024;
+        }
+    }
+    if (status != NULL) {
+        (void)fclose(status);
+    }
+    return sum;
+}
+
+/* --- building --- */
+
+static void *maintain(void *arg)
+{
+    struct bench *bench = arg;
+    struct vec_scratch *scratch = NULL;
+    struct err err = { 0 };
+    need(vec_scratch_new(bench->index, &scratch, &err), &err);
+    for (bool more = true; more;) {
+        need(vec_maintain(bench->index, scratch, 100000, &more, &err), &err);
+    }
+    vec_scratch_free(scratch);
+    return NULL;
+}
+
+static void build(struct bench *bench)
+{
+    pthread_t threads[THREADS_MAX];
+    struct err err = { 0 };
+    long before = resident_bytes();
+    double start = now_s();
+    double cpu_start = cpu_s();
+    need(vec_new(&bench->opts, &bench->index, &err), &err);
+    for (size_t i = 0; i < bench->n; i++) {
+        uint32_t slot = 0;
+        need(vec_add(bench->index, bench->base + i * bench->d, &slot, &err), &err);
+    }
+    for (unsigned i = 0; i < bench->build_threads; i++) {
+        if (pthread_create(&threads[i], NULL, maintain, bench) != 0) {
+            die("cannot start", "a thread");
+        }
+    }
+    for (unsigned i = 0; i < bench->build_threads; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    bench->build_s = now_s() - start;
+    bench->build_cpu_s = cpu_s() - cpu_start;
+    bench->memory_bytes = resident_bytes() - before;
+}
+
+/* --- searching --- */
+
+struct worker {
+    struct bench *bench;
+    unsigned which;
+    uint32_t ef;
+    int32_t *found;   /* [nq][k] */
+    float *latencies; /* [nq], seconds */
+};
+
+static void *search_some(void *arg)
+{
+    struct worker *worker = arg;
+    struct bench *bench = worker->bench;
+    struct vec_scratch *scratch = NULL;
+    struct vec_hit *hits = calloc(bench->k, sizeof *hits);
+    struct err err = { 0 };
+    need(vec_scratch_new(bench->index, &scratch, &err), &err);
+    struct vec_search_opts opts = { .k = bench->k, .ef = worker->ef };
+    for (size_t i = worker->which; i < bench->nq; i += bench->search_threads) {
+        uint32_t found = 0;
+        double start = now_s();
+        need(vec_search(bench->index, scratch, bench->query + i * bench->d, &opts, hits, &found,
+                        &err),
+             &err);
+        worker->latencies[i] = (float)(now_s() - start);
+        for (uint32_t j = 0; j < bench->k; j++) {
+            worker->found[i * bench->k + j] = j < found ? (int32_t)hits[j].slot : -1;
+        }
+    }
+    vec_scratch_free(scratch);
+    free(hits);
+    return NULL;
+}
+
+static double search_all(struct bench *bench, uint32_t ef, int32_t *found, float *latencies)
+{
+    pthread_t threads[THREADS_MAX];
+    struct worker workers[THREADS_MAX];
+    double start = now_s();
+    for (unsigned i = 0; i < bench->search_threads; i++) {
+        workers[i] = (struct worker){ bench, i, ef, found, latencies };
+        if (pthread_create(&threads[i], NULL, search_some, &workers[i]) != 0) {
+            die("cannot start", "a thread");
+        }
+    }
+    for (unsigned i = 0; i < bench->search_threads; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+    return now_s() - start;
+}
+
+static double recall_of(const struct bench *bench, const int32_t *found)
+{
+    size_t right = 0;
+    for (size_t i = 0; i < bench->nq; i++) {
+        const int32_t *truth = bench->truth + i * bench->gt_k;
+        for (uint32_t j = 0; j < bench->k; j++) {
+            for (uint32_t t = 0; t < bench->k; t++) {
+                right += found[i * bench->k + j] == truth[t];
+            }
+        }
+    }
+    return (double)right / (double)(bench->nq * bench->k);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const float *x = a;
+    const float *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static void measure(struct bench *bench, uint32_t ef, FILE *json, FILE *results, bool first)
+{
+    int32_t *found = calloc(bench->nq * bench->k, sizeof *found);
+    float *latencies = calloc(bench->nq, sizeof *latencies);
+    float seconds[64] = { 0 };
+    double cpu_start = cpu_s();
+    for (unsigned round = 0; round < bench->rounds; round++) {
+        seconds[round] = (float)search_all(bench, ef, found, latencies);
+    }
+    double cpu_us = (cpu_s() - cpu_start) / (double)(bench->rounds * bench->nq) * 1e6;
+    qsort(seconds, bench->rounds, sizeof *seconds, by_value);
+    qsort(latencies, bench->nq, sizeof *latencies, by_value);
+    double qps = (double)bench->nq / (double)seconds[bench->rounds / 2];
+    double recall = recall_of(bench, found);
+    double p50 = (double)latencies[bench->nq / 2] * 1e6;
+    double p99 = (double)latencies[bench->nq * 99 / 100] * 1e6;
+    (void)printf("ef %4u  recall %.4f  qps %8.0f  p50 %6.1f us  p99 %6.1f us  cpu %6.1f us\n", ef,
+                 recall, qps, p50, p99, cpu_us);
+    if (json != NULL) {
+        (void)fprintf(
+            json,
+            "%s{\"ef\":%u,\"recall\":%.6f,\"qps\":%.1f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"cpu_us\":%.2f}",
+            first ? "" : ",", ef, recall, qps, p50, p99, cpu_us);
+    }
+    if (results != NULL && fwrite(found, sizeof *found, bench->nq * bench->k, results) == 0) {
+        die("cannot write", bench->results);
+    }
+    free(found);
+    free(latencies);
+}
+
+/* --- the command line --- */
+
+static void parse_index(struct bench *bench, char *list)
+{
+    for (char *item = strtok(list, ","); item != NULL; item = strtok(NULL, ",")) {
+        unsigned long value = strchr(item, '=') == NULL ? 0
+                                                        : strtoul(strchr(item, '=') + 1, NULL, 10);
+        uint32_t *field32 = strncmp(item, "m=", 2) == 0 ? &bench->opts.m
+                            : strncmp(item, "ef_construction=", 16) == 0
+                                ? &bench->opts.ef_construction
+                            : strncmp(item, "graph_min=", 10) == 0 ? &bench->opts.graph_min
+                                                                   : NULL;
+        if (field32 != NULL) {
+            *field32 = (uint32_t)value;
+        } else if (strncmp(item, "seed=", 5) == 0) {
+            bench->opts.seed = value;
+        } else {
+            die("no such option of --index", item);
+        }
+    }
+}
+
+static void parse_efs(struct bench *bench, char *list)
+{
+    for (char *item = strtok(list, ","); item != NULL && bench->ef_count < EFS_MAX;
+         item = strtok(NULL, ",")) {
+        bench->efs[bench->ef_count++] = (uint32_t)strtoul(item, NULL, 10);
+    }
+}
+
+static void parse_isa(struct bench *bench, const char *name)
+{
+    bench->isa = name;
+    bench->opts.isa = strcmp(name, "plain") == 0    ? VEC_ISA_PLAIN
+                      : strcmp(name, "avx2") == 0   ? VEC_ISA_AVX2
+                      : strcmp(name, "avx512") == 0 ? VEC_ISA_AVX512
+                                                    : VEC_ISA_BEST;
+}
+
+static unsigned count_of(const char *text, unsigned max)
+{
+    unsigned long n = strtoul(text, NULL, 10);
+    return n < 1 ? 1 : n > max ? max : (unsigned)n;
+}
+
+static void parse(struct bench *bench, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i += 2) {
+        char *value = i + 1 < argc ? argv[i + 1] : NULL;
+        if (value == NULL) {
+            die("no value for", argv[i]);
+        }
+        if (strcmp(argv[i], "--data") == 0) {
+            bench->data = value;
+        } else if (strcmp(argv[i], "--ef") == 0) {
+            parse_efs(bench, value);
+        } else if (strcmp(argv[i], "--k") == 0) {
+            bench->k = count_of(value, VEC_K_MAX);
+        } else if (strcmp(argv[i], "--build-threads") == 0) {
+            bench->build_threads = count_of(value, THREADS_MAX);
+        } else if (strcmp(argv[i], "--search-threads") == 0) {
+            bench->search_threads = count_of(value, THREADS_MAX);
+        } else if (strcmp(argv[i], "--rounds") == 0) {
+            bench->rounds = count_of(value, 63);
+        } else if (strcmp(argv[i], "--index") == 0) {
+            parse_index(bench, value);
+        } else if (strcmp(argv[i], "--isa") == 0) {
+            parse_isa(bench, value);
+        } else if (strcmp(argv[i], "--json") == 0) {
+            bench->json = value;
+        } else if (strcmp(argv[i], "--results") == 0) {
+            bench->results = value;
+        } else {
+            die("no such option", argv[i]);
+        }
+    }
+    if (bench->data == NULL || bench->ef_count == 0) {
+        die("needed", "--data DIR/NAME --ef 10,20,...");
+    }
+}
+
+static FILE *output(const char *path)
+{
+    FILE *file = path == NULL ? NULL : fopen(path, "we");
+    if (path != NULL && file == NULL) {
+        die("cannot write", path);
+    }
+    return file;
+}
+
+int main(int argc, char **argv)
+{
+    struct bench bench = {
+        .k = 10, .build_threads = 1, .search_threads = 1, .rounds = 1, .isa = "best"
+    };
+    struct vec_stats stats;
+    struct err err = { 0 };
+    uint64_t lost = 0;
+    parse(&bench, argc, argv);
+    load(&bench);
+    build(&bench);
+    vec_stats(bench.index, &stats);
+    need(vec_unreachable(bench.index, &lost, &err), &err);
+    (void)printf(
+        "%zu x %zu, built in %.2f s (cpu %.2f s) by %u, %.0f bytes a vector (%.0f counted), codes %u x %u bits, "
+        "%.1f links, %llu unreachable\n",
+        bench.n, bench.d, bench.build_s, bench.build_cpu_s, bench.build_threads,
+        (double)bench.memory_bytes / (double)bench.n, (double)stats.memory_bytes / (double)bench.n,
+        stats.code_dimensions, stats.code_bits,
+        (double)stats.links / (double)(stats.linked + !stats.linked), (unsigned long long)lost);
+    FILE *json = output(bench.json);
+    FILE *results = output(bench.results);
+    if (json != NULL) {
+        (void)fprintf(
+            json,
+            "{\"build_s\":%.3f,\"build_cpu_s\":%.3f,\"memory_bytes\":%ld,\"build_threads\":%u,\"search_threads\":%u,"
+            "\"mode\":\"single\",\"isa\":\"%s\",\"options\":{\"m\":%u,\"ef_construction\":%u},"
+            "\"curve\":[",
+            bench.build_s, bench.build_cpu_s, bench.memory_bytes, bench.build_threads,
+            bench.search_threads, bench.isa, bench.opts.m, bench.opts.ef_construction);
+    }
+    for (size_t i = 0; i < bench.ef_count; i++) {
+        measure(&bench, bench.efs[i], json, results, i == 0);
+    }
+    if (json != NULL) {
+        (void)fprintf(json, "]}\n");
+        (void)fclose(json);
+    }
+    if (results != NULL) {
+        (void)fclose(results);
+    }
+    vec_free(bench.index);
+    return 0;
+}

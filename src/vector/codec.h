@@ -1,0 +1,42 @@
+/*
+ * Codes: what a walk reads of a vector. A codec is trained once on a sample of stored rows and
+ * never changes: a mean, and for most dimensions a matrix that keeps the greatest part of the
+ * variance in few dimensions, mixed so that each holds about as much.
+ */
+#ifndef VECTOR_CODEC_H
+#define VECTOR_CODEC_H
+
+#include "vector/rows.h"
+
+struct codec {
+    enum code_kind kind;
+    uint32_t lines, bits;
+    uint32_t dimensions; /* kept, at most those of the kind */
+    uint32_t width;      /* of the matrix: dimensions rounded up to 16 */
+    uint32_t padded;     /* of stored rows */
+    bool truncated;      /* fewer than the vectors have: a squared code distance is a lower bound */
+    bool dot;            /* there is no mean, and a row's tail has what it is told */
+    float *mean;         /* [padded] */
+    float *matrix;       /* [padded][width]; NULL: dimensions are taken as they are */
+    const struct simd *simd;
+};
+
+/**
+ * Shapes   sample [n][padded], rows as row_read gives them; it is overwritten
+ * Errors   E_NO_MEMORY
+ * Threads  none but the caller's; the same for each instruction set
+ */
+MUST_USE enum status codec_train(const struct row_shape *shape, enum vec_metric metric,
+                                 const struct simd *simd, float *sample, size_t n, uint64_t seed,
+                                 struct codec **out, struct err *err);
+void codec_free(struct codec *codec);
+
+/** values [padded]; projected_out [width of at most CODE_BYTES_MAX] */
+void codec_project(const struct codec *codec, const float *values, float *centred,
+                   float *projected_out);
+/** A code row of codec->lines lines. `beside` is the tail's norm2 under dot, else unused. */
+void codec_encode(const struct codec *codec, const float *projected, float beside,
+                  uint8_t *row_out);
+/** For a search; linking changes norm_factor and norm2 under dot. */
+void codec_query(const struct codec *codec, const float *projected, struct code_query *out);
+#endif

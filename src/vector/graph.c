@@ -1,0 +1,73 @@
+/*
+ * The graph as searches and linking walk it: layers of links, the upper ones sparse.
+ */
+#include "vector/vec_priv.h"
+
+float graph_distance(const struct vec_index *index, const struct view *view,
+                     const struct code_query *query, uint32_t slot)
+{
+    const uint8_t *row = view_code(view, slot);
+    float dist;
+    index->simd->distances[view->codec->kind](query, &row, 1, &dist);
+    return dist;
+}
+
+/* The nearest to the query among a node's neighbours in an upper layer, if it is nearer. */
+static bool step(const struct vec_index *index, const struct view *view,
+                 const struct code_query *query, uint32_t level, uint32_t *slot, float *dist)
+{
+    const uint32_t *links = view_upper(index, view, *slot, level);
+    const uint8_t *rows[M_MAX];
+    uint32_t slots[M_MAX];
+    float dists[M_MAX];
+    size_t n = 0;
+    for (; n < index->opts.m; n++) {
+        slots[n] = __atomic_load_n(links + n, __ATOMIC_RELAXED);
+        if (slots[n] == NO_SLOT) {
+            break;
+        }
+        rows[n] = view_code(view, slots[n]);
+        for (size_t line = 0; line < view->codec->lines; line++) {
+            __builtin_prefetch(rows[n] + line * LINE);
+        }
+    }
+    bool nearer = false;
+    if (n == 0) {
+        return nearer;
+    }
+    index->simd->distances[view->codec->kind](query, rows, n, dists);
+    for (size_t i = 0; i < n; i++) {
+        if (dists[i] < *dist) {
+            *dist = dists[i];
+            *slot = slots[i];
+            nearer = true;
+        }
+    }
+    return nearer;
+}
+
+uint32_t graph_descend(const struct vec_index *index, const struct view *view,
+                       const struct code_query *query, uint64_t entry, uint32_t level)
+{
+    uint32_t slot = (uint32_t)entry;
+    float dist = graph_distance(index, view, query, slot);
+    for (uint32_t at = (uint32_t)(entry >> 32); at > level; at--) {
+        while (step(index, view, query, at, &slot, &dist)) {
+        }
+    }
+    return slot;
+}
+
+void graph_walk(struct vec_scratch *scratch, const struct view *view, uint32_t slots)
+{
+    const struct vec_index *index = scratch->index;
+    struct walk walk = {
+        .codes = (const uint8_t *const *)view->codes,
+        .links = (const uint32_t *const *)view->links,
+        .degree = index->degree,
+        .visited = scratch->visited,
+        .slots = slots,
+        .query = &scratch->code,
+    };
+    index->simd->walk[view->codec->kind](&walk, &scratch->beam);
+}

@@ -1,0 +1,137 @@
+/*
+ * lakevec: nearest neighbours of vectors, in memory, in C.
+ *
+ * An index holds vectors of one dimension under 32-bit slots. Adding stores a vector; linking puts
+ * it into the graph that searches walk, and is done by vec_maintain, which any number of threads
+ * may call beside searches and adds. A vector is found from the moment it was added: what is not
+ * linked yet is scanned. There are no threads and no I/O in here.
+ *
+ * A stored vector is a row of 12 bits a dimension with a scale of its own (of floats, up to 32
+ * dimensions); distances are those to the row. The vector as it came is not kept.
+ */
+#ifndef VECTOR_LAKEVEC_H
+#define VECTOR_LAKEVEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    VEC_DIMENSION_MAX = 4096,
+    VEC_K_MAX = 10000,
+    VEC_EF_MAX = 10000,
+};
+
+/** What is near: VEC_L2 squared Euclidean distance, VEC_COSINE 1 - cosine, VEC_DOT minus the dot
+ * product. */
+enum vec_metric { VEC_L2, VEC_COSINE, VEC_DOT };
+
+/** Processors' instructions; answers and index are the same on each. */
+enum vec_isa { VEC_ISA_BEST, VEC_ISA_PLAIN, VEC_ISA_AVX2, VEC_ISA_AVX512 };
+
+struct vec_index;
+struct vec_scratch;
+
+/** Zero means the default. */
+struct vec_opts {
+    uint32_t dimension; /* 1 to VEC_DIMENSION_MAX; there is no default */
+    enum vec_metric metric;
+    uint32_t m;               /* links a vector chooses: 4 to 32, default 32 */
+    uint32_t ef_construction; /* 32 to 1000, default 200 */
+    uint32_t graph_min;       /* vectors from which on there is a graph: default 5000 */
+    uint64_t seed;
+    enum vec_isa isa;
+};
+
+struct vec_hit {
+    uint32_t slot;
+    float distance;
+};
+
+struct vec_search_opts {
+    uint32_t k;  /* 1 to VEC_K_MAX; default 10 */
+    uint32_t ef; /* the beam: default 64, at least k, at most VEC_EF_MAX */
+};
+
+struct vec_stats {
+    uint64_t count;           /* vectors */
+    uint64_t linked;          /* of them in the graph */
+    uint64_t links;           /* at layer 0 */
+    uint64_t memory_bytes;    /* of rows, codes and links */
+    uint32_t code_dimensions; /* kept in the codes that searches walk on; 0 without a graph */
+    uint32_t code_bits;
+};
+
+/**
+ * Errors   E_INVALID names the option; E_UNSUPPORTED for an isa that this processor has not
+ * Owns     the caller frees the index with vec_free, when nobody uses it any more
+ */
+MUST_USE enum status vec_new(const struct vec_opts *opts, struct vec_index **out, struct err *err);
+void vec_free(struct vec_index *index);
+
+/** Working memory of one thread at a time, for one index; freed before the index. */
+MUST_USE enum status vec_scratch_new(struct vec_index *index, struct vec_scratch **out,
+                                     struct err *err);
+void vec_scratch_free(struct vec_scratch *scratch);
+
+/**
+ * Store a vector; it is found from now on.
+ *
+ * Shapes   vector [dimension]
+ * Errors   E_INVALID for a component that is no number, a squared norm above 1e30, or under cosine
+ *          below 1e-30; E_NO_MEMORY: nothing was added
+ * Threads  safe beside everything
+ */
+MUST_USE enum status vec_add(struct vec_index *index, const float *vector, uint32_t *slot_out,
+                             struct err *err);
+
+/**
+ * The `k` nearest, nearest first, ties by slot. Approximate where there is a graph.
+ *
+ * Shapes   query [dimension]; hits_out [k]
+ * Returns  *found_out <= k; fewer only when the index holds fewer
+ * Errors   E_INVALID for k, ef, or a query that could not be added; E_NO_MEMORY
+ * Threads  safe beside everything; takes no lock
+ * Cost     no allocation once the scratch is warm
+ * Source   Malkov and Yashunin, arXiv:1603.09320, algorithms 2 and 5
+ */
+MUST_USE enum status vec_search(struct vec_index *index, struct vec_scratch *scratch,
+                                const float *query, const struct vec_search_opts *opts,
+                                struct vec_hit *hits_out, uint32_t *found_out, struct err *err);
+
+/** As vec_search, by a scan of all rows. */
+MUST_USE enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch,
+                               const float *query, uint32_t k, struct vec_hit *hits_out,
+                               uint32_t *found_out, struct err *err);
+
+/**
+ * Do background work: train the codes when there are enough vectors, and link what is not linked.
+ *
+ * Returns  *left_out is true when there is more to be done
+ * Threads  any number at once, each with its own scratch; one thread and equal calls give equal
+ *          graphs, byte for byte
+ * Cost     at most about `budget_us`, but training is one step (2 s at most)
+ */
+MUST_USE enum status vec_maintain(struct vec_index *index, struct vec_scratch *scratch,
+                                  uint64_t budget_us, bool *left_out, struct err *err);
+
+/** The row as floats; E_NOT_FOUND when the slot holds nothing. */
+MUST_USE enum status vec_get(struct vec_index *index, uint32_t slot, float *vector_out,
+                             struct err *err);
+
+void vec_stats(struct vec_index *index, struct vec_stats *out);
+
+/** Slots in the graph that no walk from the entry point reaches; nobody may be linking. */
+MUST_USE enum status vec_unreachable(struct vec_index *index, uint64_t *count_out, struct err *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

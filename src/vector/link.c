@@ -1,0 +1,427 @@
+/*
+ * Linking: a node's neighbours are found by a walk, chosen so that they point into different
+ * directions, and linked back (Malkov and Yashunin, algorithms 1 and 4; the choice is relaxed by
+ * ALPHA as in Subramanya et al., DiskANN, 2019).
+ *
+ * No node may be lost to walks. Each but one is anchored: the link of its anchor to it is never
+ * dropped, so the anchors are a tree, and the entry point is kept the anchor of the tree's root. A
+ * node whose links are all anchors' passes a new one on to one of its own children.
+ */
+#include <math.h>
+#include <sched.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "vector/vec_priv.h"
+
+/* On squared distances; 1.0 and 1.4 were worse on each data set that was tried. */
+static const float ALPHA = 1.15F;
+
+enum { LINKS_MAX = 2 * M_MAX };
+
+/* Candidates in ascending order, and which of them are kept. */
+struct choice {
+    const float *dist; /* squared, to the node that chooses */
+    const uint32_t *slot;
+    uint32_t count;
+    uint32_t anchored_to; /* candidates that are anchored to this node are always kept */
+};
+
+static void node_lock(struct node *node)
+{
+    while (atomic_exchange_explicit(&node->lock, 1, memory_order_acquire) != 0) {
+        sched_yield();
+    }
+}
+
+static void node_unlock(struct node *node)
+{
+    atomic_store_explicit(&node->lock, 0, memory_order_release);
+}
+
+static uint32_t anchor_of(const struct view *view, uint32_t slot)
+{
+    return atomic_load_explicit(&view_node(view, slot)->anchor, memory_order_relaxed);
+}
+
+static uint32_t link_at(const uint32_t *links, uint32_t i)
+{
+    return __atomic_load_n(links + i, __ATOMIC_RELAXED);
+}
+
+static void link_set(uint32_t *links, uint32_t i, uint32_t slot)
+{
+    __atomic_store_n(links + i, slot, __ATOMIC_RELAXED);
+}
+
+static uint32_t links_count(const uint32_t *links, uint32_t max)
+{
+    uint32_t n = 0;
+    while (n < max && link_at(links, n) != NO_SLOT) {
+        n++;
+    }
+    return n;
+}
+
+/* The query that a linked node is to others while links are chosen. */
+static void query_of(const struct vec_index *index, const struct view *view, uint32_t slot,
+                     struct code_query *out)
+{
+    index->simd->of_row[view->codec->kind](view_code(view, slot), view->codec->dimensions, out);
+    if (view->codec->dot) {
+        out->norm_factor = -2 * out->norm2;
+        out->norm2 = 2 * index->norm2_max;
+    }
+}
+
+/* Whether one of the kept is nearer to the candidate than the chooser is. */
+static bool occluded(const struct vec_index *index, const struct code_query *candidate,
+                     enum code_kind kind, const uint8_t *const *kept, size_t n, float dist)
+{
+    float bound = dist / ALPHA - candidate->norm2;
+    for (size_t i = 0; i < n; i += 4) {
+        float dists[4];
+        size_t some = n - i < 4 ? n - i : 4;
+        index->simd->distances[kind](candidate, kept + i, some, dists);
+        for (size_t j = 0; j < some; j++) {
+            if (dists[j] <= bound) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Writes at most `max` of the candidates to `out`, in order; returns how many. */
+static uint32_t choose(struct vec_scratch *scratch, const struct view *view,
+                       const struct choice *from, uint32_t max, uint32_t *out)
+{
+    const struct vec_index *index = scratch->index;
+    enum code_kind kind = view->codec->kind;
+    const uint8_t *kept[LINKS_MAX];
+    uint32_t n = 0;
+    uint32_t anchored = 0;
+    for (uint32_t i = 0; from->anchored_to != NO_SLOT && i < from->count; i++) {
+        anchored += anchor_of(view, from->slot[i]) == from->anchored_to;
+    }
+    for (uint32_t i = 0; i < from->count && n < max; i++) {
+        uint32_t slot = from->slot[i];
+        const uint8_t *row = view_code(view, slot);
+        bool ours = from->anchored_to != NO_SLOT && anchor_of(view, slot) == from->anchored_to;
+        if (!ours) {
+            if (n + anchored >= max) {
+                continue; /* the room that is left is theirs */
+            }
+            query_of(index, view, slot, &scratch->other);
+            if (occluded(index, &scratch->other, kind, kept, n, from->dist[i])) {
+                continue;
+            }
+        }
+        anchored -= ours && anchored > 0;
+        kept[n] = row;
+        out[n++] = slot;
+    }
+    return n;
+}
+
+/* --- links back --- */
+
+/* Distances of a node's links, and of `slot`, to the node, in ascending order. */
+static void candidates_of(struct vec_scratch *scratch, const struct view *view, uint32_t node,
+                          const uint32_t *links, uint32_t count, uint32_t slot, struct beam *sorted)
+{
+    const struct vec_index *index = scratch->index;
+    enum code_kind kind = view->codec->kind;
+    const uint8_t *rows[LINKS_MAX + 1];
+    uint32_t slots[LINKS_MAX + 1];
+    float dist[LINKS_MAX + 1];
+    for (uint32_t i = 0; i <= count; i++) {
+        slots[i] = i < count ? link_at(links, i) : slot;
+        rows[i] = view_code(view, slots[i]);
+        for (size_t line = 0; line < view->codec->lines; line++) {
+            __builtin_prefetch(rows[i] + line * LINE);
+        }
+    }
+    query_of(index, view, node, &scratch->other);
+    index->simd->distances[kind](&scratch->other, rows, count + 1, dist);
+    for (uint32_t i = 0; i <= count; i++) {
+        index->simd->beam_insert(sorted, dist[i] + scratch->other.norm2, slots[i]);
+    }
+}
+
+/* A full list: choose anew among it and `slot`. */
+static void relink(struct vec_scratch *scratch, const struct view *view, uint32_t node,
+                   uint32_t *links, uint32_t count, uint32_t slot, bool anchors)
+{
+    float dist[LINKS_MAX + 1 + BEAM_PAD];
+    uint32_t slots[LINKS_MAX + 1 + BEAM_PAD];
+    uint32_t chosen[LINKS_MAX];
+    struct beam sorted = { .dist = dist, .slot = slots, .cap = count + 1 };
+    candidates_of(scratch, view, node, links, count, slot, &sorted);
+    struct choice choice = {
+        .dist = dist, .slot = slots, .count = sorted.count, .anchored_to = anchors ? node : NO_SLOT
+    };
+    uint32_t n = choose(scratch, view, &choice, count, chosen);
+    for (uint32_t i = 0; i < count; i++) {
+        link_set(links, i, i < n ? chosen[i] : NO_SLOT);
+    }
+}
+
+/* Of a node all of whose links are its children: the one nearest to `slot`. */
+static uint32_t nearest_child(struct vec_scratch *scratch, const struct view *view,
+                              const uint32_t *links, uint32_t count, uint32_t slot)
+{
+    const struct vec_index *index = scratch->index;
+    uint32_t best = link_at(links, 0);
+    float best_dist = 0;
+    query_of(index, view, slot, &scratch->other);
+    for (uint32_t i = 0; i < count; i++) {
+        float dist = graph_distance(index, view, &scratch->other, link_at(links, i));
+        if (i == 0 || dist < best_dist) {
+            best = link_at(links, i);
+            best_dist = dist;
+        }
+    }
+    return best;
+}
+
+/* Returns where to try next, NO_SLOT when it is done. */
+static uint32_t link_back_here(struct vec_scratch *scratch, const struct view *view, uint32_t node,
+                               uint32_t slot)
+{
+    uint32_t degree = scratch->index->degree;
+    uint32_t *links = view_links(scratch->index, view, node);
+    uint32_t count = links_count(links, degree);
+    bool anchored = anchor_of(view, slot) == node;
+    uint32_t children = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (link_at(links, i) == slot) {
+            return NO_SLOT;
+        }
+        children += anchor_of(view, link_at(links, i)) == node;
+    }
+    if (count < degree) {
+        link_set(links, count, slot);
+        return NO_SLOT;
+    }
+    if (children == degree) {
+        if (!anchored) {
+            return NO_SLOT;
+        }
+        uint32_t child = nearest_child(scratch, view, links, count, slot);
+        atomic_store_explicit(&view_node(view, slot)->anchor, child, memory_order_relaxed);
+        return child;
+    }
+    relink(scratch, view, node, links, count, slot, true);
+    return NO_SLOT;
+}
+
+static void link_back(struct vec_scratch *scratch, const struct view *view, uint32_t node,
+                      uint32_t slot)
+{
+    while (node != NO_SLOT) {
+        struct node *locked = view_node(view, node);
+        node_lock(locked);
+        uint32_t next = link_back_here(scratch, view, node, slot);
+        node_unlock(locked);
+        node = next;
+    }
+}
+
+static void link_back_upper(struct vec_scratch *scratch, const struct view *view, uint32_t level,
+                            uint32_t node, uint32_t slot)
+{
+    uint32_t m = scratch->index->opts.m;
+    struct node *locked = view_node(view, node);
+    uint32_t *links = view_upper(scratch->index, view, node, level);
+    node_lock(locked);
+    uint32_t count = links_count(links, m);
+    if (count < m) {
+        link_set(links, count, slot);
+    } else {
+        relink(scratch, view, node, links, count, slot, false);
+    }
+    node_unlock(locked);
+}
+
+/* --- a node --- */
+
+/* Candidates in scratch->beam, nearest first, without what was not linked when the walk began. */
+static uint32_t choose_links(struct vec_scratch *scratch, const struct view *view, uint32_t *out)
+{
+    struct beam *beam = &scratch->beam;
+    for (uint32_t i = 0; i < beam->count; i++) {
+        beam->slot[i] &= ~BEAM_DONE;
+        beam->dist[i] += scratch->code.norm2;
+    }
+    struct choice choice = {
+        .dist = beam->dist, .slot = beam->slot, .count = beam->count, .anchored_to = NO_SLOT
+    };
+    return choose(scratch, view, &choice, scratch->index->opts.m, out);
+}
+
+/* The walk of an upper layer: rare, so it is not one of simd's. */
+static void walk_upper(struct vec_scratch *scratch, const struct view *view, uint32_t level,
+                       uint32_t slots)
+{
+    const struct vec_index *index = scratch->index;
+    struct beam *beam = &scratch->beam;
+    while (beam->next < beam->count) {
+        uint32_t node = beam->slot[beam->next];
+        beam->slot[beam->next] |= BEAM_DONE;
+        while (beam->next < beam->count && (beam->slot[beam->next] & BEAM_DONE) != 0) {
+            beam->next++;
+        }
+        const uint32_t *links = view_upper(index, view, node, level);
+        for (uint32_t i = 0; i < index->opts.m; i++) {
+            uint32_t slot = link_at(links, i);
+            if (slot == NO_SLOT) {
+                break;
+            }
+            uint64_t bit = (uint64_t)1 << (slot & 63);
+            if (slot >= slots || (scratch->visited[slot >> 6] & bit) != 0) {
+                continue;
+            }
+            scratch->visited[slot >> 6] |= bit;
+            (void)index->simd->beam_insert(beam, graph_distance(index, view, &scratch->code, slot),
+                                           slot);
+        }
+    }
+}
+
+static void beam_start(struct vec_scratch *scratch, const struct view *view, uint32_t from)
+{
+    beam_clear(&scratch->beam, scratch->beam.cap);
+    scratch->visited[from >> 6] |= (uint64_t)1 << (from & 63);
+    (void)scratch->index->simd->beam_insert(
+        &scratch->beam, graph_distance(scratch->index, view, &scratch->code, from), from);
+}
+
+/* Others may link to the node already: they have found it by the layer above. */
+static void own_links_set(struct node *node, uint32_t *links, uint32_t max, const uint32_t *chosen,
+                          uint32_t n)
+{
+    node_lock(node);
+    uint32_t count = links_count(links, max);
+    uint32_t there = count;
+    for (uint32_t i = 0; i < n && count < max; i++) {
+        bool linked = false;
+        for (uint32_t j = 0; j < there; j++) {
+            linked |= link_at(links, j) == chosen[i];
+        }
+        if (!linked) {
+            link_set(links, count++, chosen[i]);
+        }
+    }
+    node_unlock(node);
+}
+
+/* Returns the nearest that the walk met: where the next layer begins. */
+static uint32_t link_layer(struct vec_scratch *scratch, const struct view *view, uint32_t slot,
+                           uint32_t level, uint32_t from, uint32_t slots)
+{
+    struct vec_index *index = scratch->index;
+    uint32_t chosen[M_MAX];
+    beam_start(scratch, view, from);
+    if (level > 0) {
+        walk_upper(scratch, view, level, slots);
+    } else {
+        graph_walk(scratch, view, slots);
+    }
+    uint32_t nearest = scratch->beam.slot[0] & ~BEAM_DONE;
+    uint32_t n = choose_links(scratch, view, chosen);
+    uint32_t *links = level > 0 ? view_upper(index, view, slot, level)
+                                : view_links(index, view, slot);
+    if (level == 0) {
+        atomic_store_explicit(&view_node(view, slot)->anchor, chosen[0], memory_order_relaxed);
+    }
+    own_links_set(view_node(view, slot), links, level > 0 ? index->opts.m : index->degree, chosen,
+                  n);
+    for (uint32_t i = 0; i < n; i++) {
+        if (level > 0) {
+            link_back_upper(scratch, view, level, chosen[i], slot);
+        } else {
+            link_back(scratch, view, chosen[i], slot);
+        }
+    }
+    return nearest;
+}
+
+/* The slot becomes the entry point; the root of the anchors is anchored to it. */
+static void entry_move(struct vec_scratch *scratch, const struct view *view, uint32_t slot,
+                       uint32_t level)
+{
+    struct vec_index *index = scratch->index;
+    pthread_mutex_lock(&index->entry_lock);
+    uint64_t entry = atomic_load_explicit(&index->entry, memory_order_relaxed);
+    uint64_t ours = (uint64_t)level << 32 | slot;
+    if (entry == NO_ENTRY) {
+        index->root = slot;
+        atomic_store_explicit(&index->entry, ours, memory_order_release);
+    } else if ((uint32_t)(entry >> 32) < level) {
+        atomic_store_explicit(&view_node(view, index->root)->anchor, slot, memory_order_relaxed);
+        link_back(scratch, view, slot, index->root);
+        atomic_store_explicit(&index->entry, ours, memory_order_release);
+    }
+    pthread_mutex_unlock(&index->entry_lock);
+}
+
+static float dot_beside(const struct vec_index *index, float norm2)
+{
+    return sqrtf(fmaxf(index->norm2_max - norm2, 0));
+}
+
+void link_norm_raise(struct vec_index *index, const struct view *view, float norm2)
+{
+    index->norm2_max = 2 * norm2;
+    uint32_t claimed = atomic_load_explicit(&index->claimed, memory_order_relaxed);
+    for (uint32_t slot = 0; view->codec != NULL && slot < claimed; slot++) {
+        float beside = dot_beside(index,
+                                  row_tail(&index->shape, view_row(index, view, slot)).norm2);
+        uint8_t *tail = view_code(view, slot) + (size_t)view->codec->lines * LINE - CODE_TAIL;
+        memcpy(tail + offsetof(struct code_tail, norm2), &beside, sizeof(beside));
+    }
+}
+
+static void encode(struct vec_scratch *scratch, const struct view *view, uint32_t slot)
+{
+    const struct vec_index *index = scratch->index;
+    row_read(&index->shape, view_row(index, view, slot), scratch->row.f);
+    codec_project(view->codec, scratch->row.f, scratch->centred, scratch->projected);
+    float beside = dot_beside(index, row_tail(&index->shape, view_row(index, view, slot)).norm2);
+    codec_encode(view->codec, scratch->projected, beside, view_code(view, slot));
+    codec_query(view->codec, scratch->projected, &scratch->code);
+    if (view->codec->dot) {
+        scratch->code.norm_factor = -2 * beside;
+        scratch->code.norm2 = 2 * index->norm2_max;
+    }
+}
+
+void link_slot(struct vec_scratch *scratch, uint32_t slot)
+{
+    struct vec_index *index = scratch->index;
+    const struct view *view = atomic_load_explicit(&index->view, memory_order_acquire);
+    uint32_t slots = atomic_load_explicit(&index->count, memory_order_acquire);
+    slots = slots < scratch->visited_words * 64 ? slots : (uint32_t)(scratch->visited_words * 64);
+    uint32_t level = view_node(view, slot)->level;
+    encode(scratch, view, slot);
+    uint64_t entry = atomic_load_explicit(&index->entry, memory_order_acquire);
+    if (entry == NO_ENTRY) {
+        entry_move(scratch, view, slot, level);
+        entry = atomic_load_explicit(&index->entry, memory_order_acquire);
+        if ((uint32_t)entry == slot) {
+            return;
+        }
+    }
+    uint32_t top = (uint32_t)(entry >> 32);
+    uint32_t from = graph_descend(index, view, &scratch->code, entry, level);
+    for (uint32_t at = level < top ? level : top; at > 0; at--) {
+        from = link_layer(scratch, view, slot, at, from, slots);
+        memset(scratch->visited, 0, (slots + 63) / 64 * sizeof(*scratch->visited));
+    }
+    scratch->visited[slot >> 6] |= (uint64_t)1 << (slot & 63); /* never a link to itself */
+    (void)link_layer(scratch, view, slot, 0, from, slots);
+    if (level > top) {
+        entry_move(scratch, view, slot, level);
+    }
+}

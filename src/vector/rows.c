@@ -1,0 +1,192 @@
+/*
+ * Vectors to rows of 12 bits a dimension and back. All of it is the same on every processor.
+ */
+#include "vector/rows.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Norms of what is stored: so that no distance overflows a float, and a unit vector is one. */
+static const float NORM2_MAX = 1e30F, NORM2_MIN = 1e-30F;
+/* What is smaller than this everywhere is taken for zero: its inverse would overflow. */
+static const float TINY = 1e-30F;
+
+struct row_shape row_shape(uint32_t dimension)
+{
+    uint32_t padded = (dimension + ROW_PAD - 1) / ROW_PAD * ROW_PAD;
+    bool floats = dimension <= ROW_FLOATS_MAX;
+    return (struct row_shape){
+        .dimension = dimension,
+        .padded = padded,
+        .floats = floats,
+        .bytes = (floats ? padded * sizeof(float) : padded + padded / 2) + sizeof(struct row_tail),
+    };
+}
+
+/* In eight lanes that a compiler may hold in registers; the sum is the same wherever it does. */
+static double norm2_of(const float *vector, size_t n)
+{
+    double lanes[8] = { 0 };
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (size_t lane = 0; lane < 8; lane++) {
+            lanes[lane] += (double)vector[i + lane] * (double)vector[i + lane];
+        }
+    }
+    for (; i < n; i++) {
+        lanes[i % 8] += (double)vector[i] * (double)vector[i];
+    }
+    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+           ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+const char *row_refused(const float *vector, uint32_t dimension, enum vec_metric metric)
+{
+    double norm2 = norm2_of(vector, dimension);
+    if (!(norm2 <= (double)NORM2_MAX)) {
+        return isfinite(norm2) ? "is too long: its squared norm is above 1e30"
+                               : "has a component that is no finite number, or is too long";
+    }
+    if (metric == VEC_COSINE && norm2 < (double)NORM2_MIN) {
+        return "is too short for the cosine: its squared norm is below 1e-30";
+    }
+    return NULL;
+}
+
+void row_normalise(const struct row_shape *shape, enum vec_metric metric, const float *vector,
+                   float *out)
+{
+    if (metric == VEC_COSINE) {
+        double factor = 1 / sqrt(norm2_of(vector, shape->dimension));
+        for (uint32_t i = 0; i < shape->dimension; i++) {
+            out[i] = (float)((double)vector[i] * factor);
+        }
+    } else {
+        memcpy(out, vector, shape->dimension * sizeof(*out));
+    }
+    memset(out + shape->dimension, 0, (shape->padded - shape->dimension) * sizeof(*out));
+}
+
+static float greatest(const float *values, size_t n)
+{
+    float max = 0;
+    for (size_t i = 0; i < n; i++) {
+        float size = fabsf(values[i]);
+        max = size > max ? size : max;
+    }
+    return max;
+}
+
+void row_write(const struct row_shape *shape, const float *values, uint8_t *row_out)
+{
+    enum { NUMBER_MAX = 2047 };
+    float max = greatest(values, shape->padded);
+    struct row_tail tail = { .scale = max / NUMBER_MAX,
+                             .norm2 = (float)norm2_of(values, shape->padded) };
+    if (shape->floats) {
+        memcpy(row_out, values, shape->padded * sizeof(*values));
+        memcpy(row_out + shape->bytes - sizeof(tail), &tail, sizeof(tail));
+        return;
+    }
+    float inverse = max > TINY ? NUMBER_MAX / max : 0;
+    uint8_t *low = row_out + shape->padded;
+    memset(low, 0, shape->padded / 2);
+    for (uint32_t i = 0; i < shape->padded; i++) {
+        float scaled = values[i] * inverse;
+        scaled = scaled > NUMBER_MAX ? NUMBER_MAX : scaled < -NUMBER_MAX ? -NUMBER_MAX : scaled;
+        unsigned number = (unsigned)((int)lrintf(scaled) + 2048);
+        row_out[i] = (uint8_t)(number >> 4);
+        low[i / 32 * 16 + i % 16] |= (uint8_t)((number & 15) << (i % 32 < 16 ? 0 : 4));
+    }
+    memcpy(low + shape->padded / 2, &tail, sizeof(tail));
+}
+
+struct row_tail row_tail(const struct row_shape *shape, const uint8_t *row)
+{
+    struct row_tail tail;
+    memcpy(&tail, row + shape->bytes - sizeof(tail), sizeof(tail));
+    return tail;
+}
+
+void row_read(const struct row_shape *shape, const uint8_t *row, float *out)
+{
+    if (shape->floats) {
+        memcpy(out, row, shape->padded * sizeof(*out));
+        return;
+    }
+    float scale = row_tail(shape, row).scale;
+    const uint8_t *low = row + shape->padded;
+    for (uint32_t i = 0; i < shape->padded; i++) {
+        unsigned pair = low[i / 32 * 16 + i % 16];
+        int number = (int)((unsigned)row[i] << 4 | (i % 32 < 16 ? pair & 15 : pair >> 4)) - 2048;
+        out[i] = (float)number * scale;
+    }
+}
+
+void row_query_prepare(const struct row_shape *shape, struct row_query *query)
+{
+    enum { QUERY_MAX = 127 };
+    float max = greatest(query->f, shape->padded);
+    float inverse = max > TINY ? QUERY_MAX / max : 0;
+    int32_t sum = 0;
+    for (uint32_t i = 0; i < shape->padded; i++) {
+        int number = (int)lrintf(query->f[i] * inverse);
+        query->q8[i] = (int8_t)number;
+        query->q16[i] = (int16_t)number;
+        sum += number;
+    }
+    query->factor = max / QUERY_MAX;
+    query->bias = 255 * sum;
+    query->norm2 = (float)norm2_of(query->f, shape->padded);
+}
+
+/* Of a row of floats: the squared distance to the query, and the dot product. */
+static float floats_l2(const uint8_t *row, const float *query)
+{
+    float sum = 0;
+    for (size_t i = 0; i < ROW_FLOATS_MAX; i++) {
+        float value;
+        memcpy(&value, row + i * sizeof(value), sizeof(value));
+        sum += (value - query[i]) * (value - query[i]);
+    }
+    return sum;
+}
+
+static float floats_dot(const uint8_t *row, const float *query)
+{
+    float sum = 0;
+    for (size_t i = 0; i < ROW_FLOATS_MAX; i++) {
+        float value;
+        memcpy(&value, row + i * sizeof(value), sizeof(value));
+        sum += value * query[i];
+    }
+    return sum;
+}
+
+float row_distance(const struct row_shape *shape, enum vec_metric metric, const struct simd *simd,
+                   const uint8_t *row, const struct row_query *query)
+{
+    float scale = row_tail(shape, row).scale;
+    const uint8_t *low = row + shape->padded;
+    if (metric == VEC_DOT) {
+        return shape->floats ? -floats_dot(row, query->f)
+                             : -simd->row_dot(row, low, scale, query->f, shape->padded);
+    }
+    float l2 = shape->floats ? floats_l2(row, query->f)
+                             : simd->row_l2(row, low, scale, query->f, shape->padded);
+    return metric == VEC_COSINE ? l2 / 2 : l2;
+}
+
+float row_distance8(const struct row_shape *shape, enum vec_metric metric, const struct simd *simd,
+                    const uint8_t *row, const struct row_query *query)
+{
+    /* a high byte alone stands for the middle of its 16 numbers: 16 * (high + 1/2) - 2048, so
+     * the dot product is 8 * (2 * dot - 255 * sum of q) steps */
+    struct row_tail tail = row_tail(shape, row);
+    if (shape->floats) {
+        return (metric == VEC_DOT ? 0 : tail.norm2) - 2 * floats_dot(row, query->f);
+    }
+    int32_t dot = 2 * simd->row_dot8(row, query, shape->padded) - query->bias;
+    float norm2 = metric == VEC_DOT ? 0 : tail.norm2;
+    return norm2 - 16 * tail.scale * query->factor * (float)dot;
+}

@@ -1,0 +1,224 @@
+/*
+ * The walk, once for each instruction set and kind of code. The file that includes this has
+ * defined, all inline:
+ *
+ *   dot4_8(rows, query, lines, out)    four dot products of rows of so many lines, 8 bits
+ *   dot4_4(rows, query, out)           of rows of one line, 4 bits
+ *   dot4_f(rows, query, out)           of rows of one line of floats
+ *   of_row_8(row, dimensions, lines, q, q16)
+ *                                      the query of a row's numbers less 128; returns their sum
+ *   of_row_4(row, dimensions, q, q16)  of twice its numbers less 15
+ *   count_below(dist, count, d)        how many of an ascending list are less than d
+ *   take_fresh(links, degree, visited, slots, out)
+ *                                      those of a node's links that were not met yet; marks them
+ *   SIMD_TABLE                         the name of the table
+ */
+#include <float.h>
+#include <string.h>
+
+#include "vector/simd.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE struct code_tail code_tail(const uint8_t *row, size_t lines)
+{
+    struct code_tail tail;
+    memcpy(&tail, row + lines * LINE - CODE_TAIL, sizeof(tail));
+    return tail;
+}
+
+INLINE void distances4(const uint8_t *const rows[4], const struct code_query *query, size_t lines,
+                       int bits, float out[4])
+{
+    int32_t dots[4];
+    if (bits == 32) {
+        float sums[4];
+        dot4_f(rows, query, sums);
+        for (int i = 0; i < 4; i++) {
+            out[i] = query->norm_factor * code_tail(rows[i], lines).norm2 + query->factor * sums[i];
+        }
+        return;
+    }
+    if (bits == 4) {
+        dot4_4(rows, query, dots);
+    } else {
+        dot4_8(rows, query, lines, dots);
+    }
+    for (int i = 0; i < 4; i++) {
+        struct code_tail tail = code_tail(rows[i], lines);
+        out[i] = query->norm_factor * tail.norm2 +
+                 query->factor * tail.scale * (float)(dots[i] - query->bias);
+    }
+}
+
+INLINE void distances(const struct code_query *query, const uint8_t *const *rows, size_t n,
+                      float *out, size_t lines, int bits)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        distances4(rows + i, query, lines, bits, out + i);
+    }
+    if (i < n) {
+        const uint8_t *rest[4];
+        float four[4];
+        for (size_t j = 0; j < 4; j++) {
+            rest[j] = rows[i + j < n ? i + j : n - 1];
+        }
+        distances4(rest, query, lines, bits, four);
+        memcpy(out + i, four, (n - i) * sizeof(*out));
+    }
+}
+
+INLINE void of_row(const uint8_t *row, size_t dimensions, struct code_query *out, size_t lines,
+                   int bits)
+{
+    struct code_tail tail = code_tail(row, lines);
+    if (bits == 32) {
+        memset(out->f, 0, sizeof(out->f));
+        memcpy(out->f, row, dimensions * sizeof(*out->f));
+        out->bias = 0;
+        out->factor = -2;
+    } else if (bits == 4) {
+        out->bias = 15 * of_row_4(row, dimensions, out->q, out->q16);
+        out->factor = -tail.scale / 2;
+    } else {
+        out->bias = 128 * of_row_8(row, dimensions, lines, out->q, out->q16);
+        out->factor = -2 * tail.scale;
+    }
+    out->norm_factor = 1;
+    out->norm2 = tail.norm2;
+}
+
+/* The rank of what comes next in a beam that may be full. */
+INLINE uint32_t rank_in(const struct beam *beam, float dist, uint32_t slot)
+{
+    uint32_t rank = count_below(beam->dist, beam->count, dist);
+    while (rank < beam->count && beam->dist[rank] == dist &&
+           (beam->slot[rank] & ~BEAM_DONE) < slot) {
+        rank++;
+    }
+    return rank;
+}
+
+INLINE bool insert(struct beam *beam, float dist, uint32_t slot)
+{
+    if (beam->count == beam->cap && !(dist <= beam->dist[beam->count - 1])) {
+        return false;
+    }
+    uint32_t rank = rank_in(beam, dist, slot);
+    if (rank == beam->cap) {
+        return false;
+    }
+    beam->count += beam->count < beam->cap;
+    size_t behind = beam->count - rank - 1;
+    memmove(beam->dist + rank + 1, beam->dist + rank, behind * sizeof(*beam->dist));
+    memmove(beam->slot + rank + 1, beam->slot + rank, behind * sizeof(*beam->slot));
+    beam->dist[rank] = dist;
+    beam->slot[rank] = slot;
+    beam->next = rank < beam->next ? rank : beam->next;
+    return true;
+}
+
+static bool beam_insert(struct beam *beam, float dist, uint32_t slot)
+{
+    return insert(beam, dist, slot);
+}
+
+/* The nearest that was not walked yet. */
+INLINE uint32_t beam_take(struct beam *beam)
+{
+    uint32_t slot = beam->slot[beam->next];
+    beam->slot[beam->next] = slot | BEAM_DONE;
+    do {
+        beam->next++;
+    } while (beam->next < beam->count && (beam->slot[beam->next] & BEAM_DONE) != 0);
+    return slot;
+}
+
+INLINE const uint32_t *links_of(const struct walk *walk, uint32_t slot)
+{
+    return walk->links[slot >> CHUNK_BITS] + (size_t)(slot & (CHUNK_SLOTS - 1)) * walk->degree;
+}
+
+enum { DEGREE_MAX = 64 };
+
+INLINE void walk_on(const struct walk *walk, struct beam *beam, size_t lines, int bits)
+{
+    uint32_t fresh[DEGREE_MAX + 16];
+    const uint8_t *rows[DEGREE_MAX + 4];
+    while (beam->next < beam->count) {
+        uint32_t slot = beam_take(beam);
+        size_t n = take_fresh(links_of(walk, slot), walk->degree, walk->visited, walk->slots,
+                              fresh);
+        for (size_t i = 0; i < n; i++) {
+            rows[i] = walk->codes[fresh[i] >> CHUNK_BITS] +
+                      (size_t)(fresh[i] & (CHUNK_SLOTS - 1)) * lines * LINE;
+            for (size_t line = 0; line < lines; line++) {
+                __builtin_prefetch(rows[i] + line * LINE);
+            }
+        }
+        if (beam->next < beam->count) { /* most often what is walked next */
+            const uint32_t *links = links_of(walk, beam->slot[beam->next]);
+            for (size_t i = 0; i < walk->degree; i += LINE / sizeof(*links)) {
+                __builtin_prefetch(links + i);
+            }
+        }
+        for (size_t i = n; i < ((n + 3) & ~(size_t)3); i++) {
+            rows[i] = rows[n - 1];
+        }
+        for (size_t i = 0; i < n; i += 4) {
+            float dist[4];
+            distances4(rows + i, walk->query, lines, bits, dist);
+            for (size_t j = 0; j < 4 && i + j < n; j++) {
+                float bound = beam->count < beam->cap ? FLT_MAX : beam->dist[beam->count - 1];
+                if (dist[j] <= bound) { /* nothing that is infinite, or no number */
+                    insert(beam, dist[j], fresh[i + j]);
+                }
+            }
+        }
+    }
+}
+
+#define FOR_KIND(name, lines, bits)                                                                \
+    static void distances_##name(const struct code_query *query, const uint8_t *const *rows,       \
+                                 size_t n, float *out)                                             \
+    {                                                                                              \
+        distances(query, rows, n, out, lines, bits);                                               \
+    }                                                                                              \
+    static void of_row_##name(const uint8_t *row, size_t dimensions, struct code_query *out)       \
+    {                                                                                              \
+        of_row(row, dimensions, out, lines, bits);                                                 \
+    }                                                                                              \
+    static void walk_##name(const struct walk *walk, struct beam *beam)                            \
+    {                                                                                              \
+        walk_on(walk, beam, lines, bits);                                                          \
+    }
+FOR_KIND(8x56, 1, 8)
+FOR_KIND(8x120, 2, 8)
+FOR_KIND(8x184, 3, 8)
+FOR_KIND(4x112, 1, 4)
+FOR_KIND(f32x14, 1, 32)
+
+const struct simd SIMD_TABLE = {
+    .name = SIMD_NAME,
+    .distances = { [CODE_8X56] = distances_8x56,
+                   [CODE_8X120] = distances_8x120,
+                   [CODE_8X184] = distances_8x184,
+                   [CODE_4X112] = distances_4x112,
+                   [CODE_F32X14] = distances_f32x14 },
+    .of_row = { [CODE_8X56] = of_row_8x56,
+                [CODE_8X120] = of_row_8x120,
+                [CODE_8X184] = of_row_8x184,
+                [CODE_4X112] = of_row_4x112,
+                [CODE_F32X14] = of_row_f32x14 },
+    .walk = { [CODE_8X56] = walk_8x56,
+              [CODE_8X120] = walk_8x120,
+              [CODE_8X184] = walk_8x184,
+              [CODE_4X112] = walk_4x112,
+              [CODE_F32X14] = walk_f32x14 },
+    .beam_insert = beam_insert,
+    .row_dot8 = row_dot8,
+    .row_l2 = row_l2,
+    .row_dot = row_dot,
+    .project = project,
+};

@@ -1,0 +1,186 @@
+/*
+ * The inside of an index.
+ *
+ *   view ----> rows[chunk]    stored rows                    written once, by vec_add
+ *         |--> codes[chunk]   code rows                      written once, before a slot is linked
+ *         |--> links[chunk]   layer 0: 2m slots a node       changed below the node's lock
+ *         |--> nodes[chunk]   level, anchor, lock
+ *         `--> upper[chunk]   upper layers: m slots a node and level
+ *
+ * A view is never changed once it is published; growing publishes another one, and what only the
+ * old one had is freed when no search is left that may have begun with it (epochs: each scratch
+ * says since when it reads). Chunk 0 begins small and is copied while it grows; the others are
+ * whole from the start. Everything that searches read and linking changes is a 32-bit word, loaded
+ * and stored relaxed: a search may see a node's old or new links, or some of each.
+ *
+ * Locks, in this order: train, add, grow, entry or a node's. Linking holds grow shared, growing
+ * holds it alone.
+ */
+#ifndef VECTOR_VEC_PRIV_H
+#define VECTOR_VEC_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "vector/codec.h"
+
+enum {
+    LEVELS_MAX = 8,
+    UPPER_BITS = 8, /* of a chunk of upper layers */
+    UPPER_SLOTS = 1 << UPPER_BITS,
+    M_MAX = 32,
+};
+
+struct node {
+    _Atomic uint32_t anchor; /* the node whose link to this one is never dropped */
+    uint32_t upper;          /* its first row in `upper`, one a level from 1 on */
+    _Atomic uint8_t lock;
+    _Atomic uint8_t linked;
+    uint8_t level;
+};
+
+struct view {
+    uint32_t chunks, upper_chunks;
+    uint32_t first_slots; /* of chunk 0 */
+    struct codec *codec;  /* NULL: there is no graph yet, nor the next three */
+    uint8_t **rows, **codes;
+    uint32_t **links;
+    struct node **nodes;
+    uint32_t **upper;
+};
+
+struct retired {
+    struct retired *next;
+    uint64_t epoch;
+    void *pages;
+    size_t bytes; /* 0: `pages` came from mem_alloc */
+};
+
+struct vec_index {
+    struct vec_opts opts;
+    struct row_shape shape;
+    const struct simd *simd;
+    uint32_t degree; /* of layer 0 */
+
+    _Atomic(struct view *) view;
+    _Atomic uint32_t count;   /* slots that hold a row; published by vec_add */
+    _Atomic uint32_t claimed; /* slots that somebody links or has linked */
+    _Atomic uint32_t linked;  /* all slots below it are linked */
+    _Atomic uint64_t entry;   /* level << 32 | slot; NO_ENTRY */
+
+    pthread_mutex_t train;
+    pthread_mutex_t add;
+    pthread_rwlock_t grow;
+    pthread_mutex_t entry_lock;
+
+    pthread_mutex_t readers_lock;
+    struct vec_scratch *readers; /* guarded by readers_lock, as the next two */
+    struct retired *retired;
+    _Atomic uint64_t epoch;
+    uint32_t upper_used; /* rows; guarded by add */
+    float norm2_max;     /* M^2 of dot products, see simd.h; written by who holds add and grow */
+    uint32_t root;       /* of the anchors; guarded by entry_lock */
+    _Atomic size_t memory_bytes;
+};
+#define NO_ENTRY UINT64_MAX
+
+struct vec_scratch {
+    struct vec_index *index;
+    struct vec_scratch *next;
+    _Atomic uint64_t pinned; /* the epoch in which a search began; 0: none is under way */
+    struct beam beam, best;  /* what walks meet; what is ranked by stored rows */
+    uint32_t beam_reserved, best_reserved;
+    uint64_t *visited;
+    size_t visited_words;
+    struct code_query code;
+    struct code_query other; /* of another node, while links are chosen */
+    struct row_query row;
+    float *centred, *projected;
+    void *fixed; /* the block that those of a fixed size stand in */
+    size_t fixed_bytes;
+};
+
+/* --- view.c --- */
+
+static inline uint8_t *view_row(const struct vec_index *index, const struct view *view,
+                                uint32_t slot)
+{
+    return view->rows[slot >> CHUNK_BITS] + (size_t)(slot & (CHUNK_SLOTS - 1)) * index->shape.bytes;
+}
+
+static inline uint8_t *view_code(const struct view *view, uint32_t slot)
+{
+    return view->codes[slot >> CHUNK_BITS] +
+           (size_t)(slot & (CHUNK_SLOTS - 1)) * view->codec->lines * LINE;
+}
+
+static inline uint32_t *view_links(const struct vec_index *index, const struct view *view,
+                                   uint32_t slot)
+{
+    return view->links[slot >> CHUNK_BITS] + (size_t)(slot & (CHUNK_SLOTS - 1)) * index->degree;
+}
+
+static inline struct node *view_node(const struct view *view, uint32_t slot)
+{
+    return &view->nodes[slot >> CHUNK_BITS][slot & (CHUNK_SLOTS - 1)];
+}
+
+/* level >= 1 */
+static inline uint32_t *view_upper(const struct vec_index *index, const struct view *view,
+                                   uint32_t slot, uint32_t level)
+{
+    uint32_t row = view_node(view, slot)->upper + level - 1;
+    return view->upper[row >> UPPER_BITS] + (size_t)(row & (UPPER_SLOTS - 1)) * index->opts.m;
+}
+
+/** How many slots hold rows that this view reaches. */
+static inline uint32_t view_slots(const struct vec_index *index, const struct view *view)
+{
+    uint32_t count = atomic_load_explicit(&index->count, memory_order_acquire);
+    uint64_t room = view->chunks == 1 ? view->first_slots : (uint64_t)view->chunks * CHUNK_SLOTS;
+    return count < room ? count : (uint32_t)room;
+}
+
+MUST_USE enum status view_new(struct vec_index *index, struct err *err);
+void view_free_all(struct vec_index *index);
+/** Room for one more slot, and its node and upper layers when there is a graph. Holds add; takes
+ * grow. */
+MUST_USE enum status view_room(struct vec_index *index, struct err *err);
+/** The beginning of a graph: chunks of codes, links and nodes for all rows; on success the codec
+ * is the index's. Holds add and grow. */
+MUST_USE enum status view_begin_graph(struct vec_index *index, struct codec *codec,
+                                      struct err *err);
+/** The layer up to which a slot reaches; a matter of the seed alone. */
+uint32_t node_level(const struct vec_index *index, uint32_t slot);
+/** Begin to read: the view stays valid until reader_unpin. */
+const struct view *reader_pin(struct vec_scratch *scratch);
+void reader_unpin(struct vec_scratch *scratch);
+
+/* --- scratch.c --- */
+
+/** Room for a walk with this beam over so many slots; clears what was visited. */
+MUST_USE enum status scratch_ready(struct vec_scratch *scratch, uint32_t ef, uint32_t best,
+                                   uint32_t slots, struct err *err);
+void beam_clear(struct beam *beam, uint32_t cap);
+
+/* --- graph.c --- */
+
+/** The walk's distance to a slot; the query's norm is not in it. */
+float graph_distance(const struct vec_index *index, const struct view *view,
+                     const struct code_query *query, uint32_t slot);
+/** From the entry point down to above `level`: the nearest node that is met. */
+uint32_t graph_descend(const struct vec_index *index, const struct view *view,
+                       const struct code_query *query, uint64_t entry, uint32_t level);
+/** Walk layer 0 with scratch->code from what is in scratch->beam, which scratch_ready made room
+ * for. */
+void graph_walk(struct vec_scratch *scratch, const struct view *view, uint32_t slots);
+
+/* --- link.c --- */
+
+/** Put a slot that holds a row into the graph. Holds grow shared; scratch_ready was called. */
+void link_slot(struct vec_scratch *scratch, uint32_t slot);
+/** Under dot: a vector of this squared norm is to come, more than norm2_max. Holds grow alone;
+ * searches, which do not read what changes, go on. */
+void link_norm_raise(struct vec_index *index, const struct view *view, float norm2);
+
+#endif

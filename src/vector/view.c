@@ -1,0 +1,422 @@
+/*
+ * Where rows, codes, links and nodes stand, how that grows, and when what was replaced is freed.
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "vector/pages.h"
+#include "vector/vec_priv.h"
+
+enum { FIRST_SLOTS = 64, FIRST_GROWS = 4 };
+
+/* --- epochs --- */
+
+const struct view *reader_pin(struct vec_scratch *scratch)
+{
+    struct vec_index *index = scratch->index;
+    /* Sequentially consistent, as is retiring: who frees either sees this pin, or has published
+     * the view that is loaded here. */
+    atomic_store(&scratch->pinned, atomic_load(&index->epoch));
+    return atomic_load(&index->view);
+}
+
+void reader_unpin(struct vec_scratch *scratch)
+{
+    atomic_store_explicit(&scratch->pinned, 0, memory_order_release);
+}
+
+static void retired_free(struct retired *retired)
+{
+    if (retired->bytes == 0) {
+        mem_free(retired->pages);
+    } else {
+        pages_free(retired->pages, retired->bytes);
+    }
+    mem_free(retired);
+}
+
+static void reclaim(struct vec_index *index)
+{
+    pthread_mutex_lock(&index->readers_lock);
+    uint64_t oldest = UINT64_MAX;
+    for (struct vec_scratch *reader = index->readers; reader != NULL; reader = reader->next) {
+        uint64_t pinned = atomic_load(&reader->pinned);
+        oldest = pinned != 0 && pinned < oldest ? pinned : oldest;
+    }
+    for (struct retired **at = &index->retired; *at != NULL;) {
+        struct retired *retired = *at;
+        if (retired->epoch < oldest) {
+            *at = retired->next;
+            retired_free(retired);
+        } else {
+            at = &retired->next;
+        }
+    }
+    pthread_mutex_unlock(&index->readers_lock);
+}
+
+/* `list` is what the new view has no more; it is given away. */
+static void publish(struct vec_index *index, struct view *view, struct retired *list)
+{
+    atomic_store(&index->view, view);
+    uint64_t epoch = atomic_fetch_add(&index->epoch, 1);
+    pthread_mutex_lock(&index->readers_lock);
+    while (list != NULL) {
+        struct retired *next = list->next;
+        list->epoch = epoch;
+        list->next = index->retired;
+        index->retired = list;
+        list = next;
+    }
+    pthread_mutex_unlock(&index->readers_lock);
+    reclaim(index);
+}
+
+/* --- a change: the next view, and what it replaces --- */
+
+struct change {
+    struct vec_index *index;
+    const struct view *old;
+    struct view *next;
+    struct retired *replaced; /* freed when no search reads it */
+    struct retired *made;     /* freed when the change fails */
+    bool failed;
+};
+
+static void list_add(struct change *c, struct retired **list, void *pages, size_t bytes)
+{
+    struct retired *retired = mem_alloc(sizeof(*retired));
+    if (retired == NULL) {
+        c->failed = true;
+        return;
+    }
+    *retired = (struct retired){ .next = *list, .pages = pages, .bytes = bytes };
+    *list = retired;
+}
+
+static void *change_alloc(struct change *c, size_t bytes)
+{
+    void *pages = c->failed ? NULL : pages_alloc(bytes);
+    if (pages == NULL) {
+        c->failed = true;
+        return NULL;
+    }
+    list_add(c, &c->made, pages, bytes);
+    if (c->failed) {
+        pages_free(pages, bytes);
+        return NULL;
+    }
+    return pages;
+}
+
+/* A table of pointers with `more` at its end, for the next view. */
+static void change_table(struct change *c, void *table_ptr, uint32_t count, uint32_t more)
+{
+    void **table;
+    memcpy(&table, table_ptr, sizeof(table));
+    void **copy = c->failed ? NULL : mem_zalloc((size_t)(count + more) * sizeof(*copy));
+    if (copy == NULL) {
+        c->failed = true;
+        return;
+    }
+    if (count > 0) {
+        memcpy(copy, table, count * sizeof(*copy));
+    }
+    memcpy(table_ptr, &copy, sizeof(copy));
+}
+
+static bool change_begin(struct change *c, struct vec_index *index, uint32_t chunks,
+                         uint32_t upper_chunks)
+{
+    struct view *old = atomic_load_explicit(&index->view, memory_order_relaxed);
+    *c = (struct change){ .index = index, .old = old, .next = mem_alloc(sizeof(*c->next)) };
+    if (c->next == NULL) {
+        return false;
+    }
+    *c->next = *old;
+    struct view *next = c->next;
+    /* each in turn: after a failure all five are the old view's, or copies */
+    change_table(c, &next->rows, old->chunks, chunks);
+    change_table(c, &next->codes, old->codec != NULL ? old->chunks : 0, old->chunks + chunks);
+    change_table(c, &next->links, old->codec != NULL ? old->chunks : 0, old->chunks + chunks);
+    change_table(c, &next->nodes, old->codec != NULL ? old->chunks : 0, old->chunks + chunks);
+    change_table(c, &next->upper, old->upper_chunks, upper_chunks);
+    next->chunks += chunks;
+    next->upper_chunks += upper_chunks;
+    return true;
+}
+
+static void view_tables_free(struct view *view, const struct view *not_those)
+{
+    void *tables[][2] = { { view->rows, not_those != NULL ? not_those->rows : NULL },
+                          { view->codes, not_those != NULL ? not_those->codes : NULL },
+                          { view->links, not_those != NULL ? not_those->links : NULL },
+                          { view->nodes, not_those != NULL ? not_those->nodes : NULL },
+                          { view->upper, not_those != NULL ? not_those->upper : NULL } };
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+        if (tables[i][0] != tables[i][1]) {
+            mem_free(tables[i][0]);
+        }
+    }
+    mem_free(view);
+}
+
+static size_t list_drop(struct retired *list, bool pages_too)
+{
+    size_t bytes = 0;
+    while (list != NULL) {
+        struct retired *next = list->next;
+        bytes += list->bytes;
+        if (pages_too) {
+            retired_free(list);
+        } else {
+            mem_free(list);
+        }
+        list = next;
+    }
+    return bytes;
+}
+
+static enum status change_end(struct change *c, struct err *err)
+{
+    struct vec_index *index = c->index;
+    struct view *old = atomic_load_explicit(&index->view, memory_order_relaxed);
+    void *gone[] = { old->rows, old->codes, old->links, old->nodes, old->upper, old };
+    for (size_t i = 0; !c->failed && i < ARRAY_LEN(gone); i++) {
+        if (gone[i] != NULL) {
+            list_add(c, &c->replaced, gone[i], 0);
+        }
+    }
+    if (c->failed) {
+        (void)list_drop(c->made, true);
+        (void)list_drop(c->replaced, false);
+        view_tables_free(c->next, old);
+        return err_no_memory(err);
+    }
+    size_t dropped = 0;
+    for (struct retired *at = c->replaced; at != NULL; at = at->next) {
+        dropped += at->bytes;
+    }
+    size_t added = list_drop(c->made, false);
+    atomic_fetch_add_explicit(&index->memory_bytes, added - dropped, memory_order_relaxed);
+    publish(index, c->next, c->replaced);
+    return OK;
+}
+
+/* --- growing --- */
+
+static uint32_t capacity(const struct view *view)
+{
+    return view->chunks == 0   ? 0
+           : view->chunks == 1 ? view->first_slots
+                               : view->chunks * CHUNK_SLOTS;
+}
+
+static size_t code_bytes(const struct view *view)
+{
+    return (size_t)view->codec->lines * LINE;
+}
+
+/* Chunk `i` for `slots` slots, with the first `kept` of what was there. */
+static void *regrow(struct change *c, void *old, size_t width, uint32_t kept, uint32_t slots)
+{
+    char *pages = change_alloc(c, width * slots);
+    if (pages != NULL && old != NULL) {
+        memcpy(pages, old, width * kept);
+        list_add(c, &c->replaced, old, width * kept);
+    }
+    return pages;
+}
+
+static void links_clear(uint32_t *links, size_t from, size_t to)
+{
+    for (size_t i = from; links != NULL && i < to; i++) {
+        links[i] = NO_SLOT;
+    }
+}
+
+/* Links and nodes of a chunk, and codes of the next view's codec. */
+static void graph_chunk(struct change *c, uint32_t i, uint32_t kept, uint32_t slots)
+{
+    struct view *next = c->next;
+    uint32_t degree = c->index->degree;
+    next->codes[i] = regrow(c, next->codes[i], code_bytes(next), kept, slots);
+    next->links[i] = regrow(c, next->links[i], degree * sizeof(uint32_t), kept, slots);
+    links_clear(next->links[i], (size_t)kept * degree, (size_t)slots * degree);
+    next->nodes[i] = regrow(c, next->nodes[i], sizeof(struct node), kept, slots);
+}
+
+static void upper_chunks_fill(struct change *c)
+{
+    struct view *next = c->next;
+    size_t words = (size_t)UPPER_SLOTS * c->index->opts.m;
+    for (uint32_t i = c->old->upper_chunks; i < next->upper_chunks; i++) {
+        next->upper[i] = change_alloc(c, words * sizeof(uint32_t));
+        links_clear(next->upper[i], 0, words);
+    }
+}
+
+static enum status grow_slots(struct vec_index *index, struct err *err)
+{
+    struct view *old = atomic_load_explicit(&index->view, memory_order_relaxed);
+    bool first = old->chunks == 0 || (old->chunks == 1 && old->first_slots < CHUNK_SLOTS);
+    struct change c;
+    if (!change_begin(&c, index, old->chunks == 0 || !first, 0)) {
+        return err_no_memory(err);
+    }
+    uint32_t kept = first ? old->first_slots : 0;
+    uint32_t slots = !first ? CHUNK_SLOTS : kept == 0 ? FIRST_SLOTS : kept * FIRST_GROWS;
+    slots = slots < CHUNK_SLOTS ? slots : CHUNK_SLOTS;
+    uint32_t i = c.next->chunks - 1;
+    if (!c.failed) {
+        c.next->first_slots = first ? slots : old->first_slots;
+        c.next->rows[i] = regrow(&c, c.next->rows[i], index->shape.bytes, kept, slots);
+        if (c.next->codec != NULL) {
+            graph_chunk(&c, i, kept, slots);
+        }
+    }
+    return change_end(&c, err);
+}
+
+uint32_t node_level(const struct vec_index *index, uint32_t slot)
+{
+    uint64_t hash = index->opts.seed + ((uint64_t)slot + 1) * 0x9e3779b97f4a7c15; /* splitmix64 */
+    hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9;
+    hash = (hash ^ (hash >> 27)) * 0x94d049bb133111eb;
+    hash ^= hash >> 31;
+    uint32_t level = 0;
+    while (level + 1 < LEVELS_MAX && hash % index->opts.m == 0) {
+        hash /= index->opts.m;
+        level++;
+    }
+    return level;
+}
+
+static enum status grow_upper(struct vec_index *index, uint32_t rows, struct err *err)
+{
+    struct view *old = atomic_load_explicit(&index->view, memory_order_relaxed);
+    uint32_t chunks = (rows + UPPER_SLOTS - 1) / UPPER_SLOTS;
+    struct change c;
+    if (chunks <= old->upper_chunks) {
+        return OK;
+    }
+    if (!change_begin(&c, index, 0, chunks - old->upper_chunks)) {
+        return err_no_memory(err);
+    }
+    if (!c.failed) {
+        upper_chunks_fill(&c);
+    }
+    return change_end(&c, err);
+}
+
+static void node_begin(struct vec_index *index, const struct view *view, uint32_t slot)
+{
+    struct node *node = view_node(view, slot);
+    node->level = (uint8_t)node_level(index, slot);
+    node->upper = index->upper_used;
+    index->upper_used += node->level;
+    atomic_init(&node->anchor, NO_SLOT);
+}
+
+static enum status grow_for(struct vec_index *index, uint32_t slot, struct err *err)
+{
+    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    if (slot >= capacity(view)) {
+        TRY(grow_slots(index, err));
+        view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    }
+    if (view->codec == NULL) {
+        return OK;
+    }
+    TRY(grow_upper(index, index->upper_used + node_level(index, slot), err));
+    node_begin(index, atomic_load_explicit(&index->view, memory_order_relaxed), slot);
+    return OK;
+}
+
+enum status view_room(struct vec_index *index, struct err *err)
+{
+    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    uint32_t slot = atomic_load_explicit(&index->count, memory_order_relaxed);
+    if (slot >= SLOTS_MAX - CHUNK_SLOTS) {
+        return err_set(err, E_NO_MEMORY, "an index holds at most %d vectors",
+                       SLOTS_MAX - CHUNK_SLOTS);
+    }
+    uint32_t level = node_level(index, slot);
+    if (slot < capacity(view) &&
+        (view->codec == NULL || index->upper_used + level <= view->upper_chunks * UPPER_SLOTS)) {
+        if (view->codec != NULL) {
+            node_begin(index, view, slot);
+        }
+        return OK;
+    }
+    pthread_rwlock_wrlock(&index->grow);
+    enum status status = grow_for(index, slot, err);
+    pthread_rwlock_unlock(&index->grow);
+    return status;
+}
+
+enum status view_begin_graph(struct vec_index *index, struct codec *codec, struct err *err)
+{
+    uint32_t count = atomic_load_explicit(&index->count, memory_order_relaxed);
+    uint32_t rows = 0;
+    for (uint32_t slot = 0; slot < count; slot++) {
+        rows += node_level(index, slot);
+    }
+    struct change c;
+    if (!change_begin(&c, index, 0, (rows + UPPER_SLOTS) / UPPER_SLOTS)) {
+        return err_no_memory(err);
+    }
+    c.next->codec = codec;
+    for (uint32_t i = 0; !c.failed && i < c.next->chunks; i++) {
+        graph_chunk(&c, i, 0, c.next->chunks == 1 ? c.next->first_slots : CHUNK_SLOTS);
+    }
+    if (!c.failed) {
+        upper_chunks_fill(&c);
+    }
+    for (uint32_t slot = 0; !c.failed && slot < count; slot++) {
+        node_begin(index, c.next, slot);
+    }
+    if (c.failed) {
+        index->upper_used = 0;
+    }
+    return change_end(&c, err);
+}
+
+/* --- birth and death --- */
+
+enum status view_new(struct vec_index *index, struct err *err)
+{
+    struct view *view = mem_zalloc(sizeof(*view));
+    if (view == NULL) {
+        return err_no_memory(err);
+    }
+    atomic_init(&index->view, view);
+    return OK;
+}
+
+void view_free_all(struct vec_index *index)
+{
+    struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    for (struct retired *at = index->retired; at != NULL;) {
+        struct retired *next = at->next;
+        retired_free(at);
+        at = next;
+    }
+    if (view == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < view->chunks; i++) {
+        size_t slots = view->chunks == 1 ? view->first_slots : CHUNK_SLOTS;
+        pages_free(view->rows[i], index->shape.bytes * slots);
+        if (view->codec != NULL) {
+            pages_free(view->codes[i], code_bytes(view) * slots);
+            pages_free(view->links[i], index->degree * sizeof(uint32_t) * slots);
+            pages_free(view->nodes[i], sizeof(struct node) * slots);
+        }
+    }
+    for (uint32_t i = 0; i < view->upper_chunks; i++) {
+        pages_free(view->upper[i], (size_t)UPPER_SLOTS * index->opts.m * sizeof(uint32_t));
+    }
+    codec_free(view->codec);
+    view_tables_free(view, NULL);
+}
