@@ -32,9 +32,8 @@ static enum status open_object(struct s3api_request *r)
 
 /* --- ranges --- */
 
-/** Where part `number` lies, by the runs that were kept. False: there is no such part. */
-static bool part_place(struct str runs, uint64_t number, uint64_t *offset, uint64_t *length,
-                       uint64_t *count)
+bool s3api_part_place(struct str runs, uint64_t number, uint64_t *offset, uint64_t *length,
+                      uint64_t *count)
 {
     uint64_t at = 0;
     bool found = false;
@@ -71,7 +70,7 @@ static enum status part_range(struct s3api_request *r, const struct store_info *
         *partial = info->size > 0;
         return OK;
     }
-    if (!part_place(runs, number, &r->sent.offset, &r->sent.length, &count) ||
+    if (!s3api_part_place(runs, number, &r->sent.offset, &r->sent.length, &count) ||
         r->sent.offset >= info->size) {
         return s3api_err(r, AWS_INVALID_PART_NUMBER, "%s", "");
     }
@@ -213,7 +212,7 @@ static enum status xml_sum(struct buf *xml, const struct store_attrs *attrs)
 static enum status xml_parts(struct buf *xml, struct str runs)
 {
     uint64_t offset, length, count = 0;
-    (void)part_place(runs, 1, &offset, &length, &count);
+    (void)s3api_part_place(runs, 1, &offset, &length, &count);
     TRY(xml_open(xml, "ObjectParts"));
     TRY(xml_put_u64(xml, "PartsCount", count));
     return xml_close(xml, "ObjectParts");

@@ -217,7 +217,7 @@ static void on_done(struct http_req *req)
     count(r, req->failed || req->err.kind != OK);
 }
 
-static const struct http_handler handler = {
+const struct http_handler s3api_handler = {
     .begin = on_begin,
     .body = on_body,
     .end = on_end,
@@ -238,12 +238,12 @@ enum status s3api_mount(struct s3api *api, struct http_server *server, struct er
     static const struct http_route routes[] = {
         { .method = HTTP_METHOD_OTHER,
           .pattern = "/",
-          .handler = &handler,
+          .handler = &s3api_handler,
           .flags = HTTP_INLINE,
           .timeout_ms = BODY_TIMEOUT_MS },
         { .method = HTTP_METHOD_OTHER,
           .pattern = "/{path*}",
-          .handler = &handler,
+          .handler = &s3api_handler,
           .flags = HTTP_ANY_TAIL | HTTP_INLINE,
           .timeout_ms = BODY_TIMEOUT_MS },
     };

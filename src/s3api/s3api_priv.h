@@ -137,6 +137,11 @@ struct s3api_request {
     unsigned part_number;
 };
 
+/* --- s3api.c --- */
+
+/** The steps of every request; ctx is the struct s3api. */
+extern const struct http_handler s3api_handler;
+
 /* --- request.c --- */
 
 enum status s3api_request_read(struct s3api_request *r) MUST_USE;
@@ -310,6 +315,12 @@ enum status s3api_write_refused(struct s3api_request *r, struct str store_key,
 
 /* --- the operations on objects --- */
 
+/**
+ * Where part `number` of an object lies, by the runs of sizes that were kept (S3_ATTR_PARTS), and
+ * how many there are. False: there is no such part, or the runs are none.
+ */
+bool s3api_part_place(struct str runs, uint64_t number, uint64_t *offset, uint64_t *length,
+                      uint64_t *count);
 enum status s3api_get_object(struct s3api_request *r);
 /** partNumber, if there is one. */
 enum status s3api_get_check(struct s3api_request *r);
@@ -340,6 +351,8 @@ enum status s3api_create_upload(struct s3api_request *r);
 enum status s3api_upload_part_check(struct s3api_request *r);
 enum status s3api_upload_part_begin(struct s3api_request *r);
 enum status s3api_upload_part_end(struct s3api_request *r);
+/** x-amz-copy-source-range of a source of `size` bytes, into r->sent. */
+enum status s3api_copy_range(struct s3api_request *r, uint64_t size) MUST_USE;
 enum status s3api_upload_part_copy(struct s3api_request *r);
 enum status s3api_complete_upload(struct s3api_request *r);
 enum status s3api_abort_upload(struct s3api_request *r);

@@ -219,7 +219,7 @@ enum status s3api_upload_part_end(struct s3api_request *r)
 /* --- a part that is copied --- */
 
 /** Unlike a Range, all of it must be there. */
-static enum status copy_range(struct s3api_request *r, uint64_t size)
+enum status s3api_copy_range(struct s3api_request *r, uint64_t size)
 {
     struct str text = s3api_header(r, "x-amz-copy-source-range");
     uint64_t first = 0, last = 0;
@@ -253,7 +253,7 @@ enum status s3api_upload_part_copy(struct s3api_request *r)
     char etag[STORE_ETAG_MAX + 3];
     buf_init(&xml, 0);
     TRY(s3api_source_open(r, &source));
-    TRY(copy_range(r, source.info.size));
+    TRY(s3api_copy_range(r, source.info.size));
     if (r->sent.length > r->api->object_bytes_max) {
         return s3api_err(r, AWS_ENTITY_TOO_LARGE, "a part may have %llu bytes",
                          (unsigned long long)r->api->object_bytes_max);

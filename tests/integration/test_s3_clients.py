@@ -136,6 +136,7 @@ DUCKDB = """
 import glob, json, pathlib, sys, duckdb, duckdb_extension_httpfs
 extension, = glob.glob(str(pathlib.Path(duckdb_extension_httpfs.__file__).parent / "**/httpfs.duckdb_extension"), recursive=True)
 db = duckdb.connect()
+db.execute("SET enable_progress_bar = false")
 db.execute(f"LOAD '{extension}'")
 db.execute(f"CREATE SECRET (TYPE s3, KEY_ID 'main', SECRET 'main-secret', ENDPOINT '{sys.argv[1]}', URL_STYLE 'path', USE_SSL false, REGION 'us-east-1')")
 db.execute("COPY (SELECT range AS a, 'x' || range AS b FROM range(1000000)) TO 's3://httpfs/t.parquet'")

@@ -122,6 +122,7 @@ DUCKDB = """
 import glob, json, pathlib, sys, duckdb, duckdb_extension_httpfs
 extension, = glob.glob(str(pathlib.Path(duckdb_extension_httpfs.__file__).parent / "**/httpfs.duckdb_extension"), recursive=True)
 db = duckdb.connect()
+db.execute("SET enable_progress_bar = false")
 db.execute(f"LOAD '{extension}'")
 db.execute(f"CREATE SECRET (TYPE s3, KEY_ID 'reader', SECRET 'reader-secret', ENDPOINT '{sys.argv[1]}', URL_STYLE 'path', USE_SSL false, REGION 'us-east-1')")
 print(json.dumps(db.execute("SELECT id, name FROM read_parquet(?) ORDER BY id", [sys.argv[2:]]).fetchall()))
