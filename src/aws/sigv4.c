@@ -81,8 +81,9 @@ static enum status canonical_query(struct str query, struct arena *arena, struct
     }
     qsort(params, count, sizeof(*params), by_name_and_value);
     for (size_t i = 0; i < count; i++) {
-        if (buf_printf(out, "%s%.*s=%.*s", i > 0 ? "&" : "", STR_ARG(params[i].name),
-                       STR_ARG(params[i].value)) != OK) {
+        if (buf_append(out, i > 0 ? STR("&") : STR_EMPTY) != OK ||
+            buf_append(out, params[i].name) != OK || buf_append_char(out, '=') != OK ||
+            buf_append(out, params[i].value) != OK) {
             return err_no_memory(err);
         }
     }

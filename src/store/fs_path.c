@@ -160,7 +160,7 @@ enum status fs_dir_open(const struct fs_store *fs, struct str path, int *fd_out,
 
 /** OK and -1 when there is no regular file. */
 static enum status file_try(const struct fs_store *fs, int dir_fd, struct str path, struct str key,
-                            int *fd_out, struct err *err)
+                            int *fd_out, struct stat *st_out, struct err *err)
 {
     /* Non-blocking, so that a named pipe somebody left does not hold us. */
     AUTO(fd_done) int fd = open_below(fs->calls, dir_fd, path, O_RDONLY | O_NONBLOCK);
@@ -180,11 +180,10 @@ static enum status file_try(const struct fs_store *fs, int dir_fd, struct str pa
             return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
         }
     }
-    struct stat st;
-    if (fs->calls->fstat(fd, &st) != 0) {
+    if (fs->calls->fstat(fd, st_out) != 0) {
         return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
     }
-    if (S_ISREG(st.st_mode)) {
+    if (S_ISREG(st_out->st_mode)) {
         *fd_out = fd;
         fd = -1;
     }
@@ -192,17 +191,17 @@ static enum status file_try(const struct fs_store *fs, int dir_fd, struct str pa
 }
 
 enum status fs_file_open(const struct fs_store *fs, struct str key, int *fd_out, bool *odd_out,
-                         struct err *err)
+                         struct stat *st_out, struct err *err)
 {
     int fd = -1;
     bool odd = false;
     if (!fs_key_is_odd(fs, key)) {
-        TRY(file_try(fs, fs->root_fd, key, key, &fd, err));
+        TRY(file_try(fs, fs->root_fd, key, key, &fd, st_out, err));
     }
     if (fd < 0 && fs->odd_fd >= 0) {
         char name[SHA256_HEX + 1];
         fs_odd_name(key, name);
-        TRY(file_try(fs, fs->odd_fd, str_of(name), key, &fd, err));
+        TRY(file_try(fs, fs->odd_fd, str_of(name), key, &fd, st_out, err));
         odd = true;
     }
     if (fd < 0) {

@@ -131,7 +131,7 @@ void fs_place_done(struct fs_place *place);
  * Errors   E_NOT_FOUND, E_DENIED when a symbolic link is in the way
  */
 enum status fs_file_open(const struct fs_store *fs, struct str key, int *fd_out, bool *odd_out,
-                         struct err *err) MUST_USE;
+                         struct stat *st_out, struct err *err) MUST_USE;
 /**
  * The place to write a key to: where it lies, else its path with the folders made and durable, else
  * `_lake/odd`. `lies`: NULL when nothing is there, else whether it is an odd one.

@@ -15,7 +15,8 @@
 
 enum {
     CHECK_CHUNK_BYTES = 256 * 1024,
-    CHECKED_SLOTS = 64 * 1024, /* 512 KiB of marks for 64 GiB of blocks */
+    SMALL_BYTES_MAX = 32 * 1024, /* to check these costs less than to ask whether one has */
+    CHECKED_SLOTS = 64 * 1024,   /* 512 KiB of marks for 64 GiB of blocks */
 };
 
 struct fs_object {
@@ -69,21 +70,18 @@ static enum status sums_keep(struct fs_object *object, const struct fs_record *r
     return OK;
 }
 
-static enum status object_fill(const struct fs_store *fs, struct fs_object *object, struct err *err)
+static enum status object_fill(const struct fs_store *fs, struct fs_object *object,
+                               const struct stat *st, struct err *err)
 {
     struct str key = str_from(object->key, object->key_len);
     struct fs_record record;
-    struct stat st;
-    if (object->calls->fstat(object->fd, &st) != 0) {
-        return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
-    }
     enum fs_known known = FS_BROKEN;
     TRY(fs_record_load(fs, object->fd, key, &record, &known, err));
     if (fs != NULL && fs_record_vanished(fs, object->fd, known)) {
         return err_set(err, E_CONFLICT, "object \"%.*s\" is replaced again and again",
                        STR_ARG(key));
     }
-    fs_info_fill(known, &record, &st, &object->base.info);
+    fs_info_fill(known, &record, st, &object->base.info);
     if (known == FS_BROKEN || (known != FS_FOREIGN && record.size != object->base.info.size)) {
         return changed_error(key, err);
     }
@@ -96,8 +94,8 @@ static enum status object_fill(const struct fs_store *fs, struct fs_object *obje
 }
 
 /** Takes `fd`, also on failure. E_CONFLICT: the file has gone meanwhile. */
-static enum status object_new(const struct fs_store *fs, int fd, struct str key,
-                              struct store_object **out, struct err *err)
+static enum status object_new(const struct fs_store *fs, int fd, const struct stat *st,
+                              struct str key, struct store_object **out, struct err *err)
 {
     struct fs_object *object = mem_zalloc(sizeof *object);
     if (object == NULL) {
@@ -109,7 +107,7 @@ static enum status object_new(const struct fs_store *fs, int fd, struct str key,
     object->fd = fd;
     object->key_len = key.len;
     memcpy(object->key, key.ptr, key.len);
-    enum status status = object_fill(fs, object, err);
+    enum status status = object_fill(fs, object, st, err);
     if (status != OK) {
         store_object_close(&object->base);
         return status;
@@ -121,15 +119,15 @@ static enum status object_new(const struct fs_store *fs, int fd, struct str key,
 /** Pointers live under `_lake/`: a rename shows one before its folder is durable, the lock is held
  * until it is. */
 static enum status file_open_durable(struct fs_store *fs, struct str key, int *fd_out,
-                                     struct err *err)
+                                     struct stat *st_out, struct err *err)
 {
     bool odd = false;
     if (!str_starts(key, STR("_lake/"))) {
-        return fs_file_open(fs, key, fd_out, &odd, err);
+        return fs_file_open(fs, key, fd_out, &odd, st_out, err);
     }
     AUTO(fs_lock_done) struct fs_lock lock = { 0 };
     TRY(fs_lock_key(fs, key, FS_LOCK_SHARED, &lock, err));
-    return fs_file_open(fs, key, fd_out, &odd, err);
+    return fs_file_open(fs, key, fd_out, &odd, st_out, err);
 }
 
 enum status fs_open(struct store *store, struct str key, struct store_object **out, struct err *err)
@@ -140,8 +138,9 @@ enum status fs_open(struct store *store, struct str key, struct store_object **o
     enum status status = E_CONFLICT;
     for (int i = 0; status == E_CONFLICT && i < FS_OPEN_TRIES; i++) {
         int fd = -1;
-        TRY(file_open_durable(fs, key, &fd, err));
-        status = object_new(fs, fd, key, out, err);
+        struct stat st;
+        TRY(file_open_durable(fs, key, &fd, &st, err));
+        status = object_new(fs, fd, &st, key, out, err);
     }
     return status == E_CONFLICT
                ? err_set(err, E_UNAVAILABLE, "object \"%.*s\" is replaced again and again",
@@ -151,7 +150,13 @@ enum status fs_open(struct store *store, struct str key, struct store_object **o
 
 enum status store_fd_object(int fd, struct store_object **out, struct err *err)
 {
-    return object_new(NULL, fd, STR("(file)"), out, err);
+    struct stat st;
+    if (fstat(fd, &st) != 0) {
+        enum status status = err_errno(err, errno, "cannot look at a file");
+        close(fd);
+        return status;
+    }
+    return object_new(NULL, fd, &st, STR("(file)"), out, err);
 }
 
 static enum status stat_once(struct fs_store *fs, struct str key, struct store_info *out,
@@ -160,10 +165,7 @@ static enum status stat_once(struct fs_store *fs, struct str key, struct store_i
     AUTO(fd_done) int fd = -1;
     struct fs_record record;
     struct stat st;
-    TRY(file_open_durable(fs, key, &fd, err));
-    if (fs->calls->fstat(fd, &st) != 0) {
-        return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
-    }
+    TRY(file_open_durable(fs, key, &fd, &st, err));
     enum fs_known known = FS_BROKEN;
     TRY(fs_record_load(fs, fd, key, &record, &known, err));
     *again_out = fs_record_vanished(fs, fd, known);
@@ -326,16 +328,19 @@ static bool object_checked(struct store_object *base, uint64_t offset, uint64_t 
 
 /* --- reads --- */
 
-/** A whole block that is wanted whole: read once, checked where it lies. */
+/** A whole block that is wanted whole: read once, checked where it lies. `mark` NULL: it is
+ * not remembered that it is right. */
 static enum status block_read_whole(const struct fs_object *object, uint64_t block, char *to,
-                                    uint64_t mark, struct err *err)
+                                    const uint64_t *mark, struct err *err)
 {
     size_t len = (size_t)block_len(object, block);
     TRY(pread_all(object, to, len, block << object->block_log2, err));
     if (crc32c(0, to, len) != object->sums[block]) {
         return object_error(object, err);
     }
-    block_remember(block_mark(mark, block));
+    if (mark != NULL) {
+        block_remember(block_mark(*mark, block));
+    }
     return OK;
 }
 
@@ -346,7 +351,7 @@ static enum status block_read(const struct fs_object *object, uint64_t offset, c
     uint64_t block = offset >> object->block_log2;
     bool known = block_known(block_mark(mark, block));
     if (!known && offset == block << object->block_log2 && len == block_len(object, block)) {
-        return block_read_whole(object, block, ptr, mark, err);
+        return block_read_whole(object, block, ptr, &mark, err);
     }
     if (!known) {
         TRY(blocks_check(object, block, block, mark, err));
@@ -362,6 +367,10 @@ static enum status object_read(struct store_object *base, uint64_t offset, void 
         return io_calls_pread(object->calls, object->fd, ptr, len, offset, got_out, err);
     }
     uint64_t mark = 0;
+    if (len == object->base.info.size && len <= SMALL_BYTES_MAX) {
+        *got_out = len;
+        return block_read_whole(object, 0, ptr, NULL, err);
+    }
     TRY(file_mark(object, &mark, err));
     size_t done = 0;
     while (done < len) {

@@ -283,18 +283,15 @@ static enum status current_once(struct fs_store *fs, struct str key, struct fs_c
 {
     AUTO(fd_done) int fd = -1;
     struct fs_current current = { 0 };
-    enum status status = fs_file_open(fs, key, &fd, &current.odd, err);
+    struct stat st;
+    enum status status = fs_file_open(fs, key, &fd, &current.odd, &st, err);
     *again_out = false;
     if (status == E_NOT_FOUND) {
         *out = current;
         return OK;
     }
     TRY(status);
-    struct stat st;
     struct fs_record record;
-    if (fs->calls->fstat(fd, &st) != 0) {
-        return err_errno(err, errno, "key \"%.*s\"", STR_ARG(key));
-    }
     current.there = true;
     TRY(fs_record_load(fs, fd, key, &record, &current.known, err));
     current.side = current.known == FS_SIDE && record.side != 0 ? record.side : st.st_ino;

@@ -1,6 +1,6 @@
 /*
- * An object as the body of an answer: by sendfile where the driver has a descriptor, else in
- * pieces.
+ * An object as the body of an answer: small ones of a file whole, with the head; others by sendfile
+ * where the driver has a descriptor, else in pieces.
  */
 #ifndef STORE_SEND_H
 #define STORE_SEND_H

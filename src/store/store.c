@@ -510,6 +510,11 @@ enum status store_object_fd(struct store_object *object, uint64_t offset, uint64
     return store_meter_read(object->meter, length, status);
 }
 
+bool store_object_is_file(const struct store_object *object)
+{
+    return object->ops->raw_fd != NULL;
+}
+
 bool store_object_checked(struct store_object *object, uint64_t offset, uint64_t length)
 {
     return object->ops->checked == NULL || object->ops->checked(object, offset, length);

@@ -175,6 +175,9 @@ enum status store_object_read(struct store_object *object, uint64_t offset, void
  */
 enum status store_object_fd(struct store_object *object, uint64_t offset, uint64_t length,
                             int *fd_out, struct err *err) MUST_USE;
+/** True when the object is a file here: a read waits for a disk at most, and store_object_fd gives
+ * its descriptor. */
+bool store_object_is_file(const struct store_object *object);
 /** True when store_object_fd of this range has nothing to read: it was checked before, and the file
  * is as it was. */
 bool store_object_checked(struct store_object *object, uint64_t offset, uint64_t length);

@@ -382,6 +382,27 @@ def test_a_sender_that_trickles_gives_its_slot_back(start, folder):
     assert any("slower than 1000 bytes a second (http.body_rate_min)" in line for line in server.lines)
 
 
+@pytest.mark.folder("damages the files")
+@pytest.mark.parametrize("size", [1, 4096, 32 * 1024, 32 * 1024 + 1])
+def test_small_objects_are_sent_whole_and_checked_each_time(client, folder, size):
+    body, key = os.urandom(size), f"small/{size}"
+    client.put(key, body)
+    for _ in range(2):
+        assert client.get(key).body == body
+    assert client.get(key, Range=f"bytes={size // 2}-").body == body[size // 2:]
+    (folder / "small" / f"by-hand-{size}").write_bytes(body)
+    assert client.get(f"small/by-hand-{size}").body == body
+    with open(folder / key, "r+b") as file:
+        file.seek(size // 2)
+        file.write(bytes([body[size // 2] ^ 1]))
+    answer = client.get(key)
+    assert (answer.status, answer.code()) == (500, "corrupt")
+    client.put(key, body)
+    assert client.get(key).body == body
+    os.truncate(folder / key, size - 1)
+    assert client.get(key).status == 500
+
+
 @pytest.mark.folder("damages the file")
 def test_damage_on_disk_is_not_passed_on(client, folder):
     client.put("damaged", b"x" * 2_000_000)
