@@ -11,6 +11,7 @@
 #include <limits.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 
 enum { DEPTH_MAX = 16, NODES_MAX = 50000, NAME_MAX_BYTES = 128, TEXT_PIECES_MIN = 256 };
 
@@ -132,7 +133,8 @@ enum status xml_read(struct str text, struct arena *arena, struct xml_node **roo
     if (text.len > INT_MAX) {
         return err_set(err, E_TOO_LARGE, "the XML has %zu bytes", text.len);
     }
-    reader.parser = XML_ParserCreate(NULL);
+    static const XML_Memory_Handling_Suite memory = { mem_alloc, mem_realloc, mem_free };
+    reader.parser = XML_ParserCreate_MM(NULL, &memory, NULL);
     if (reader.parser == NULL) {
         return err_no_memory(err);
     }

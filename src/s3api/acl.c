@@ -72,8 +72,7 @@ static enum status from_grants(struct s3api_request *r, const struct xml_node *l
 enum status s3api_acl_wanted(struct s3api_request *r, struct str *out)
 {
     struct str header = s3api_header(r, "x-amz-acl");
-    struct xml_node *root = NULL;
-    struct err why = { 0 };
+    const struct xml_node *root = NULL;
     *out = STR("private");
     if (header.ptr != NULL) {
         *out = header;
@@ -86,10 +85,7 @@ enum status s3api_acl_wanted(struct s3api_request *r, struct str *out)
     if (!asked) {
         return OK;
     }
-    if (xml_read(buf_str(&r->xml_in), r->arena, &root, &why) != OK ||
-        !str_eq(root->name, STR("AccessControlPolicy"))) {
-        return s3api_err(r, AWS_MALFORMED_ACL, "%s", why.msg);
-    }
+    TRY(s3api_xml_root(r, buf_str(&r->xml_in), "AccessControlPolicy", AWS_MALFORMED_ACL, &root));
     return from_grants(r, xml_child(root, "AccessControlList"), out);
 }
 

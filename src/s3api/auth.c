@@ -64,7 +64,10 @@ enum status s3api_may(struct s3api_request *r, const struct s3api_bucket *bucket
         }
         struct str resource = arena_printf(r->arena, "%.*s/%.*s", STR_ARG(bucket->name),
                                            STR_ARG(key));
-        return resource.ptr != NULL && aws_grant_covers(r->grant, resource)
+        if (resource.ptr == NULL) {
+            return err_no_memory(r->err);
+        }
+        return aws_grant_covers(r->grant, resource)
                    ? OK
                    : denied(r, "this access key has rights for another prefix only");
     }

@@ -17,7 +17,11 @@ static enum status read_md5(struct s3api_request *r)
     if (text.ptr == NULL) {
         return OK;
     }
-    if (base64_decode(str_trim(text), &bytes) != OK || bytes.len != MD5_BYTES) {
+    enum status status = base64_decode(str_trim(text), &bytes);
+    if (status == E_NO_MEMORY) {
+        return err_no_memory(r->err);
+    }
+    if (status != OK || bytes.len != MD5_BYTES) {
         return s3api_err(r, AWS_INVALID_DIGEST, "Content-MD5 is no MD5 in base64");
     }
     memcpy(r->body.md5_given, bytes.ptr, MD5_BYTES);
@@ -187,8 +191,10 @@ static enum status take_decoded(struct s3api_request *r, struct str bytes)
     }
     s3api_sum_update(r, bytes);
     if (r->op->body == S3_BODY_XML) {
-        return buf_append(&r->xml_in, bytes) == OK
-                   ? OK
+        enum status status = buf_append(&r->xml_in, bytes);
+        return status == OK ? OK
+               : status == E_NO_MEMORY
+                   ? err_no_memory(r->err)
                    : s3api_err(r, AWS_MALFORMED_XML, "the XML is larger than %d bytes",
                                S3_XML_BYTES_MAX);
     }

@@ -215,11 +215,15 @@ enum status s3api_bucket_save(struct s3api_request *r, const struct s3api_bucket
     struct store_cond cond = { .if_absent = bucket->etag[0] == '\0',
                                .if_match = str_of(bucket->etag) };
     buf_init(&json, RECORD_BYTES_MAX);
-    if (record_write(bucket, &json) != OK) {
+    enum status status = record_write(bucket, &json);
+    if (status == E_TOO_LARGE) {
         return s3api_err(r, AWS_INVALID_REQUEST, "what is known of the bucket has grown too large");
     }
-    enum status status = store_put(r->api->store, record_key(r, bucket->name), buf_str(&json),
-                                   &cond, NULL, r->err);
+    if (status != OK || record_key(r, bucket->name).ptr == NULL) {
+        return err_no_memory(r->err);
+    }
+    status = store_put(r->api->store, record_key(r, bucket->name), buf_str(&json), &cond, NULL,
+                       r->err);
     forget(r->api, bucket->name);
     return status;
 }
@@ -416,15 +420,12 @@ enum status s3api_list_buckets(struct s3api_request *r)
 /** Place and tags; us-east-1 is what clients mean by no place at all. */
 static enum status read_configuration(struct s3api_request *r, struct str *tags)
 {
-    struct xml_node *root = NULL;
-    struct err why = { 0 };
+    const struct xml_node *root = NULL;
     if (r->xml_in.len == 0) {
         return OK;
     }
-    if (xml_read(buf_str(&r->xml_in), r->arena, &root, &why) != OK ||
-        !str_eq(root->name, STR("CreateBucketConfiguration"))) {
-        return s3api_err(r, AWS_MALFORMED_XML, "%s", why.msg);
-    }
+    TRY(s3api_xml_root(r, buf_str(&r->xml_in), "CreateBucketConfiguration", AWS_MALFORMED_XML,
+                       &root));
     struct str place = xml_text(root, "LocationConstraint");
     if (place.len > 0 && !str_eq(place, str_of(r->api->region))) {
         return s3api_err(r, AWS_INVALID_LOCATION_CONSTRAINT, "this server's region is \"%s\"",

@@ -39,12 +39,9 @@ enum status s3api_get_bucket_versioning(struct s3api_request *r)
 
 enum status s3api_put_bucket_versioning(struct s3api_request *r)
 {
-    struct xml_node *root = NULL;
-    struct err why = { 0 };
-    if (xml_read(buf_str(&r->xml_in), r->arena, &root, &why) != OK ||
-        !str_eq(root->name, STR("VersioningConfiguration"))) {
-        return s3api_err(r, AWS_MALFORMED_XML, "%s", why.msg);
-    }
+    const struct xml_node *root = NULL;
+    TRY(s3api_xml_root(r, buf_str(&r->xml_in), "VersioningConfiguration", AWS_MALFORMED_XML,
+                       &root));
     struct str wanted = xml_text(root, "Status");
     if (str_eq(wanted, STR("Suspended"))) {
         return s3api_reply_empty(r, 200); /* which is what it is */

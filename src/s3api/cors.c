@@ -11,12 +11,8 @@ enum { RULES_MAX = 100, CORS_BYTES_MAX = 64 * 1024 }; /* S3's */
 
 static enum status rules_of(struct s3api_request *r, struct str xml, const struct xml_node **out)
 {
-    struct xml_node *root = NULL;
-    struct err why = { 0 };
-    if (xml_read(xml, r->arena, &root, &why) != OK ||
-        !str_eq(root->name, STR("CORSConfiguration"))) {
-        return s3api_err(r, AWS_MALFORMED_XML, "%s", why.msg);
-    }
+    const struct xml_node *root = NULL;
+    TRY(s3api_xml_root(r, xml, "CORSConfiguration", AWS_MALFORMED_XML, &root));
     *out = xml_child(root, "CORSRule");
     return OK;
 }
@@ -132,24 +128,22 @@ static bool headers_fit(const struct xml_node *rule, struct str list)
     return true;
 }
 
-static const struct xml_node *rule_for(struct s3api_request *r, struct str origin,
-                                       struct str method, struct str headers)
+/** The rule that lets it in; NULL: none does. */
+static enum status rule_for(struct s3api_request *r, struct str origin, struct str method,
+                            struct str headers, const struct xml_node **out)
 {
     const struct xml_node *rule = NULL;
-    enum aws_code code = r->code;
-    struct err err = *r->err;
-    if (r->bucket.cors.len == 0 || rules_of(r, r->bucket.cors, &rule) != OK) {
-        rule = NULL;
+    if (r->bucket.cors.len > 0) {
+        TRY(rules_of(r, r->bucket.cors, &rule));
     }
-    r->code = code; /* the answer's own error counts */
-    *r->err = err;
     for (; rule != NULL; rule = xml_again(rule)) {
         if (any_fits(rule, "AllowedOrigin", origin) && any_fits(rule, "AllowedMethod", method) &&
             headers_fit(rule, headers)) {
-            return rule;
+            break;
         }
     }
-    return NULL;
+    *out = rule;
+    return OK;
 }
 
 /** All texts of one name, with commas; empty without memory. */
@@ -190,10 +184,14 @@ void s3api_cors_answer(struct s3api_request *r)
         return;
     }
     struct str method = r->http->method == HTTP_HEAD ? STR("HEAD") : r->http->method_name;
-    const struct xml_node *rule = rule_for(r, origin, method, STR_EMPTY);
-    if (rule != NULL) {
+    const struct xml_node *rule = NULL;
+    enum aws_code code = r->code;
+    struct err err = *r->err;
+    if (rule_for(r, origin, method, STR_EMPTY, &rule) == OK && rule != NULL) {
         allow(r, rule, origin);
     }
+    r->code = code; /* the answer's own error counts */
+    *r->err = err;
 }
 
 enum status s3api_preflight(struct s3api_request *r)
@@ -214,7 +212,8 @@ enum status s3api_preflight(struct s3api_request *r)
                              STR_ARG(name));
         }
     }
-    const struct xml_node *rule = rule_for(r, origin, method, headers);
+    const struct xml_node *rule = NULL;
+    TRY(rule_for(r, origin, method, headers, &rule));
     if (rule == NULL) {
         return s3api_err(r, AWS_ACCESS_FORBIDDEN,
                          r->bucket.cors.len > 0 ? "no CORS rule of the bucket allows this"

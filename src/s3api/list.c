@@ -137,7 +137,11 @@ enum status s3api_token_read(struct s3api_request *r, struct str token, struct s
 {
     AUTO(buf_done) struct buf bytes;
     buf_init(&bytes, 4 * S3_KEY_MAX);
-    if (token.len == 0 || base64_decode(token, &bytes) != OK || !str_is_utf8(buf_str(&bytes))) {
+    enum status status = base64_decode(token, &bytes);
+    if (status == E_NO_MEMORY) {
+        return err_no_memory(r->err);
+    }
+    if (token.len == 0 || status != OK || !str_is_utf8(buf_str(&bytes))) {
         return s3api_err(r, AWS_INVALID_ARGUMENT, "the continuation token is none of ours");
     }
     *after = arena_str(r->arena, buf_str(&bytes));

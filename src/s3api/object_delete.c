@@ -113,14 +113,10 @@ static enum status one_of_many(struct s3api_request *r, const struct xml_node *o
 enum status s3api_delete_objects(struct s3api_request *r)
 {
     AUTO(buf_done) struct buf xml;
-    struct xml_node *root = NULL;
-    struct err why = { 0 };
+    const struct xml_node *root = NULL;
     size_t count = 0;
     buf_init(&xml, 0);
-    if (xml_read(buf_str(&r->xml_in), r->arena, &root, &why) != OK ||
-        !str_eq(root->name, STR("Delete"))) {
-        return s3api_err(r, AWS_MALFORMED_XML, "%s", why.msg);
-    }
+    TRY(s3api_xml_root(r, buf_str(&r->xml_in), "Delete", AWS_MALFORMED_XML, &root));
     const struct xml_node *object = xml_child(root, "Object");
     for (const struct xml_node *node = object; node != NULL; node = xml_again(node)) {
         count++;

@@ -57,16 +57,13 @@ enum status s3api_put_end(struct s3api_request *r)
 static enum status source_name(struct s3api_request *r, struct str *bucket, struct str *key)
 {
     struct str text = s3api_header(r, "x-amz-copy-source"), decoded = STR_EMPTY;
-    struct err why = { 0 };
     size_t question = str_find_char(text, '?');
     struct str version = question == SIZE_MAX ? STR_EMPTY : str_skip(text, question + 1);
     if (version.len > 0 && !str_eq(version, STR("versionId=null"))) {
         return s3api_err(r, AWS_NO_SUCH_VERSION, "%s", "");
     }
-    if (percent_decode(r->arena, str_take(text, question == SIZE_MAX ? text.len : question), false,
-                       &decoded, &why) != OK) {
-        return s3api_err(r, AWS_INVALID_ARGUMENT, "x-amz-copy-source: %s", why.msg);
-    }
+    TRY(s3api_decode(r, str_take(text, question == SIZE_MAX ? text.len : question), false,
+                     AWS_INVALID_ARGUMENT, &decoded));
     decoded = str_starts(decoded, STR("/")) ? str_skip(decoded, 1) : decoded;
     size_t slash = str_find_char(decoded, '/');
     if (slash == SIZE_MAX || slash == 0 || slash == decoded.len - 1) {

@@ -24,12 +24,29 @@ static struct str host_bucket(const struct s3api_request *r)
     return str_take(host, at - 1);
 }
 
-static enum status decode(struct s3api_request *r, struct str raw, bool plus_is_space,
-                          struct str *out)
+enum status s3api_xml_root(struct s3api_request *r, struct str xml, const char *name,
+                           enum aws_code code, const struct xml_node **out)
+{
+    struct xml_node *root = NULL;
+    struct err why = { 0 };
+    enum status status = xml_read(xml, r->arena, &root, &why);
+    if (status == E_NO_MEMORY) {
+        return err_no_memory(r->err);
+    }
+    if (status != OK || !str_eq(root->name, str_of(name))) {
+        return s3api_err(r, code, "%s", why.msg);
+    }
+    *out = root;
+    return OK;
+}
+
+enum status s3api_decode(struct s3api_request *r, struct str raw, bool plus_is_space,
+                         enum aws_code code, struct str *out)
 {
     struct err why = { 0 };
-    if (percent_decode(r->arena, raw, plus_is_space, out, &why) != OK) {
-        return s3api_err(r, AWS_INVALID_URI, "%s", why.msg);
+    enum status status = percent_decode(r->arena, raw, plus_is_space, out, &why);
+    if (status != OK) {
+        return status == E_NO_MEMORY ? err_no_memory(r->err) : s3api_err(r, code, "%s", why.msg);
     }
     if (out->ptr == NULL) {
         *out = STR("");
@@ -50,9 +67,10 @@ static enum status read_params(struct s3api_request *r)
             return s3api_err(r, AWS_INVALID_ARGUMENT, "more than %d parameters", S3_PARAMS_MAX);
         }
         struct http_param *param = &r->params[r->param_count++];
-        TRY(decode(r, str_take(pair, equals == SIZE_MAX ? pair.len : equals), true, &param->name));
-        TRY(decode(r, equals == SIZE_MAX ? STR_EMPTY : str_skip(pair, equals + 1), true,
-                   &param->value));
+        TRY(s3api_decode(r, str_take(pair, equals == SIZE_MAX ? pair.len : equals), true,
+                         AWS_INVALID_URI, &param->name));
+        TRY(s3api_decode(r, equals == SIZE_MAX ? STR_EMPTY : str_skip(pair, equals + 1), true,
+                         AWS_INVALID_URI, &param->value));
     }
     return OK;
 }
@@ -84,8 +102,8 @@ enum status s3api_request_read(struct s3api_request *r)
     }
     r->has_key = path.len > 0;
     r->has_bucket = bucket.len > 0 || r->has_key; /* "//key": of a bucket that cannot be */
-    TRY(decode(r, bucket, false, &r->bucket_name));
-    TRY(decode(r, path, false, &r->key));
+    TRY(s3api_decode(r, bucket, false, AWS_INVALID_URI, &r->bucket_name));
+    TRY(s3api_decode(r, path, false, AWS_INVALID_URI, &r->key));
     if (r->has_key) {
         TRY(check_key(r, r->key));
     }

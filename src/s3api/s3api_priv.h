@@ -150,6 +150,12 @@ struct str s3api_param(const struct s3api_request *r, const char *name);
 struct str s3api_header(const struct s3api_request *r, const char *name);
 /** A header that is a list and may stand several times: all of them, with commas. */
 enum status s3api_header_list(struct s3api_request *r, const char *name, struct str *out) MUST_USE;
+/** Percent-decoded, in the arena; what cannot be is `code`. */
+enum status s3api_decode(struct s3api_request *r, struct str raw, bool plus_is_space,
+                         enum aws_code code, struct str *out) MUST_USE;
+/** The root element of that name of some XML; anything else is `code`. */
+enum status s3api_xml_root(struct s3api_request *r, struct str xml, const char *name,
+                           enum aws_code code, const struct xml_node **out) MUST_USE;
 /** The key in the bucket's store, in the arena. */
 enum status s3api_store_key(struct s3api_request *r, const struct s3api_bucket *bucket,
                             struct str key, struct str *out) MUST_USE;

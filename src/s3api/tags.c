@@ -90,16 +90,13 @@ static enum status unpack(struct s3api_request *r, struct str text, struct tags 
     while (rest.ptr != NULL && text.len > 0) {
         struct str pair = str_split(&rest, '&'), key = STR_EMPTY, value = STR_EMPTY;
         size_t equals = str_find_char(pair, '=');
-        struct err why = { 0 };
         if (pair.len == 0) {
             continue;
         }
-        if (percent_decode(r->arena, str_take(pair, equals == SIZE_MAX ? pair.len : equals), true,
-                           &key, &why) != OK ||
-            percent_decode(r->arena, equals == SIZE_MAX ? STR_EMPTY : str_skip(pair, equals + 1),
-                           true, &value, &why) != OK) {
-            return s3api_err(r, AWS_INVALID_ARGUMENT, "the tags cannot be read: %s", why.msg);
-        }
+        TRY(s3api_decode(r, str_take(pair, equals == SIZE_MAX ? pair.len : equals), true,
+                         AWS_INVALID_ARGUMENT, &key));
+        TRY(s3api_decode(r, equals == SIZE_MAX ? STR_EMPTY : str_skip(pair, equals + 1), true,
+                         AWS_INVALID_ARGUMENT, &value));
         if (key.len == 0 || has(out, key)) {
             return s3api_err(r, AWS_INVALID_ARGUMENT, "the tags hold a key that is empty or twice");
         }
@@ -117,11 +114,10 @@ enum status s3api_tags_from_text(struct s3api_request *r, struct str text, struc
 
 enum status s3api_tags_from_xml(struct s3api_request *r, struct str *out)
 {
-    struct xml_node *root = NULL;
-    struct err why = { 0 };
-    if (xml_read(buf_str(&r->xml_in), r->arena, &root, &why) != OK ||
-        !str_eq(root->name, STR("Tagging")) || xml_child(root, "TagSet") == NULL) {
-        return s3api_err(r, AWS_MALFORMED_XML, "%s", why.msg);
+    const struct xml_node *root = NULL;
+    TRY(s3api_xml_root(r, buf_str(&r->xml_in), "Tagging", AWS_MALFORMED_XML, &root));
+    if (xml_child(root, "TagSet") == NULL) {
+        return s3api_err(r, AWS_MALFORMED_XML, "a Tagging has a TagSet");
     }
     return s3api_tags_from_set(r, xml_child(root, "TagSet"), out);
 }

@@ -27,12 +27,9 @@ struct completion {
 
 static enum status read_list(struct s3api_request *r, struct completion *c)
 {
-    struct xml_node *root = NULL;
-    struct err why = { 0 };
-    if (xml_read(buf_str(&r->xml_in), r->arena, &root, &why) != OK ||
-        !str_eq(root->name, STR("CompleteMultipartUpload"))) {
-        return s3api_err(r, AWS_MALFORMED_XML, "%s", why.msg);
-    }
+    const struct xml_node *root = NULL;
+    TRY(s3api_xml_root(r, buf_str(&r->xml_in), "CompleteMultipartUpload", AWS_MALFORMED_XML,
+                       &root));
     const struct xml_node *first = xml_child(root, "Part");
     for (const struct xml_node *node = first; node != NULL; node = xml_again(node)) {
         c->count++;

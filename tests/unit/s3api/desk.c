@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
+
 static int64_t now(void *ctx)
 {
     return ((struct desk *)ctx)->now_ms;
@@ -19,6 +21,7 @@ int desk_up(void **state)
     struct err err;
     struct desk *desk = calloc(1, sizeof(*desk));
     desk->now_ms = DESK_NOW_MS;
+    desk->fail_nth = -1;
     desk->clock = (struct lake_clock){ now, now, desk };
     desk->metrics = metrics_new();
     arena_init(&desk->arena, 0);
@@ -93,7 +96,12 @@ enum status desk_try(struct desk *desk, const struct ask *ask, struct err *err)
     snprintf(length, sizeof length, "%zu", request.body.len);
     TRY(http_headers_add(&headers, &desk->arena, STR("Content-Length"), str_of(length)));
     TRY(sign(desk, ask, &headers, err));
-    return http_alone(&s3api_handler, desk->api, &request, &desk->arena, &desk->answer, err);
+    mem_fail_nth(desk->fail_nth);
+    enum status status = http_alone(&s3api_handler, desk->api, &request, &desk->arena,
+                                    &desk->answer, err);
+    desk->failed = mem_fail_happened();
+    mem_fail_nth(-1);
+    return status;
 }
 
 void desk_ask(struct desk *desk, int status, const struct ask *ask)

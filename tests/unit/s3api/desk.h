@@ -26,6 +26,8 @@ struct desk {
     struct s3api *api;
     struct arena arena; /* of the test */
     struct http_alone_answer answer;
+    long fail_nth; /* let this allocation of the next request fail; -1: none */
+    bool failed;   /* it came to that */
 };
 
 /** cmocka's setup and teardown: a desk with the bucket `bkt`, in *state. */
