@@ -13,6 +13,7 @@
 #include "base/digest.h"
 #include "base/mem.h"
 #include "store/cache_disk.h"
+#include "store/cache_near.h"
 #include "store/cache_pages.h"
 #include "store/lake_keys.h"
 #include "store/store_priv.h"
@@ -58,6 +59,7 @@ struct cache_object {
     struct store_object *inner; /* NULL until a page is missing; guarded by lock */
     uint64_t read_end;          /* where the last read ended; guarded by lock */
     unsigned in_order;          /* reads that began there; guarded by lock */
+    struct near near;           /* guarded by lock */
     size_t key_len;
     char key[STORE_KEY_MAX];
 };
@@ -262,13 +264,16 @@ static enum status fetch(void *ctx, uint64_t offset, char *ptr, size_t len, stru
     return OK;
 }
 
-/** How far ahead is worth it: only for who has read piece behind piece for a while. */
+/** How far ahead is worth it: for who has read piece behind piece for a while, and where the same
+ * pieces were read side by side before. */
 static uint64_t ahead_of(struct cache_object *object, uint64_t offset, size_t len)
 {
     pthread_mutex_lock(&object->lock);
     object->in_order = offset == object->read_end ? object->in_order + 1 : 0;
     object->read_end = offset + len;
     uint64_t ahead = object->in_order >= IN_ORDER_MIN ? AHEAD_BYTES : 0;
+    uint64_t near = near_note(&object->near, offset, len);
+    ahead = near > ahead ? near : ahead;
     pthread_mutex_unlock(&object->lock);
     return ahead;
 }

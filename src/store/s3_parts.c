@@ -4,9 +4,9 @@
  *
  *      <number>.<time><random>.<MD5>.<attributes>
  *
- * 5 digits of the number, 12 and 8 hex digits, 32 of the MD5, and the packed attributes in hex, or
- * "~" where they are too many: then they are the object's. A part that is sent again is another
- * object, and the last name of a number counts.
+ * 5 digits of the number, 12 and 8 hex digits, 32 of the MD5, and the packed attributes in base64
+ * with '-' and '_', or "~" where they are too many: then they are the object's. A part that is sent
+ * again is another object, and the last name of a number counts.
  */
 #include "store/s3_parts.h"
 
@@ -20,7 +20,7 @@ enum {
     NUMBER_DIGITS = 5,
     STAMP_DIGITS = 20,
     ATTRS_AT = NUMBER_DIGITS + 1 + STAMP_DIGITS + 1 + MD5_HEX + 1,
-    ATTRS_IN_NAME_MAX = (S3_PART_NAME_MAX - ATTRS_AT) / 2,
+    ATTRS_IN_NAME_MAX = (S3_PART_NAME_MAX - ATTRS_AT) / 4 * 3,
     FOLDER_MAX = 64, /* S3_PARTS_PREFIX and an id */
 };
 #define PART_BYTES_MAX (UINT64_C(5) << 30) /* S3's, of a part that is copied */
@@ -72,6 +72,40 @@ static enum status parts_get(struct store *store, const struct store_upload_ref 
     (void)snprintf(digits, sizeof digits, "%.12s", ref->id.ptr); /* store_upload_id_make */
     *started_ms_out = strtoll(digits, NULL, 16);
     return OK;
+}
+
+/* --- names --- */
+
+static void exchange(char *text, size_t len, char from, char to)
+{
+    for (size_t i = 0; i < len; i++) {
+        text[i] = text[i] == from ? to : text[i];
+    }
+}
+
+static enum status attrs_to_name(struct str attrs, struct buf *out)
+{
+    size_t before = out->len;
+    TRY(base64_append(out, attrs.ptr, attrs.len));
+    exchange(out->ptr + before, out->len - before, '+', '-');
+    exchange(out->ptr + before, out->len - before, '/', '_');
+    return OK;
+}
+
+/** E_INVALID: these are none. Into the arena. */
+static enum status attrs_of_name(struct str text, struct arena *arena, struct str *out)
+{
+    AUTO(buf_done) struct buf packed;
+    buf_init(&packed, ATTRS_PACKED_MAX);
+    char *plain = arena_cstr(arena, text);
+    if (plain == NULL) {
+        return E_NO_MEMORY;
+    }
+    exchange(plain, text.len, '-', '+');
+    exchange(plain, text.len, '_', '/');
+    TRY(base64_decode(str_from(plain, text.len), &packed));
+    *out = arena_str(arena, buf_str(&packed));
+    return out->ptr == NULL ? E_NO_MEMORY : attrs_packed_valid(*out) ? OK : E_INVALID;
 }
 
 /* --- a part --- */
@@ -177,7 +211,7 @@ static enum status part_name(struct part_writer *writer, struct buf *out,
                            STR_ARG(writer->ref.id), writer->number,
                            (unsigned long long)stamp_ms(writer->s3), (unsigned)random_u64(),
                            STR_ARG(buf_str(&hex))) == OK &&
-                (apart ? buf_append_char(out, '~') : hex_append(out, attrs.ptr, attrs.len)) == OK;
+                (apart ? buf_append_char(out, '~') : attrs_to_name(attrs, out)) == OK;
     if (!fine) {
         return err_no_memory(err);
     }
@@ -247,20 +281,16 @@ static bool name_parse(struct str name, struct s3_part *out, struct arena *arena
         return false;
     }
     struct str md5 = str_take(str_skip(name, ATTRS_AT - 1 - MD5_HEX), MD5_HEX);
-    struct str hex = str_skip(name, ATTRS_AT);
+    struct str text = str_skip(name, ATTRS_AT);
     memcpy(out->md5, md5.ptr, MD5_HEX);
     out->md5[MD5_HEX] = '\0';
     out->number = (unsigned)number;
-    out->attrs_apart = str_eq(hex, STR("~"));
+    out->attrs_apart = str_eq(text, STR("~"));
     out->attrs = STR_EMPTY;
-    if (!out->attrs_apart && hex.len > 0) {
-        uint8_t *bytes = arena_alloc(arena, hex.len / 2 + 1);
-        if (bytes == NULL) {
-            *status_out = err_no_memory(err);
-            return false;
-        }
-        out->attrs = str_from((const char *)bytes, hex.len / 2);
-        return hex_decode(hex, bytes, hex.len / 2) && attrs_packed_valid(out->attrs);
+    if (!out->attrs_apart && text.len > 0) {
+        enum status status = attrs_of_name(text, arena, &out->attrs);
+        *status_out = status == E_NO_MEMORY ? err_no_memory(err) : OK;
+        return status == OK;
     }
     return true;
 }

@@ -529,11 +529,15 @@ static void parts_are_listed_in_pages_with_their_attributes(void **state)
     struct lab lab = lab_new(*state, "u/parts", NULL);
     struct store_parts page;
     const unsigned numbers[] = { 7, 2, 10000, 1 };
+    char notes[300];
+    memset(notes, 'n', sizeof notes);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         struct str text = arena_printf(&lab.arena, "part %u", numbers[i]);
         struct store_info info;
-        LAB_MUST(&lab, try_part(&lab, numbers[i], text, -1, ATTRS({ STR("sum"), text }), &info,
-                                &lab.err));
+        struct str note = str_from(notes, numbers[i] == 7 ? sizeof notes : 3);
+        LAB_MUST(&lab,
+                 try_part(&lab, numbers[i], text, -1,
+                          ATTRS({ STR("note"), note }, { STR("sum"), text }), &info, &lab.err));
         assert_int_equal(info.size, text.len);
     }
     LAB_MUST(&lab,
@@ -550,8 +554,10 @@ static void parts_are_listed_in_pages_with_their_attributes(void **state)
         assert_string_equal(page.items[i].etag, etag);
         assert_int_equal(page.items[i].size, text.len);
         assert_true(page.items[i].modified_ms > 1600000000000);
-        assert_int_equal(page.items[i].attrs.count, 1);
-        assert_true(str_eq(page.items[i].attrs.items[0].value, text));
+        assert_int_equal(page.items[i].attrs.count, 2);
+        assert_int_equal(page.items[i].attrs.items[0].value.len,
+                         page.items[i].number == 7 ? 300 : 3);
+        assert_true(str_eq(page.items[i].attrs.items[1].value, text));
     }
     LAB_MUST(&lab,
              store_upload_parts(lab.store, lab.key, lab.id, 7, 1, &lab.arena, &page, &lab.err));
