@@ -278,10 +278,10 @@ static void measure(struct bench *bench, uint32_t ef, FILE *json, FILE *results,
     (void)printf("ef %4u  recall %.4f  qps %8.0f  p50 %6.1f us  p99 %6.1f us  cpu %6.1f us\n", ef,
                  recall, qps, p50, p99, cpu_us);
     if (json != NULL) {
-        (void)fprintf(
-            json,
-            "%s{\"ef\":%u,\"recall\":%.6f,\"qps\":%.1f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"cpu_us\":%.2f}",
-            first ? "" : ",", ef, recall, qps, p50, p99, cpu_us);
+        (void)fprintf(json,
+                      "%s{\"ef\":%u,\"recall\":%.6f,\"qps\":%.1f,"
+                      "\"p50_us\":%.2f,\"p99_us\":%.2f,\"cpu_us\":%.2f}",
+                      first ? "" : ",", ef, recall, qps, p50, p99, cpu_us);
     }
     if (results != NULL && fwrite(found, sizeof *found, bench->nq * bench->k, results) == 0) {
         die("cannot write", bench->results);
@@ -394,8 +394,8 @@ int main(int argc, char **argv)
     vec_stats(bench.index, &stats);
     need(vec_unreachable(bench.index, &lost, &err), &err);
     (void)printf(
-        "%zu x %zu, built in %.2f s (cpu %.2f s) by %u, %.0f bytes a vector (%.0f counted), codes %u x %u bits, "
-        "%.1f links, %llu unreachable\n",
+        "%zu x %zu, built in %.2f s (cpu %.2f s) by %u, %.0f bytes a vector (%.0f counted), "
+        "codes %u x %u bits, %.1f links, %llu unreachable\n",
         bench.n, bench.d, bench.build_s, bench.build_cpu_s, bench.build_threads,
         (double)bench.memory_bytes / (double)bench.n, (double)stats.memory_bytes / (double)bench.n,
         stats.code_dimensions, stats.code_bits,
@@ -405,8 +405,8 @@ int main(int argc, char **argv)
     if (json != NULL) {
         (void)fprintf(
             json,
-            "{\"build_s\":%.3f,\"build_cpu_s\":%.3f,\"memory_bytes\":%ld,\"build_threads\":%u,\"search_threads\":%u,"
-            "\"mode\":\"single\",\"isa\":\"%s\",\"options\":{\"m\":%u,\"ef_construction\":%u},"
+            "{\"build_s\":%.3f,\"build_cpu_s\":%.3f,\"memory_bytes\":%ld,"
+            "\"build_threads\":%u,\"search_threads\":%u,\"mode\":\"single\",\"isa\":\"%s\",\"options\":{\"m\":%u,\"ef_construction\":%u},"
             "\"curve\":[",
             bench.build_s, bench.build_cpu_s, bench.memory_bytes, bench.build_threads,
             bench.search_threads, bench.isa, bench.opts.m, bench.opts.ef_construction);

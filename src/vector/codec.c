@@ -376,14 +376,15 @@ static float scale_4(const float *values, size_t n, float max)
     return best_scale;
 }
 
-void codec_encode(const struct codec *codec, const float *projected, float beside, uint8_t *row_out)
+struct code_tail codec_encode(const struct codec *codec, const float *projected, float beside,
+                              uint8_t *row_out)
 {
     const float tiny = 1e-30F;
     size_t bytes = (size_t)codec->lines * LINE;
     size_t n = codec->dimensions;
     float max = greatest(projected, n);
     struct code_tail tail = { .norm2 = codec->dot ? beside : norm2_of(projected, n) };
-    memset(row_out, 0, bytes);
+    memset(row_out, 0, bytes - CODE_TAIL);
     if (codec->bits == 32) {
         memcpy(row_out, projected, n * sizeof(*projected));
     } else if (codec->bits == 8) {
@@ -400,7 +401,7 @@ void codec_encode(const struct codec *codec, const float *projected, float besid
             row_out[i % half] |= (uint8_t)(number_4(projected[i], inverse) << (i < half ? 0 : 4));
         }
     }
-    memcpy(row_out + bytes - CODE_TAIL, &tail, sizeof(tail));
+    return tail;
 }
 
 /* Where dimension i stands among a query's numbers. */

@@ -34,9 +34,10 @@ void codec_free(struct codec *codec);
 /** values [padded]; projected_out [width of at most CODE_BYTES_MAX] */
 void codec_project(const struct codec *codec, const float *values, float *centred,
                    float *projected_out);
-/** A code row of codec->lines lines. `beside` is the tail's norm2 under dot, else unused. */
-void codec_encode(const struct codec *codec, const float *projected, float beside,
-                  uint8_t *row_out);
+/** A code row of codec->lines lines; its tail has no numbers, it is returned. `beside` is the
+ * tail's norm2 under dot, else unused. */
+struct code_tail codec_encode(const struct codec *codec, const float *projected, float beside,
+                              uint8_t *row_out);
 /** For a search; linking changes norm_factor and norm2 under dot. */
 void codec_query(const struct codec *codec, const float *projected, struct code_query *out);
 #endif

@@ -1,6 +1,8 @@
 /*
  * The graph as searches and linking walk it: layers of links, the upper ones sparse.
  */
+#include <string.h>
+
 #include "vector/vec_priv.h"
 
 float graph_distance(const struct vec_index *index, const struct view *view,
@@ -10,6 +12,16 @@ float graph_distance(const struct vec_index *index, const struct view *view,
     float dist;
     index->simd->distances[view->codec->kind](query, &row, 1, &dist);
     return dist;
+}
+
+void code_tail_set(const struct view *view, uint32_t slot, struct code_tail tail)
+{
+    uint32_t *words = (uint32_t *)(view_code(view, slot) + (size_t)view->codec->lines * LINE -
+                                   CODE_TAIL);
+    uint32_t copy[2];
+    memcpy(copy, &tail, sizeof(tail));
+    __atomic_store_n(words, copy[0], __ATOMIC_RELEASE);
+    __atomic_store_n(words + 1, copy[1], __ATOMIC_RELEASE);
 }
 
 /* The nearest to the query among a node's neighbours in an upper layer, if it is nearer. */
@@ -22,7 +34,7 @@ static bool step(const struct vec_index *index, const struct view *view,
     float dists[M_MAX];
     size_t n = 0;
     for (; n < index->opts.m; n++) {
-        slots[n] = __atomic_load_n(links + n, __ATOMIC_RELAXED);
+        slots[n] = __atomic_load_n(links + n, __ATOMIC_ACQUIRE);
         if (slots[n] == NO_SLOT) {
             break;
         }

@@ -1,18 +1,11 @@
 /*
- * An index as its users see it: birth, adding, and the care of its graph.
+ * An index as its users see it: birth, adding, taking out.
  */
 #include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "vector/pages.h"
 #include "vector/vec_priv.h"
-
-enum {
-    /* that a codec is trained on: more changed nothing that was seen */
-    SAMPLE_ROWS_MAX = 8192,
-    SAMPLE_FLOATS_MAX = 8 << 20, /* so that training stays below two seconds at any dimension */
-};
 
 /* --- birth and death --- */
 
@@ -59,6 +52,9 @@ enum status vec_new(const struct vec_opts *opts, struct vec_index **out, struct 
     index->degree = (2 * filled.m + 15) / 16 * 16;
     atomic_init(&index->entry, NO_ENTRY);
     atomic_init(&index->epoch, 1);
+    for (size_t i = 0; i < AGAIN_MAX; i++) {
+        atomic_init(&index->again[i], NO_SLOT);
+    }
     (void)pthread_mutex_init(&index->train, NULL);
     (void)pthread_mutex_init(&index->add, NULL);
     (void)pthread_rwlock_init(&index->grow, NULL);
@@ -79,6 +75,7 @@ void vec_free(struct vec_index *index)
         return;
     }
     view_free_all(index);
+    mem_free(index->freed);
     (void)pthread_mutex_destroy(&index->train);
     (void)pthread_mutex_destroy(&index->add);
     (void)pthread_rwlock_destroy(&index->grow);
@@ -87,8 +84,71 @@ void vec_free(struct vec_index *index)
     mem_free(index);
 }
 
+/* --- slots --- */
+
+static bool has_graph(const struct vec_index *index)
+{
+    return atomic_load_explicit(&index->view, memory_order_relaxed)->codec != NULL;
+}
+
+/* Where a slot that is used again waits to be linked; NULL when all places are taken. Holds add. */
+static _Atomic uint32_t *again_place(struct vec_index *index)
+{
+    for (size_t i = 0; i < AGAIN_MAX; i++) {
+        if (atomic_load_explicit(&index->again[i], memory_order_relaxed) == NO_SLOT) {
+            return &index->again[i];
+        }
+    }
+    return NULL;
+}
+
+/* The oldest that is free, if no search may still read it. Holds add. */
+static bool freed_take(struct vec_index *index, uint32_t *slot_out)
+{
+    if (index->freed_count == 0) {
+        return false;
+    }
+    const struct freed *oldest = &index->freed[index->freed_first];
+    if (!epoch_passed(index, oldest->epoch)) {
+        return false;
+    }
+    *slot_out = oldest->slot;
+    index->freed_first = (index->freed_first + 1) % index->freed_cap;
+    index->freed_count--;
+    return true;
+}
+
+/* Room for one more, so that a delete that has begun cannot fail. Holds add. */
+static enum status freed_room(struct vec_index *index, struct err *err)
+{
+    if (index->freed_count < index->freed_cap) {
+        return OK;
+    }
+    size_t cap = index->freed_cap == 0 ? 64 : 2 * index->freed_cap;
+    struct freed *ring = mem_alloc(cap * sizeof(*ring));
+    if (ring == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < index->freed_count; i++) {
+        size_t at = index->freed_first + i;
+        ring[i] = index->freed[at < index->freed_cap ? at : at - index->freed_cap];
+    }
+    mem_free(index->freed);
+    index->freed = ring;
+    index->freed_first = 0;
+    index->freed_cap = cap;
+    return OK;
+}
+
+static void freed_put(struct vec_index *index, uint32_t slot)
+{
+    size_t at = (index->freed_first + index->freed_count++) % index->freed_cap;
+    index->freed[at] = (struct freed){ .epoch = epoch_advance(index), .slot = slot };
+}
+
 /* --- adding --- */
 
+/* A longer vector than all before, where dot products are sought. Holds add. */
 static void norm_room(struct vec_index *index, const float *values)
 {
     float norm2 = 0;
@@ -102,25 +162,130 @@ static void norm_room(struct vec_index *index, const float *values)
     }
 }
 
+static void node_again(const struct vec_index *index, const struct view *view, uint32_t slot)
+{
+    struct node *node = view_node(view, slot);
+    uint32_t *links = view_links(index, view, slot);
+    for (uint32_t i = 0; i < index->degree; i++) {
+        link_set(links, i, NO_SLOT);
+    }
+    for (uint32_t level = node->level; level > 0; level--) {
+        uint32_t *upper = view_upper(index, view, slot, level);
+        for (uint32_t i = 0; i < index->opts.m; i++) {
+            link_set(upper, i, NO_SLOT);
+        }
+    }
+    atomic_store_explicit(&node->state, NODE_NEW, memory_order_relaxed);
+}
+
+/* False when no slot can be used again now. */
+static bool add_again(struct vec_index *index, const float *values, uint32_t *slot_out)
+{
+    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    bool graph = has_graph(index);
+    _Atomic uint32_t *place = graph ? again_place(index) : NULL;
+    if ((graph && place == NULL) || !freed_take(index, slot_out)) {
+        return false;
+    }
+    if (graph) {
+        node_again(index, view, *slot_out);
+    }
+    row_write(&index->shape, values, view_row(index, view, *slot_out));
+    if (graph && *slot_out < atomic_load_explicit(&index->claimed, memory_order_relaxed)) {
+        /* publishes the row and the node to searches and to those who link */
+        atomic_store_explicit(place, *slot_out, memory_order_release);
+    }
+    return true;
+}
+
+static enum status add_behind(struct vec_index *index, const float *values, uint32_t *slot_out,
+                              struct err *err)
+{
+    TRY(view_room(index, err));
+    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    uint32_t slot = atomic_load_explicit(&index->count, memory_order_relaxed);
+    row_write(&index->shape, values, view_row(index, view, slot));
+    /* publishes the row to searches and to those who link */
+    atomic_store_explicit(&index->count, slot + 1, memory_order_release);
+    *slot_out = slot;
+    return OK;
+}
+
 enum status vec_add(struct vec_index *index, const float *vector, uint32_t *slot_out,
                     struct err *err)
 {
     float values[VEC_DIMENSION_MAX];
+    uint32_t slot = 0;
     const char *refused = row_refused(vector, index->shape.dimension, index->opts.metric);
     if (refused != NULL) {
         return err_set(err, E_INVALID, "the vector %s", refused);
     }
     row_normalise(&index->shape, index->opts.metric, vector, values);
     pthread_mutex_lock(&index->add);
-    enum status status = view_room(index, err);
+    norm_room(index, values);
+    enum status status = OK;
+    if (!add_again(index, values, &slot)) {
+        status = add_behind(index, values, &slot, err);
+    }
     if (status == OK) {
-        norm_room(index, values);
-        const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
-        uint32_t slot = atomic_load_explicit(&index->count, memory_order_relaxed);
-        row_write(&index->shape, values, view_row(index, view, slot));
-        /* publishes the row to searches and to those who link */
-        atomic_store_explicit(&index->count, slot + 1, memory_order_release);
+        atomic_fetch_add_explicit(&index->live, 1, memory_order_relaxed);
         *slot_out = slot;
+    }
+    pthread_mutex_unlock(&index->add);
+    return status;
+}
+
+/* --- taking out --- */
+
+/* A row that nobody has linked, or will. Holds add, and grow alone. */
+static void again_drop(struct vec_index *index, uint32_t slot)
+{
+    for (size_t i = 0; i < AGAIN_MAX; i++) {
+        if (atomic_load_explicit(&index->again[i], memory_order_relaxed) == slot) {
+            atomic_store_explicit(&index->again[i], NO_SLOT, memory_order_relaxed);
+        }
+    }
+}
+
+static void take_out(struct vec_index *index, struct vec_scratch *scratch, uint32_t slot)
+{
+    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    row_kill(&index->shape, view_row(index, view, slot));
+    if (view->codec != NULL) {
+        struct node *node = view_node(view, slot);
+        if (is_linked(view, slot)) {
+            unlink_slot(scratch, slot);
+        } else {
+            again_drop(index, slot);
+            atomic_store_explicit(&node->state, NODE_GONE, memory_order_relaxed);
+        }
+    }
+    freed_put(index, slot);
+    atomic_fetch_sub_explicit(&index->live, 1, memory_order_relaxed);
+}
+
+static bool holds(struct vec_index *index, uint32_t slot)
+{
+    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    return slot < atomic_load_explicit(&index->count, memory_order_relaxed) &&
+           !row_dead(&index->shape, view_row(index, view, slot));
+}
+
+enum status vec_delete(struct vec_index *index, struct vec_scratch *scratch, uint32_t slot,
+                       struct err *err)
+{
+    pthread_mutex_lock(&index->add);
+    enum status status = holds(index, slot)
+                             ? freed_room(index, err)
+                             : err_set(err, E_NOT_FOUND, "slot %u holds no vector", slot);
+    if (status == OK) {
+        status = scratch_ready(scratch, UNLINK_EF, UNLINK_EF,
+                               atomic_load_explicit(&index->count, memory_order_relaxed), err);
+    }
+    if (status == OK) {
+        pthread_rwlock_wrlock(&index->grow);
+        take_out(index, scratch, slot);
+        pthread_rwlock_unlock(&index->grow);
     }
     pthread_mutex_unlock(&index->add);
     return status;
@@ -129,8 +294,8 @@ enum status vec_add(struct vec_index *index, const float *vector, uint32_t *slot
 enum status vec_get(struct vec_index *index, uint32_t slot, float *vector_out, struct err *err)
 {
     float values[VEC_DIMENSION_MAX];
-    pthread_mutex_lock(&index->add); /* the view stays */
-    bool there = slot < atomic_load_explicit(&index->count, memory_order_relaxed);
+    pthread_mutex_lock(&index->add); /* the view stays, and the row */
+    bool there = holds(index, slot);
     if (there) {
         const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
         row_read(&index->shape, view_row(index, view, slot), values);
@@ -138,203 +303,4 @@ enum status vec_get(struct vec_index *index, uint32_t slot, float *vector_out, s
     }
     pthread_mutex_unlock(&index->add);
     return there ? OK : err_set(err, E_NOT_FOUND, "slot %u holds no vector", slot);
-}
-
-/* --- care --- */
-
-static uint64_t now_us(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-/* A sample of the rows that are there, spread over all of them. */
-static enum status sample_take(struct vec_index *index, float **out, size_t *n_out, struct err *err)
-{
-    uint32_t count = atomic_load_explicit(&index->count, memory_order_acquire);
-    size_t max = SAMPLE_FLOATS_MAX / index->shape.padded;
-    max = max < SAMPLE_ROWS_MAX ? max : SAMPLE_ROWS_MAX;
-    size_t n = count < max ? count : max;
-    float *sample = mem_alloc(n * index->shape.padded * sizeof(*sample));
-    if (sample == NULL) {
-        return err_no_memory(err);
-    }
-    pthread_rwlock_rdlock(&index->grow); /* the view stays */
-    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
-    for (size_t i = 0; i < n; i++) {
-        uint32_t slot = (uint32_t)((uint64_t)i * count / n);
-        row_read(&index->shape, view_row(index, view, slot), sample + i * index->shape.padded);
-    }
-    pthread_rwlock_unlock(&index->grow);
-    *out = sample;
-    *n_out = n;
-    return OK;
-}
-
-/* Searches and adds go on while the codec is found; adds wait while the graph's chunks are made. */
-static enum status train(struct vec_index *index, struct err *err)
-{
-    float *sample = NULL;
-    size_t n = 0;
-    struct codec *codec = NULL;
-    TRY(sample_take(index, &sample, &n, err));
-    enum status status = codec_train(&index->shape, index->opts.metric, index->simd, sample, n,
-                                     index->opts.seed, &codec, err);
-    mem_free(sample);
-    if (status != OK) {
-        return status;
-    }
-    pthread_mutex_lock(&index->add);
-    pthread_rwlock_wrlock(&index->grow);
-    status = view_begin_graph(index, codec, err);
-    pthread_rwlock_unlock(&index->grow);
-    pthread_mutex_unlock(&index->add);
-    if (status != OK) {
-        codec_free(codec);
-    }
-    return status;
-}
-
-static enum status train_once(struct vec_index *index, struct err *err)
-{
-    pthread_mutex_lock(&index->train);
-    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
-    enum status status = view->codec == NULL ? train(index, err) : OK;
-    pthread_mutex_unlock(&index->train);
-    return status;
-}
-
-/* False when there is nothing to be claimed. */
-static bool claim(struct vec_index *index, uint32_t *slot_out)
-{
-    uint32_t slot = atomic_load_explicit(&index->claimed, memory_order_relaxed);
-    do {
-        if (slot >= atomic_load_explicit(&index->count, memory_order_acquire)) {
-            return false;
-        }
-    } while (!atomic_compare_exchange_weak_explicit(&index->claimed, &slot, slot + 1,
-                                                    memory_order_relaxed, memory_order_relaxed));
-    *slot_out = slot;
-    return true;
-}
-
-/* Others may have claimed a slot before this one and not linked it yet. */
-static void linked_advance(struct vec_index *index, const struct view *view)
-{
-    uint32_t linked = atomic_load_explicit(&index->linked, memory_order_relaxed);
-    while (linked < atomic_load_explicit(&index->claimed, memory_order_relaxed) &&
-           atomic_load_explicit(&view_node(view, linked)->linked, memory_order_acquire) != 0) {
-        if (atomic_compare_exchange_weak_explicit(&index->linked, &linked, linked + 1,
-                                                  memory_order_release, memory_order_relaxed)) {
-            linked++;
-        }
-    }
-}
-
-/* False when there is nothing to be linked. */
-static enum status link_one(struct vec_scratch *scratch, bool *more_out, struct err *err)
-{
-    struct vec_index *index = scratch->index;
-    uint32_t slot = 0;
-    pthread_rwlock_rdlock(&index->grow);
-    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
-    /* what could fail is done before a slot is claimed */
-    enum status status = scratch_ready(
-        scratch, index->opts.ef_construction, 1,
-        atomic_load_explicit(&index->count, memory_order_acquire) + CHUNK_SLOTS, err);
-    *more_out = status == OK && claim(index, &slot);
-    if (*more_out) {
-        link_slot(scratch, slot);
-        atomic_store_explicit(&view_node(view, slot)->linked, 1, memory_order_release);
-        linked_advance(index, view);
-    }
-    pthread_rwlock_unlock(&index->grow);
-    return status;
-}
-
-enum status vec_maintain(struct vec_index *index, struct vec_scratch *scratch, uint64_t budget_us,
-                         bool *left_out, struct err *err)
-{
-    uint64_t end = now_us() + budget_us;
-    bool more = atomic_load_explicit(&index->count, memory_order_acquire) >= index->opts.graph_min;
-    if (more) {
-        TRY(train_once(index, err));
-    }
-    while (more && now_us() < end) {
-        TRY(link_one(scratch, &more, err));
-    }
-    *left_out = more;
-    return OK;
-}
-
-/* --- what is to be known --- */
-
-void vec_stats(struct vec_index *index, struct vec_stats *out)
-{
-    *out = (struct vec_stats){ .count = atomic_load_explicit(&index->count, memory_order_acquire) };
-    pthread_rwlock_rdlock(&index->grow);
-    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
-    if (view->codec != NULL) {
-        out->linked = atomic_load_explicit(&index->linked, memory_order_acquire);
-        out->code_dimensions = view->codec->dimensions;
-        out->code_bits = view->codec->bits;
-        for (uint32_t slot = 0; slot < out->linked; slot++) {
-            const uint32_t *links = view_links(index, view, slot);
-            for (uint32_t i = 0; i < index->degree; i++) {
-                if (__atomic_load_n(links + i, __ATOMIC_RELAXED) == NO_SLOT) {
-                    break;
-                }
-                out->links++;
-            }
-        }
-    }
-    pthread_rwlock_unlock(&index->grow);
-    out->memory_bytes = atomic_load_explicit(&index->memory_bytes, memory_order_relaxed);
-}
-
-/* A breadth-first search: `queue` holds what was met, `seen` a bit a slot. */
-struct reach {
-    uint32_t *queue;
-    uint64_t *seen;
-    uint32_t count;
-};
-
-static void reach_all(struct reach *reach, const uint32_t *links, uint32_t max)
-{
-    for (uint32_t i = 0; i < max && links[i] != NO_SLOT; i++) {
-        uint64_t bit = (uint64_t)1 << (links[i] & 63);
-        if ((reach->seen[links[i] >> 6] & bit) == 0) {
-            reach->seen[links[i] >> 6] |= bit;
-            reach->queue[reach->count++] = links[i];
-        }
-    }
-}
-
-enum status vec_unreachable(struct vec_index *index, uint64_t *count_out, struct err *err)
-{
-    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
-    uint32_t linked = atomic_load_explicit(&index->linked, memory_order_acquire);
-    uint32_t entry = (uint32_t)atomic_load_explicit(&index->entry, memory_order_acquire);
-    if (view->codec == NULL || linked == 0) {
-        *count_out = 0;
-        return OK;
-    }
-    struct reach reach = { .queue = mem_alloc((size_t)linked * sizeof(*reach.queue)),
-                           .seen = mem_zalloc(((size_t)linked + 63) / 64 * sizeof(*reach.seen)) };
-    enum status status = reach.queue == NULL || reach.seen == NULL ? err_no_memory(err) : OK;
-    if (status == OK) {
-        reach_all(&reach, (uint32_t[]){ entry }, 1);
-        for (uint32_t i = 0; i < reach.count; i++) {
-            uint32_t slot = reach.queue[i];
-            reach_all(&reach, view_links(index, view, slot), index->degree);
-            for (uint32_t level = 1; level <= view_node(view, slot)->level; level++) {
-                reach_all(&reach, view_upper(index, view, slot, level), index->opts.m);
-            }
-        }
-        *count_out = linked - reach.count;
-    }
-    mem_free(reach.queue);
-    mem_free(reach.seen);
-    return status;
 }

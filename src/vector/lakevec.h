@@ -61,7 +61,8 @@ struct vec_search_opts {
 
 struct vec_stats {
     uint64_t count;           /* vectors */
-    uint64_t linked;          /* of them in the graph */
+    uint64_t slots;           /* in use, or free to be used again */
+    uint64_t linked;          /* vectors in the graph */
     uint64_t links;           /* at layer 0 */
     uint64_t memory_bytes;    /* of rows, codes and links */
     uint32_t code_dimensions; /* kept in the codes that searches walk on; 0 without a graph */
@@ -90,6 +91,18 @@ void vec_scratch_free(struct vec_scratch *scratch);
  */
 MUST_USE enum status vec_add(struct vec_index *index, const float *vector, uint32_t *slot_out,
                              struct err *err);
+
+/**
+ * Take a vector out: it is not found any more. Its slot is used again when no search is left that
+ * may have met it, so a slot that a search has given may belong to another vector when the search
+ * is over; who maps slots to names of its own must pin what it reads as searches do, or ask again.
+ *
+ * Errors   E_NOT_FOUND; E_NO_MEMORY: it is still there
+ * Threads  safe beside everything; linking waits for it, searches do not
+ * Cost     about that of an insertion: its neighbours are given links to each other
+ */
+MUST_USE enum status vec_delete(struct vec_index *index, struct vec_scratch *scratch, uint32_t slot,
+                                struct err *err);
 
 /**
  * The `k` nearest, nearest first, ties by slot. Approximate where there is a graph.

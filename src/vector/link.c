@@ -17,8 +17,6 @@
 /* On squared distances; 1.0 and 1.4 were worse on each data set that was tried. */
 static const float ALPHA = 1.15F;
 
-enum { LINKS_MAX = 2 * M_MAX };
-
 /* Candidates in ascending order, and which of them are kept. */
 struct choice {
     const float *dist; /* squared, to the node that chooses */
@@ -39,33 +37,8 @@ static void node_unlock(struct node *node)
     atomic_store_explicit(&node->lock, 0, memory_order_release);
 }
 
-static uint32_t anchor_of(const struct view *view, uint32_t slot)
-{
-    return atomic_load_explicit(&view_node(view, slot)->anchor, memory_order_relaxed);
-}
-
-static uint32_t link_at(const uint32_t *links, uint32_t i)
-{
-    return __atomic_load_n(links + i, __ATOMIC_RELAXED);
-}
-
-static void link_set(uint32_t *links, uint32_t i, uint32_t slot)
-{
-    __atomic_store_n(links + i, slot, __ATOMIC_RELAXED);
-}
-
-static uint32_t links_count(const uint32_t *links, uint32_t max)
-{
-    uint32_t n = 0;
-    while (n < max && link_at(links, n) != NO_SLOT) {
-        n++;
-    }
-    return n;
-}
-
-/* The query that a linked node is to others while links are chosen. */
-static void query_of(const struct vec_index *index, const struct view *view, uint32_t slot,
-                     struct code_query *out)
+void link_query_of(const struct vec_index *index, const struct view *view, uint32_t slot,
+                   struct code_query *out)
 {
     index->simd->of_row[view->codec->kind](view_code(view, slot), view->codec->dimensions, out);
     if (view->codec->dot) {
@@ -74,9 +47,8 @@ static void query_of(const struct vec_index *index, const struct view *view, uin
     }
 }
 
-/* Whether one of the kept is nearer to the candidate than the chooser is. */
-static bool occluded(const struct vec_index *index, const struct code_query *candidate,
-                     enum code_kind kind, const uint8_t *const *kept, size_t n, float dist)
+bool link_occluded(const struct vec_index *index, const struct code_query *candidate,
+                   enum code_kind kind, const uint8_t *const *kept, size_t n, float dist)
 {
     float bound = dist / ALPHA - candidate->norm2;
     for (size_t i = 0; i < n; i += 4) {
@@ -112,8 +84,8 @@ static uint32_t choose(struct vec_scratch *scratch, const struct view *view,
             if (n + anchored >= max) {
                 continue; /* the room that is left is theirs */
             }
-            query_of(index, view, slot, &scratch->other);
-            if (occluded(index, &scratch->other, kind, kept, n, from->dist[i])) {
+            link_query_of(index, view, slot, &scratch->other);
+            if (link_occluded(index, &scratch->other, kind, kept, n, from->dist[i])) {
                 continue;
             }
         }
@@ -142,7 +114,7 @@ static void candidates_of(struct vec_scratch *scratch, const struct view *view, 
             __builtin_prefetch(rows[i] + line * LINE);
         }
     }
-    query_of(index, view, node, &scratch->other);
+    link_query_of(index, view, node, &scratch->other);
     index->simd->distances[kind](&scratch->other, rows, count + 1, dist);
     for (uint32_t i = 0; i <= count; i++) {
         index->simd->beam_insert(sorted, dist[i] + scratch->other.norm2, slots[i]);
@@ -174,7 +146,7 @@ static uint32_t nearest_child(struct vec_scratch *scratch, const struct view *vi
     const struct vec_index *index = scratch->index;
     uint32_t best = link_at(links, 0);
     float best_dist = 0;
-    query_of(index, view, slot, &scratch->other);
+    link_query_of(index, view, slot, &scratch->other);
     for (uint32_t i = 0; i < count; i++) {
         float dist = graph_distance(index, view, &scratch->other, link_at(links, i));
         if (i == 0 || dist < best_dist) {
@@ -209,15 +181,14 @@ static uint32_t link_back_here(struct vec_scratch *scratch, const struct view *v
             return NO_SLOT;
         }
         uint32_t child = nearest_child(scratch, view, links, count, slot);
-        atomic_store_explicit(&view_node(view, slot)->anchor, child, memory_order_relaxed);
+        anchor_set(view, slot, child);
         return child;
     }
     relink(scratch, view, node, links, count, slot, true);
     return NO_SLOT;
 }
 
-static void link_back(struct vec_scratch *scratch, const struct view *view, uint32_t node,
-                      uint32_t slot)
+void link_back(struct vec_scratch *scratch, const struct view *view, uint32_t node, uint32_t slot)
 {
     while (node != NO_SLOT) {
         struct node *locked = view_node(view, node);
@@ -297,54 +268,68 @@ static void beam_start(struct vec_scratch *scratch, const struct view *view, uin
         &scratch->beam, graph_distance(scratch->index, view, &scratch->code, from), from);
 }
 
-/* Others may link to the node already: they have found it by the layer above. */
-static void own_links_set(struct node *node, uint32_t *links, uint32_t max, const uint32_t *chosen,
-                          uint32_t n)
+/* Fills scratch->beam from `from` on; returns the nearest that was met: where the next layer
+ * begins. */
+static uint32_t walk_layer(struct vec_scratch *scratch, const struct view *view, uint32_t level,
+                           uint32_t from, uint32_t slots)
 {
-    node_lock(node);
-    uint32_t count = links_count(links, max);
-    uint32_t there = count;
-    for (uint32_t i = 0; i < n && count < max; i++) {
-        bool linked = false;
-        for (uint32_t j = 0; j < there; j++) {
-            linked |= link_at(links, j) == chosen[i];
-        }
-        if (!linked) {
-            link_set(links, count++, chosen[i]);
-        }
-    }
-    node_unlock(node);
-}
-
-/* Returns the nearest that the walk met: where the next layer begins. */
-static uint32_t link_layer(struct vec_scratch *scratch, const struct view *view, uint32_t slot,
-                           uint32_t level, uint32_t from, uint32_t slots)
-{
-    struct vec_index *index = scratch->index;
-    uint32_t chosen[M_MAX];
     beam_start(scratch, view, from);
     if (level > 0) {
         walk_upper(scratch, view, level, slots);
     } else {
         graph_walk(scratch, view, slots);
     }
-    uint32_t nearest = scratch->beam.slot[0] & ~BEAM_DONE;
-    uint32_t n = choose_links(scratch, view, chosen);
-    uint32_t *links = level > 0 ? view_upper(index, view, slot, level)
-                                : view_links(index, view, slot);
-    if (level == 0) {
-        atomic_store_explicit(&view_node(view, slot)->anchor, chosen[0], memory_order_relaxed);
-    }
-    own_links_set(view_node(view, slot), links, level > 0 ? index->opts.m : index->degree, chosen,
-                  n);
-    for (uint32_t i = 0; i < n; i++) {
-        if (level > 0) {
-            link_back_upper(scratch, view, level, chosen[i], slot);
-        } else {
-            link_back(scratch, view, chosen[i], slot);
+    return scratch->beam.slot[0] & ~BEAM_DONE;
+}
+
+/* What a node links to in each of its layers. */
+struct plan {
+    uint32_t top;
+    uint32_t count[LEVELS_MAX];
+    uint32_t slots[LEVELS_MAX][M_MAX];
+};
+
+static void plan_links(struct vec_scratch *scratch, const struct view *view, uint64_t entry,
+                       uint32_t level, uint32_t slots, struct plan *plan)
+{
+    const struct vec_index *index = scratch->index;
+    uint32_t top = (uint32_t)(entry >> 32);
+    uint32_t from = graph_descend(index, view, &scratch->code, entry, level);
+    plan->top = level < top ? level : top;
+    for (uint32_t at = plan->top + 1; at-- > 0;) {
+        from = walk_layer(scratch, view, at, from, slots);
+        plan->count[at] = choose_links(scratch, view, plan->slots[at]);
+        if (at > 0) {
+            memset(scratch->visited, 0, ((size_t)slots + 63) / 64 * sizeof(*scratch->visited));
         }
     }
-    return nearest;
+}
+
+static void plan_carry_out(struct vec_scratch *scratch, const struct view *view, uint32_t slot,
+                           const struct plan *plan)
+{
+    struct vec_index *index = scratch->index;
+    for (uint32_t level = 0; level <= plan->top; level++) {
+        uint32_t *links = level > 0 ? view_upper(index, view, slot, level)
+                                    : view_links(index, view, slot);
+        for (uint32_t i = 0; i < plan->count[level]; i++) {
+            link_set(links, i, plan->slots[level][i]);
+        }
+    }
+}
+
+static void plan_link_back(struct vec_scratch *scratch, const struct view *view, uint32_t slot,
+                           const struct plan *plan)
+{
+    anchor_set(view, slot, plan->slots[0][0]);
+    for (uint32_t i = 0; i < plan->count[0]; i++) {
+        link_back(scratch, view, plan->slots[0][i], slot);
+    }
+    for (uint32_t level = 1; level <= plan->top; level++) {
+        for (uint32_t i = 0; i < plan->count[level]; i++) {
+            link_back_upper(scratch, view, level, plan->slots[level][i], slot);
+        }
+    }
 }
 
 /* The slot becomes the entry point; the root of the anchors is anchored to it. */
@@ -359,7 +344,7 @@ static void entry_move(struct vec_scratch *scratch, const struct view *view, uin
         index->root = slot;
         atomic_store_explicit(&index->entry, ours, memory_order_release);
     } else if ((uint32_t)(entry >> 32) < level) {
-        atomic_store_explicit(&view_node(view, index->root)->anchor, slot, memory_order_relaxed);
+        anchor_set(view, index->root, slot);
         link_back(scratch, view, slot, index->root);
         atomic_store_explicit(&index->entry, ours, memory_order_release);
     }
@@ -376,6 +361,9 @@ void link_norm_raise(struct vec_index *index, const struct view *view, float nor
     index->norm2_max = 2 * norm2;
     uint32_t claimed = atomic_load_explicit(&index->claimed, memory_order_relaxed);
     for (uint32_t slot = 0; view->codec != NULL && slot < claimed; slot++) {
+        if (row_dead(&index->shape, view_row(index, view, slot))) {
+            continue;
+        }
         float beside = dot_beside(index,
                                   row_tail(&index->shape, view_row(index, view, slot)).norm2);
         uint8_t *tail = view_code(view, slot) + (size_t)view->codec->lines * LINE - CODE_TAIL;
@@ -383,20 +371,26 @@ void link_norm_raise(struct vec_index *index, const struct view *view, float nor
     }
 }
 
-static void encode(struct vec_scratch *scratch, const struct view *view, uint32_t slot)
+/* The query for the walks, and the code row without its tail: until links go out from the node, an
+ * old link to its slot must not lead a walk there. */
+static struct code_tail encode(struct vec_scratch *scratch, const struct view *view, uint32_t slot)
 {
     const struct vec_index *index = scratch->index;
     row_read(&index->shape, view_row(index, view, slot), scratch->row.f);
     codec_project(view->codec, scratch->row.f, scratch->centred, scratch->projected);
     float beside = dot_beside(index, row_tail(&index->shape, view_row(index, view, slot)).norm2);
-    codec_encode(view->codec, scratch->projected, beside, view_code(view, slot));
+    struct code_tail tail = codec_encode(view->codec, scratch->projected, beside,
+                                         view_code(view, slot));
     codec_query(view->codec, scratch->projected, &scratch->code);
     if (view->codec->dot) {
         scratch->code.norm_factor = -2 * beside;
         scratch->code.norm2 = 2 * index->norm2_max;
     }
+    return tail;
 }
 
+/* Links go out from the top layer down to the last, then the node can be met, then links lead to
+ * it: a walk that meets it can go on from there. */
 void link_slot(struct vec_scratch *scratch, uint32_t slot)
 {
     struct vec_index *index = scratch->index;
@@ -404,24 +398,22 @@ void link_slot(struct vec_scratch *scratch, uint32_t slot)
     uint32_t slots = atomic_load_explicit(&index->count, memory_order_acquire);
     slots = slots < scratch->visited_words * 64 ? slots : (uint32_t)(scratch->visited_words * 64);
     uint32_t level = view_node(view, slot)->level;
-    encode(scratch, view, slot);
+    struct code_tail tail = encode(scratch, view, slot);
     uint64_t entry = atomic_load_explicit(&index->entry, memory_order_acquire);
     if (entry == NO_ENTRY) {
+        code_tail_set(view, slot, tail);
         entry_move(scratch, view, slot, level);
         entry = atomic_load_explicit(&index->entry, memory_order_acquire);
         if ((uint32_t)entry == slot) {
             return;
         }
     }
-    uint32_t top = (uint32_t)(entry >> 32);
-    uint32_t from = graph_descend(index, view, &scratch->code, entry, level);
-    for (uint32_t at = level < top ? level : top; at > 0; at--) {
-        from = link_layer(scratch, view, slot, at, from, slots);
-        memset(scratch->visited, 0, (slots + 63) / 64 * sizeof(*scratch->visited));
-    }
-    scratch->visited[slot >> 6] |= (uint64_t)1 << (slot & 63); /* never a link to itself */
-    (void)link_layer(scratch, view, slot, 0, from, slots);
-    if (level > top) {
+    struct plan plan = { 0 };
+    plan_links(scratch, view, entry, level, slots, &plan);
+    plan_carry_out(scratch, view, slot, &plan);
+    code_tail_set(view, slot, tail);
+    plan_link_back(scratch, view, slot, &plan);
+    if (level > (uint32_t)(entry >> 32)) {
         entry_move(scratch, view, slot, level);
     }
 }

@@ -77,6 +77,15 @@ static float greatest(const float *values, size_t n)
     return max;
 }
 
+static void tail_write(const struct row_shape *shape, uint8_t *row, struct row_tail tail)
+{
+    uint32_t *words = (uint32_t *)(row + shape->bytes - sizeof(tail));
+    uint32_t copy[2];
+    memcpy(copy, &tail, sizeof(tail));
+    __atomic_store_n(words, copy[0], __ATOMIC_RELEASE);
+    __atomic_store_n(words + 1, copy[1], __ATOMIC_RELEASE);
+}
+
 void row_write(const struct row_shape *shape, const float *values, uint8_t *row_out)
 {
     enum { NUMBER_MAX = 2047 };
@@ -85,7 +94,7 @@ void row_write(const struct row_shape *shape, const float *values, uint8_t *row_
                              .norm2 = (float)norm2_of(values, shape->padded) };
     if (shape->floats) {
         memcpy(row_out, values, shape->padded * sizeof(*values));
-        memcpy(row_out + shape->bytes - sizeof(tail), &tail, sizeof(tail));
+        tail_write(shape, row_out, tail);
         return;
     }
     float inverse = max > TINY ? NUMBER_MAX / max : 0;
@@ -98,14 +107,29 @@ void row_write(const struct row_shape *shape, const float *values, uint8_t *row_
         row_out[i] = (uint8_t)(number >> 4);
         low[i / 32 * 16 + i % 16] |= (uint8_t)((number & 15) << (i % 32 < 16 ? 0 : 4));
     }
-    memcpy(low + shape->padded / 2, &tail, sizeof(tail));
+    tail_write(shape, row_out, tail);
 }
 
+/* A tail is read word by word, as a row may be killed at that moment, and written last: who has
+ * read one that is there reads the row that belongs to it. */
 struct row_tail row_tail(const struct row_shape *shape, const uint8_t *row)
 {
     struct row_tail tail;
-    memcpy(&tail, row + shape->bytes - sizeof(tail), sizeof(tail));
+    const uint32_t *words = (const uint32_t *)(row + shape->bytes - sizeof(tail));
+    uint32_t copy[2] = { __atomic_load_n(words, __ATOMIC_ACQUIRE),
+                         __atomic_load_n(words + 1, __ATOMIC_ACQUIRE) };
+    memcpy(&tail, copy, sizeof(tail));
     return tail;
+}
+
+void row_kill(const struct row_shape *shape, uint8_t *row)
+{
+    tail_write(shape, row, (struct row_tail){ .scale = NAN, .norm2 = NAN });
+}
+
+bool row_dead(const struct row_shape *shape, const uint8_t *row)
+{
+    return isnan(row_tail(shape, row).norm2);
 }
 
 void row_read(const struct row_shape *shape, const uint8_t *row, float *out)
@@ -168,6 +192,9 @@ float row_distance(const struct row_shape *shape, enum vec_metric metric, const 
 {
     float scale = row_tail(shape, row).scale;
     const uint8_t *low = row + shape->padded;
+    if (shape->floats && isnan(scale)) {
+        return NAN;
+    }
     if (metric == VEC_DOT) {
         return shape->floats ? -floats_dot(row, query->f)
                              : -simd->row_dot(row, low, scale, query->f, shape->padded);
@@ -184,7 +211,7 @@ float row_distance8(const struct row_shape *shape, enum vec_metric metric, const
      * the dot product is 8 * (2 * dot - 255 * sum of q) steps */
     struct row_tail tail = row_tail(shape, row);
     if (shape->floats) {
-        return (metric == VEC_DOT ? 0 : tail.norm2) - 2 * floats_dot(row, query->f);
+        return tail.norm2 * (metric == VEC_DOT ? 0 : 1) - 2 * floats_dot(row, query->f);
     }
     int32_t dot = 2 * simd->row_dot8(row, query, shape->padded) - query->bias;
     float norm2 = metric == VEC_DOT ? 0 : tail.norm2;

@@ -40,6 +40,9 @@ void row_normalise(const struct row_shape *shape, enum vec_metric metric, const 
 void row_write(const struct row_shape *shape, const float *values, uint8_t *row_out);
 /** out [padded] */
 void row_read(const struct row_shape *shape, const uint8_t *row, float *out);
+/** Nothing is here any more: distances to it are no numbers. */
+void row_kill(const struct row_shape *shape, uint8_t *row);
+bool row_dead(const struct row_shape *shape, const uint8_t *row);
 struct row_tail row_tail(const struct row_shape *shape, const uint8_t *row);
 
 /** Prepare a query for stored rows; q8, q16 and f are the caller's, f as row_normalise left it. */

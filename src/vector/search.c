@@ -3,6 +3,7 @@
  * where codes are of fewer dimensions. Rows that are not linked are scanned.
  */
 #include <math.h>
+#include <sched.h>
 
 #include "vector/vec_priv.h"
 
@@ -30,18 +31,31 @@ static void prepare_row(struct vec_scratch *scratch, const float *query)
     row_query_prepare(&index->shape, &scratch->row);
 }
 
-/* Fills scratch->beam. */
-static void walk(struct vec_scratch *scratch, const struct view *view, uint64_t entry,
-                 uint32_t slots)
+/* Fills scratch->beam. The entry point may be taken out at this moment: then there is another.
+ * False when that is newer than the search: begin anew. */
+static bool walk(struct vec_scratch *scratch, const struct view *view, uint32_t slots)
 {
     const struct vec_index *index = scratch->index;
     codec_project(view->codec, scratch->row.f, scratch->centred, scratch->projected);
     codec_query(view->codec, scratch->projected, &scratch->code);
-    uint32_t from = graph_descend(index, view, &scratch->code, entry, 0);
-    scratch->visited[from >> 6] |= (uint64_t)1 << (from & 63);
-    (void)index->simd->beam_insert(&scratch->beam,
-                                   graph_distance(index, view, &scratch->code, from), from);
+    for (;;) {
+        uint64_t entry = atomic_load_explicit(&index->entry, memory_order_acquire);
+        if (entry == NO_ENTRY) {
+            return true;
+        }
+        if ((uint32_t)entry >= slots) {
+            return false;
+        }
+        uint32_t from = graph_descend(index, view, &scratch->code, entry, 0);
+        if (index->simd->beam_insert(&scratch->beam,
+                                     graph_distance(index, view, &scratch->code, from), from)) {
+            scratch->visited[from >> 6] |= (uint64_t)1 << (from & 63);
+            break;
+        }
+        sched_yield();
+    }
     graph_walk(scratch, view, slots);
+    return true;
 }
 
 static void prefetch_row(const struct vec_index *index, const struct view *view, uint32_t slot,
@@ -97,7 +111,36 @@ static void scan_high(struct vec_scratch *scratch, const struct view *view, uint
 {
     const struct vec_index *index = scratch->index;
     for (uint32_t slot = from; slot < to; slot++) {
-        if ((scratch->visited[slot >> 6] >> (slot & 63) & 1) == 0) {
+        if ((scratch->visited[slot >> 6] >> (slot & 63) & 1) == 0 &&
+            !row_dead(&index->shape, view_row(index, view, slot))) {
+            float dist = row_distance8(&index->shape, index->opts.metric, index->simd,
+                                       view_row(index, view, slot), &scratch->row);
+            (void)index->simd->beam_insert(&scratch->best, dist, slot);
+        }
+    }
+}
+
+/* Before the walk: what is linked meanwhile is met by either. */
+static void again_take(struct vec_scratch *scratch)
+{
+    struct vec_index *index = scratch->index;
+    scratch->again_count = 0;
+    for (size_t i = 0; i < AGAIN_MAX; i++) {
+        uint32_t slot = atomic_load_explicit(&index->again[i], memory_order_acquire);
+        if (slot != NO_SLOT) {
+            scratch->again[scratch->again_count++] = slot & ~AGAIN_TAKEN;
+        }
+    }
+}
+
+/* An old link may have led the walk to such a slot before it had a code, so that it is marked: what
+ * counts is whether it is among the best. */
+static void scan_again(struct vec_scratch *scratch, const struct view *view, uint32_t slots)
+{
+    const struct vec_index *index = scratch->index;
+    for (uint32_t i = 0; i < scratch->again_count; i++) {
+        uint32_t slot = scratch->again[i];
+        if (slot < slots && !row_dead(&index->shape, view_row(index, view, slot))) {
             float dist = row_distance8(&index->shape, index->opts.metric, index->simd,
                                        view_row(index, view, slot), &scratch->row);
             (void)index->simd->beam_insert(&scratch->best, dist, slot);
@@ -136,37 +179,49 @@ static uint32_t rerank_count(const struct view *view, uint32_t k)
     return coarse ? 4 * k + 16 : k + (k < 16 ? 4 : k / 4);
 }
 
+/* *again_out: what was read first is older than what was read last. */
+static enum status search_once(struct vec_scratch *scratch, uint32_t k, uint32_t ef,
+                               struct vec_hit *hits_out, uint32_t *found_out, bool *again_out,
+                               struct err *err)
+{
+    struct vec_index *index = scratch->index;
+    const struct view *view = reader_pin(scratch);
+    /* linked first: what is linked meanwhile is scanned, and met only once */
+    uint32_t linked = view->codec == NULL
+                          ? 0
+                          : atomic_load_explicit(&index->linked, memory_order_acquire);
+    again_take(scratch);
+    uint32_t slots = view_slots(index, view);
+    enum status status = scratch_ready(scratch, ef > k ? ef : k, rerank_count(view, k), slots, err);
+    *again_out = status == OK && linked > 0 && !walk(scratch, view, slots);
+    if (status == OK && !*again_out) {
+        if (view->codec != NULL && !view->codec->truncated && linked == slots &&
+            scratch->again_count == 0) {
+            rank_codes(scratch);
+        } else if (view->codec != NULL) {
+            rank_high(scratch, view);
+        }
+        scan_high(scratch, view, linked, slots);
+        scan_again(scratch, view, slots);
+        *found_out = rank_exact(scratch, view, k, hits_out);
+    }
+    reader_unpin(scratch);
+    return status;
+}
+
 enum status vec_search(struct vec_index *index, struct vec_scratch *scratch, const float *query,
                        const struct vec_search_opts *opts, struct vec_hit *hits_out,
                        uint32_t *found_out, struct err *err)
 {
     uint32_t k = opts->k == 0 ? 10 : opts->k;
     uint32_t ef = opts->ef == 0 ? 64 : opts->ef;
+    bool again = true;
     TRY(check(index, query, k, ef, err));
-    ef = ef < k ? k : ef;
-    const struct view *view = reader_pin(scratch);
-    /* linked first: what is linked meanwhile is scanned, and met only once */
-    uint32_t linked = view->codec == NULL
-                          ? 0
-                          : atomic_load_explicit(&index->linked, memory_order_acquire);
-    uint64_t entry = atomic_load_explicit(&index->entry, memory_order_acquire);
-    uint32_t slots = view_slots(index, view);
-    enum status status = scratch_ready(scratch, ef > k ? ef : k, rerank_count(view, k), slots, err);
-    if (status == OK) {
-        prepare_row(scratch, query);
-        if (linked > 0 && (uint32_t)entry < slots) {
-            walk(scratch, view, entry, slots);
-            if (view->codec->truncated || linked < slots) {
-                rank_high(scratch, view);
-            } else {
-                rank_codes(scratch);
-            }
-        }
-        scan_high(scratch, view, linked, slots);
-        *found_out = rank_exact(scratch, view, k, hits_out);
+    prepare_row(scratch, query);
+    while (again) {
+        TRY(search_once(scratch, k, ef < k ? k : ef, hits_out, found_out, &again, err));
     }
-    reader_unpin(scratch);
-    return status;
+    return OK;
 }
 
 enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch, const float *query,
@@ -179,6 +234,9 @@ enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch, cons
     if (status == OK) {
         prepare_row(scratch, query);
         for (uint32_t slot = 0; slot < slots; slot++) {
+            if (row_dead(&index->shape, view_row(index, view, slot))) {
+                continue;
+            }
             float dist = row_distance(&index->shape, index->opts.metric, index->simd,
                                       view_row(index, view, slot), &scratch->row);
             (void)index->simd->beam_insert(&scratch->beam, dist, slot);

@@ -29,8 +29,8 @@ enum code_kind {
 };
 
 struct code_tail {
-    float norm2; /* of the kept dimensions; for dot products see below; +inf: nothing is here */
-    float scale;
+    float norm2; /* of the kept dimensions; for dot products see below */
+    float scale; /* both are no number where nothing is: such a distance is none, and is dropped */
 };
 
 /**
@@ -95,7 +95,8 @@ struct simd {
     void (*of_row[CODE_KINDS])(const uint8_t *row, size_t dimensions, struct code_query *out);
     /** Walk from what is in the beam until nothing in it is left to be walked. */
     void (*walk[CODE_KINDS])(const struct walk *walk, struct beam *beam);
-    /** Put one in; false when it is not among the nearest `cap`. */
+    /** Put one in; false when it is not among the nearest `cap`, is there already, or its distance
+     * is no finite number. */
     bool (*beam_insert)(struct beam *beam, float dist, uint32_t slot);
     /** Dot product of a stored row's high bytes with the query's. */
     int32_t (*row_dot8)(const uint8_t *high, const struct row_query *query, size_t padded);

@@ -130,7 +130,7 @@ static inline size_t take_fresh(const uint32_t *links, size_t degree, uint64_t *
 {
     size_t n = 0;
     for (size_t i = 0; i < degree; i++) {
-        uint32_t slot = __atomic_load_n(links + i, __ATOMIC_RELAXED);
+        uint32_t slot = __atomic_load_n(links + i, __ATOMIC_ACQUIRE);
         if (slot == NO_SLOT) {
             break;
         }

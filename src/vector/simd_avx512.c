@@ -128,17 +128,20 @@ static inline uint32_t count_below(const float *dist, uint32_t count, float d)
     return count;
 }
 
-/* The links of a node, sixteen at a time; each is written whole by whoever changes it. */
+/* The links of a node, sixteen at a time, read once: others may write them, and a compiler that
+ * reads twice would look at one slot and take another. */
 static inline __m512i links16(const uint32_t *links)
 {
 #ifdef __SANITIZE_THREAD__
     _Alignas(LINE) uint32_t one_by_one[16];
     for (size_t i = 0; i < 16; i++) {
-        one_by_one[i] = __atomic_load_n(links + i, __ATOMIC_RELAXED);
+        one_by_one[i] = __atomic_load_n(links + i, __ATOMIC_ACQUIRE);
     }
     return _mm512_load_si512(one_by_one);
 #else
-    return _mm512_load_si512(links);
+    __m512i slots = _mm512_load_si512(links);
+    __asm__ volatile("" : "+v"(slots) : : "memory");
+    return slots;
 #endif
 }
 

@@ -22,8 +22,12 @@
 
 INLINE struct code_tail code_tail(const uint8_t *row, size_t lines)
 {
+    /* word by word: the row may be killed at this moment */
     struct code_tail tail;
-    memcpy(&tail, row + lines * LINE - CODE_TAIL, sizeof(tail));
+    const uint32_t *words = (const uint32_t *)(row + lines * LINE - CODE_TAIL);
+    uint32_t copy[2] = { __atomic_load_n(words, __ATOMIC_RELAXED),
+                         __atomic_load_n(words + 1, __ATOMIC_RELAXED) };
+    memcpy(&tail, copy, sizeof(tail));
     return tail;
 }
 
@@ -102,11 +106,14 @@ INLINE uint32_t rank_in(const struct beam *beam, float dist, uint32_t slot)
 
 INLINE bool insert(struct beam *beam, float dist, uint32_t slot)
 {
-    if (beam->count == beam->cap && !(dist <= beam->dist[beam->count - 1])) {
+    float bound = beam->count < beam->cap ? FLT_MAX : beam->dist[beam->count - 1];
+    if (!(dist <= bound)) {
         return false;
     }
     uint32_t rank = rank_in(beam, dist, slot);
-    if (rank == beam->cap) {
+    bool there = rank < beam->count && beam->dist[rank] == dist &&
+                 (beam->slot[rank] & ~BEAM_DONE) == slot; /* a list that is being changed */
+    if (there || rank == beam->cap) {
         return false;
     }
     beam->count += beam->count < beam->cap;
@@ -170,10 +177,7 @@ INLINE void walk_on(const struct walk *walk, struct beam *beam, size_t lines, in
             float dist[4];
             distances4(rows + i, walk->query, lines, bits, dist);
             for (size_t j = 0; j < 4 && i + j < n; j++) {
-                float bound = beam->count < beam->cap ? FLT_MAX : beam->dist[beam->count - 1];
-                if (dist[j] <= bound) { /* nothing that is infinite, or no number */
-                    insert(beam, dist[j], fresh[i + j]);
-                }
+                insert(beam, dist[j], fresh[i + j]);
             }
         }
     }

@@ -11,7 +11,7 @@
  * old one had is freed when no search is left that may have begun with it (epochs: each scratch
  * says since when it reads). Chunk 0 begins small and is copied while it grows; the others are
  * whole from the start. Everything that searches read and linking changes is a 32-bit word, loaded
- * and stored relaxed: a search may see a node's old or new links, or some of each.
+ * (acquire) and stored (release): a search may see a node's old or new links, or some of each.
  *
  * Locks, in this order: train, add, grow, entry or a node's. Linking holds grow shared, growing
  * holds it alone.
@@ -29,13 +29,21 @@ enum {
     UPPER_BITS = 8, /* of a chunk of upper layers */
     UPPER_SLOTS = 1 << UPPER_BITS,
     M_MAX = 32,
+    LINKS_MAX = 2 * M_MAX,
+    AGAIN_MAX = 256, /* slots that are used again and not linked yet; more are used only later */
+};
+
+enum node_state {
+    NODE_NEW, /* a row that is not in the graph */
+    NODE_LINKED,
+    NODE_GONE, /* no row */
 };
 
 struct node {
     _Atomic uint32_t anchor; /* the node whose link to this one is never dropped */
     uint32_t upper;          /* its first row in `upper`, one a level from 1 on */
     _Atomic uint8_t lock;
-    _Atomic uint8_t linked;
+    _Atomic uint8_t state; /* enum node_state */
     uint8_t level;
 };
 
@@ -56,6 +64,12 @@ struct retired {
     size_t bytes; /* 0: `pages` came from mem_alloc */
 };
 
+/** A slot that is free, and when it became so. */
+struct freed {
+    uint64_t epoch;
+    uint32_t slot;
+};
+
 struct vec_index {
     struct vec_opts opts;
     struct row_shape shape;
@@ -65,8 +79,11 @@ struct vec_index {
     _Atomic(struct view *) view;
     _Atomic uint32_t count;   /* slots that hold a row; published by vec_add */
     _Atomic uint32_t claimed; /* slots that somebody links or has linked */
-    _Atomic uint32_t linked;  /* all slots below it are linked */
-    _Atomic uint64_t entry;   /* level << 32 | slot; NO_ENTRY */
+    _Atomic uint32_t linked;  /* all slots below it are linked, gone, or in `again` */
+    /* Slots below `linked` that hold a new row, or NO_SLOT; AGAIN_TAKEN is set while one links. */
+    _Atomic uint32_t again[AGAIN_MAX];
+    _Atomic uint32_t live;  /* vectors */
+    _Atomic uint64_t entry; /* level << 32 | slot; NO_ENTRY */
 
     pthread_mutex_t train;
     pthread_mutex_t add;
@@ -77,12 +94,15 @@ struct vec_index {
     struct vec_scratch *readers; /* guarded by readers_lock, as the next two */
     struct retired *retired;
     _Atomic uint64_t epoch;
+    struct freed *freed; /* a ring, oldest first; guarded by add, as what follows */
+    size_t freed_first, freed_count, freed_cap;
     uint32_t upper_used; /* rows; guarded by add */
     float norm2_max;     /* M^2 of dot products, see simd.h; written by who holds add and grow */
     uint32_t root;       /* of the anchors; guarded by entry_lock */
     _Atomic size_t memory_bytes;
 };
 #define NO_ENTRY UINT64_MAX
+#define AGAIN_TAKEN 0x80000000u
 
 struct vec_scratch {
     struct vec_index *index;
@@ -95,6 +115,8 @@ struct vec_scratch {
     struct code_query code;
     struct code_query other; /* of another node, while links are chosen */
     struct row_query row;
+    uint32_t again[AGAIN_MAX]; /* as they were when the search began */
+    uint32_t again_count;
     float *centred, *projected;
     void *fixed; /* the block that those of a fixed size stand in */
     size_t fixed_bytes;
@@ -155,6 +177,10 @@ uint32_t node_level(const struct vec_index *index, uint32_t slot);
 /** Begin to read: the view stays valid until reader_unpin. */
 const struct view *reader_pin(struct vec_scratch *scratch);
 void reader_unpin(struct vec_scratch *scratch);
+/** What happened up to the epoch that is returned is seen by every search that begins later. */
+uint64_t epoch_advance(struct vec_index *index);
+/** No search is left that began before that epoch was advanced. */
+bool epoch_passed(struct vec_index *index, uint64_t epoch);
 
 /* --- scratch.c --- */
 
@@ -179,8 +205,61 @@ void graph_walk(struct vec_scratch *scratch, const struct view *view, uint32_t s
 
 /** Put a slot that holds a row into the graph. Holds grow shared; scratch_ready was called. */
 void link_slot(struct vec_scratch *scratch, uint32_t slot);
+/** A code row's tail: with it walks meet the slot, without numbers in it they do not. */
+void code_tail_set(const struct view *view, uint32_t slot, struct code_tail tail);
+/** Link back from a node: for who is anchored to it, or gives it a new link. */
+void link_back(struct vec_scratch *scratch, const struct view *view, uint32_t node, uint32_t slot);
+/** Choose a query that a linked node is to others. */
+void link_query_of(const struct vec_index *index, const struct view *view, uint32_t slot,
+                   struct code_query *out);
+/** Whether one of n kept rows is so near to the candidate that a link to it is not needed; dist is
+ * the candidate's squared distance to who chooses. */
+bool link_occluded(const struct vec_index *index, const struct code_query *candidate,
+                   enum code_kind kind, const uint8_t *const *kept, size_t n, float dist);
 /** Under dot: a vector of this squared norm is to come, more than norm2_max. Holds grow alone;
  * searches, which do not read what changes, go on. */
 void link_norm_raise(struct vec_index *index, const struct view *view, float norm2);
+
+/* --- unlink.c --- */
+
+enum { UNLINK_EF = 64 };
+/** Take a linked slot out of the graph. Holds grow alone; scratch_ready(UNLINK_EF) was called. */
+void unlink_slot(struct vec_scratch *scratch, uint32_t slot);
+
+/* words of links, one at a time */
+
+static inline uint32_t link_at(const uint32_t *links, uint32_t i)
+{
+    return __atomic_load_n(links + i, __ATOMIC_ACQUIRE);
+}
+
+static inline void link_set(uint32_t *links, uint32_t i, uint32_t slot)
+{
+    __atomic_store_n(links + i, slot, __ATOMIC_RELEASE);
+}
+
+static inline uint32_t links_count(const uint32_t *links, uint32_t max)
+{
+    uint32_t n = 0;
+    while (n < max && link_at(links, n) != NO_SLOT) {
+        n++;
+    }
+    return n;
+}
+
+static inline bool is_linked(const struct view *view, uint32_t slot)
+{
+    return atomic_load_explicit(&view_node(view, slot)->state, memory_order_relaxed) == NODE_LINKED;
+}
+
+static inline uint32_t anchor_of(const struct view *view, uint32_t slot)
+{
+    return atomic_load_explicit(&view_node(view, slot)->anchor, memory_order_relaxed);
+}
+
+static inline void anchor_set(const struct view *view, uint32_t slot, uint32_t anchor)
+{
+    atomic_store_explicit(&view_node(view, slot)->anchor, anchor, memory_order_relaxed);
+}
 
 #endif

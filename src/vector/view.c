@@ -25,6 +25,29 @@ void reader_unpin(struct vec_scratch *scratch)
     atomic_store_explicit(&scratch->pinned, 0, memory_order_release);
 }
 
+static uint64_t oldest_pinned(struct vec_index *index)
+{
+    uint64_t oldest = UINT64_MAX;
+    for (struct vec_scratch *reader = index->readers; reader != NULL; reader = reader->next) {
+        uint64_t pinned = atomic_load(&reader->pinned);
+        oldest = pinned != 0 && pinned < oldest ? pinned : oldest;
+    }
+    return oldest;
+}
+
+uint64_t epoch_advance(struct vec_index *index)
+{
+    return atomic_fetch_add(&index->epoch, 1);
+}
+
+bool epoch_passed(struct vec_index *index, uint64_t epoch)
+{
+    pthread_mutex_lock(&index->readers_lock);
+    bool passed = epoch < oldest_pinned(index);
+    pthread_mutex_unlock(&index->readers_lock);
+    return passed;
+}
+
 static void retired_free(struct retired *retired)
 {
     if (retired->bytes == 0) {
@@ -38,11 +61,7 @@ static void retired_free(struct retired *retired)
 static void reclaim(struct vec_index *index)
 {
     pthread_mutex_lock(&index->readers_lock);
-    uint64_t oldest = UINT64_MAX;
-    for (struct vec_scratch *reader = index->readers; reader != NULL; reader = reader->next) {
-        uint64_t pinned = atomic_load(&reader->pinned);
-        oldest = pinned != 0 && pinned < oldest ? pinned : oldest;
-    }
+    uint64_t oldest = oldest_pinned(index);
     for (struct retired **at = &index->retired; *at != NULL;) {
         struct retired *retired = *at;
         if (retired->epoch < oldest) {
@@ -59,7 +78,7 @@ static void reclaim(struct vec_index *index)
 static void publish(struct vec_index *index, struct view *view, struct retired *list)
 {
     atomic_store(&index->view, view);
-    uint64_t epoch = atomic_fetch_add(&index->epoch, 1);
+    uint64_t epoch = epoch_advance(index);
     pthread_mutex_lock(&index->readers_lock);
     while (list != NULL) {
         struct retired *next = list->next;

@@ -206,12 +206,12 @@ static void *adds_and_links(void *arg)
     struct shared *shared = arg;
     struct vec_scratch *scratch = NULL;
     bool more = false;
-    assert_int_equal(vec_scratch_new(shared->index, &scratch, NULL), OK);
+    must(vec_scratch_new(shared->index, &scratch, NULL) == OK);
     for (size_t i = atomic_fetch_add(&shared->next, 1); i < SHARED_N;
          i = atomic_fetch_add(&shared->next, 1)) {
         uint32_t slot = 0;
-        assert_int_equal(vec_add(shared->index, shared->base + i * SHARED_D, &slot, NULL), OK);
-        assert_int_equal(vec_maintain(shared->index, scratch, 100, &more, NULL), OK);
+        must(vec_add(shared->index, shared->base + i * SHARED_D, &slot, NULL) == OK);
+        must(vec_maintain(shared->index, scratch, 100, &more, NULL) == OK);
     }
     vec_scratch_free(scratch);
     return NULL;
@@ -222,15 +222,15 @@ static void *searches(void *arg)
     struct shared *shared = arg;
     struct vec_scratch *scratch = NULL;
     size_t q = 0;
-    assert_int_equal(vec_scratch_new(shared->index, &scratch, NULL), OK);
+    must(vec_scratch_new(shared->index, &scratch, NULL) == OK);
     while (!atomic_load(&shared->stop)) {
         struct vec_hit hits[10];
         uint32_t found = 0;
         const float *query = shared->base + (q++ % SHARED_N) * SHARED_D;
-        assert_int_equal(vec_search(shared->index, scratch, query, &TEN, hits, &found, NULL), OK);
+        must(vec_search(shared->index, scratch, query, &TEN, hits, &found, NULL) == OK);
         for (uint32_t i = 1; i < found; i++) {
-            assert_true(hits[i - 1].distance <= hits[i].distance);
-            assert_true(hits[i - 1].slot != hits[i].slot);
+            must(hits[i - 1].distance <= hits[i].distance);
+            must(hits[i - 1].slot != hits[i].slot);
         }
     }
     vec_scratch_free(scratch);

@@ -2,11 +2,21 @@
 #ifndef TEST_VECTOR_VECTORS_H
 #define TEST_VECTOR_VECTORS_H
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "../base/testing.h"
 
 #include "vector/lakevec.h"
+
+/** For threads of a test's own: cmocka's asserts work in its thread only. */
+#define must(cond)                                                                                 \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            print_error("%s:%d: not so: %s\n", __FILE__, __LINE__, #cond);                         \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
 
 /** `n` vectors around n / 20 centres; NULL never. The caller frees. */
 float *vectors_make(size_t n, size_t dimension, uint64_t seed);

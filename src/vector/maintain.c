@@ -1,0 +1,173 @@
+/*
+ * The care of an index: its codec is trained when there are enough vectors, and what was added is
+ * linked, one at a time, by as many threads as call.
+ */
+#include <time.h>
+
+#include "base/mem.h"
+#include "vector/vec_priv.h"
+
+enum {
+    /* that a codec is trained on: more changed nothing that was seen */
+    SAMPLE_ROWS_MAX = 8192,
+    SAMPLE_FLOATS_MAX = 8 << 20, /* so that training stays below two seconds at any dimension */
+};
+
+static uint64_t now_us(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+/* A sample of the rows that are there, spread over all of them. */
+static enum status sample_take(struct vec_index *index, float **out, size_t *n_out, struct err *err)
+{
+    uint32_t count = atomic_load_explicit(&index->count, memory_order_acquire);
+    size_t max = SAMPLE_FLOATS_MAX / index->shape.padded;
+    max = max < SAMPLE_ROWS_MAX ? max : SAMPLE_ROWS_MAX;
+    size_t n = count < max ? count : max;
+    float *sample = mem_alloc(n * index->shape.padded * sizeof(*sample));
+    if (sample == NULL) {
+        return err_no_memory(err);
+    }
+    pthread_rwlock_rdlock(&index->grow); /* the view stays */
+    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    size_t taken = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t slot = (uint32_t)((uint64_t)i * count / n);
+        float *row = sample + taken * index->shape.padded;
+        row_read(&index->shape, view_row(index, view, slot), row);
+        taken += !row_dead(&index->shape, view_row(index, view, slot));
+    }
+    pthread_rwlock_unlock(&index->grow);
+    *out = sample;
+    *n_out = taken;
+    return OK;
+}
+
+/* Searches and adds go on while the codec is found; adds wait while the graph's chunks are made. */
+static enum status train(struct vec_index *index, struct err *err)
+{
+    float *sample = NULL;
+    size_t n = 0;
+    struct codec *codec = NULL;
+    TRY(sample_take(index, &sample, &n, err));
+    enum status status = codec_train(&index->shape, index->opts.metric, index->simd, sample, n,
+                                     index->opts.seed, &codec, err);
+    mem_free(sample);
+    if (status != OK) {
+        return status;
+    }
+    pthread_mutex_lock(&index->add);
+    pthread_rwlock_wrlock(&index->grow);
+    status = view_begin_graph(index, codec, err);
+    pthread_rwlock_unlock(&index->grow);
+    pthread_mutex_unlock(&index->add);
+    if (status != OK) {
+        codec_free(codec);
+    }
+    return status;
+}
+
+static enum status train_once(struct vec_index *index, struct err *err)
+{
+    pthread_mutex_lock(&index->train);
+    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    enum status status = view->codec == NULL ? train(index, err) : OK;
+    pthread_mutex_unlock(&index->train);
+    return status;
+}
+
+/* False when there is nothing to be claimed. */
+static bool claim(struct vec_index *index, uint32_t *slot_out)
+{
+    uint32_t slot = atomic_load_explicit(&index->claimed, memory_order_relaxed);
+    do {
+        if (slot >= atomic_load_explicit(&index->count, memory_order_acquire)) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&index->claimed, &slot, slot + 1,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    *slot_out = slot;
+    return true;
+}
+
+/* Others may have claimed a slot before this one and not linked it yet. */
+static void linked_advance(struct vec_index *index, const struct view *view)
+{
+    uint32_t linked = atomic_load_explicit(&index->linked, memory_order_relaxed);
+    while (linked < atomic_load_explicit(&index->claimed, memory_order_relaxed) &&
+           atomic_load_explicit(&view_node(view, linked)->state, memory_order_acquire) !=
+               NODE_NEW) {
+        if (atomic_compare_exchange_weak_explicit(&index->linked, &linked, linked + 1,
+                                                  memory_order_release, memory_order_relaxed)) {
+            linked++;
+        }
+    }
+}
+
+static void link_claimed(struct vec_scratch *scratch, const struct view *view, uint32_t slot)
+{
+    struct node *node = view_node(view, slot);
+    if (atomic_load_explicit(&node->state, memory_order_relaxed) == NODE_NEW) {
+        link_slot(scratch, slot);
+        atomic_store_explicit(&node->state, NODE_LINKED, memory_order_release);
+    }
+}
+
+/* One of the slots that are used again; false when none is left that nobody links. */
+static bool link_again(struct vec_scratch *scratch, const struct view *view)
+{
+    struct vec_index *index = scratch->index;
+    for (size_t i = 0; i < AGAIN_MAX; i++) {
+        uint32_t slot = atomic_load_explicit(&index->again[i], memory_order_relaxed);
+        if (slot != NO_SLOT && (slot & AGAIN_TAKEN) == 0 &&
+            atomic_compare_exchange_strong_explicit(&index->again[i], &slot, slot | AGAIN_TAKEN,
+                                                    memory_order_acquire, memory_order_relaxed)) {
+            link_claimed(scratch, view, slot);
+            atomic_store_explicit(&index->again[i], NO_SLOT, memory_order_release);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* *more_out is false when there is nothing to be linked. */
+static enum status link_one(struct vec_scratch *scratch, bool *more_out, struct err *err)
+{
+    struct vec_index *index = scratch->index;
+    uint32_t slot = 0;
+    pthread_rwlock_rdlock(&index->grow);
+    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    /* what could fail is done before a slot is claimed */
+    enum status status = scratch_ready(
+        scratch, index->opts.ef_construction, 1,
+        atomic_load_explicit(&index->count, memory_order_acquire) + CHUNK_SLOTS, err);
+    *more_out = status == OK && link_again(scratch, view);
+    if (status == OK && !*more_out && claim(index, &slot)) {
+        *more_out = true;
+        link_claimed(scratch, view, slot);
+        linked_advance(index, view);
+    }
+    pthread_rwlock_unlock(&index->grow);
+    return status;
+}
+
+enum status vec_maintain(struct vec_index *index, struct vec_scratch *scratch, uint64_t budget_us,
+                         bool *left_out, struct err *err)
+{
+    uint64_t end = now_us() + budget_us;
+    bool more = reader_pin(scratch)->codec != NULL;
+    reader_unpin(scratch);
+    if (!more &&
+        atomic_load_explicit(&index->live, memory_order_relaxed) >= index->opts.graph_min) {
+        TRY(train_once(index, err));
+        more = true;
+    }
+    while (more && now_us() < end) {
+        TRY(link_one(scratch, &more, err));
+    }
+    *left_out = more;
+    return OK;
+}
