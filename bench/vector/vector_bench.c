@@ -3,12 +3,13 @@
  *
  *     vector-bench --data DIR/NAME --ef 10,20,... [--k 10] [--build-threads N] [--search-threads N]
  *                  [--index m=..,ef_construction=..,graph_min=..,seed=..] [--isa plain|avx2|avx512]
- *                  [--rounds N] [--json OUT] [--results OUT.i32]
+ *                  [--rounds N] [--updates N] [--json OUT] [--results OUT.i32]
  *
  * Reads NAME.base.f32, NAME.query.f32 (row-major float32), NAME.gt.i32 (nq x k row numbers) and
  * NAME.json (d, k, metric: euclidean or angular). The results file holds for each ef in order an
  * nq x k row-major int32 block of row numbers, -1 where there are fewer. Each figure is the median
- * of the rounds.
+ * of the rounds. --updates takes N vectors at random out and puts each back before the searches, on
+ * one thread: what it costs, and what it does to recall.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -34,7 +35,9 @@ struct bench {
     uint32_t efs[EFS_MAX];
     size_t ef_count;
     uint32_t k;
-    unsigned build_threads, search_threads, rounds;
+    unsigned build_threads, search_threads, rounds, updates;
+    uint32_t *slot_of, *row_of; /* [n], [slots]: where a row is, and what a slot holds */
+    uint32_t slots_max;
     struct vec_opts opts;
     size_t n, nq, d, gt_k;
     const float *base, *query;
@@ -161,8 +164,48 @@ static void *maintain(void *arg)
     return NULL;
 }
 
+static void placed(struct bench *bench, uint32_t row, uint32_t slot)
+{
+    if (slot >= bench->slots_max) {
+        die("more slots than rows and updates", bench->data);
+    }
+    bench->slot_of[row] = slot;
+    bench->row_of[slot] = row;
+}
+
+/* Each out, back, and linked, one after the other. */
+static void update(struct bench *bench)
+{
+    struct vec_scratch *scratch = NULL;
+    struct err err = { 0 };
+    uint64_t random = bench->opts.seed + 1;
+    need(vec_scratch_new(bench->index, &scratch, &err), &err);
+    double cpu_start = cpu_s();
+    double start = now_s();
+    for (unsigned i = 0; i < bench->updates; i++) {
+        random = random * 6364136223846793005U + 1442695040888963407U;
+        uint32_t row = (uint32_t)((random >> 33) % bench->n);
+        uint32_t slot = 0;
+        bool more = false;
+        need(vec_delete(bench->index, scratch, bench->slot_of[row], &err), &err);
+        need(vec_add(bench->index, bench->base + row * bench->d, &slot, &err), &err);
+        placed(bench, row, slot);
+        need(vec_maintain(bench->index, scratch, 1000, &more, &err), &err);
+    }
+    double us = 1e6 / (double)bench->updates;
+    (void)printf("%u updates, %.1f us each, cpu %.1f us\n", bench->updates, (now_s() - start) * us,
+                 (cpu_s() - cpu_start) * us);
+    vec_scratch_free(scratch);
+}
+
 static void build(struct bench *bench)
 {
+    bench->slots_max = (uint32_t)bench->n + 1024;
+    bench->slot_of = calloc(bench->n, sizeof *bench->slot_of);
+    bench->row_of = calloc(bench->slots_max, sizeof *bench->row_of);
+    if (bench->slot_of == NULL || bench->row_of == NULL) {
+        die("no memory for", bench->data);
+    }
     pthread_t threads[THREADS_MAX];
     struct err err = { 0 };
     long before = resident_bytes();
@@ -172,6 +215,7 @@ static void build(struct bench *bench)
     for (size_t i = 0; i < bench->n; i++) {
         uint32_t slot = 0;
         need(vec_add(bench->index, bench->base + i * bench->d, &slot, &err), &err);
+        placed(bench, (uint32_t)i, slot);
     }
     for (unsigned i = 0; i < bench->build_threads; i++) {
         if (pthread_create(&threads[i], NULL, maintain, bench) != 0) {
@@ -213,7 +257,7 @@ static void *search_some(void *arg)
              &err);
         worker->latencies[i] = (float)(now_s() - start);
         for (uint32_t j = 0; j < bench->k; j++) {
-            worker->found[i * bench->k + j] = j < found ? (int32_t)hits[j].slot : -1;
+            worker->found[i * bench->k + j] = j < found ? (int32_t)bench->row_of[hits[j].slot] : -1;
         }
     }
     vec_scratch_free(scratch);
@@ -354,6 +398,8 @@ static void parse(struct bench *bench, int argc, char **argv)
             bench->search_threads = count_of(value, THREADS_MAX);
         } else if (strcmp(argv[i], "--rounds") == 0) {
             bench->rounds = count_of(value, 63);
+        } else if (strcmp(argv[i], "--updates") == 0) {
+            bench->updates = count_of(value, 100000000);
         } else if (strcmp(argv[i], "--index") == 0) {
             parse_index(bench, value);
         } else if (strcmp(argv[i], "--isa") == 0) {
@@ -391,6 +437,9 @@ int main(int argc, char **argv)
     parse(&bench, argc, argv);
     load(&bench);
     build(&bench);
+    if (bench.updates > 0) {
+        update(&bench);
+    }
     vec_stats(bench.index, &stats);
     need(vec_unreachable(bench.index, &lost, &err), &err);
     (void)printf(
@@ -403,13 +452,13 @@ int main(int argc, char **argv)
     FILE *json = output(bench.json);
     FILE *results = output(bench.results);
     if (json != NULL) {
-        (void)fprintf(
-            json,
-            "{\"build_s\":%.3f,\"build_cpu_s\":%.3f,\"memory_bytes\":%ld,"
-            "\"build_threads\":%u,\"search_threads\":%u,\"mode\":\"single\",\"isa\":\"%s\",\"options\":{\"m\":%u,\"ef_construction\":%u},"
-            "\"curve\":[",
-            bench.build_s, bench.build_cpu_s, bench.memory_bytes, bench.build_threads,
-            bench.search_threads, bench.isa, bench.opts.m, bench.opts.ef_construction);
+        (void)fprintf(json,
+                      "{\"build_s\":%.3f,\"build_cpu_s\":%.3f,\"memory_bytes\":%ld,"
+                      "\"build_threads\":%u,\"search_threads\":%u,\"mode\":\"single\","
+                      "\"isa\":\"%s\",\"options\":{\"m\":%u,\"ef_construction\":%u},"
+                      "\"curve\":[",
+                      bench.build_s, bench.build_cpu_s, bench.memory_bytes, bench.build_threads,
+                      bench.search_threads, bench.isa, bench.opts.m, bench.opts.ef_construction);
     }
     for (size_t i = 0; i < bench.ef_count; i++) {
         measure(&bench, bench.efs[i], json, results, i == 0);
