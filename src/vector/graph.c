@@ -26,22 +26,28 @@ void code_tail_set(const struct view *view, uint32_t slot, struct code_tail tail
 
 /* The nearest to the query among a node's neighbours in an upper layer, if it is nearer. */
 static bool step(const struct vec_index *index, const struct view *view,
-                 const struct code_query *query, uint32_t level, uint32_t *slot, float *dist)
+                 const struct code_query *query, uint32_t level, uint32_t slots, uint32_t *slot,
+                 float *dist)
 {
     const uint32_t *links = view_upper(index, view, *slot, level);
     const uint8_t *rows[M_MAX];
-    uint32_t slots[M_MAX];
+    uint32_t others[M_MAX];
     float dists[M_MAX];
     size_t n = 0;
-    for (; n < index->opts.m; n++) {
-        slots[n] = __atomic_load_n(links + n, __ATOMIC_ACQUIRE);
-        if (slots[n] == NO_SLOT) {
+    for (uint32_t i = 0; i < index->opts.m; i++) {
+        uint32_t other = link_at(links, i);
+        if (other == NO_SLOT) {
             break;
         }
-        rows[n] = view_code(view, slots[n]);
+        if (other >= slots) {
+            continue; /* newer than the view */
+        }
+        others[n] = other;
+        rows[n] = view_code(view, other);
         for (size_t line = 0; line < view->codec->lines; line++) {
             __builtin_prefetch(rows[n] + line * LINE);
         }
+        n++;
     }
     bool nearer = false;
     if (n == 0) {
@@ -51,7 +57,7 @@ static bool step(const struct vec_index *index, const struct view *view,
     for (size_t i = 0; i < n; i++) {
         if (dists[i] < *dist) {
             *dist = dists[i];
-            *slot = slots[i];
+            *slot = others[i];
             nearer = true;
         }
     }
@@ -59,12 +65,13 @@ static bool step(const struct vec_index *index, const struct view *view,
 }
 
 uint32_t graph_descend(const struct vec_index *index, const struct view *view,
-                       const struct code_query *query, uint64_t entry, uint32_t level)
+                       const struct code_query *query, uint64_t entry, uint32_t level,
+                       uint32_t slots)
 {
     uint32_t slot = (uint32_t)entry;
     float dist = graph_distance(index, view, query, slot);
     for (uint32_t at = (uint32_t)(entry >> 32); at > level; at--) {
-        while (step(index, view, query, at, &slot, &dist)) {
+        while (step(index, view, query, at, slots, &slot, &dist)) {
         }
     }
     return slot;

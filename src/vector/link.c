@@ -294,7 +294,7 @@ static void plan_links(struct vec_scratch *scratch, const struct view *view, uin
 {
     const struct vec_index *index = scratch->index;
     uint32_t top = (uint32_t)(entry >> 32);
-    uint32_t from = graph_descend(index, view, &scratch->code, entry, level);
+    uint32_t from = graph_descend(index, view, &scratch->code, entry, level, slots);
     plan->top = level < top ? level : top;
     for (uint32_t at = plan->top + 1; at-- > 0;) {
         from = walk_layer(scratch, view, at, from, slots);

@@ -46,7 +46,7 @@ static bool walk(struct vec_scratch *scratch, const struct view *view, uint32_t 
         if ((uint32_t)entry >= slots) {
             return false;
         }
-        uint32_t from = graph_descend(index, view, &scratch->code, entry, 0);
+        uint32_t from = graph_descend(index, view, &scratch->code, entry, 0, slots);
         if (index->simd->beam_insert(&scratch->beam,
                                      graph_distance(index, view, &scratch->code, from), from)) {
             scratch->visited[from >> 6] |= (uint64_t)1 << (from & 63);

@@ -194,9 +194,10 @@ void beam_clear(struct beam *beam, uint32_t cap);
 /** The walk's distance to a slot; the query's norm is not in it. */
 float graph_distance(const struct vec_index *index, const struct view *view,
                      const struct code_query *query, uint32_t slot);
-/** From the entry point down to above `level`: the nearest node that is met. */
+/** From the entry point down to above `level`: the nearest node that is met, below `slots`. */
 uint32_t graph_descend(const struct vec_index *index, const struct view *view,
-                       const struct code_query *query, uint64_t entry, uint32_t level);
+                       const struct code_query *query, uint64_t entry, uint32_t level,
+                       uint32_t slots);
 /** Walk layer 0 with scratch->code from what is in scratch->beam, which scratch_ready made room
  * for. */
 void graph_walk(struct vec_scratch *scratch, const struct view *view, uint32_t slots);
