@@ -246,7 +246,8 @@ congestion control, BBR, which sends by a clock also over loopback. Connections 
 choice is CUBIC the gain is small; to another machine its choice stays.
 
 **PUT.** Expected: the disk's syncs, as on [the page of objects](objects.md); beside them MD5 and CRC32C of the bytes. Objects of more than 256 KiB are written past the page cache (`store/fs_bulk.c`): the copy into it was a third of all processor
-time of a PUT of 1 MiB, and several parts of one file waited for each other in it. What 4 KiB cost beside the syncs is two switches of threads and the calls for a temporary file, its record and its name.
+time of a PUT of 1 MiB, and several parts of one file waited for each other in it. What 4 KiB cost beside the syncs was futexes, a quarter of the processor's time
+by perf: begin, body, end and done were handed to a worker each. A body that comes unasked in one piece is now waited for, and all of that is one step. Predicted: a quarter less; seen: 339 us to 259 in turns on a busy machine, where MinIO had 823.
 
 **Uploads.** Each byte is written once, at its place of the whole, and synced when its part is acknowledged; completing renames. MD5 is most of the processor's time.
 

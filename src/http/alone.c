@@ -65,7 +65,9 @@ static void run(struct http_exchange *ex, const struct http_handler *handler,
     while (rest.len > 0 && !answered(ex) && handler->body != NULL) {
         size_t most = request->piece_bytes > 0 ? request->piece_bytes : rest.len;
         struct str piece = str_take(rest, most < rest.len ? most : rest.len);
-        ex->cut = handler->body(&ex->req, piece) == HTTP_CUT;
+        enum http_step step = handler->body(&ex->req, piece);
+        step = step == HTTP_OFFLOAD ? handler->body(&ex->req, piece) : step;
+        ex->cut = step == HTTP_CUT;
         rest = str_skip(rest, piece.len);
     }
     ex->req.body = request->body;

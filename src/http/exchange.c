@@ -380,6 +380,9 @@ static enum MHD_Result access_body(struct http_exchange *ex, const char *upload,
         take_bytes(ex, upload, upload_len);
     }
     if (ex->phase == PHASE_BODY) {
+        if (*upload_len == 0 && ex->bytes_in == (uint64_t)ex->req.content_length) {
+            return MHD_YES; /* the next call is for the end: one step takes the rest and ends */
+        }
         if (ex->handler->body == NULL || (*upload_len == 0 && more_waits(ex))) {
             return wait_for_body(ex);
         }
@@ -540,7 +543,8 @@ void exchange_on_completed(void *server_ptr, struct MHD_Connection *mhd, void **
     }
     ex->req.failed = !(code == MHD_REQUEST_TERMINATED_COMPLETED_OK && ex->queued && !ex->cut) &&
                      !ex->raw_whole;
-    bool here = ex->entry == NULL || in_place(ex) || !ex->started || ex->handler->done == NULL;
+    bool here = ex->entry == NULL || in_place(ex) || !ex->started || ex->handler->done == NULL ||
+                ex->req.done_is_quick;
     ex->conn = NULL; /* may be closed before done runs */
     if (here || pool_submit(server->pool, job_done, ex, NULL) != OK) {
         job_done(ex);

@@ -72,6 +72,8 @@ struct http_req {
     void *ctx;            /* route->ctx */
     deadline_ms deadline; /* chosen by the route (timeout_ms) at the time the head was read */
     bool failed;          /* the client left or the answer was cut; for done() */
+    /* set by a handler that has nothing left that waits: no worker for done() */
+    bool done_is_quick;
     struct http_exchange *exchange;
 };
 

@@ -136,6 +136,7 @@ static enum http_step on_end(struct http_req *req)
 {
     struct s3api_request *r = req->state;
     enum status status = finish(r);
+    req->done_is_quick = r->writer == NULL && r->sent.object == NULL;
     return status == OK ? HTTP_END : s3api_reply_failure(r, status);
 }
 
@@ -145,6 +146,15 @@ static bool quick(const struct s3api_request *r)
 {
     return r->op->end == s3api_get_object && r->api->local &&
            s3api_bucket_known(r->api, r->bucket_name);
+}
+
+/** A body that comes in one piece is waited for: to begin, to take it and to end are then one step
+ * on a worker. A client that asks first is told before it sends. */
+static bool deferrable(const struct http_req *req)
+{
+    const struct s3api_request *r = req->state;
+    return r->op->body != S3_BODY_NONE && req->content_length > 0 &&
+           req->content_length <= HTTP_CHUNK_BYTES && !http_client_expects(req);
 }
 
 static enum http_step on_begin(struct http_req *req)
@@ -162,7 +172,8 @@ static enum http_step on_begin(struct http_req *req)
         }
         r->in_place = quick(r);
         if (!r->in_place) {
-            return HTTP_OFFLOAD;
+            r->deferred = deferrable(req);
+            return r->deferred ? HTTP_NEXT : HTTP_OFFLOAD;
         }
     } else {
         r->in_place = r->offload = false;
@@ -180,6 +191,17 @@ static enum http_step on_body(struct http_req *req, struct str bytes)
 {
     struct s3api_request *r = req->state;
     enum status status = OK;
+    if (r->deferred && !r->offload) {
+        r->offload = true;
+        return HTTP_OFFLOAD;
+    }
+    if (r->deferred) {
+        r->deferred = r->offload = false;
+        status = begin(r);
+        if (status != OK) {
+            return s3api_reply_failure(r, status);
+        }
+    }
     if (r->op->body == S3_BODY_NONE) {
         r->body.size += bytes.len;
         status = r->body.size > IGNORED_BODY_BYTES_MAX

@@ -119,6 +119,7 @@ struct s3api_request {
     const struct s3api_op *op;
     bool in_place; /* on an HTTP thread, where nothing may take long */
     bool offload;  /* it would: call again on a worker */
+    bool deferred; /* begins with the first bytes of its body: one hand-over less */
     bool has_bucket, has_key;
     struct str bucket_name, key; /* decoded */
     struct http_param params[S3_PARAMS_MAX];

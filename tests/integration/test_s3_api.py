@@ -542,6 +542,41 @@ def test_buckets_in_the_host(url, bucket):
     assert answer.content == b"x" and body(client(url).get_object(Bucket=bucket, Key="by/host")) == b"x"
 
 
+@pytest.mark.parametrize("size", [1, 4096, 256 * 1024, 256 * 1024 + 1])
+def test_a_body_that_comes_unasked_is_taken_or_refused_on_a_kept_connection(s3, url, bucket, size):
+    def put(client, where):
+        target = urllib.parse.urlsplit(client.generate_presigned_url("put_object", Params={"Bucket": where, "Key": "unasked"}))
+        connection.request("PUT", f"{target.path}?{target.query}", body)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    body, connection = os.urandom(size), http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
+    connection.connect()
+    socket = connection.sock
+    for _ in range(2):
+        status, text = put(s3, "there-is-none")
+        assert status == 404 and b"NoSuchBucket" in text
+        status, text = put(client(url, "reader"), bucket)
+        assert status == 403 and b"AccessDenied" in text
+        assert put(s3, bucket)[0] == 200
+        assert s3.get_object(Bucket=bucket, Key="unasked")["Body"].read() == body
+        s3.delete_object(Bucket=bucket, Key="unasked")
+    assert size > 256 * 1024 or connection.sock is socket
+
+    target = urllib.parse.urlsplit(s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "unasked"}))
+    for whole in (False, True):  # in two pieces, of which the second may not come
+        connection.putrequest("PUT", f"{target.path}?{target.query}")
+        connection.putheader("Content-Length", str(size))
+        connection.endheaders()
+        connection.send(body[:size // 2])
+        if whole:
+            connection.send(body[size // 2:])
+            assert connection.getresponse().status == 200
+        connection.close()
+    assert s3.get_object(Bucket=bucket, Key="unasked")["Body"].read() == body
+
+
+
 def test_the_old_signature_is_refused_by_name(s3, url, bucket):
     old = client(url, signature_version="s3").generate_presigned_url("get_object", {"Bucket": bucket, "Key": "k"})
     answer = requests.get(old)
