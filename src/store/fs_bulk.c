@@ -8,6 +8,8 @@
 enum {
     /* what most objects have; chosen */
     PLAIN_BYTES = 256 * 1024,
+    /* written at once: one sync of it all instead of direct writes before it; chosen */
+    WHOLE_BYTES_MAX = 1024 * 1024,
     CHUNK_BYTES = 256 * 1024,
     /* of the offset, the length and the memory of a direct write; more than any disk's sector */
     ALIGN_BYTES = 4096,
@@ -86,6 +88,10 @@ static bool chunk_ready(struct fs_bulk *bulk)
 
 enum status fs_bulk_write(struct fs_bulk *bulk, struct str bytes, struct err *err)
 {
+    bool untouched = bulk->offset + PLAIN_BYTES == bulk->plain_end;
+    if (untouched && bytes.len > PLAIN_BYTES && bytes.len <= WHOLE_BYTES_MAX) {
+        bulk->plain_end = bulk->offset + bytes.len;
+    }
     while (bytes.len > 0) {
         if (bulk->no_direct && bulk->len == 0) {
             return write_plain(bulk, bytes.ptr, bytes.len, err);

@@ -73,6 +73,17 @@ static void what_was_written_is_there(void **state)
     }
 }
 
+/** One write, and so nothing to wait for before the sync. */
+static void what_comes_at_once_and_is_not_great_is_written_at_once(void **state)
+{
+    write_and_compare(524288 + 777, BYTES, 0);
+    assert_int_equal(calls, 1);
+    write_and_compare(1048576, BYTES, 4096);
+    assert_int_equal(calls, 1);
+    write_and_compare(BYTES, BYTES, 0);
+    assert_true(calls > 2);
+}
+
 static void a_write_that_the_file_system_refuses_is_made_the_usual_way(void **state)
 {
     for (fails_at = 2; fails_at < 8; fails_at++) { /* the first ones are usual writes */
@@ -101,6 +112,7 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_is_there),
+        cmocka_unit_test(what_comes_at_once_and_is_not_great_is_written_at_once),
         cmocka_unit_test(a_write_that_the_file_system_refuses_is_made_the_usual_way),
         cmocka_unit_test(an_error_is_told),
     };
