@@ -481,6 +481,67 @@ static void what_is_remembered_of_folders_has_a_limit(void **state)
     store_close(store);
 }
 
+/* --- threads --- */
+
+enum { LISTERS = 3, CHANGES = 60 };
+
+static _Atomic bool changing;
+
+static void *list_meanwhile(void *store)
+{
+    while (changing) {
+        struct err err = { 0 };
+        struct arena arena;
+        struct store_list list;
+        arena_init(&arena, 0);
+        if (store_list(store, &(struct store_list_opts){ .prefix = STR("n/"), .limit = 7 }, &arena,
+                       &list, &err) != OK) {
+            abort();
+        }
+        for (size_t i = 1; i < list.object_count; i++) {
+            if (str_cmp(list.objects[i - 1].key, list.objects[i].key) >= 0) {
+                abort();
+            }
+        }
+        arena_done(&arena);
+    }
+    return NULL;
+}
+
+/** A folder is remembered by one thread while others use it and its files change. */
+static void threads_that_list_and_change_do_not_disturb_each_other(void **state)
+{
+    struct store *store = open_counted();
+    struct fs_store *fs = (struct fs_store *)store;
+    struct err err = { 0 };
+    for (int i = 0; i < OBJECTS; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "n/%d/%d", i % 3, i);
+        put_text(store, key, "x");
+    }
+    list_until_names_are_remembered(store);
+    changing = true;
+    pthread_t threads[LISTERS];
+    calls = io_calls_real; /* its counters are one thread's */
+    for (int i = 0; i < LISTERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, list_meanwhile, store), 0);
+    }
+    for (int i = 0; i < CHANGES; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "n/%d/new", i % 3);
+        put_text(store, key, "y");
+        MUST(store_delete(store, str_of(key), &err));
+    }
+    changing = false;
+    for (int i = 0; i < LISTERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_string_equal(names_text(store, 100, ""),
+                        "n/0/0 n/0/3 n/0/6 n/1/1 n/1/4 n/1/7 n/2/2 n/2/5");
+    assert_int_equal(fs->folders.live_bytes, fs->folders.kept_bytes);
+    store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -500,6 +561,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(with_or_without_memory_for_names_a_listing_is_the_same,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_remembered_of_folders_has_a_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(threads_that_list_and_change_do_not_disturb_each_other,
+                                        setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
