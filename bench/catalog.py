@@ -151,7 +151,8 @@ Made by `{command}` (bench/run) on {day} at {commit}: {machine}.
 appends are in it. It does; what is left for each append is its marker, one synced file, which all write side by side. Through the gateway each batch
 is converted by an engine first and has a data file of its own, so that processors and the disk are shared by more than commits. Three quarters of the
 samples of a profile were in engines, which ran three statements a batch: for the types, the COPY, and for the offsets of row groups. Expected of doing the first and
-the last without DuckDB: half of the engine's time. It was seen once, on a busy machine, and is not measured apart. What is left is the COPY and, in the server, about twelve syncs a batch when one client sends. One client mostly waits: it used 0.2 to 0.7 of a core.
+the last without DuckDB: half of the engine's time. It was seen once, on a busy machine, and is not measured apart. What is left is the COPY and, in the server, about twelve syncs a batch when one client sends. One client mostly waits: it used 0.2 to 0.7 of a core. On a slow disk the ratio is 8 and more (seen on a busy machine, 12 against 160 to 200 a second); on a fast one a batch costs 3 to 6 ms of processor time, 2 of
+them an engine's, and two cores are the limit. Tried without effect: one sync of a folder for all that have put files into it (each then waits for up to two, and the kernel joins them anyway).
 
 **An old table.** Expected: a little slower, as a table of 1000 snapshots has half a megabyte of metadata that each commit writes anew.
 The MD5 of that file (its ETag), parsing it once more before it was published, and printing it made two thirds of the additional processor time. Expected of doing without: all
