@@ -121,6 +121,17 @@ static enum status slot_take(struct http_req *req, struct api_storage *storage)
     return OK;
 }
 
+/** Before the answer where it can be: whoever has got it may send the next one at once. */
+static void slot_release(struct http_req *req)
+{
+    struct api_storage *storage = req->ctx;
+    struct api_put *put = req->state;
+    if (put->slot) {
+        put->slot = false;
+        atomic_fetch_sub_explicit(&storage->puts_running, 1, memory_order_relaxed);
+    }
+}
+
 enum status api_storage_put_open(struct http_req *req, struct str key)
 {
     struct api_storage *storage = req->ctx;
@@ -161,7 +172,11 @@ static enum status put_open(struct http_req *req)
 static enum http_step put_begin(struct http_req *req)
 {
     enum status status = put_open(req);
-    return status == OK ? HTTP_NEXT : http_fail(req, status);
+    if (status != OK) {
+        slot_release(req);
+        return http_fail(req, status);
+    }
+    return HTTP_NEXT;
 }
 
 enum http_step api_storage_put_body(struct http_req *req, struct str bytes)
@@ -188,6 +203,7 @@ static enum http_step put_end(struct http_req *req)
     struct api_put *put = req->state;
     struct store_info info;
     enum status status = api_storage_put_commit(req, &info);
+    slot_release(req);
     if (status != OK) {
         return http_fail(req, status);
     }
@@ -210,12 +226,9 @@ static enum http_step put_end(struct http_req *req)
 
 void api_storage_put_done(struct http_req *req)
 {
-    struct api_storage *storage = req->ctx;
     struct api_put *put = req->state;
     store_writer_abort(put->writer);
-    if (put->slot) {
-        atomic_fetch_sub_explicit(&storage->puts_running, 1, memory_order_relaxed);
-    }
+    slot_release(req);
 }
 
 /* --- get --- */
