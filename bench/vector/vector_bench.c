@@ -9,7 +9,8 @@
  * NAME.json (d, k, metric: euclidean or angular). The results file holds for each ef in order an
  * nq x k row-major int32 block of row numbers, -1 where there are fewer. Each figure is the median
  * of the rounds. --updates takes N vectors at random out and puts each back before the searches, on
- * one thread: what it costs, and what it does to recall.
+ * one thread: what it costs, and what it does to recall. With `--ef -` it reads one ef a line and
+ * answers each with a line of JSON, so that compare.py can let it and a peer take turns.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -34,6 +35,7 @@ struct bench {
     const char *data, *json, *results, *isa;
     uint32_t efs[EFS_MAX];
     size_t ef_count;
+    bool asked; /* for each ef, by a line */
     uint32_t k;
     unsigned build_threads, search_threads, rounds, updates;
     uint32_t *slot_of, *row_of; /* [n], [slots]: where a row is, and what a slot holds */
@@ -303,9 +305,14 @@ static int by_value(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-static void measure(struct bench *bench, uint32_t ef, FILE *json, FILE *results, bool first)
+struct figures {
+    uint32_t ef;
+    double recall, qps, p50_us, p99_us, cpu_us;
+};
+
+/* `found` [nq][k] */
+static struct figures measure(struct bench *bench, uint32_t ef, int32_t *found)
 {
-    int32_t *found = calloc(bench->nq * bench->k, sizeof *found);
     float *latencies = calloc(bench->nq, sizeof *latencies);
     float seconds[64] = { 0 };
     double cpu_start = cpu_s();
@@ -315,23 +322,24 @@ static void measure(struct bench *bench, uint32_t ef, FILE *json, FILE *results,
     double cpu_us = (cpu_s() - cpu_start) / (double)(bench->rounds * bench->nq) * 1e6;
     qsort(seconds, bench->rounds, sizeof *seconds, by_value);
     qsort(latencies, bench->nq, sizeof *latencies, by_value);
-    double qps = (double)bench->nq / (double)seconds[bench->rounds / 2];
-    double recall = recall_of(bench, found);
-    double p50 = (double)latencies[bench->nq / 2] * 1e6;
-    double p99 = (double)latencies[bench->nq * 99 / 100] * 1e6;
-    (void)printf("ef %4u  recall %.4f  qps %8.0f  p50 %6.1f us  p99 %6.1f us  cpu %6.1f us\n", ef,
-                 recall, qps, p50, p99, cpu_us);
-    if (json != NULL) {
-        (void)fprintf(json,
-                      "%s{\"ef\":%u,\"recall\":%.6f,\"qps\":%.1f,"
-                      "\"p50_us\":%.2f,\"p99_us\":%.2f,\"cpu_us\":%.2f}",
-                      first ? "" : ",", ef, recall, qps, p50, p99, cpu_us);
-    }
-    if (results != NULL && fwrite(found, sizeof *found, bench->nq * bench->k, results) == 0) {
-        die("cannot write", bench->results);
-    }
-    free(found);
+    struct figures figures = {
+        .ef = ef,
+        .recall = recall_of(bench, found),
+        .qps = (double)bench->nq / (double)seconds[bench->rounds / 2],
+        .p50_us = (double)latencies[bench->nq / 2] * 1e6,
+        .p99_us = (double)latencies[bench->nq * 99 / 100] * 1e6,
+        .cpu_us = cpu_us,
+    };
     free(latencies);
+    return figures;
+}
+
+static void print_json(FILE *out, const struct figures *f)
+{
+    (void)fprintf(out,
+                  "{\"ef\":%u,\"recall\":%.6f,\"qps\":%.1f,"
+                  "\"p50_us\":%.2f,\"p99_us\":%.2f,\"cpu_us\":%.3f}",
+                  f->ef, f->recall, f->qps, f->p50_us, f->p99_us, f->cpu_us);
 }
 
 /* --- the command line --- */
@@ -358,6 +366,10 @@ static void parse_index(struct bench *bench, char *list)
 
 static void parse_efs(struct bench *bench, char *list)
 {
+    bench->asked = strcmp(list, "-") == 0;
+    if (bench->asked) {
+        return;
+    }
     for (char *item = strtok(list, ","); item != NULL && bench->ef_count < EFS_MAX;
          item = strtok(NULL, ",")) {
         bench->efs[bench->ef_count++] = (uint32_t)strtoul(item, NULL, 10);
@@ -412,8 +424,22 @@ static void parse(struct bench *bench, int argc, char **argv)
             die("no such option", argv[i]);
         }
     }
-    if (bench->data == NULL || bench->ef_count == 0) {
+    if (bench->data == NULL || (bench->ef_count == 0 && !bench->asked)) {
         die("needed", "--data DIR/NAME --ef 10,20,...");
+    }
+}
+
+static void answer(struct bench *bench, int32_t *found)
+{
+    char line[64];
+    (void)printf("{\"build_s\":%.3f,\"build_cpu_s\":%.3f,\"memory_bytes\":%ld}\n", bench->build_s,
+                 bench->build_cpu_s, bench->memory_bytes);
+    (void)fflush(stdout);
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        struct figures figures = measure(bench, count_of(line, VEC_EF_MAX), found);
+        print_json(stdout, &figures);
+        (void)printf("\n");
+        (void)fflush(stdout);
     }
 }
 
@@ -426,50 +452,85 @@ static FILE *output(const char *path)
     return file;
 }
 
+static void write_head(FILE *json, const struct bench *bench)
+{
+    (void)fprintf(json,
+                  "{\"build_s\":%.3f,\"build_cpu_s\":%.3f,\"memory_bytes\":%ld,"
+                  "\"build_threads\":%u,\"search_threads\":%u,\"mode\":\"single\","
+                  "\"isa\":\"%s\",\"options\":{\"m\":%u,\"ef_construction\":%u},\"curve\":[",
+                  bench->build_s, bench->build_cpu_s, bench->memory_bytes, bench->build_threads,
+                  bench->search_threads, bench->isa, bench->opts.m, bench->opts.ef_construction);
+}
+
+static void curve(struct bench *bench, int32_t *found)
+{
+    FILE *json = output(bench->json);
+    FILE *results = output(bench->results);
+    size_t cells = bench->nq * bench->k;
+    if (json != NULL) {
+        write_head(json, bench);
+    }
+    for (size_t i = 0; i < bench->ef_count; i++) {
+        struct figures f = measure(bench, bench->efs[i], found);
+        (void)printf("ef %4u  recall %.4f  qps %8.0f  p50 %6.1f us  p99 %6.1f us  cpu %6.1f us\n",
+                     f.ef, f.recall, f.qps, f.p50_us, f.p99_us, f.cpu_us);
+        if (json != NULL) {
+            (void)fprintf(json, "%s", i == 0 ? "" : ",");
+            print_json(json, &f);
+        }
+        if (results != NULL && fwrite(found, sizeof *found, cells, results) != cells) {
+            die("cannot write", bench->results);
+        }
+    }
+    if (json != NULL) {
+        (void)fprintf(json, "]}\n");
+        (void)fclose(json);
+    }
+    if (results != NULL && fclose(results) != 0) {
+        die("cannot write", bench->results);
+    }
+}
+
+static void describe(const struct bench *bench)
+{
+    struct vec_stats stats;
+    struct err err = { 0 };
+    uint64_t lost = 0;
+    vec_stats(bench->index, &stats);
+    need(vec_unreachable(bench->index, &lost, &err), &err);
+    (void)fprintf(stderr,
+                  "%zu x %zu, built in %.2f s (cpu %.2f s) by %u, %.0f bytes a vector, codes %u x "
+                  "%u bits, %.1f links, %llu unreachable\n",
+                  bench->n, bench->d, bench->build_s, bench->build_cpu_s, bench->build_threads,
+                  (double)bench->memory_bytes / (double)bench->n, stats.code_dimensions,
+                  stats.code_bits, (double)stats.links / (double)(stats.linked + !stats.linked),
+                  (unsigned long long)lost);
+}
+
 int main(int argc, char **argv)
 {
     struct bench bench = {
         .k = 10, .build_threads = 1, .search_threads = 1, .rounds = 1, .isa = "best"
     };
-    struct vec_stats stats;
-    struct err err = { 0 };
-    uint64_t lost = 0;
     parse(&bench, argc, argv);
     load(&bench);
     build(&bench);
     if (bench.updates > 0) {
         update(&bench);
     }
-    vec_stats(bench.index, &stats);
-    need(vec_unreachable(bench.index, &lost, &err), &err);
-    (void)printf(
-        "%zu x %zu, built in %.2f s (cpu %.2f s) by %u, %.0f bytes a vector (%.0f counted), "
-        "codes %u x %u bits, %.1f links, %llu unreachable\n",
-        bench.n, bench.d, bench.build_s, bench.build_cpu_s, bench.build_threads,
-        (double)bench.memory_bytes / (double)bench.n, (double)stats.memory_bytes / (double)bench.n,
-        stats.code_dimensions, stats.code_bits,
-        (double)stats.links / (double)(stats.linked + !stats.linked), (unsigned long long)lost);
-    FILE *json = output(bench.json);
-    FILE *results = output(bench.results);
-    if (json != NULL) {
-        (void)fprintf(json,
-                      "{\"build_s\":%.3f,\"build_cpu_s\":%.3f,\"memory_bytes\":%ld,"
-                      "\"build_threads\":%u,\"search_threads\":%u,\"mode\":\"single\","
-                      "\"isa\":\"%s\",\"options\":{\"m\":%u,\"ef_construction\":%u},"
-                      "\"curve\":[",
-                      bench.build_s, bench.build_cpu_s, bench.memory_bytes, bench.build_threads,
-                      bench.search_threads, bench.isa, bench.opts.m, bench.opts.ef_construction);
+    describe(&bench);
+    int32_t *found = calloc(bench.nq * bench.k, sizeof *found);
+    if (found == NULL) {
+        die("no memory for", "results");
     }
-    for (size_t i = 0; i < bench.ef_count; i++) {
-        measure(&bench, bench.efs[i], json, results, i == 0);
+    if (bench.asked) {
+        answer(&bench, found);
+    } else {
+        curve(&bench, found);
     }
-    if (json != NULL) {
-        (void)fprintf(json, "]}\n");
-        (void)fclose(json);
-    }
-    if (results != NULL) {
-        (void)fclose(results);
-    }
+    free(found);
+    free(bench.slot_of);
+    free(bench.row_of);
     vec_free(bench.index);
     return 0;
 }
