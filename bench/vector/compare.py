@@ -87,7 +87,8 @@ def compare(bench, program, data, rounds, core):
         if a and b:
             print(f"| searches a second at {recall} | {a:.0f} | {b:.0f} | {a / b:.2f}x | {c / d:.2f}x |")
         else:
-            print(f"| searches a second at {recall} | {f"{a:.0f}" if a else "-"} | {f"{b:.0f}" if b else "-"} | | |")
+            a, b = ("-" if speed is None else f"{speed:.0f}" for speed in (a, b))
+            print(f"| searches a second at {recall} | {a} | {b} | | |")
     for p in (ours, theirs):
         p.end()
 
