@@ -29,6 +29,24 @@ static enum status read_md5(struct s3api_request *r)
     return r->body.md5 != NULL ? OK : err_no_memory(r->err);
 }
 
+/** A checksum that nobody here can check must not be taken for one that was. */
+static enum status check_unknown_sum(struct s3api_request *r, struct str header)
+{
+    static const struct str others[] = { STR_INIT("type"), STR_INIT("algorithm"),
+                                         STR_INIT("mode") };
+    size_t len = sizeof AWS_SUM_HEADER - 1;
+    if (!str_eq_nocase(str_take(header, len), STR(AWS_SUM_HEADER))) {
+        return OK;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        if (str_eq_nocase(str_skip(header, len), others[i])) {
+            return OK;
+        }
+    }
+    return s3api_err(r, AWS_INVALID_REQUEST, "%.*s is a checksum that is not known here",
+                     STR_ARG(header));
+}
+
 /** The algorithm whose x-amz-checksum-* header is there, with its value. */
 static enum status read_sum_header(struct s3api_request *r)
 {
@@ -40,14 +58,20 @@ static enum status read_sum_header(struct s3api_request *r)
         const struct http_header *header = &r->http->headers.items[i];
         enum aws_sum sum = aws_sum_of_header(header->name);
         if (sum == AWS_SUM_NONE) {
+            TRY(check_unknown_sum(r, header->name));
             continue;
         }
         if (found++ > 0) {
             return s3api_err(r, AWS_INVALID_REQUEST, "one checksum at a time, please");
         }
-        struct str value = str_trim(header->value);
-        if (!aws_sum_read(sum, of_object ? str_take(value, str_rfind_char(value, '-')) : value,
-                          bytes)) {
+        struct str value = str_trim(header->value), base = value;
+        uint64_t parts = 0;
+        size_t dash = of_object ? str_rfind_char(value, '-') : SIZE_MAX;
+        if (dash != SIZE_MAX) {
+            base = str_take(value, dash);
+        }
+        if (!aws_sum_read(sum, base, bytes) ||
+            (dash != SIZE_MAX && !str_to_u64(str_skip(value, dash + 1), &parts))) {
             return s3api_err(r, AWS_INVALID_REQUEST, "the value of %.*s is no such checksum",
                              STR_ARG(header->name));
         }

@@ -25,6 +25,8 @@ static void a_body_is_held_to_what_was_said_of_it(void **state)
         { { "x-amz-checksum-crc32", "NhCmhg==", "x-amz-checksum-crc32c", "mnG7TA==" },
           400,
           "InvalidRequest" },
+        { { "x-amz-checksum-sha512", "AAAA" }, 400, "InvalidRequest" },
+        { { "x-amz-checksum-type", "FULL_OBJECT" }, 200, NULL },
         { { "x-amz-sdk-checksum-algorithm", "CRC32" }, 400, "InvalidRequest" },
         { { "x-amz-sdk-checksum-algorithm", "CRC65" }, 400, "InvalidRequest" },
         { { "x-amz-sdk-checksum-algorithm", "SHA1", "x-amz-checksum-crc32", "NhCmhg==" },
