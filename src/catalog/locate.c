@@ -13,6 +13,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "store/lake_keys.h"
 
 #include <pthread.h>
 
@@ -246,8 +247,8 @@ enum status locate_key(struct locate *locate, struct str uri, struct arena *aren
     if (key.ptr == NULL) {
         return err_set(err, E_INVALID, "\"%.*s\" lies under no root of this lake", STR_ARG(uri));
     }
-    if (str_starts(key, STR("_lake/"))) {
-        return err_set(err, E_INVALID, "\"%.*s\" lies in the lake's own folder", STR_ARG(uri));
+    if (lake_key_closed(key)) {
+        return err_set(err, E_INVALID, "\"%.*s\" lies in a folder of the lake's own", STR_ARG(uri));
     }
     TRY(store_key_check_plain(key, err));
     *out = key;

@@ -47,6 +47,7 @@ struct cache {
     struct version *oldest, *newest; /* by when they were made */
     size_t version_count;
     uint64_t numbers;
+    uint32_t forgotten[256]; /* by a key's hash, see forget */
 };
 
 struct cache_object {
@@ -138,9 +139,18 @@ static const struct version *version_note(struct cache *cache, struct str key,
     return version;
 }
 
+/** How often a key, or one that shares its place, was forgotten; the lock is held. */
+static uint32_t *forgotten(struct cache *cache, struct str key)
+{
+    return &cache->forgotten[str_hash(key, 0) % ARRAY_LEN(cache->forgotten)];
+}
+
+/** Before a write and after it: whoever opens it in between may have seen either version, and who
+ * has begun to open it before the end must not note what he saw. */
 static void forget(struct cache *cache, struct str key)
 {
     pthread_mutex_lock(&cache->lock);
+    ++*forgotten(cache, key);
     struct version **slot = slot_of(cache, key);
     if (*slot != NULL) {
         version_drop(cache, slot);
@@ -375,6 +385,9 @@ static enum status cache_open(struct store *store, struct str key, struct store_
     if (known(cache, key, &info, &which)) {
         return object_make(cache, key, &info, &which, NULL, out, err);
     }
+    pthread_mutex_lock(&cache->lock);
+    uint32_t before = *forgotten(cache, key);
+    pthread_mutex_unlock(&cache->lock);
     TRY(cache->inner->ops->open(cache->inner, key, &inner, err));
     if (inner->info.etag[0] == '\0' || inner->info.etag_weak || inner->attrs.count > 0) {
         *out = inner; /* no name for its version, or more than a version remembers */
@@ -385,6 +398,9 @@ static enum status cache_open(struct store *store, struct str key, struct store_
     const struct version *version = version_note(cache, key, &info);
     if (version != NULL) {
         which = which_of(version);
+        if (*forgotten(cache, key) != before) {
+            version_drop(cache, slot_of(cache, key));
+        }
     }
     pthread_mutex_unlock(&cache->lock);
     if (which.number == 0) {
@@ -396,13 +412,70 @@ static enum status cache_open(struct store *store, struct str key, struct store_
 
 /* --- all else goes through --- */
 
+/** A writer of the store behind, whose commit is a write of the cache's. */
+struct cache_writer {
+    struct store_writer base;
+    struct cache *cache;
+    struct store_writer *inner;
+    struct str key; /* behind it */
+};
+
 static enum status cache_writer_open(struct store *store, struct str key,
                                      const struct store_cond *cond, struct store_writer **out,
                                      struct err *err)
 {
     struct cache *cache = (struct cache *)store;
-    forget(cache, key);
-    return cache->inner->ops->writer_open(cache->inner, key, cond, out, err);
+    struct cache_writer *writer = mem_zalloc(sizeof(*writer) + key.len);
+    if (writer == NULL) {
+        return err_no_memory(err);
+    }
+    enum status status = cache->inner->ops->writer_open(cache->inner, key, cond, &writer->inner,
+                                                        err);
+    if (status != OK) {
+        mem_free(writer);
+        return status;
+    }
+    char *copy = (char *)(writer + 1);
+    memcpy(copy, key.ptr, key.len);
+    writer->base.ops = store->ops;
+    writer->cache = cache;
+    writer->key = str_from(copy, key.len);
+    *out = &writer->base;
+    return OK;
+}
+
+/** The attributes are given to the writer that store.c knows. */
+static struct store_writer *inner_writer(struct store_writer *base)
+{
+    struct cache_writer *writer = (struct cache_writer *)base;
+    writer->inner->attrs = base->attrs;
+    writer->inner->attrs_late = base->attrs_late;
+    return writer->inner;
+}
+
+static enum status cache_writer_write(struct store_writer *base, struct str bytes, struct err *err)
+{
+    struct store_writer *inner = inner_writer(base);
+    return inner->ops->writer_write(inner, bytes, err);
+}
+
+static enum status cache_writer_commit(struct store_writer *base, struct store_info *info,
+                                       struct err *err)
+{
+    struct cache_writer *writer = (struct cache_writer *)base;
+    struct store_writer *inner = inner_writer(base);
+    forget(writer->cache, writer->key);
+    enum status status = inner->ops->writer_commit(inner, info, err);
+    forget(writer->cache, writer->key);
+    mem_free(writer);
+    return status;
+}
+
+static void cache_writer_abort(struct store_writer *base)
+{
+    struct store_writer *inner = inner_writer(base);
+    inner->ops->writer_abort(inner);
+    mem_free(base);
 }
 
 static enum status cache_put(struct store *store, struct str key, struct str bytes,
@@ -411,7 +484,9 @@ static enum status cache_put(struct store *store, struct str key, struct str byt
 {
     struct cache *cache = (struct cache *)store;
     forget(cache, key);
-    return cache->inner->ops->put(cache->inner, key, bytes, cond, info, err);
+    enum status status = cache->inner->ops->put(cache->inner, key, bytes, cond, info, err);
+    forget(cache, key);
+    return status;
 }
 
 static enum status cache_put_fd(struct store *store, struct str key, int fd, bool adopt,
@@ -420,7 +495,9 @@ static enum status cache_put_fd(struct store *store, struct str key, int fd, boo
 {
     struct cache *cache = (struct cache *)store;
     forget(cache, key);
-    return cache->inner->ops->put_fd(cache->inner, key, fd, adopt, cond, info, err);
+    enum status status = cache->inner->ops->put_fd(cache->inner, key, fd, adopt, cond, info, err);
+    forget(cache, key);
+    return status;
 }
 
 static enum status cache_spool(struct store *store, int *fd_out, struct err *err)
@@ -449,7 +526,7 @@ static enum status cache_remove(struct store *store, struct str key, struct str 
     struct cache *cache = (struct cache *)store;
     forget(cache, key);
     enum status status = cache->inner->ops->remove(cache->inner, key, if_match, err);
-    forget(cache, key); /* somebody may have opened it meanwhile */
+    forget(cache, key);
     return status;
 }
 
@@ -458,6 +535,7 @@ static enum status cache_copy(struct store *store, struct str from, struct str t
                               struct err *err)
 {
     struct cache *cache = (struct cache *)store;
+    forget(cache, to);
     enum status status = cache->inner->ops->copy(cache->inner, from, to, how, info, err);
     forget(cache, to);
     return status;
@@ -507,7 +585,7 @@ static enum status upload_complete(struct store *store, const struct store_uploa
     struct store *inner = inner_store(store);
     forget((struct cache *)store, ref->key);
     enum status status = inner->ops->uploads->complete(inner, ref, how, info_out, err);
-    forget((struct cache *)store, ref->key); /* somebody may have opened it meanwhile */
+    forget((struct cache *)store, ref->key);
     return status;
 }
 
@@ -594,9 +672,9 @@ static void take_ops(struct cache *cache)
         .close = cache_close,
         .measure = cache_measure,
         .writer_open = cache_writer_open,
-        .writer_write = inner->writer_write,
-        .writer_commit = inner->writer_commit,
-        .writer_abort = inner->writer_abort,
+        .writer_write = cache_writer_write,
+        .writer_commit = cache_writer_commit,
+        .writer_abort = cache_writer_abort,
         .put = inner->put != NULL ? cache_put : NULL,
         .put_fd = inner->put_fd != NULL ? cache_put_fd : NULL,
         .spool = cache_spool,

@@ -179,10 +179,12 @@ static const struct {
 static enum status network_check(struct fs_store *fs, bool allowed, struct err *err)
 {
     struct statfs sf;
+    struct stat st;
     fs->remembers = true;
-    if (fstatfs(fs->root_fd, &sf) != 0) {
+    if (fstatfs(fs->root_fd, &sf) != 0 || fstat(fs->root_fd, &st) != 0) {
         return err_errno(err, errno, "folder \"%s\"", fs->dir);
     }
+    fs->root_dev = st.st_dev;
     for (size_t i = 0; i < ARRAY_LEN(NETWORK); i++) {
         if (((unsigned long)sf.f_type & 0xffffffff) != NETWORK[i].magic) {
             continue;

@@ -159,8 +159,11 @@ bool fs_entry_kind(const struct fs_store *fs, int dir_fd, const struct dirent *e
     return type == DT_DIR || type == DT_REG;
 }
 
+/** *whole_out is false when something that is there may be missing. Names longer than Linux' own
+ * file systems have them make no key. */
 static enum status read_names(struct fs_store *fs, DIR *dir, struct str path,
-                              struct fs_folder *folder, bool *fits_out, struct err *err)
+                              struct fs_folder *folder, bool *fits_out, bool *whole_out,
+                              struct err *err)
 {
     *fits_out = true;
     while (*fits_out) {
@@ -170,9 +173,14 @@ static enum status read_names(struct fs_store *fs, DIR *dir, struct str path,
             return errno == 0 ? OK : err_errno(err, errno, "folder \"%.*s\"", STR_ARG(path));
         }
         bool is_folder = false;
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            fs_entry_kind(fs, dirfd(dir), entry, &is_folder)) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            strlen(entry->d_name) > NAME_MAX) {
+            continue;
+        }
+        if (fs_entry_kind(fs, dirfd(dir), entry, &is_folder)) {
             TRY(add(fs, folder, str_of(entry->d_name), is_folder, fits_out, err));
+        } else if (entry->d_type == DT_UNKNOWN) {
+            *whole_out = false; /* it could not be asked for, perhaps */
         }
     }
     return OK;
@@ -184,11 +192,13 @@ static int compare(const void *a, const void *b, void *text)
 }
 
 static enum status folder_read(struct fs_store *fs, int dir_fd, struct str path,
-                               struct fs_folder *folder, bool *fits_out, struct err *err)
+                               struct fs_folder *folder, bool *fits_out, bool *whole_out,
+                               struct err *err)
 {
     AUTO(fd_done) int fd = fs->calls->openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && (errno == ENOENT || errno == EACCES)) {
         *fits_out = true; /* it was deleted, or closed to us, while we held it: empty */
+        *whole_out = false;
         return OK;
     }
     DIR *dir = fd < 0 ? NULL : fs->calls->fdopendir(fd);
@@ -196,7 +206,7 @@ static enum status folder_read(struct fs_store *fs, int dir_fd, struct str path,
         return err_errno(err, errno, "folder \"%.*s\"", STR_ARG(path));
     }
     fd = -1;
-    enum status status = read_names(fs, dir, path, folder, fits_out, err);
+    enum status status = read_names(fs, dir, path, folder, fits_out, whole_out, err);
     closedir(dir);
     if (status == OK && folder->count > 0) {
         qsort_r(folder->at, folder->count, sizeof *folder->at, compare, folder->text);
@@ -287,7 +297,7 @@ enum status fs_folder_get(struct fs_store *fs, int dir_fd, struct str path, stru
         return err_errno(err, errno, "folder \"%.*s\"", STR_ARG(path));
     }
     struct fs_mark mark = fs_mark_of(&before);
-    bool quiet = fs->remembers && fs_mark_quiet(&before);
+    bool quiet = fs->remembers && before.st_dev == fs->root_dev && fs_mark_quiet(&before);
     if (quiet && (*out = recall(fs, &mark)) != NULL) {
         return OK;
     }
@@ -302,12 +312,13 @@ enum status fs_folder_get(struct fs_store *fs, int dir_fd, struct str path, stru
     folder->mark = mark;
     atomic_fetch_add_explicit(&fs->folders.live_bytes, bytes_of(folder), memory_order_relaxed);
     bool fits = false;
-    enum status status = folder_read(fs, dir_fd, path, folder, &fits, err);
+    bool whole = true;
+    enum status status = folder_read(fs, dir_fd, path, folder, &fits, &whole, err);
     if (status != OK || !fits) {
         fs_folder_unref(fs, folder);
         return status;
     }
-    if (quiet && fs->calls->fstat(dir_fd, &after) == 0) {
+    if (quiet && whole && fs->calls->fstat(dir_fd, &after) == 0) {
         struct fs_mark now = fs_mark_of(&after);
         if (fs_mark_same(&now, &mark)) {
             remember(fs, folder);

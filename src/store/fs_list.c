@@ -228,6 +228,7 @@ static enum status folder_read(struct walk *walk, struct frame *frame, DIR *fold
         }
         bool is_folder = false;
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            strlen(entry->d_name) > NAME_MAX ||
             !fs_entry_kind(walk->fs, dirfd(folder), entry, &is_folder)) {
             continue;
         }
@@ -330,10 +331,10 @@ static bool folder_seek(struct walk *walk, struct frame *frame, struct str bound
         struct str name = fs_folder_name(frame->folder, frame->index);
         bool folder = name.ptr[name.len - 1] == '/';
         struct str full = walk_path(walk, frame->path_len + name.len);
-        memcpy(walk->path + frame->path_len, name.ptr, name.len);
         if (full.len > STORE_KEY_MAX) {
             continue;
         }
+        memcpy(walk->path + frame->path_len, name.ptr, name.len);
         if (!matches(full, walk->prefix) && str_cmp(full, walk->prefix) > 0) {
             return false; /* and so are all behind it */
         }
@@ -445,12 +446,13 @@ static bool walk_info(struct walk *walk, struct store_info *out)
         !S_ISREG(st.st_mode)) {
         return false;
     }
-    if (!fs->remembers || !fs_seen_get(&st, &record)) {
+    bool remembers = fs->remembers && st.st_dev == fs->root_dev;
+    if (!remembers || !fs_seen_get(&st, &record)) {
         if (!fs_record_look(fs, walk->folder_fd, name, &record) ||
             record.size != (uint64_t)st.st_size) {
             return false;
         }
-        if (fs->remembers) {
+        if (remembers) {
             fs_seen_put(&st, &record);
         }
     }

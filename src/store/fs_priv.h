@@ -48,6 +48,7 @@ struct fs_store {
     int root_fd, tmp_fd, odd_fd, sums_fd, locks_fd, uploads_fd;
     bool read_only;
     bool remembers;             /* what listings saw: no network file system shows old times here */
+    dev_t root_dev;             /* what is mounted below may be one, and is not remembered */
     bool folding;               /* the file system takes "A" and "a" for one name */
     _Atomic bool no_unnamed;    /* O_TMPFILE is not supported here; a hint, relaxed */
     _Atomic bool no_xattr;      /* xattrs are not supported here; a hint, relaxed */

@@ -429,6 +429,38 @@ static struct store *open_store(void)
                : NULL;
 }
 
+static void holds(struct store *store, const char *key, const char *text)
+{
+    struct err err = { 0 };
+    char bytes[64];
+    size_t got = 0;
+    struct store_object *object = opened(store, key);
+    MUST(store_object_read(object, 0, bytes, strlen(text), &got, &err));
+    assert_memory_equal(bytes, text, strlen(text));
+    assert_int_equal(got, strlen(text));
+    store_object_close(object);
+}
+
+/** Who reads while another is writing must not leave the old version behind for everybody. */
+static void what_a_writer_has_committed_is_what_is_read(void **state)
+{
+    struct err err = { 0 };
+    struct store *store = open_store();
+    struct store_writer *writer = NULL;
+    struct str key = STR("wh/a/metadata/v1.json");
+    MUST(store_put(store, key, STR("version one"), NULL, NULL, &err));
+    MUST(store_writer_open(store, key, NULL, &writer, &err));
+    MUST(store_writer_write(writer, STR("version two"), &err));
+    holds(store, "wh/a/metadata/v1.json", "version one");
+    MUST(store_writer_commit(writer, NULL, &err));
+    holds(store, "wh/a/metadata/v1.json", "version two");
+    MUST(store_writer_open(store, key, NULL, &writer, &err));
+    MUST(store_writer_write(writer, STR("version six"), &err));
+    store_writer_abort(writer);
+    holds(store, "wh/a/metadata/v1.json", "version two");
+    store_close(store);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -443,6 +475,7 @@ int main(void)
         TEST(a_large_read_goes_in_pieces_side_by_side),
         cmocka_unit_test(memory_is_bounded_and_a_scan_leaves_what_is_read_often),
         TEST(what_two_want_is_fetched_once),
+        cmocka_unit_test(what_a_writer_has_committed_is_what_is_read),
         cmocka_unit_test(reads_of_many_threads_are_right_while_pages_come_and_go),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
