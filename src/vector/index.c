@@ -57,7 +57,11 @@ enum status vec_new(const struct vec_opts *opts, struct vec_index **out, struct 
     }
     (void)pthread_mutex_init(&index->train, NULL);
     (void)pthread_mutex_init(&index->add, NULL);
-    (void)pthread_rwlock_init(&index->grow, NULL);
+    pthread_rwlockattr_t attr; /* linking overlaps: else a delete would wait for all of it */
+    (void)pthread_rwlockattr_init(&attr);
+    (void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    (void)pthread_rwlock_init(&index->grow, &attr);
+    (void)pthread_rwlockattr_destroy(&attr);
     (void)pthread_mutex_init(&index->entry_lock, NULL);
     (void)pthread_mutex_init(&index->readers_lock, NULL);
     enum status status = view_new(index, err);
@@ -175,7 +179,6 @@ static void node_again(const struct vec_index *index, const struct view *view, u
             link_set(upper, i, NO_SLOT);
         }
     }
-    atomic_store_explicit(&node->state, NODE_NEW, memory_order_relaxed);
 }
 
 /* False when no slot can be used again now. */
@@ -191,9 +194,14 @@ static bool add_again(struct vec_index *index, const float *values, uint32_t *sl
         node_again(index, view, *slot_out);
     }
     row_write(&index->shape, values, view_row(index, view, *slot_out));
-    if (graph && *slot_out < atomic_load_explicit(&index->claimed, memory_order_relaxed)) {
-        /* publishes the row and the node to searches and to those who link */
-        atomic_store_explicit(place, *slot_out, memory_order_release);
+    if (graph) {
+        /* Publishes the row and the node to who links it. Sequentially consistent, as is claiming:
+         * either the slot was claimed, and waits in its place, or who claims it sees that it is
+         * new. When both are so, one of them finds it taken. */
+        atomic_store(&view_node(view, *slot_out)->state, NODE_NEW);
+        if (*slot_out < atomic_load(&index->claimed)) {
+            atomic_store_explicit(place, *slot_out, memory_order_release);
+        }
     }
     return true;
 }

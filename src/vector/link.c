@@ -139,17 +139,22 @@ static void relink(struct vec_scratch *scratch, const struct view *view, uint32_
     }
 }
 
-/* Of a node all of whose links are its children: the one nearest to `slot`. */
+/* Of a node all of whose links are its children: the one nearest to `slot`. Not the root of all,
+ * which the entry point holds though it stands below it: one would go round in circles. */
 static uint32_t nearest_child(struct vec_scratch *scratch, const struct view *view,
                               const uint32_t *links, uint32_t count, uint32_t slot)
 {
     const struct vec_index *index = scratch->index;
-    uint32_t best = link_at(links, 0);
+    uint32_t root = atomic_load_explicit(&index->root, memory_order_relaxed);
+    uint32_t best = NO_SLOT;
     float best_dist = 0;
     link_query_of(index, view, slot, &scratch->other);
     for (uint32_t i = 0; i < count; i++) {
+        if (link_at(links, i) == root) {
+            continue;
+        }
         float dist = graph_distance(index, view, &scratch->other, link_at(links, i));
-        if (i == 0 || dist < best_dist) {
+        if (best == NO_SLOT || dist < best_dist) {
             best = link_at(links, i);
             best_dist = dist;
         }
@@ -207,6 +212,14 @@ static void link_back_upper(struct vec_scratch *scratch, const struct view *view
     uint32_t *links = view_upper(scratch->index, view, node, level);
     node_lock(locked);
     uint32_t count = links_count(links, m);
+    bool there = false; /* by a link to who had the slot before */
+    for (uint32_t i = 0; i < count; i++) {
+        there |= link_at(links, i) == slot;
+    }
+    if (there) {
+        node_unlock(locked);
+        return;
+    }
     if (count < m) {
         link_set(links, count, slot);
     } else {
@@ -279,6 +292,7 @@ static uint32_t walk_layer(struct vec_scratch *scratch, const struct view *view,
     } else {
         graph_walk(scratch, view, slots);
     }
+    assert(scratch->beam.count > 0); /* who walks is linked, and nobody is taken out meanwhile */
     return scratch->beam.slot[0] & ~BEAM_DONE;
 }
 
@@ -332,21 +346,35 @@ static void plan_link_back(struct vec_scratch *scratch, const struct view *view,
     }
 }
 
-/* The slot becomes the entry point; the root of the anchors is anchored to it. */
+/* The first of all, with nothing to link to; false when somebody else was. */
+static bool entry_first(struct vec_index *index, const struct view *view, uint32_t slot,
+                        uint32_t level, struct code_tail tail)
+{
+    pthread_mutex_lock(&index->entry_lock);
+    bool first = atomic_load_explicit(&index->entry, memory_order_relaxed) == NO_ENTRY;
+    if (first) {
+        code_tail_set(view, slot, tail);
+        anchor_set(view, slot, NO_SLOT);
+        atomic_store_explicit(&index->root, slot, memory_order_relaxed);
+        atomic_store_explicit(&index->entry, (uint64_t)level << 32 | slot, memory_order_release);
+    }
+    pthread_mutex_unlock(&index->entry_lock);
+    return first;
+}
+
+/* The slot becomes the entry point, if it is the highest; the root of the anchors is anchored to
+ * it. */
 static void entry_move(struct vec_scratch *scratch, const struct view *view, uint32_t slot,
                        uint32_t level)
 {
     struct vec_index *index = scratch->index;
     pthread_mutex_lock(&index->entry_lock);
     uint64_t entry = atomic_load_explicit(&index->entry, memory_order_relaxed);
-    uint64_t ours = (uint64_t)level << 32 | slot;
-    if (entry == NO_ENTRY) {
-        index->root = slot;
-        atomic_store_explicit(&index->entry, ours, memory_order_release);
-    } else if ((uint32_t)(entry >> 32) < level) {
-        anchor_set(view, index->root, slot);
-        link_back(scratch, view, slot, index->root);
-        atomic_store_explicit(&index->entry, ours, memory_order_release);
+    if ((uint32_t)(entry >> 32) < level) {
+        uint32_t root = atomic_load_explicit(&index->root, memory_order_relaxed);
+        anchor_set(view, root, slot);
+        link_back(scratch, view, slot, root);
+        atomic_store_explicit(&index->entry, (uint64_t)level << 32 | slot, memory_order_release);
     }
     pthread_mutex_unlock(&index->entry_lock);
 }
@@ -361,13 +389,16 @@ void link_norm_raise(struct vec_index *index, const struct view *view, float nor
     index->norm2_max = 2 * norm2;
     uint32_t claimed = atomic_load_explicit(&index->claimed, memory_order_relaxed);
     for (uint32_t slot = 0; view->codec != NULL && slot < claimed; slot++) {
-        if (row_dead(&index->shape, view_row(index, view, slot))) {
+        if (!is_linked(view, slot)) {
             continue;
         }
         float beside = dot_beside(index,
                                   row_tail(&index->shape, view_row(index, view, slot)).norm2);
         uint8_t *tail = view_code(view, slot) + (size_t)view->codec->lines * LINE - CODE_TAIL;
-        memcpy(tail + offsetof(struct code_tail, norm2), &beside, sizeof(beside));
+        uint32_t word;
+        memcpy(&word, &beside, sizeof(word));
+        __atomic_store_n((uint32_t *)(tail + offsetof(struct code_tail, norm2)), word,
+                         __ATOMIC_RELAXED);
     }
 }
 
@@ -401,12 +432,10 @@ void link_slot(struct vec_scratch *scratch, uint32_t slot)
     struct code_tail tail = encode(scratch, view, slot);
     uint64_t entry = atomic_load_explicit(&index->entry, memory_order_acquire);
     if (entry == NO_ENTRY) {
-        code_tail_set(view, slot, tail);
-        entry_move(scratch, view, slot, level);
-        entry = atomic_load_explicit(&index->entry, memory_order_acquire);
-        if ((uint32_t)entry == slot) {
+        if (entry_first(index, view, slot, level, tail)) {
             return;
         }
+        entry = atomic_load_explicit(&index->entry, memory_order_acquire);
     }
     struct plan plan = { 0 };
     plan_links(scratch, view, entry, level, slots, &plan);

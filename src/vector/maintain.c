@@ -36,9 +36,14 @@ static enum status sample_take(struct vec_index *index, float **out, size_t *n_o
     size_t taken = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t slot = (uint32_t)((uint64_t)i * count / n);
-        float *row = sample + taken * index->shape.padded;
-        row_read(&index->shape, view_row(index, view, slot), row);
-        taken += !row_dead(&index->shape, view_row(index, view, slot));
+        uint32_t end = (uint32_t)((uint64_t)(i + 1) * count / n);
+        while (slot < end && row_dead(&index->shape, view_row(index, view, slot))) {
+            slot++;
+        }
+        if (slot < end) { /* and it stays: grow keeps deletes out */
+            row_read(&index->shape, view_row(index, view, slot),
+                     sample + taken++ * index->shape.padded);
+        }
     }
     pthread_rwlock_unlock(&index->grow);
     *out = sample;
@@ -53,6 +58,10 @@ static enum status train(struct vec_index *index, struct err *err)
     size_t n = 0;
     struct codec *codec = NULL;
     TRY(sample_take(index, &sample, &n, err));
+    if (n == 0) { /* all were deleted meanwhile */
+        mem_free(sample);
+        return OK;
+    }
     enum status status = codec_train(&index->shape, index->opts.metric, index->simd, sample, n,
                                      index->opts.seed, &codec, err);
     mem_free(sample);
@@ -70,11 +79,18 @@ static enum status train(struct vec_index *index, struct err *err)
     return status;
 }
 
+static bool has_graph(struct vec_index *index)
+{
+    pthread_rwlock_rdlock(&index->grow); /* the view stays */
+    bool has = atomic_load_explicit(&index->view, memory_order_relaxed)->codec != NULL;
+    pthread_rwlock_unlock(&index->grow);
+    return has;
+}
+
 static enum status train_once(struct vec_index *index, struct err *err)
 {
     pthread_mutex_lock(&index->train);
-    const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
-    enum status status = view->codec == NULL ? train(index, err) : OK;
+    enum status status = has_graph(index) ? OK : train(index, err);
     pthread_mutex_unlock(&index->train);
     return status;
 }
@@ -87,10 +103,15 @@ static bool claim(struct vec_index *index, uint32_t *slot_out)
         if (slot >= atomic_load_explicit(&index->count, memory_order_acquire)) {
             return false;
         }
-    } while (!atomic_compare_exchange_weak_explicit(&index->claimed, &slot, slot + 1,
-                                                    memory_order_relaxed, memory_order_relaxed));
+    } while (!atomic_compare_exchange_weak(&index->claimed, &slot, slot + 1));
     *slot_out = slot;
     return true;
+}
+
+static bool is_waiting(const struct view *view, uint32_t slot)
+{
+    uint8_t state = atomic_load_explicit(&view_node(view, slot)->state, memory_order_acquire);
+    return state == NODE_NEW || state == NODE_LINKING;
 }
 
 /* Others may have claimed a slot before this one and not linked it yet. */
@@ -98,8 +119,7 @@ static void linked_advance(struct vec_index *index, const struct view *view)
 {
     uint32_t linked = atomic_load_explicit(&index->linked, memory_order_relaxed);
     while (linked < atomic_load_explicit(&index->claimed, memory_order_relaxed) &&
-           atomic_load_explicit(&view_node(view, linked)->state, memory_order_acquire) !=
-               NODE_NEW) {
+           !is_waiting(view, linked)) {
         if (atomic_compare_exchange_weak_explicit(&index->linked, &linked, linked + 1,
                                                   memory_order_release, memory_order_relaxed)) {
             linked++;
@@ -107,12 +127,15 @@ static void linked_advance(struct vec_index *index, const struct view *view)
     }
 }
 
+/* Unless somebody else is at it, or it is gone. */
 static void link_claimed(struct vec_scratch *scratch, const struct view *view, uint32_t slot)
 {
     struct node *node = view_node(view, slot);
-    if (atomic_load_explicit(&node->state, memory_order_relaxed) == NODE_NEW) {
+    uint8_t state = NODE_NEW;
+    if (atomic_compare_exchange_strong(&node->state, &state, NODE_LINKING)) {
         link_slot(scratch, slot);
         atomic_store_explicit(&node->state, NODE_LINKED, memory_order_release);
+        linked_advance(scratch->index, view);
     }
 }
 
@@ -126,8 +149,12 @@ static bool link_again(struct vec_scratch *scratch, const struct view *view)
             atomic_compare_exchange_strong_explicit(&index->again[i], &slot, slot | AGAIN_TAKEN,
                                                     memory_order_acquire, memory_order_relaxed)) {
             link_claimed(scratch, view, slot);
-            atomic_store_explicit(&index->again[i], NO_SLOT, memory_order_release);
-            return true;
+            /* when another thread is at it, searches must find it here until that is done */
+            bool waits = is_waiting(view, slot);
+            atomic_store_explicit(&index->again[i], waits ? slot : NO_SLOT, memory_order_release);
+            if (!waits) {
+                return true;
+            }
         }
     }
     return false;
@@ -148,7 +175,7 @@ static enum status link_one(struct vec_scratch *scratch, bool *more_out, struct 
     if (status == OK && !*more_out && claim(index, &slot)) {
         *more_out = true;
         link_claimed(scratch, view, slot);
-        linked_advance(index, view);
+        linked_advance(index, view); /* also past one that is gone */
     }
     pthread_rwlock_unlock(&index->grow);
     return status;
@@ -157,17 +184,18 @@ static enum status link_one(struct vec_scratch *scratch, bool *more_out, struct 
 enum status vec_maintain(struct vec_index *index, struct vec_scratch *scratch, uint64_t budget_us,
                          bool *left_out, struct err *err)
 {
-    uint64_t end = now_us() + budget_us;
-    bool more = reader_pin(scratch)->codec != NULL;
-    reader_unpin(scratch);
+    uint64_t start = now_us();
+    bool more = has_graph(index);
     if (!more &&
         atomic_load_explicit(&index->live, memory_order_relaxed) >= index->opts.graph_min) {
         TRY(train_once(index, err));
-        more = true;
+        more = has_graph(index);
     }
-    while (more && now_us() < end) {
-        TRY(link_one(scratch, &more, err));
-    }
+    do {
+        if (more) {
+            TRY(link_one(scratch, &more, err));
+        }
+    } while (more && now_us() - start < budget_us);
     *left_out = more;
     return OK;
 }

@@ -211,7 +211,8 @@ float row_distance8(const struct row_shape *shape, enum vec_metric metric, const
      * the dot product is 8 * (2 * dot - 255 * sum of q) steps */
     struct row_tail tail = row_tail(shape, row);
     if (shape->floats) {
-        return tail.norm2 * (metric == VEC_DOT ? 0 : 1) - 2 * floats_dot(row, query->f);
+        float order = metric == VEC_DOT ? -2 * floats_dot(row, query->f) : floats_l2(row, query->f);
+        return isnan(tail.scale) ? NAN : order;
     }
     int32_t dot = 2 * simd->row_dot8(row, query, shape->padded) - query->bias;
     float norm2 = metric == VEC_DOT ? 0 : tail.norm2;

@@ -51,7 +51,8 @@ void row_query_prepare(const struct row_shape *shape, struct row_query *query);
 /** The distance of the metric, in floats. */
 float row_distance(const struct row_shape *shape, enum vec_metric metric, const struct simd *simd,
                    const uint8_t *row, const struct row_query *query);
-/** About the same without its low bits, for order only: |x|^2 - 2 q.x, or under dot -2 q.x. */
+/** About the same without its low bits, for order only: |x|^2 - 2 q.x, or under dot -2 q.x; of rows
+ * of floats the squared distance, which loses nothing where all are far from the origin. */
 float row_distance8(const struct row_shape *shape, enum vec_metric metric, const struct simd *simd,
                     const uint8_t *row, const struct row_query *query);
 

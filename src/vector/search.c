@@ -43,7 +43,7 @@ static bool walk(struct vec_scratch *scratch, const struct view *view, uint32_t 
         if (entry == NO_ENTRY) {
             return true;
         }
-        if ((uint32_t)entry >= slots) {
+        if ((uint32_t)entry >= slots || reader_view(scratch) != view) {
             return false;
         }
         uint32_t from = graph_descend(index, view, &scratch->code, entry, 0, slots);
@@ -185,13 +185,13 @@ static enum status search_once(struct vec_scratch *scratch, uint32_t k, uint32_t
                                struct err *err)
 {
     struct vec_index *index = scratch->index;
-    const struct view *view = reader_pin(scratch);
-    /* linked first: what is linked meanwhile is scanned, and met only once */
-    uint32_t linked = view->codec == NULL
-                          ? 0
-                          : atomic_load_explicit(&index->linked, memory_order_acquire);
+    reader_pin(scratch);
+    /* linked first: what is linked meanwhile is scanned, and met only once; the view last: it
+     * holds what was told before */
+    uint32_t linked = atomic_load_explicit(&index->linked, memory_order_acquire);
     again_take(scratch);
-    uint32_t slots = view_slots(index, view);
+    uint32_t slots = atomic_load_explicit(&index->count, memory_order_acquire);
+    const struct view *view = reader_view(scratch);
     enum status status = scratch_ready(scratch, ef > k ? ef : k, rerank_count(view, k), slots, err);
     *again_out = status == OK && linked > 0 && !walk(scratch, view, slots);
     if (status == OK && !*again_out) {
@@ -228,8 +228,9 @@ enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch, cons
                       uint32_t k, struct vec_hit *hits_out, uint32_t *found_out, struct err *err)
 {
     TRY(check(index, query, k, 0, err));
-    const struct view *view = reader_pin(scratch);
-    uint32_t slots = view_slots(index, view);
+    reader_pin(scratch);
+    uint32_t slots = atomic_load_explicit(&index->count, memory_order_acquire);
+    const struct view *view = reader_view(scratch);
     enum status status = scratch_ready(scratch, k, 1, slots, err);
     if (status == OK) {
         prepare_row(scratch, query);

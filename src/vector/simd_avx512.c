@@ -164,7 +164,7 @@ static inline size_t take_fresh(const uint32_t *links, size_t degree, uint64_t *
         for (; n < end_at; n++) {
             words[out[n] >> 5] |= 1u << (out[n] & 31);
         }
-        if (there != 0xffff) {
+        if (_mm512_cmpeq_epi32_mask(slot, _mm512_set1_epi32(-1)) != 0) { /* NO_SLOT */
             break;
         }
     }

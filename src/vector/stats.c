@@ -46,13 +46,15 @@ static void reach_all(struct reach *reach, const struct view *view, const uint32
 
 enum status vec_unreachable(struct vec_index *index, uint64_t *count_out, struct err *err)
 {
+    struct vec_stats stats;
+    vec_stats(index, &stats);
+    pthread_rwlock_rdlock(&index->grow); /* the view stays */
     const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
     uint32_t slots = atomic_load_explicit(&index->count, memory_order_acquire);
     uint64_t entry = atomic_load_explicit(&index->entry, memory_order_acquire);
-    struct vec_stats stats;
-    vec_stats(index, &stats);
     if (view->codec == NULL || entry == NO_ENTRY) {
         *count_out = stats.linked;
+        pthread_rwlock_unlock(&index->grow);
         return OK;
     }
     struct reach reach = { .queue = mem_alloc((size_t)slots * sizeof(*reach.queue)),
@@ -69,6 +71,7 @@ enum status vec_unreachable(struct vec_index *index, uint64_t *count_out, struct
         }
         *count_out = stats.linked - reach.count;
     }
+    pthread_rwlock_unlock(&index->grow);
     mem_free(reach.queue);
     mem_free(reach.seen);
     return status;

@@ -73,7 +73,7 @@ static void anchors_hand_over(struct vec_scratch *scratch, const struct view *vi
     uint32_t from = 0;
     if (slot == index->root) {
         to = family.count > 0 ? family.children[from++] : NO_SLOT;
-        index->root = to;
+        atomic_store_explicit(&index->root, to, memory_order_relaxed);
     }
     for (uint32_t i = from; i < family.count; i++) {
         anchor_set(view, family.children[i], to);

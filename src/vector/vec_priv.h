@@ -3,7 +3,7 @@
  *
  *   view ----> rows[chunk]    stored rows                    written once, by vec_add
  *         |--> codes[chunk]   code rows                      written once, before a slot is linked
- *         |--> links[chunk]   layer 0: 2m slots a node       changed below the node's lock
+ *         |--> links[chunk]   layer 0: `degree` a node       changed below the node's lock
  *         |--> nodes[chunk]   level, anchor, lock
  *         `--> upper[chunk]   upper layers: m slots a node and level
  *
@@ -34,7 +34,8 @@ enum {
 };
 
 enum node_state {
-    NODE_NEW, /* a row that is not in the graph */
+    NODE_NEW,     /* a row that is not in the graph */
+    NODE_LINKING, /* somebody is at it */
     NODE_LINKED,
     NODE_GONE, /* no row */
 };
@@ -96,9 +97,9 @@ struct vec_index {
     _Atomic uint64_t epoch;
     struct freed *freed; /* a ring, oldest first; guarded by add, as what follows */
     size_t freed_first, freed_count, freed_cap;
-    uint32_t upper_used; /* rows; guarded by add */
-    float norm2_max;     /* M^2 of dot products, see simd.h; written by who holds add and grow */
-    uint32_t root;       /* of the anchors; guarded by entry_lock */
+    uint32_t upper_used;   /* rows; guarded by add */
+    float norm2_max;       /* M^2 of dot products, see simd.h; written by who holds add and grow */
+    _Atomic uint32_t root; /* of the anchors; written below entry_lock */
     _Atomic size_t memory_bytes;
 };
 #define NO_ENTRY UINT64_MAX
@@ -155,14 +156,6 @@ static inline uint32_t *view_upper(const struct vec_index *index, const struct v
     return view->upper[row >> UPPER_BITS] + (size_t)(row & (UPPER_SLOTS - 1)) * index->opts.m;
 }
 
-/** How many slots hold rows that this view reaches. */
-static inline uint32_t view_slots(const struct vec_index *index, const struct view *view)
-{
-    uint32_t count = atomic_load_explicit(&index->count, memory_order_acquire);
-    uint64_t room = view->chunks == 1 ? view->first_slots : (uint64_t)view->chunks * CHUNK_SLOTS;
-    return count < room ? count : (uint32_t)room;
-}
-
 MUST_USE enum status view_new(struct vec_index *index, struct err *err);
 void view_free_all(struct vec_index *index);
 /** Room for one more slot, and its node and upper layers when there is a graph. Holds add; takes
@@ -174,8 +167,10 @@ MUST_USE enum status view_begin_graph(struct vec_index *index, struct codec *cod
                                       struct err *err);
 /** The layer up to which a slot reaches; a matter of the seed alone. */
 uint32_t node_level(const struct vec_index *index, uint32_t slot);
-/** Begin to read: the view stays valid until reader_unpin. */
-const struct view *reader_pin(struct vec_scratch *scratch);
+/** Begin to read: a view that is taken from now on stays valid until reader_unpin. It has room for
+ * every slot, and the links of every node, that was read of before it was taken. */
+void reader_pin(struct vec_scratch *scratch);
+const struct view *reader_view(struct vec_scratch *scratch);
 void reader_unpin(struct vec_scratch *scratch);
 /** What happened up to the epoch that is returned is seen by every search that begins later. */
 uint64_t epoch_advance(struct vec_index *index);

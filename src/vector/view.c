@@ -11,13 +11,16 @@ enum { FIRST_SLOTS = 64, FIRST_GROWS = 4 };
 
 /* --- epochs --- */
 
-const struct view *reader_pin(struct vec_scratch *scratch)
+void reader_pin(struct vec_scratch *scratch)
 {
-    struct vec_index *index = scratch->index;
     /* Sequentially consistent, as is retiring: who frees either sees this pin, or has published
-     * the view that is loaded here. */
-    atomic_store(&scratch->pinned, atomic_load(&index->epoch));
-    return atomic_load(&index->view);
+     * the view that is loaded behind it. */
+    atomic_store(&scratch->pinned, atomic_load(&scratch->index->epoch));
+}
+
+const struct view *reader_view(struct vec_scratch *scratch)
+{
+    return atomic_load(&scratch->index->view);
 }
 
 void reader_unpin(struct vec_scratch *scratch)
@@ -394,11 +397,13 @@ enum status view_begin_graph(struct vec_index *index, struct codec *codec, struc
     }
     for (uint32_t slot = 0; !c.failed && slot < count; slot++) {
         node_begin(index, c.next, slot);
+        if (row_dead(&index->shape, view_row(index, c.next, slot))) {
+            atomic_init(&view_node(c.next, slot)->state, NODE_GONE);
+        }
     }
-    if (c.failed) {
-        index->upper_used = 0;
-    }
-    return change_end(&c, err);
+    enum status status = change_end(&c, err);
+    index->upper_used = status == OK ? index->upper_used : 0;
+    return status;
 }
 
 /* --- birth and death --- */

@@ -147,6 +147,37 @@ static void what_is_not_there_is_not_taken_out(void **state)
     model_end(&model);
 }
 
+/* Slots that were freed before there were nodes: they are no nodes, and are used again. */
+static void what_went_before_the_graph_began_is_not_linked(void **state)
+{
+    struct vec_opts opts = { .dimension = D, .graph_min = 100, .ef_construction = 48 };
+    struct model model;
+    model_begin(&model, &opts, 400);
+    for (uint32_t i = 0; i < 99; i++) {
+        model_add(&model, i);
+    }
+    for (uint32_t i = 0; i < 80; i += 2) {
+        model_delete(&model, i);
+    }
+    for (uint32_t i = 99; i < 400; i++) {
+        model_add(&model, i);
+        if (i % 7 == 0) {
+            bool more = false;
+            assert_int_equal(vec_maintain(model.index, model.scratch, 100, &more, NULL), OK);
+        }
+    }
+    model_link(&model);
+    struct vec_stats stats;
+    vec_stats(model.index, &stats);
+    assert_int_equal(stats.linked, stats.count);
+    assert_true(model_check(&model, 30, 10, 100) >= 0.97);
+    for (uint32_t i = 1; i < 300; i += 2) {
+        model_delete(&model, i);
+    }
+    assert_true(model_check(&model, 30, 10, 100) >= 0.97);
+    model_end(&model);
+}
+
 /* Five times every vector is taken out, in random order, and put back. */
 static void churn_loses_nobody_and_little_recall(void **state)
 {
@@ -327,6 +358,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_indexes_are_emptied_and_begun_again),
         cmocka_unit_test(what_is_not_there_is_not_taken_out),
+        cmocka_unit_test(what_went_before_the_graph_began_is_not_linked),
         cmocka_unit_test(churn_loses_nobody_and_little_recall),
         cmocka_unit_test(the_most_linked_and_then_all_are_taken_out),
         cmocka_unit_test(random_operations_agree_with_brute_force),

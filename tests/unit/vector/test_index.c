@@ -103,29 +103,49 @@ static void vectors_come_back_and_are_their_own_nearest(void **state)
     mem_free(base);
 }
 
+/* The second seed makes the first vector the root and the next the entry point: each has only
+ * children, and hands on who is new, which once went round between the two for ever. */
 static void identical_vectors_are_all_reachable_and_told_apart(void **state)
 {
     enum { N = 10000, D = 16 };
-    struct vec_opts opts = { .dimension = D, .graph_min = 100 };
+    static const uint64_t seeds[] = { 0, 169 };
     float *base = xmalloc((size_t)N * D * sizeof(*base));
-    struct vec_hit hits[200];
-    uint32_t found = 0;
-    uint64_t lost = 1;
-    struct vec_scratch *scratch = NULL;
     for (size_t i = 0; i < (size_t)N * D; i++) {
         base[i] = (float)(i % D);
     }
-    struct vec_index *index = index_make(&opts, base, N);
-    assert_int_equal(vec_unreachable(index, &lost, NULL), OK);
-    assert_int_equal(lost, 0);
-    assert_int_equal(vec_scratch_new(index, &scratch, NULL), OK);
-    struct vec_search_opts many = { .k = 200, .ef = 200 };
-    assert_int_equal(vec_search(index, scratch, base, &many, hits, &found, NULL), OK);
-    assert_int_equal(found, 200);
-    for (uint32_t i = 1; i < found; i++) {
-        assert_true(hits[i - 1].slot < hits[i].slot); /* ties by slot, each once */
+    for (size_t s = 0; s < ARRAY_LEN(seeds); s++) {
+        struct vec_opts opts = { .dimension = D, .graph_min = 100, .seed = seeds[s] };
+        struct vec_hit hits[200];
+        uint32_t found = 0;
+        uint64_t lost = 1;
+        struct vec_scratch *scratch = NULL;
+        struct vec_index *index = index_make(&opts, base, N);
+        assert_int_equal(vec_unreachable(index, &lost, NULL), OK);
+        assert_int_equal(lost, 0);
+        assert_int_equal(vec_scratch_new(index, &scratch, NULL), OK);
+        struct vec_search_opts many = { .k = 200, .ef = 200 };
+        assert_int_equal(vec_search(index, scratch, base, &many, hits, &found, NULL), OK);
+        assert_int_equal(found, 200);
+        for (uint32_t i = 1; i < found; i++) {
+            assert_true(hits[i - 1].slot < hits[i].slot); /* ties by slot, each once */
+        }
+        vec_scratch_free(scratch);
+        vec_free(index);
     }
-    vec_scratch_free(scratch);
+    mem_free(base);
+}
+
+/* Places in a city: in floats |x|^2 - 2 q.x would be noise. */
+static void few_dimensions_far_from_the_origin_are_told_apart(void **state)
+{
+    enum { N = 1000, D = 2 };
+    float *base = vectors_make(N, D, 6);
+    for (size_t i = 0; i < (size_t)N * D; i++) {
+        base[i] = 48 + base[i] * 0.01F;
+    }
+    struct vec_opts opts = { .dimension = D };
+    struct vec_index *index = index_make(&opts, base, N);
+    assert_true(index_recall(index, base, N, base, 50, &TEN, D, VEC_L2) >= 0.99);
     vec_free(index);
     mem_free(base);
 }
@@ -362,7 +382,8 @@ static enum status maintain_all(struct vec_index *index, struct vec_scratch *scr
 /* A call that failed has changed nothing, so the next one goes on from there. */
 static void growing_and_linking_fail_well_and_go_on(void **state)
 {
-    struct vec_opts opts = { .dimension = 3, .graph_min = 100, .ef_construction = 32 };
+    /* m 4: more upper layers than one chunk of them holds */
+    struct vec_opts opts = { .dimension = 3, .graph_min = 1500, .ef_construction = 32, .m = 4 };
     struct vec_index *index = NULL;
     struct vec_scratch *scratch = NULL;
     struct vec_hit hits[10];
@@ -371,7 +392,7 @@ static void growing_and_linking_fail_well_and_go_on(void **state)
     float query[3] = { 50, 1, 2 };
     assert_int_equal(vec_new(&opts, &index, NULL), OK);
     assert_int_equal(vec_scratch_new(index, &scratch, NULL), OK);
-    FAIL_EVERY_ALLOCATION(add_until(index, 100), (void)0);
+    FAIL_EVERY_ALLOCATION(add_until(index, 1500), (void)0);
     FAIL_EVERY_ALLOCATION(vec_search(index, scratch, query, &TEN, hits, &found, NULL), (void)0);
     assert_int_equal(found, 10);
     assert_int_equal(hits[0].slot, 50);
@@ -392,6 +413,7 @@ int main(void)
         cmocka_unit_test(an_empty_index_finds_nothing),
         cmocka_unit_test(vectors_come_back_and_are_their_own_nearest),
         cmocka_unit_test(identical_vectors_are_all_reachable_and_told_apart),
+        cmocka_unit_test(few_dimensions_far_from_the_origin_are_told_apart),
         cmocka_unit_test(what_is_not_linked_yet_is_found),
         cmocka_unit_test(each_instruction_set_gives_the_same_answers),
         cmocka_unit_test(adding_linking_and_searching_go_on_at_once),
