@@ -51,8 +51,9 @@ class Store:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
-    def uploads(self):
-        return self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+    def uploads(self, prefix):
+        """Those below a prefix: the contract leaves what a crash does."""
+        return [upload for upload in self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", []) if upload["Key"].startswith(prefix)]
 
 
 @contextlib.contextmanager

@@ -86,7 +86,7 @@ def test_objects_of_any_size_come_back(serve, store, prefix):
             assert requests.get(f"{server.url}/v1/storage/get/objects/{size}", timeout=120).content == body
     part = requests.get(f"{server.url}/v1/storage/get/objects/{size}", headers={"Range": "bytes=20000000-20000099"}, timeout=60)
     assert part.status_code == 206 and part.content == body[20000000:20000100]
-    assert store.uploads() == []
+    assert store.uploads(prefix) == []
 
 
 def test_services_of_their_own_share_a_bucket(start, tmp_path, store, prefix):
@@ -223,7 +223,7 @@ def test_an_upload_that_fails_leaves_no_parts(serve, store, prefix):
         answer = requests.put(server.url + "/v1/storage/put/big", data=bytes(40 << 20), timeout=120)
         assert answer.status_code == 503 and "cannot be reached" in answer.text or answer.status_code == 502, answer.text
         assert requests.get(server.url + "/v1/storage/get/big", timeout=60).status_code == 404
-    assert store.uploads() == []
+    assert store.uploads(prefix) == []
 
 
 def test_doctor_looks_into_a_bucket(serve, store, prefix, lakehouse):

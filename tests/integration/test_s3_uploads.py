@@ -36,7 +36,7 @@ def lake(serve, store, prefix, tmp_path):
 
 
 def left(store, prefix):
-    return store.keys(prefix + "/_lake/uploads/"), [upload for upload in store.uploads() if upload["Key"].startswith(prefix + "/")]
+    return store.keys(prefix + "/_lake/uploads/"), store.uploads(prefix + "/")
 
 
 def insist(call):
