@@ -144,8 +144,9 @@ static enum status add(struct fs_store *fs, struct fs_folder *folder, struct str
 
 /* --- reading --- */
 
-bool fs_entry_kind(const struct fs_store *fs, int dir_fd, const struct dirent *entry,
-                   bool *folder_out)
+/** Regular file, folder, or neither. */
+static bool entry_kind(const struct fs_store *fs, int dir_fd, const struct dirent *entry,
+                       bool *folder_out)
 {
     unsigned char type = entry->d_type;
     if (type == DT_UNKNOWN) {
@@ -159,29 +160,43 @@ bool fs_entry_kind(const struct fs_store *fs, int dir_fd, const struct dirent *e
     return type == DT_DIR || type == DT_REG;
 }
 
-/** *whole_out is false when something that is there may be missing. Names longer than Linux' own
- * file systems have them make no key. */
+enum status fs_entry_next(const struct fs_store *fs, DIR *dir, struct str path,
+                          const char **name_out, bool *folder_out, bool *whole_out, struct err *err)
+{
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = fs->calls->readdir(dir);
+        if (entry == NULL) {
+            *name_out = NULL;
+            return errno == 0 ? OK : err_errno(err, errno, "folder \"%.*s\"", STR_ARG(path));
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            strlen(entry->d_name) > NAME_MAX) {
+            continue;
+        }
+        if (entry_kind(fs, dirfd(dir), entry, folder_out)) {
+            *name_out = entry->d_name;
+            return OK;
+        }
+        if (whole_out != NULL && entry->d_type == DT_UNKNOWN) {
+            *whole_out = false; /* it could not be asked for, perhaps */
+        }
+    }
+}
+
 static enum status read_names(struct fs_store *fs, DIR *dir, struct str path,
                               struct fs_folder *folder, bool *fits_out, bool *whole_out,
                               struct err *err)
 {
     *fits_out = true;
     while (*fits_out) {
-        errno = 0;
-        const struct dirent *entry = fs->calls->readdir(dir);
-        if (entry == NULL) {
-            return errno == 0 ? OK : err_errno(err, errno, "folder \"%.*s\"", STR_ARG(path));
-        }
+        const char *name = NULL;
         bool is_folder = false;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            strlen(entry->d_name) > NAME_MAX) {
-            continue;
+        TRY(fs_entry_next(fs, dir, path, &name, &is_folder, whole_out, err));
+        if (name == NULL) {
+            return OK;
         }
-        if (fs_entry_kind(fs, dirfd(dir), entry, &is_folder)) {
-            TRY(add(fs, folder, str_of(entry->d_name), is_folder, fits_out, err));
-        } else if (entry->d_type == DT_UNKNOWN) {
-            *whole_out = false; /* it could not be asked for, perhaps */
-        }
+        TRY(add(fs, folder, str_of(name), is_folder, fits_out, err));
     }
     return OK;
 }

@@ -30,8 +30,13 @@ struct str fs_folder_name(const struct fs_folder *folder, size_t index);
 /** The first name from `index` on that is not below `bound`; the count when there is none. */
 size_t fs_folder_seek(const struct fs_folder *folder, size_t index, struct str bound);
 
-/** Regular file, folder, or neither. */
-bool fs_entry_kind(const struct fs_store *fs, int dir_fd, const struct dirent *entry,
-                   bool *folder_out);
+/**
+ * The next regular file or folder that `dir` has; *name_out is NULL behind the last. Names longer
+ * than Linux' own file systems have them make no key and are left out. *whole_out becomes false
+ * when something that is there may be missing; NULL: nobody asks. `path` is for the message.
+ */
+enum status fs_entry_next(const struct fs_store *fs, DIR *dir, struct str path,
+                          const char **name_out, bool *folder_out, bool *whole_out,
+                          struct err *err) MUST_USE;
 
 #endif

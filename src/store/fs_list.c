@@ -219,20 +219,14 @@ static enum status folder_read(struct walk *walk, struct frame *frame, DIR *fold
                                struct str bound, struct str last, struct err *err)
 {
     for (;;) {
-        errno = 0;
-        const struct dirent *entry = walk->fs->calls->readdir(folder);
-        if (entry == NULL) {
-            return errno == 0 ? OK
-                              : err_errno(err, errno, "folder \"%.*s\"",
-                                          STR_ARG(walk_path(walk, frame->path_len)));
-        }
+        const char *name = NULL;
         bool is_folder = false;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            strlen(entry->d_name) > NAME_MAX ||
-            !fs_entry_kind(walk->fs, dirfd(folder), entry, &is_folder)) {
-            continue;
+        TRY(fs_entry_next(walk->fs, folder, walk_path(walk, frame->path_len), &name, &is_folder,
+                          NULL, err));
+        if (name == NULL) {
+            return OK;
         }
-        TRY(entry_add(walk, frame, str_of(entry->d_name), is_folder, bound, last, err));
+        TRY(entry_add(walk, frame, str_of(name), is_folder, bound, last, err));
     }
 }
 

@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/rng.h"
+#include "vector/floats.h"
 
 enum { ITERATIONS = 4 };
 /* Chosen on image and text embeddings: below it more is lost than the third line costs. */
@@ -44,16 +45,6 @@ static void column_take(const float *matrix, size_t rows, size_t width, size_t c
     }
 }
 
-static double dot_of(const float *a, const float *b, size_t n)
-{
-    double lanes[8] = { 0 };
-    for (size_t i = 0; i < n; i++) {
-        lanes[i % 8] += (double)a[i] * (double)b[i];
-    }
-    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-           ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-}
-
 static void subtract(float *from, const float *what, double times, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -67,13 +58,13 @@ static void orthonormal_column(float *work, size_t rows, size_t j, struct rng *r
 {
     float *column = work + j * rows;
     for (int tries = 0; tries < 8; tries++) {
-        double before = dot_of(column, column, rows);
+        double before = floats_dot(column, column, rows);
         for (int pass = 0; pass < 2; pass++) {
             for (size_t i = 0; i < j; i++) {
-                subtract(column, work + i * rows, dot_of(column, work + i * rows, rows), rows);
+                subtract(column, work + i * rows, floats_dot(column, work + i * rows, rows), rows);
             }
         }
-        double norm2 = dot_of(column, column, rows);
+        double norm2 = floats_dot(column, column, rows);
         if (norm2 > before * 1e-8 && norm2 > 1e-30) {
             float factor = (float)(1 / sqrt(norm2));
             for (size_t i = 0; i < rows; i++) {
@@ -155,8 +146,8 @@ static double variance_kept(const struct training *t, const float *matrix, size_
         const float *row = t->sample + s * t->padded;
         memset(projected, 0, width * sizeof(*projected));
         t->simd->project(row, t->dimension, matrix, width, projected);
-        kept += dot_of(projected, projected, width);
-        all += dot_of(row, row, t->dimension);
+        kept += floats_dot(projected, projected, width);
+        all += floats_dot(row, row, t->dimension);
     }
     return all > 0 ? kept / all : 1;
 }
@@ -330,16 +321,6 @@ void codec_project(const struct codec *codec, const float *values, float *centre
     codec->simd->project(centred, codec->padded, codec->matrix, codec->width, projected_out);
 }
 
-static float greatest(const float *values, size_t n)
-{
-    float max = 0;
-    for (size_t i = 0; i < n; i++) {
-        float size = fabsf(values[i]);
-        max = size > max ? size : max;
-    }
-    return max;
-}
-
 static float norm2_of(const float *values, size_t n)
 {
     float sum = 0;
@@ -382,7 +363,7 @@ struct code_tail codec_encode(const struct codec *codec, const float *projected,
     const float tiny = 1e-30F;
     size_t bytes = (size_t)codec->lines * LINE;
     size_t n = codec->dimensions;
-    float max = greatest(projected, n);
+    float max = floats_greatest(projected, n);
     struct code_tail tail = { .norm2 = codec->dot ? beside : norm2_of(projected, n) };
     memset(row_out, 0, bytes - CODE_TAIL);
     if (codec->bits == 32) {
@@ -421,7 +402,7 @@ static void put(const struct codec *codec, struct code_query *out, size_t i, int
 void codec_query(const struct codec *codec, const float *projected, struct code_query *out)
 {
     const float tiny = 1e-30F;
-    float max = greatest(projected, codec->dimensions);
+    float max = floats_greatest(projected, codec->dimensions);
     float inverse = max > tiny ? 127 / max : 0;
     int32_t sum = 0;
     memset(out->q, 0, sizeof(out->q));

@@ -14,10 +14,21 @@ float graph_distance(const struct vec_index *index, const struct view *view,
     return dist;
 }
 
+static uint32_t *tail_words(const struct view *view, uint32_t slot)
+{
+    return (uint32_t *)(view_code(view, slot) + (size_t)view->codec->lines * LINE - CODE_TAIL);
+}
+
+struct code_tail code_tail_get(const struct view *view, uint32_t slot)
+{
+    struct code_tail tail;
+    memcpy(&tail, tail_words(view, slot), sizeof(tail));
+    return tail;
+}
+
 void code_tail_set(const struct view *view, uint32_t slot, struct code_tail tail)
 {
-    uint32_t *words = (uint32_t *)(view_code(view, slot) + (size_t)view->codec->lines * LINE -
-                                   CODE_TAIL);
+    uint32_t *words = tail_words(view, slot);
     uint32_t copy[2];
     memcpy(copy, &tail, sizeof(tail));
     __atomic_store_n(words, copy[0], __ATOMIC_RELEASE);
@@ -44,9 +55,7 @@ static bool step(const struct vec_index *index, const struct view *view,
         }
         others[n] = other;
         rows[n] = view_code(view, other);
-        for (size_t line = 0; line < view->codec->lines; line++) {
-            __builtin_prefetch(rows[n] + line * LINE);
-        }
+        code_prefetch(view, rows[n]);
         n++;
     }
     bool nearer = false;

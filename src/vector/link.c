@@ -9,7 +9,6 @@
  */
 #include <math.h>
 #include <sched.h>
-#include <stddef.h>
 #include <string.h>
 
 #include "vector/vec_priv.h"
@@ -37,13 +36,19 @@ static void node_unlock(struct node *node)
     atomic_store_explicit(&node->lock, 0, memory_order_release);
 }
 
+/* A query for linking: true distances, with the coordinate that lies beside the code. */
+static void dot_query(const struct vec_index *index, float beside, struct code_query *out)
+{
+    out->norm_factor = -2 * beside;
+    out->norm2 = 2 * index->norm2_max;
+}
+
 void link_query_of(const struct vec_index *index, const struct view *view, uint32_t slot,
                    struct code_query *out)
 {
     index->simd->of_row[view->codec->kind](view_code(view, slot), view->codec->dimensions, out);
     if (view->codec->dot) {
-        out->norm_factor = -2 * out->norm2;
-        out->norm2 = 2 * index->norm2_max;
+        dot_query(index, out->norm2, out);
     }
 }
 
@@ -110,9 +115,7 @@ static void candidates_of(struct vec_scratch *scratch, const struct view *view, 
     for (uint32_t i = 0; i <= count; i++) {
         slots[i] = i < count ? link_at(links, i) : slot;
         rows[i] = view_code(view, slots[i]);
-        for (size_t line = 0; line < view->codec->lines; line++) {
-            __builtin_prefetch(rows[i] + line * LINE);
-        }
+        code_prefetch(view, rows[i]);
     }
     link_query_of(index, view, node, &scratch->other);
     index->simd->distances[kind](&scratch->other, rows, count + 1, dist);
@@ -212,15 +215,9 @@ static void link_back_upper(struct vec_scratch *scratch, const struct view *view
     uint32_t *links = view_upper(scratch->index, view, node, level);
     node_lock(locked);
     uint32_t count = links_count(links, m);
-    bool there = false; /* by a link to who had the slot before */
-    for (uint32_t i = 0; i < count; i++) {
-        there |= link_at(links, i) == slot;
-    }
-    if (there) {
-        node_unlock(locked);
-        return;
-    }
-    if (count < m) {
+    if (links_to(links, count, slot)) {
+        /* a link to who had the slot before */
+    } else if (count < m) {
         link_set(links, count, slot);
     } else {
         relink(scratch, view, node, links, count, slot, false);
@@ -251,22 +248,15 @@ static void walk_upper(struct vec_scratch *scratch, const struct view *view, uin
     const struct vec_index *index = scratch->index;
     struct beam *beam = &scratch->beam;
     while (beam->next < beam->count) {
-        uint32_t node = beam->slot[beam->next];
-        beam->slot[beam->next] |= BEAM_DONE;
-        while (beam->next < beam->count && (beam->slot[beam->next] & BEAM_DONE) != 0) {
-            beam->next++;
-        }
-        const uint32_t *links = view_upper(index, view, node, level);
+        const uint32_t *links = view_upper(index, view, beam_take(beam), level);
         for (uint32_t i = 0; i < index->opts.m; i++) {
             uint32_t slot = link_at(links, i);
             if (slot == NO_SLOT) {
                 break;
             }
-            uint64_t bit = (uint64_t)1 << (slot & 63);
-            if (slot >= slots || (scratch->visited[slot >> 6] & bit) != 0) {
+            if (slot >= slots || !bit_take(scratch->visited, slot)) {
                 continue;
             }
-            scratch->visited[slot >> 6] |= bit;
             (void)index->simd->beam_insert(beam, graph_distance(index, view, &scratch->code, slot),
                                            slot);
         }
@@ -276,7 +266,7 @@ static void walk_upper(struct vec_scratch *scratch, const struct view *view, uin
 static void beam_start(struct vec_scratch *scratch, const struct view *view, uint32_t from)
 {
     beam_clear(&scratch->beam, scratch->beam.cap);
-    scratch->visited[from >> 6] |= (uint64_t)1 << (from & 63);
+    (void)bit_take(scratch->visited, from);
     (void)scratch->index->simd->beam_insert(
         &scratch->beam, graph_distance(scratch->index, view, &scratch->code, from), from);
 }
@@ -394,11 +384,9 @@ void link_norm_raise(struct vec_index *index, const struct view *view, float nor
         }
         float beside = dot_beside(index,
                                   row_tail(&index->shape, view_row(index, view, slot)).norm2);
-        uint8_t *tail = view_code(view, slot) + (size_t)view->codec->lines * LINE - CODE_TAIL;
-        uint32_t word;
-        memcpy(&word, &beside, sizeof(word));
-        __atomic_store_n((uint32_t *)(tail + offsetof(struct code_tail, norm2)), word,
-                         __ATOMIC_RELAXED);
+        struct code_tail tail = code_tail_get(view, slot);
+        tail.norm2 = beside;
+        code_tail_set(view, slot, tail);
     }
 }
 
@@ -414,8 +402,7 @@ static struct code_tail encode(struct vec_scratch *scratch, const struct view *v
                                          view_code(view, slot));
     codec_query(view->codec, scratch->projected, &scratch->code);
     if (view->codec->dot) {
-        scratch->code.norm_factor = -2 * beside;
-        scratch->code.norm2 = 2 * index->norm2_max;
+        dot_query(index, beside, &scratch->code);
     }
     return tail;
 }

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "vector/floats.h"
+
 /* Norms of what is stored: so that no distance overflows a float, and a unit vector is one. */
 static const float NORM2_MAX = 1e30F, NORM2_MIN = 1e-30F;
 /* What is smaller than this everywhere is taken for zero: its inverse would overflow. */
@@ -23,26 +25,9 @@ struct row_shape row_shape(uint32_t dimension)
     };
 }
 
-/* In eight lanes that a compiler may hold in registers; the sum is the same wherever it does. */
-static double norm2_of(const float *vector, size_t n)
-{
-    double lanes[8] = { 0 };
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        for (size_t lane = 0; lane < 8; lane++) {
-            lanes[lane] += (double)vector[i + lane] * (double)vector[i + lane];
-        }
-    }
-    for (; i < n; i++) {
-        lanes[i % 8] += (double)vector[i] * (double)vector[i];
-    }
-    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-           ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-}
-
 const char *row_refused(const float *vector, uint32_t dimension, enum vec_metric metric)
 {
-    double norm2 = norm2_of(vector, dimension);
+    double norm2 = floats_dot(vector, vector, dimension);
     if (!(norm2 <= (double)NORM2_MAX)) {
         return isfinite(norm2) ? "is too long: its squared norm is above 1e30"
                                : "has a component that is no finite number, or is too long";
@@ -57,7 +42,7 @@ void row_normalise(const struct row_shape *shape, enum vec_metric metric, const 
                    float *out)
 {
     if (metric == VEC_COSINE) {
-        double factor = 1 / sqrt(norm2_of(vector, shape->dimension));
+        double factor = 1 / sqrt(floats_dot(vector, vector, shape->dimension));
         for (uint32_t i = 0; i < shape->dimension; i++) {
             out[i] = (float)((double)vector[i] * factor);
         }
@@ -65,16 +50,6 @@ void row_normalise(const struct row_shape *shape, enum vec_metric metric, const 
         memcpy(out, vector, shape->dimension * sizeof(*out));
     }
     memset(out + shape->dimension, 0, (shape->padded - shape->dimension) * sizeof(*out));
-}
-
-static float greatest(const float *values, size_t n)
-{
-    float max = 0;
-    for (size_t i = 0; i < n; i++) {
-        float size = fabsf(values[i]);
-        max = size > max ? size : max;
-    }
-    return max;
 }
 
 static void tail_write(const struct row_shape *shape, uint8_t *row, struct row_tail tail)
@@ -89,9 +64,9 @@ static void tail_write(const struct row_shape *shape, uint8_t *row, struct row_t
 void row_write(const struct row_shape *shape, const float *values, uint8_t *row_out)
 {
     enum { NUMBER_MAX = 2047 };
-    float max = greatest(values, shape->padded);
+    float max = floats_greatest(values, shape->padded);
     struct row_tail tail = { .scale = max / NUMBER_MAX,
-                             .norm2 = (float)norm2_of(values, shape->padded) };
+                             .norm2 = (float)floats_dot(values, values, shape->padded) };
     if (shape->floats) {
         memcpy(row_out, values, shape->padded * sizeof(*values));
         tail_write(shape, row_out, tail);
@@ -150,7 +125,7 @@ void row_read(const struct row_shape *shape, const uint8_t *row, float *out)
 void row_query_prepare(const struct row_shape *shape, struct row_query *query)
 {
     enum { QUERY_MAX = 127 };
-    float max = greatest(query->f, shape->padded);
+    float max = floats_greatest(query->f, shape->padded);
     float inverse = max > TINY ? QUERY_MAX / max : 0;
     int32_t sum = 0;
     for (uint32_t i = 0; i < shape->padded; i++) {
@@ -161,11 +136,11 @@ void row_query_prepare(const struct row_shape *shape, struct row_query *query)
     }
     query->factor = max / QUERY_MAX;
     query->bias = 255 * sum;
-    query->norm2 = (float)norm2_of(query->f, shape->padded);
+    query->norm2 = (float)floats_dot(query->f, query->f, shape->padded);
 }
 
 /* Of a row of floats: the squared distance to the query, and the dot product. */
-static float floats_l2(const uint8_t *row, const float *query)
+static float raw_l2(const uint8_t *row, const float *query)
 {
     float sum = 0;
     for (size_t i = 0; i < ROW_FLOATS_MAX; i++) {
@@ -176,7 +151,7 @@ static float floats_l2(const uint8_t *row, const float *query)
     return sum;
 }
 
-static float floats_dot(const uint8_t *row, const float *query)
+static float raw_dot(const uint8_t *row, const float *query)
 {
     float sum = 0;
     for (size_t i = 0; i < ROW_FLOATS_MAX; i++) {
@@ -196,10 +171,10 @@ float row_distance(const struct row_shape *shape, enum vec_metric metric, const 
         return NAN;
     }
     if (metric == VEC_DOT) {
-        return shape->floats ? -floats_dot(row, query->f)
+        return shape->floats ? -raw_dot(row, query->f)
                              : -simd->row_dot(row, low, scale, query->f, shape->padded);
     }
-    float l2 = shape->floats ? floats_l2(row, query->f)
+    float l2 = shape->floats ? raw_l2(row, query->f)
                              : simd->row_l2(row, low, scale, query->f, shape->padded);
     return metric == VEC_COSINE ? l2 / 2 : l2;
 }
@@ -211,7 +186,7 @@ float row_distance8(const struct row_shape *shape, enum vec_metric metric, const
      * the dot product is 8 * (2 * dot - 255 * sum of q) steps */
     struct row_tail tail = row_tail(shape, row);
     if (shape->floats) {
-        float order = metric == VEC_DOT ? -2 * floats_dot(row, query->f) : floats_l2(row, query->f);
+        float order = metric == VEC_DOT ? -2 * raw_dot(row, query->f) : raw_l2(row, query->f);
         return isnan(tail.scale) ? NAN : order;
     }
     int32_t dot = 2 * simd->row_dot8(row, query, shape->padded) - query->bias;

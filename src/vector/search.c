@@ -49,7 +49,7 @@ static bool walk(struct vec_scratch *scratch, const struct view *view, uint32_t 
         uint32_t from = graph_descend(index, view, &scratch->code, entry, 0, slots);
         if (index->simd->beam_insert(&scratch->beam,
                                      graph_distance(index, view, &scratch->code, from), from)) {
-            scratch->visited[from >> 6] |= (uint64_t)1 << (from & 63);
+            (void)bit_take(scratch->visited, from);
             break;
         }
         sched_yield();
@@ -111,7 +111,7 @@ static void scan_high(struct vec_scratch *scratch, const struct view *view, uint
 {
     const struct vec_index *index = scratch->index;
     for (uint32_t slot = from; slot < to; slot++) {
-        if ((scratch->visited[slot >> 6] >> (slot & 63) & 1) == 0 &&
+        if (!bit_get(scratch->visited, slot) &&
             !row_dead(&index->shape, view_row(index, view, slot))) {
             float dist = row_distance8(&index->shape, index->opts.metric, index->simd,
                                        view_row(index, view, slot), &scratch->row);
@@ -148,6 +148,14 @@ static void scan_again(struct vec_scratch *scratch, const struct view *view, uin
     }
 }
 
+static uint32_t hits_take(const struct beam *order, struct vec_hit *hits)
+{
+    for (uint32_t i = 0; i < order->count; i++) {
+        hits[i] = (struct vec_hit){ .slot = order->slot[i], .distance = order->dist[i] };
+    }
+    return order->count;
+}
+
 /* From scratch->best to the hits; scratch->beam is used. */
 static uint32_t rank_exact(struct vec_scratch *scratch, const struct view *view, uint32_t k,
                            struct vec_hit *hits)
@@ -166,10 +174,7 @@ static uint32_t rank_exact(struct vec_scratch *scratch, const struct view *view,
                                   view_row(index, view, slot), &scratch->row);
         (void)index->simd->beam_insert(order, dist, slot);
     }
-    for (uint32_t i = 0; i < order->count; i++) {
-        hits[i] = (struct vec_hit){ .slot = order->slot[i], .distance = order->dist[i] };
-    }
-    return order->count;
+    return hits_take(order, hits);
 }
 
 /* How many are ranked exactly: as many more as high bytes, or codes, put in a wrong order. */
@@ -242,11 +247,7 @@ enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch, cons
                                       view_row(index, view, slot), &scratch->row);
             (void)index->simd->beam_insert(&scratch->beam, dist, slot);
         }
-        for (uint32_t i = 0; i < scratch->beam.count; i++) {
-            hits_out[i] = (struct vec_hit){ .slot = scratch->beam.slot[i],
-                                            .distance = scratch->beam.dist[i] };
-        }
-        *found_out = scratch->beam.count;
+        *found_out = hits_take(&scratch->beam, hits_out);
     }
     reader_unpin(scratch);
     return status;

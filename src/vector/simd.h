@@ -67,6 +67,31 @@ struct beam {
 enum { SLOTS_MAX = 0x7fffffff };
 #define NO_SLOT UINT32_MAX
 
+/** The nearest that was not walked yet: next < count. */
+static inline uint32_t beam_take(struct beam *beam)
+{
+    uint32_t slot = beam->slot[beam->next];
+    beam->slot[beam->next] = slot | BEAM_DONE;
+    do {
+        beam->next++;
+    } while (beam->next < beam->count && (beam->slot[beam->next] & BEAM_DONE) != 0);
+    return slot;
+}
+
+/** A bit a slot: true when it was not set, as it is now. */
+static inline bool bit_take(uint64_t *bits, uint32_t slot)
+{
+    uint64_t bit = (uint64_t)1 << (slot & 63);
+    bool fresh = (bits[slot >> 6] & bit) == 0;
+    bits[slot >> 6] |= bit;
+    return fresh;
+}
+
+static inline bool bit_get(const uint64_t *bits, uint32_t slot)
+{
+    return (bits[slot >> 6] >> (slot & 63) & 1) != 0;
+}
+
 struct walk {
     const uint8_t *const *codes;  /* by chunk */
     const uint32_t *const *links; /* by chunk; `degree` a slot, NO_SLOT behind the last */

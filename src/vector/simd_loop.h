@@ -131,17 +131,6 @@ static bool beam_insert(struct beam *beam, float dist, uint32_t slot)
     return insert(beam, dist, slot);
 }
 
-/* The nearest that was not walked yet. */
-INLINE uint32_t beam_take(struct beam *beam)
-{
-    uint32_t slot = beam->slot[beam->next];
-    beam->slot[beam->next] = slot | BEAM_DONE;
-    do {
-        beam->next++;
-    } while (beam->next < beam->count && (beam->slot[beam->next] & BEAM_DONE) != 0);
-    return slot;
-}
-
 INLINE const uint32_t *links_of(const struct walk *walk, uint32_t slot)
 {
     return walk->links[slot >> CHUNK_BITS] + (size_t)(slot & (CHUNK_SLOTS - 1)) * walk->degree;

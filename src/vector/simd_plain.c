@@ -1,7 +1,7 @@
 /*
  * Plain C, for processors without the others; the meaning of each loop is to be read here.
  */
-#include "vector/simd.h"
+#include "vector/simd_scalar.h"
 
 #include <math.h>
 #include <string.h>
@@ -49,35 +49,6 @@ static inline void dot4_f(const uint8_t *const rows[4], const struct code_query 
     }
 }
 
-static inline int32_t of_row_8(const uint8_t *row, size_t dimensions, size_t lines, int8_t *q,
-                               int16_t *q16)
-{
-    int32_t sum = 0;
-    for (size_t i = 0; i < lines * LINE; i++) {
-        int number = i < dimensions ? row[i] - 128 : 0;
-        q[i] = (int8_t)number;
-        q16[i] = (int16_t)number;
-        sum += number;
-    }
-    return sum;
-}
-
-static inline int32_t of_row_4(const uint8_t *row, size_t dimensions, int8_t *q, int16_t *q16)
-{
-    const size_t half = LINE - CODE_TAIL;
-    int32_t sum = 0;
-    for (size_t i = 0; i < LINE; i++) {
-        int below = i < half && i < dimensions ? 2 * (row[i] & 15) - 15 : 0;
-        int above = i < half && half + i < dimensions ? 2 * (row[i] >> 4) - 15 : 0;
-        q[i] = (int8_t)below;
-        q[LINE + i] = (int8_t)above;
-        q16[i] = (int16_t)below;
-        q16[LINE + i] = (int16_t)above;
-        sum += below + above;
-    }
-    return sum;
-}
-
 static inline uint32_t count_below(const float *dist, uint32_t count, float d)
 {
     uint32_t low = 0;
@@ -88,24 +59,6 @@ static inline uint32_t count_below(const float *dist, uint32_t count, float d)
         count = below ? count - half - 1 : half;
     }
     return low;
-}
-
-static inline size_t take_fresh(const uint32_t *links, size_t degree, uint64_t *visited,
-                                uint32_t slots, uint32_t *out)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < degree; i++) {
-        uint32_t slot = __atomic_load_n(links + i, __ATOMIC_ACQUIRE);
-        if (slot == NO_SLOT) {
-            break;
-        }
-        uint64_t bit = (uint64_t)1 << (slot & 63);
-        if (slot < slots && (visited[slot >> 6] & bit) == 0) {
-            visited[slot >> 6] |= bit;
-            out[n++] = slot;
-        }
-    }
-    return n;
 }
 
 static int32_t row_dot8(const uint8_t *high, const struct row_query *query, size_t padded)

@@ -36,9 +36,7 @@ static void reach_all(struct reach *reach, const struct view *view, const uint32
                       uint32_t max)
 {
     for (uint32_t i = 0; i < max && links[i] != NO_SLOT; i++) {
-        uint64_t bit = (uint64_t)1 << (links[i] & 63);
-        if (is_linked(view, links[i]) && (reach->seen[links[i] >> 6] & bit) == 0) {
-            reach->seen[links[i] >> 6] |= bit;
+        if (is_linked(view, links[i]) && bit_take(reach->seen, links[i])) {
             reach->queue[reach->count++] = links[i];
         }
     }

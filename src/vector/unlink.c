@@ -15,16 +15,6 @@
 
 enum { WAYS = 2, TRIES = 4 }; /* new links a node gets for a lost one, of so many that are near */
 
-static bool links_to(const uint32_t *links, uint32_t count, uint32_t slot)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (link_at(links, i) == slot) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The last takes its place: first it is not there, then it is, never twice. */
 static bool link_drop(uint32_t *links, uint32_t max, uint32_t slot)
 {
@@ -170,11 +160,11 @@ static void walk_near(struct vec_scratch *scratch, const struct view *view, uint
     const uint32_t *links = view_links(index, view, slot);
     uint32_t count = links_count(links, index->degree);
     beam_clear(&scratch->beam, UNLINK_EF);
-    scratch->visited[slot >> 6] |= (uint64_t)1 << (slot & 63);
+    (void)bit_take(scratch->visited, slot);
     for (uint32_t i = 0; i < count; i++) {
         uint32_t link = link_at(links, i);
         if (link < slots) {
-            scratch->visited[link >> 6] |= (uint64_t)1 << (link & 63);
+            (void)bit_take(scratch->visited, link);
             (void)index->simd->beam_insert(&scratch->beam,
                                            graph_distance(index, view, &scratch->code, link), link);
         }

@@ -143,6 +143,13 @@ static inline uint32_t *view_links(const struct vec_index *index, const struct v
     return view->links[slot >> CHUNK_BITS] + (size_t)(slot & (CHUNK_SLOTS - 1)) * index->degree;
 }
 
+static inline void code_prefetch(const struct view *view, const uint8_t *row)
+{
+    for (size_t line = 0; line < view->codec->lines; line++) {
+        __builtin_prefetch(row + line * LINE);
+    }
+}
+
 static inline struct node *view_node(const struct view *view, uint32_t slot)
 {
     return &view->nodes[slot >> CHUNK_BITS][slot & (CHUNK_SLOTS - 1)];
@@ -203,6 +210,8 @@ void graph_walk(struct vec_scratch *scratch, const struct view *view, uint32_t s
 void link_slot(struct vec_scratch *scratch, uint32_t slot);
 /** A code row's tail: with it walks meet the slot, without numbers in it they do not. */
 void code_tail_set(const struct view *view, uint32_t slot, struct code_tail tail);
+/** For writers of tails: who only reads them does so word by word, see simd_loop.h. */
+struct code_tail code_tail_get(const struct view *view, uint32_t slot);
 /** Link back from a node: for who is anchored to it, or gives it a new link. */
 void link_back(struct vec_scratch *scratch, const struct view *view, uint32_t node, uint32_t slot);
 /** Choose a query that a linked node is to others. */
@@ -241,6 +250,16 @@ static inline uint32_t links_count(const uint32_t *links, uint32_t max)
         n++;
     }
     return n;
+}
+
+static inline bool links_to(const uint32_t *links, uint32_t count, uint32_t slot)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (link_at(links, i) == slot) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static inline bool is_linked(const struct view *view, uint32_t slot)

@@ -2,7 +2,6 @@
 #include "vectors.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 #include "base/rng.h"
@@ -331,17 +330,9 @@ static void searches_go_on_beside_adding_and_taking_out(void **state)
     struct vec_opts opts = { .dimension = D, .graph_min = 200, .ef_construction = 48 };
     float *vectors = vectors_make(SHARED_N, D, 5);
     struct shared shared = { .vectors = vectors };
-    pthread_t threads[4];
     uint64_t lost = 1;
     assert_int_equal(vec_new(&opts, &shared.index, NULL), OK);
-    for (size_t i = 0; i < 4; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, i < 2 ? churns : searches, &shared), 0);
-    }
-    (void)pthread_join(threads[0], NULL);
-    (void)pthread_join(threads[1], NULL);
-    atomic_store(&shared.stop, true);
-    (void)pthread_join(threads[2], NULL);
-    (void)pthread_join(threads[3], NULL);
+    two_beside_two(churns, searches, &shared, &shared.stop);
     index_finish(shared.index);
     assert_int_equal(vec_unreachable(shared.index, &lost, NULL), OK);
     assert_int_equal(lost, 0);

@@ -2,7 +2,6 @@
 #include "vectors.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 static const struct vec_search_opts TEN = { .k = 10, .ef = 100 };
@@ -262,18 +261,9 @@ static void adding_linking_and_searching_go_on_at_once(void **state)
     struct vec_opts opts = { .dimension = SHARED_D, .graph_min = 1000, .ef_construction = 60 };
     float *base = vectors_make(SHARED_N, SHARED_D, 5);
     struct shared shared = { .base = base };
-    pthread_t threads[4];
     uint64_t lost = 1;
     assert_int_equal(vec_new(&opts, &shared.index, NULL), OK);
-    for (size_t i = 0; i < 4; i++) {
-        assert_int_equal(
-            pthread_create(&threads[i], NULL, i < 2 ? adds_and_links : searches, &shared), 0);
-    }
-    (void)pthread_join(threads[0], NULL);
-    (void)pthread_join(threads[1], NULL);
-    atomic_store(&shared.stop, true);
-    (void)pthread_join(threads[2], NULL);
-    (void)pthread_join(threads[3], NULL);
+    two_beside_two(adds_and_links, searches, &shared, &shared.stop);
     index_finish(shared.index);
     assert_int_equal(vec_unreachable(shared.index, &lost, NULL), OK);
     assert_int_equal(lost, 0);

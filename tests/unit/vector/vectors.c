@@ -1,9 +1,24 @@
 #include "vectors.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/mem.h"
 #include "base/rng.h"
+
+void two_beside_two(void *(*work)(void *), void *(*beside)(void *), void *arg, _Atomic bool *stop)
+{
+    pthread_t threads[4];
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, i < 2 ? work : beside, arg), 0);
+    }
+    (void)pthread_join(threads[0], NULL);
+    (void)pthread_join(threads[1], NULL);
+    atomic_store(stop, true);
+    (void)pthread_join(threads[2], NULL);
+    (void)pthread_join(threads[3], NULL);
+}
 
 static double uniform(struct rng *rng)
 {

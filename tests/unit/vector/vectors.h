@@ -18,6 +18,9 @@
         }                                                                                          \
     } while (0)
 
+/** Two threads of `work` and two of `beside`, which end when `stop` is set: after the first two. */
+void two_beside_two(void *(*work)(void *), void *(*beside)(void *), void *arg, _Atomic bool *stop);
+
 /** `n` vectors around n / 20 centres; NULL never. The caller frees. */
 float *vectors_make(size_t n, size_t dimension, uint64_t seed);
 /** The k nearest rows of `base` [n], nearest first. */

@@ -1,0 +1,33 @@
+/*
+ * Sums run in eight lanes that a compiler may hold in registers; they are the same wherever it
+ * does.
+ */
+#include "vector/floats.h"
+
+#include <math.h>
+
+float floats_greatest(const float *values, size_t n)
+{
+    float max = 0;
+    for (size_t i = 0; i < n; i++) {
+        float size = fabsf(values[i]);
+        max = size > max ? size : max;
+    }
+    return max;
+}
+
+double floats_dot(const float *a, const float *b, size_t n)
+{
+    double lanes[8] = { 0 };
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (size_t lane = 0; lane < 8; lane++) {
+            lanes[lane] += (double)a[i + lane] * (double)b[i + lane];
+        }
+    }
+    for (; i < n; i++) {
+        lanes[i % 8] += (double)a[i] * (double)b[i];
+    }
+    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+           ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
