@@ -6,6 +6,7 @@ import ipaddress
 import os
 import pathlib
 import random
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import botocore.awsrequest
 import botocore.config
 import botocore.credentials
 import botocore.exceptions
+import pytest
 from conftest import free_port
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -197,3 +199,18 @@ class BadWire(Service):
             while piece := store.recv(1 << 20):
                 answer += piece
         return answer
+
+
+# ---- fixtures, for tests that run on each store: `from s3_peers import prefix, store` ----
+
+@pytest.fixture(scope="module", params=["moto", pytest.param("minio", marks=pytest.mark.slow), pytest.param("versitygw", marks=pytest.mark.slow)])
+def store(request, tmp_path_factory):
+    """Moto; where slow tests run, MinIO and versitygw as well."""
+    with STORES[request.param](tmp_path_factory.mktemp(request.param)) as running:
+        yield running
+
+
+@pytest.fixture
+def prefix(request):
+    """A place of the test's own in the bucket."""
+    return re.sub("[^a-z0-9]+", "-", request.node.name.lower())

@@ -4,7 +4,6 @@ The store is moto behind a wire that takes the conditions away.
 """
 
 import concurrent.futures
-import re
 import subprocess
 import threading
 import time
@@ -12,7 +11,7 @@ import time
 import pytest
 import requests
 from conftest import build_folder
-from s3_peers import BadWire, moto
+from s3_peers import BadWire, moto, prefix  # noqa: F401 (a fixture)
 
 LEASE_SECONDS = 3
 LEASE = ["--s3.single_writer", "--s3.lease_seconds", LEASE_SECONDS, "--s3.retry_seconds", 2]
@@ -38,11 +37,6 @@ class Wire(BadWire):
 def wire(store):
     with Wire(store.url) as running:
         yield running
-
-
-@pytest.fixture
-def prefix(request):
-    return re.sub("[^a-z0-9]+", "-", request.node.name.lower())
 
 
 def ingest(server, body, table="t"):

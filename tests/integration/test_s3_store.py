@@ -16,22 +16,11 @@ import pytest
 import requests
 from conftest import build_folder
 from raw_http import Service, answers
-from s3_peers import ACCESS_KEY, BUCKET, SECRET_KEY, STORES, BadWire
+from s3_peers import ACCESS_KEY, BUCKET, SECRET_KEY, BadWire, prefix, store  # noqa: F401 (fixtures)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIRDS = (ROOT / "examples/data/birdstrikes.csv").read_bytes()
 CONTRACT_SECONDS_MAX = 300
-
-
-@pytest.fixture(scope="module", params=["moto", pytest.param("minio", marks=pytest.mark.slow), pytest.param("versitygw", marks=pytest.mark.slow)])
-def store(request, tmp_path_factory):
-    with STORES[request.param](tmp_path_factory.mktemp(request.param)) as running:
-        yield running
-
-
-@pytest.fixture
-def prefix(request):
-    return re.sub("[^a-z0-9]+", "-", request.node.name.lower())
 
 
 def ingest(url, table, body):

@@ -5,24 +5,12 @@ What they must do in any lake is in test_s3_api_uploads.py. The store is moto; `
 
 import concurrent.futures
 import os
-import re
 
 import botocore.exceptions
 import pytest
 from s3_api import client, refused, s3_url, settings_file
-from s3_peers import STORES, BadWire
+from s3_peers import BadWire, prefix, store  # noqa: F401 (fixtures)
 from test_s3_api_uploads import PART, body, complete, etag_of, send
-
-
-@pytest.fixture(scope="module", params=["moto", pytest.param("minio", marks=pytest.mark.slow), pytest.param("versitygw", marks=pytest.mark.slow)])
-def store(request, tmp_path_factory):
-    with STORES[request.param](tmp_path_factory.mktemp(request.param)) as running:
-        yield running
-
-
-@pytest.fixture
-def prefix(request):
-    return re.sub("[^a-z0-9]+", "-", request.node.name.lower())
 
 
 @pytest.fixture
@@ -93,7 +81,7 @@ def test_an_upload_is_whole_however_many_answers_are_lost(lake, store, prefix, f
         return fault if count[0] % 3 == 0 else None
 
     with BadWire(store.url, harm) as wire:
-        _, s3 = lake(wire)
+        server, s3 = lake(wire)
         s3.create_bucket(Bucket="bucket")
         for i in range(2):
             upload = insist(lambda: s3.create_multipart_upload(Bucket="bucket", Key=f"k{i}"))["UploadId"]
@@ -104,6 +92,7 @@ def test_an_upload_is_whole_however_many_answers_are_lost(lake, store, prefix, f
             assert insist(lambda: complete(s3, "bucket", f"k{i}", upload, parts))["ETag"] == etag_of(PIECES)
             assert body(s3.get_object(Bucket="bucket", Key=f"k{i}")) == b"".join(PIECES)
         assert wire.harmed
+        server.stop()  # a sweep that has begun would wait for a store that is away
 
 
 @pytest.mark.parametrize("point", ["copy", "commit", "clear"])
