@@ -561,7 +561,7 @@ def test_a_body_that_comes_unasked_is_taken_or_refused_on_a_kept_connection(s3, 
         assert put(s3, bucket)[0] == 200
         assert s3.get_object(Bucket=bucket, Key="unasked")["Body"].read() == body
         s3.delete_object(Bucket=bucket, Key="unasked")
-    assert size > 256 * 1024 or connection.sock is socket
+    assert size > 64 * 1024 or connection.sock is socket  # of a refused body, no more than that is waited for
 
     target = urllib.parse.urlsplit(s3.generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "unasked"}))
     for whole in (False, True):  # in two pieces, of which the second may not come
