@@ -455,6 +455,13 @@ enum status parts_open(struct parts *parts, const char *service, const struct se
     return is(parts, "gateway") ? open_gateway(parts, err) : open_services(parts, err);
 }
 
+void parts_interrupt(struct parts *parts)
+{
+    if (parts->store != NULL) {
+        store_interrupt(parts->store);
+    }
+}
+
 void parts_close(struct parts *parts)
 {
     s3_door_close(parts);

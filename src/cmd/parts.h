@@ -55,6 +55,13 @@ enum status parts_open(struct parts *parts, const char *service, const struct se
                        struct err *err) MUST_USE;
 /** From now on requests come. */
 enum status parts_listen(struct parts *parts, struct err *err) MUST_USE;
+/**
+ * What waits for a store that is away does so no more (store_interrupt). Before parts_close, which
+ * waits for whoever is in the store.
+ *
+ * Threads  any, between parts_open and parts_close
+ */
+void parts_interrupt(struct parts *parts);
 /** Stop the server, then close everything. A half-built struct is fine. */
 void parts_close(struct parts *parts);
 /** Where engines spill: a private folder below the system's temporary one, unless the setting names

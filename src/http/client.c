@@ -12,6 +12,7 @@
 #include <curl/curl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/mem.h"
 
@@ -36,6 +37,10 @@ struct http_client {
     CURL **kept;       /* [kept_max]; guarded by lock */
     size_t kept_count; /* guarded by lock */
     size_t kept_max;
+    int64_t grace_ms; /* published by `interrupted` */
+    /* Since when, ms of the monotonic clock; 0: it is not. Published with release. */
+    _Atomic int64_t interrupted;
+    _Atomic bool given_up; /* relaxed: a hint that spares a wait */
 };
 
 /* One call under way, for libcurl's callbacks. */
@@ -44,6 +49,9 @@ struct transfer {
     struct http_answer *answer;
     struct str body_left;
     struct err err; /* of a callback of the caller's, or ours */
+    struct http_client *client;
+    curl_off_t moved; /* bytes up to the last look, in both directions */
+    int64_t moved_ms; /* when that grew; of the monotonic clock */
 };
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -117,6 +125,15 @@ void http_client_free(struct http_client *client)
     mem_free(client->authorization);
     mem_free(client->ca_file);
     mem_free(client);
+}
+
+void http_client_interrupt(struct http_client *client, int64_t grace_ms)
+{
+    int64_t before = 0;
+    client->grace_ms = grace_ms;
+    (void)atomic_compare_exchange_strong_explicit(&client->interrupted, &before,
+                                                  clock_mono_ms(clock_real()), memory_order_release,
+                                                  memory_order_relaxed);
 }
 
 static CURL *take_handle(struct http_client *client)
@@ -235,6 +252,32 @@ static int on_seek(void *ctx, curl_off_t offset, int origin)
     }
     transfer->body_left = str_skip(transfer->call->body, (size_t)offset);
     return CURL_SEEKFUNC_OK;
+}
+
+/* Called when something has moved, and at least once a second. */
+static int on_progress(void *ctx, curl_off_t down_all, curl_off_t down, curl_off_t up_all,
+                       curl_off_t up)
+{
+    struct transfer *transfer = ctx;
+    struct http_client *client = transfer->client;
+    int64_t since = atomic_load_explicit(&client->interrupted, memory_order_acquire);
+    (void)down_all;
+    (void)up_all;
+    if (since == 0) {
+        return 0;
+    }
+    int64_t now = clock_mono_ms(clock_real());
+    transfer->moved_ms = down + up > transfer->moved ? now : transfer->moved_ms;
+    transfer->moved = down + up;
+    int64_t still_since = transfer->moved_ms > since ? transfer->moved_ms : since;
+    if (now - still_since < client->grace_ms) {
+        return 0;
+    }
+    atomic_store_explicit(&client->given_up, true, memory_order_relaxed);
+    (void)err_set(&transfer->err, E_UPSTREAM,
+                  "%s at %s did not answer while this process waited to stop", client->service,
+                  client->base_url);
+    return 1;
 }
 
 /* --- one call --- */
@@ -362,6 +405,9 @@ static void set_options(const struct http_client *client, CURL *curl, struct tra
     curl_easy_setopt(curl, CURLOPT_READDATA, transfer);
     curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, on_seek);
     curl_easy_setopt(curl, CURLOPT_SEEKDATA, transfer);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, transfer);
     if (!may_repeat(transfer->call)) {
         curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, 1L);
     }
@@ -404,7 +450,11 @@ static enum status judge(const struct http_client *client, CURLcode code, const 
 enum status http_client_call(struct http_client *client, const struct http_call *call,
                              struct http_answer *answer, struct err *err)
 {
-    struct transfer transfer = { .call = call, .answer = answer, .body_left = call->body };
+    struct transfer transfer = { .call = call,
+                                 .answer = answer,
+                                 .body_left = call->body,
+                                 .client = client,
+                                 .moved_ms = clock_mono_ms(clock_real()) };
     uint64_t body_max = call->body_bytes_max > 0 ? call->body_bytes_max : 64 * 1024 * 1024;
     *answer = (struct http_answer){ .status = 0 };
     arena_init(&answer->arena, 0);
@@ -412,6 +462,10 @@ enum status http_client_call(struct http_client *client, const struct http_call 
     if (call->target.len == 0 || call->target.ptr[0] != '/' || str_has_control(call->target)) {
         return err_set(err, E_INVALID, "the target \"%.*s\" is no encoded path",
                        STR_ARG(call->target));
+    }
+    if (atomic_load_explicit(&client->given_up, memory_order_relaxed)) {
+        answer->unreached = true;
+        return err_set(err, E_UPSTREAM, "%s was not asked: this process stops", client->service);
     }
     int64_t timeout_ms = CALL_MS_DEFAULT;
     if (call->deadline == DEADLINE_NEVER) {

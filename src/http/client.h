@@ -27,6 +27,14 @@ struct http_client_opts {
 enum status http_client_new(const struct http_client_opts *opts, struct http_client **out,
                             struct err *err) MUST_USE;
 void http_client_free(struct http_client *client);
+/**
+ * For a stop: from now on a call that moves no byte for `grace_ms` is broken off (E_UPSTREAM; it is
+ * noticed within a second), and once one was, a new call is not even tried (E_UPSTREAM with
+ * answer->unreached). Calls that get on are left alone.
+ *
+ * Threads  at any time, beside calls
+ */
+void http_client_interrupt(struct http_client *client, int64_t grace_ms);
 
 struct http_call {
     enum http_method method;

@@ -649,6 +649,11 @@ static void cache_measure(struct store *store, struct metrics *metrics)
     }
 }
 
+static void cache_interrupt(struct store *store)
+{
+    store_interrupt(((struct cache *)store)->inner);
+}
+
 static void cache_close(struct store *store)
 {
     struct cache *cache = (struct cache *)store;
@@ -671,6 +676,7 @@ static void take_ops(struct cache *cache)
         .uploads = inner->uploads != NULL ? &cache_uploads : NULL,
         .close = cache_close,
         .measure = cache_measure,
+        .interrupt = inner->interrupt != NULL ? cache_interrupt : NULL,
         .writer_open = cache_writer_open,
         .writer_write = cache_writer_write,
         .writer_commit = cache_writer_commit,

@@ -28,6 +28,7 @@ enum {
     TARGET_BYTES_MAX = 16 * 1024,
     COPY_BYTES_MAX = 64 * 1024, /* two keys and attributes in base64 */
     CALL_MS = 60000,
+    INTERRUPT_MS = 5000,     /* chosen: half of what a stop gives to what runs */
     BYTES_PER_MS_MIN = 4096, /* a body that moves at 4 MB/s or faster is in time */
     URI_MAX = 4096,
 };
@@ -687,9 +688,16 @@ static void http_close(struct store *store)
     mem_free(http);
 }
 
+/** Storaged may wait for a disk or a bucket of its own. */
+static void http_interrupt(struct store *store)
+{
+    http_client_interrupt(((struct http_store *)store)->client, INTERRUPT_MS);
+}
+
 static const struct store_ops http_ops = {
     .name = "http",
     .close = http_close,
+    .interrupt = http_interrupt,
     .writer_open = http_writer_open,
     .writer_write = http_writer_write,
     .writer_commit = http_writer_commit,

@@ -25,6 +25,7 @@ enum {
     RETRY_MS = 30 * 1000,
     LEASE_MS = 30 * 1000,
     CONNECTIONS = 32,
+    INTERRUPT_MS = 1000, /* chosen: a stop waits so long for a store that says nothing */
     HOST_MAX = 512,
     PREFIX_MAX = 256
 };
@@ -164,6 +165,20 @@ static struct str s3_root_uri(const struct store *store)
     return str_of(((const struct s3_store *)store)->uri);
 }
 
+static void s3_interrupt(struct store *store)
+{
+    struct s3_store *s3 = (struct s3_store *)store;
+    pthread_mutex_lock(&s3->stop_lock);
+    atomic_store_explicit(&s3->interrupted, true, memory_order_relaxed);
+    pthread_cond_broadcast(&s3->stop_wake);
+    pthread_mutex_unlock(&s3->stop_lock);
+    http_client_interrupt(s3->client, INTERRUPT_MS);
+    s3_turns_wake(s3);
+    if (s3->lease != NULL) {
+        s3_lease_wake(s3->lease);
+    }
+}
+
 static void s3_close(struct store *store)
 {
     struct s3_store *s3 = (struct s3_store *)store;
@@ -172,6 +187,8 @@ static void s3_close(struct store *store)
     aws_credentials_free(s3->credentials);
     pthread_mutex_destroy(&s3->lock);
     pthread_mutex_destroy(&s3->places_lock);
+    pthread_cond_destroy(&s3->stop_wake);
+    pthread_mutex_destroy(&s3->stop_lock);
     pthread_cond_destroy(&s3->turns_changed);
     pthread_mutex_destroy(&s3->turns_lock);
     for (size_t i = 0; i < S3_PLACES; i++) {
@@ -193,6 +210,7 @@ static const struct store_ops s3_ops = {
     .name = "s3",
     .uploads = &s3_parts_ops,
     .close = s3_close,
+    .interrupt = s3_interrupt,
     .writer_open = s3_writer_open,
     .writer_write = s3_writer_write,
     .writer_commit = s3_writer_commit,
@@ -332,6 +350,15 @@ static enum status build(struct s3_store *s3, const struct store_s3_opts *opts, 
     return http_client_new(&client, &s3->client, err);
 }
 
+void s3_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
 enum status store_s3_open(const struct store_s3_opts *opts, struct store **out, struct err *err)
 {
     struct s3_store *s3 = mem_zalloc(sizeof *s3);
@@ -344,6 +371,8 @@ enum status store_s3_open(const struct store_s3_opts *opts, struct store **out, 
     pthread_mutex_init(&s3->lock, &attr);
     pthread_mutexattr_destroy(&attr);
     pthread_mutex_init(&s3->places_lock, NULL);
+    pthread_mutex_init(&s3->stop_lock, NULL);
+    s3_cond_init(&s3->stop_wake);
     s3_turns_init(s3);
     s3->base.ops = &s3_ops;
     s3->clock = opts->clock != NULL ? opts->clock : clock_real();

@@ -192,7 +192,12 @@ static enum status send_once(struct s3_store *s3, const struct s3_request *reque
     return status;
 }
 
-bool s3_pause(unsigned tries, deadline_ms deadline)
+bool s3_interrupted(const struct s3_store *s3)
+{
+    return atomic_load_explicit(&s3->interrupted, memory_order_relaxed);
+}
+
+bool s3_pause(struct s3_store *s3, unsigned tries, deadline_ms deadline)
 {
     int64_t most = PAUSE_MS;
     for (unsigned i = 0; i < tries && most < PAUSE_MS_MAX; i++) {
@@ -204,9 +209,16 @@ bool s3_pause(unsigned tries, deadline_ms deadline)
     if (left >= 0 && left <= wait) {
         return false;
     }
-    struct timespec pause = { .tv_sec = wait / 1000, .tv_nsec = wait % 1000 * 1000000 };
-    (void)nanosleep(&pause, NULL);
-    return true;
+    deadline_ms end = deadline_in(wait);
+    struct timespec until = { .tv_sec = end / 1000, .tv_nsec = end % 1000 * 1000000 };
+    int rc = 0;
+    pthread_mutex_lock(&s3->stop_lock);
+    while (!s3_interrupted(s3) && rc == 0) {
+        rc = pthread_cond_timedwait(&s3->stop_wake, &s3->stop_lock, &until);
+    }
+    bool go_on = !s3_interrupted(s3);
+    pthread_mutex_unlock(&s3->stop_lock);
+    return go_on;
 }
 
 /** The store says that it has not done it, and that it may be asked again. */
@@ -255,7 +267,7 @@ enum status s3_call(struct s3_store *s3, const struct s3_request *request,
             return untrusted(s3, err);
         }
         bool again = unsent || refused || request->repeatable;
-        if (again && s3_pause(tries, deadline)) {
+        if (again && s3_pause(s3, tries, deadline)) {
             http_answer_done(answer);
             continue;
         }

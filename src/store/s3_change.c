@@ -263,7 +263,7 @@ enum status s3_copy(struct store *store, struct str from, struct str to,
         arena_init(&arena, 0);
         enum status status = copy_once(s3, from, to, how, &arena, info_out, err);
         arena_done(&arena);
-        if (status != E_CONFLICT || !s3_pause(tries, deadline)) {
+        if (status != E_CONFLICT || !s3_pause(s3, tries, deadline)) {
             return status;
         }
     }

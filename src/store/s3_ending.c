@@ -21,12 +21,15 @@ enum { LAST_PART_BYTES_MIN = 5 * 1024 * 1024, WAIT_SECONDS = 600, SWAP_TRIES = 8
 
 void s3_turns_init(struct s3_store *s3)
 {
-    pthread_condattr_t attr;
     pthread_mutex_init(&s3->turns_lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s3->turns_changed, &attr);
-    pthread_condattr_destroy(&attr);
+    s3_cond_init(&s3->turns_changed);
+}
+
+void s3_turns_wake(struct s3_store *s3)
+{
+    pthread_mutex_lock(&s3->turns_lock);
+    pthread_cond_broadcast(&s3->turns_changed);
+    pthread_mutex_unlock(&s3->turns_lock);
 }
 
 static bool is_taken(const struct s3_store *s3, struct str id)
@@ -48,7 +51,8 @@ static enum status turn_take(struct s3_store *s3, struct s3_turn *turn, struct s
     turn->id = id;
     pthread_mutex_lock(&s3->turns_lock);
     while (is_taken(s3, id) && status == OK) {
-        if (pthread_cond_timedwait(&s3->turns_changed, &s3->turns_lock, &until) == ETIMEDOUT) {
+        if (s3_interrupted(s3) ||
+            pthread_cond_timedwait(&s3->turns_changed, &s3->turns_lock, &until) == ETIMEDOUT) {
             status = err_set(err, E_UNAVAILABLE, "upload \"%.*s\" is being ended by another call",
                              STR_ARG(id));
         }

@@ -110,8 +110,9 @@ static enum status put(struct s3_lease *lease, struct err *err)
 
 /* --- renewing --- */
 
-/** Waits at most so long; returns early when the lease is to be given up. */
-static void wait_ms(struct s3_lease *lease, int64_t ms)
+/** Waits at most so long; returns early when the lease is to be given up, or while it is taken and
+ * the store was interrupted. */
+static void wait_ms(struct s3_lease *lease, int64_t ms, bool taking)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -121,7 +122,7 @@ static void wait_ms(struct s3_lease *lease, int64_t ms)
         until.tv_nsec -= 1000000000;
         until.tv_sec++;
     }
-    while (!lease->stop &&
+    while (!lease->stop && (!taking || !s3_interrupted(lease->s3)) &&
            pthread_cond_timedwait(&lease->wake, &lease->lock, &until) != ETIMEDOUT) {
     }
 }
@@ -154,7 +155,7 @@ static void *renew_run(void *arg)
     struct s3_lease *lease = arg;
     pthread_mutex_lock(&lease->lock);
     while (!lease->stop) {
-        wait_ms(lease, lease->lease_ms / 3);
+        wait_ms(lease, lease->lease_ms / 3, false);
         if (!lease->stop && lease->held) {
             pthread_mutex_unlock(&lease->lock);
             renew(lease);
@@ -208,7 +209,10 @@ static enum status take(struct s3_lease *lease, struct err *err)
                        "the store is too slow for a lease of %lld s (s3.lease_seconds)",
                        (long long)lease->lease_ms / 1000);
     }
-    wait_ms(lease, settle_ms);
+    wait_ms(lease, settle_ms, true);
+    if (s3_interrupted(lease->s3)) {
+        return err_set(err, E_UNAVAILABLE, "this process stops, and takes no lease any more");
+    }
     TRY(look(lease, &holder, err));
     if (!holder.ours) {
         return refuse(&holder, err);
@@ -239,6 +243,13 @@ enum status s3_lease_need(struct s3_lease *lease, struct err *err)
     }
     pthread_mutex_unlock(&lease->lock);
     return status;
+}
+
+void s3_lease_wake(struct s3_lease *lease)
+{
+    pthread_mutex_lock(&lease->lock);
+    pthread_cond_broadcast(&lease->wake);
+    pthread_mutex_unlock(&lease->lock);
 }
 
 int64_t s3_lease_left_ms(struct s3_lease *lease)
@@ -272,7 +283,6 @@ enum status s3_lease_new(struct s3_store *s3, int64_t lease_ms, struct s3_lease 
                          struct err *err)
 {
     struct s3_lease *lease = mem_zalloc(sizeof *lease);
-    pthread_condattr_t attr;
     if (lease == NULL) {
         return err_no_memory(err);
     }
@@ -287,10 +297,7 @@ enum status s3_lease_new(struct s3_store *s3, int64_t lease_ms, struct s3_lease 
         pthread_mutex_init(&lease->keys[i], NULL);
     }
     pthread_mutex_init(&lease->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&lease->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    s3_cond_init(&lease->wake);
     *out = lease;
     return OK;
 }

@@ -28,6 +28,8 @@ void s3_lease_free(struct s3_lease *lease);
 /** OK while it is held; takes it where it is free, which lasts for the settling time. E_UNAVAILABLE
  * tells who holds it, or that it could not be renewed. Thread safe. */
 enum status s3_lease_need(struct s3_lease *lease, struct err *err) MUST_USE;
+/** The store was interrupted: who takes the lease gives up. */
+void s3_lease_wake(struct s3_lease *lease);
 /** How long a request may take that is sent now; 0 or less: none may be sent. */
 int64_t s3_lease_left_ms(struct s3_lease *lease);
 /** Around a look at `key` and the change that follows from it. */

@@ -83,6 +83,8 @@ void s3_parts_drop(struct s3_store *s3, struct str id, int64_t before_ms);
 /* --- s3_ending.c --- */
 
 void s3_turns_init(struct s3_store *s3);
+/** Whoever waits for his turn looks whether the store was interrupted. */
+void s3_turns_wake(struct s3_store *s3);
 enum status s3_parts_complete(struct store *, const struct store_upload_ref *,
                               const struct store_upload_how *, struct store_info *, struct err *);
 enum status s3_parts_abort(struct store *, const struct store_upload_ref *, struct err *);

@@ -55,11 +55,14 @@ struct s3_store {
     struct s3_turn {
         struct str id;
         struct s3_turn *next;
-    } *turns;             /* of s3_ending.c: uploads that are being ended; guarded by turns_lock */
-    pthread_mutex_t lock; /* recursive: the check itself writes */
-    bool checking;        /* guarded by lock */
-    enum status refused;  /* the check has failed for good; guarded by lock */
-    struct err why;       /* guarded by lock */
+    } *turns; /* of s3_ending.c: uploads that are being ended; guarded by turns_lock */
+    pthread_mutex_t stop_lock;
+    pthread_cond_t stop_wake; /* waits by the monotonic clock */
+    _Atomic bool interrupted; /* set under stop_lock; read without it, relaxed, as a hint */
+    pthread_mutex_t lock;     /* recursive: the check itself writes */
+    bool checking;            /* guarded by lock */
+    enum status refused;      /* the check has failed for good; guarded by lock */
+    struct err why;           /* guarded by lock */
 };
 
 /** One S3 operation. Zero is: a GET of the bucket. */
@@ -89,6 +92,9 @@ struct s3_request {
 
 /* --- s3.c --- */
 
+/** One that waits by the monotonic clock. */
+void s3_cond_init(pthread_cond_t *cond);
+
 /** Before each write: E_DENIED when read-only, and the check's failure until it has passed once. */
 enum status s3_may_write(struct s3_store *s3, struct err *err) MUST_USE;
 /** The same for making the object `key`: E_INVALID where the store would keep and not list it. */
@@ -116,8 +122,9 @@ enum status s3_failed(struct s3_store *s3, const struct s3_request *request,
  * an error inside. */
 enum aws_code s3_code(const struct http_answer *answer);
 /** Wait before the next try: longer each time, by chance, never past the deadline. False when there
- * is no time left. */
-bool s3_pause(unsigned tries, deadline_ms deadline);
+ * is no time left, or the store was interrupted. */
+bool s3_pause(struct s3_store *s3, unsigned tries, deadline_ms deadline);
+bool s3_interrupted(const struct s3_store *s3);
 
 void s3_header(struct s3_request *request, struct str name, struct str value);
 /** A tag from a header or XML, without quotes and the mark of a weak one; false when it is empty or

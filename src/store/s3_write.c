@@ -166,7 +166,7 @@ static enum status send_known(struct s3_store *s3, struct s3_write *write,
         if (status != OK) {
             return err_set(err, status, "%s", why.msg);
         }
-        if (!s3_pause(tries, deadline)) {
+        if (!s3_pause(s3, tries, deadline)) {
             return err_set(err, unknown != OK ? unknown : E_UPSTREAM,
                            "whether object \"%.*s\" was written is not known%s%s",
                            STR_ARG(write->key), why.msg[0] != '\0' ? ": " : "", why.msg);

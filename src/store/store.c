@@ -89,6 +89,13 @@ void store_close(struct store *store)
     }
 }
 
+void store_interrupt(struct store *store)
+{
+    if (store->ops->interrupt != NULL) {
+        store->ops->interrupt(store);
+    }
+}
+
 void store_measure(struct store *store, struct metrics *metrics)
 {
     store_meter_init(&store->meter, metrics);

@@ -81,6 +81,15 @@ enum status store_key_check_plain(struct str key, struct err *err) MUST_USE;
 
 /** NULL is fine. */
 void store_close(struct store *store);
+/**
+ * For a stop, before threads that use the store are joined: from now on it does not wait for a
+ * service that is away. A pause between two tries ends, with E_UNAVAILABLE where nothing was done;
+ * a request that moves no byte for a second (in a bucket; five, of storaged's) is broken off, and
+ * after that none is begun. What gets on is finished. It cannot be taken back.
+ *
+ * Threads  at any time, beside all other calls; again does no harm
+ */
+void store_interrupt(struct store *store);
 /** From now on what it does is counted in `metrics`, which must outlive it. Before other threads
  * use it. */
 void store_measure(struct store *store, struct metrics *metrics);

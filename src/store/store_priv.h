@@ -60,6 +60,7 @@ struct store_ops {
     bool local;                             /* reads wait for this machine's disk at most */
     const struct store_upload_ops *uploads; /* NULL: none */
     void (*close)(struct store *store);
+    void (*interrupt)(struct store *);                 /* NULL: it waits for nobody */
     void (*measure)(struct store *, struct metrics *); /* NULL: nothing of its own */
     enum status (*writer_open)(struct store *, struct str key, const struct store_cond *,
                                struct store_writer **, struct err *);

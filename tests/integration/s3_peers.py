@@ -150,6 +150,7 @@ class BadWire(Service):
         "lose"       the store gets it and answers; the client gets nothing
         "late"       as lose, and the store gets it only after the client's connection was closed
         "twice"      the store gets it twice; the client gets the second answer
+        "hang"       neither gets anything, and the connection stays open until the client closes it
     Headers whose names are in `deaf` do not reach the store with a write; what is left is signed again.
     """
 
@@ -171,6 +172,10 @@ class BadWire(Service):
             if fault:
                 self.harmed.append((fault, request[0]))
             if fault == "refuse":
+                return
+            if fault == "hang":
+                wire.sock.settimeout(None)
+                wire.sock.recv(1)
                 return
             if fault == "late":
                 wire.sock.close()
