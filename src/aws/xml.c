@@ -52,6 +52,10 @@ static void on_start(void *ctx, const XML_Char *name, const XML_Char **attribute
                 DEPTH_MAX, NODES_MAX, NAME_MAX_BYTES));
         return;
     }
+    if (local.len == 0) {
+        stop(reader, err_set(reader->err, E_INVALID, "an XML element's name is a prefix alone"));
+        return;
+    }
     struct xml_node *node = ARENA_NEW(reader->arena, struct xml_node);
     struct str copy = node == NULL ? (struct str){ 0 } : arena_str(reader->arena, local);
     if (copy.ptr == NULL) {

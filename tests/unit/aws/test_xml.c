@@ -69,6 +69,8 @@ static void what_no_client_sends_is_refused(void **state)
 {
     static const struct str wrong[] = {
         STR_INIT(""),
+        STR_INIT("<:/>"),
+        STR_INIT("<p:></p:>"),
         STR_INIT("<a>"),
         STR_INIT("<a></b>"),
         STR_INIT("<a/><b/>"),
