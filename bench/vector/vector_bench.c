@@ -3,13 +3,15 @@
  *
  *     vector-bench --data DIR/NAME --ef 10,20,... [--k 10] [--build-threads N] [--search-threads N]
  *                  [--index m=..,ef_construction=..,graph_min=..,seed=..] [--isa plain|avx2|avx512]
- *                  [--rounds N] [--updates N] [--json OUT] [--results OUT.i32]
+ *                  [--rounds N] [--updates N] [--filter SHARE] [--json OUT] [--results OUT.i32]
  *
  * Reads NAME.base.f32, NAME.query.f32 (row-major float32), NAME.gt.i32 (nq x k row numbers) and
  * NAME.json (d, k, metric: euclidean or angular). The results file holds for each ef in order an
  * nq x k row-major int32 block of row numbers, -1 where there are fewer. Each figure is the median
  * of the rounds. --updates takes N vectors at random out and puts each back before the searches, on
- * one thread: what it costs, and what it does to recall. With `--ef -` it reads one ef a line and
+ * one thread: what it costs, and what it does to recall. --filter lets each search give only this
+ * share of the rows, at random, by a list and then by bits; recall is held against vec_exact. With
+ * `--ef -` it reads one ef a line and
  * answers each with a line of JSON, so that compare.py can let it and a peer take turns.
  */
 #include <fcntl.h>
@@ -38,6 +40,7 @@ struct bench {
     bool asked; /* for each ef, by a line */
     uint32_t k;
     unsigned build_threads, search_threads, rounds, updates;
+    double filter_share;        /* 0: no filter */
     uint32_t *slot_of, *row_of; /* [n], [slots]: where a row is, and what a slot holds */
     uint32_t slots_max;
     struct vec_opts opts;
@@ -342,6 +345,103 @@ static void print_json(FILE *out, const struct figures *f)
                   f->ef, f->recall, f->qps, f->p50_us, f->p99_us, f->cpu_us);
 }
 
+/* --- filters --- */
+
+struct filtered {
+    struct vec_filter list, bits;
+};
+
+static struct filtered pick(const struct bench *bench)
+{
+    size_t words = bench->slots_max / 64 + 1;
+    uint32_t *slots = calloc(bench->slots_max, sizeof *slots);
+    uint64_t *bits = calloc(words, sizeof *bits);
+    uint64_t random = 12345;
+    uint64_t count = 0;
+    if (slots == NULL || bits == NULL) {
+        die("no memory for", "a filter");
+    }
+    for (uint32_t slot = 0; slot < bench->n; slot++) {
+        random = random * 6364136223846793005U + 1442695040888963407U;
+        if ((double)(random >> 33) * 0x1p-31 < bench->filter_share) {
+            slots[count++] = slot;
+            bits[slot / 64] |= (uint64_t)1 << slot % 64;
+        }
+    }
+    return (struct filtered){ .list = { .slots = slots, .slot_count = count },
+                              .bits = { .bits = bits, .slot_count = count, .word_count = words } };
+}
+
+/* Seconds of processor for all queries; hits [nq][k]. */
+static double search_filtered(struct bench *bench, struct vec_scratch *scratch,
+                              const struct vec_search_opts *opts, bool exact, struct vec_hit *hits)
+{
+    struct err err = { 0 };
+    double start = cpu_s();
+    for (size_t i = 0; i < bench->nq; i++) {
+        uint32_t found = 0;
+        const float *query = bench->query + i * bench->d;
+        struct vec_hit *out = hits + i * bench->k;
+        need(exact ? vec_exact(bench->index, scratch, query, opts, out, &found, &err)
+                   : vec_search(bench->index, scratch, query, opts, out, &found, &err),
+             &err);
+        for (; found < bench->k; found++) {
+            out[found] = (struct vec_hit){ .slot = UINT32_MAX };
+        }
+    }
+    return cpu_s() - start;
+}
+
+static double same(const struct bench *bench, const struct vec_hit *a, const struct vec_hit *b)
+{
+    size_t right = 0;
+    for (size_t i = 0; i < bench->nq * bench->k; i++) {
+        const struct vec_hit *row = b + i / bench->k * bench->k;
+        for (uint32_t j = 0; j < bench->k; j++) {
+            right += a[i].slot == row[j].slot;
+        }
+    }
+    return (double)right / (double)(bench->nq * bench->k);
+}
+
+static void filters(struct bench *bench)
+{
+    static const char *const plans[] = { "graph", "codes", "rows" };
+    struct filtered filtered = pick(bench);
+    struct vec_scratch *scratch = NULL;
+    struct err err = { 0 };
+    struct vec_hit *truth = calloc(bench->nq * bench->k, sizeof *truth);
+    struct vec_hit *hits = calloc(bench->nq * bench->k, sizeof *hits);
+    if (truth == NULL || hits == NULL) {
+        die("no memory for", "hits");
+    }
+    need(vec_scratch_new(bench->index, &scratch, &err), &err);
+    for (size_t i = 0; i < bench->ef_count; i++) {
+        for (int bits = 0; bits < 2; bits++) {
+            struct vec_report report;
+            struct vec_search_opts opts = { .k = bench->k,
+                                            .ef = bench->efs[i],
+                                            .filter = bits ? &filtered.bits : &filtered.list,
+                                            .report = &report };
+            double least = 1e9;
+            (void)search_filtered(bench, scratch, &opts, true, truth);
+            for (unsigned round = 0; round < bench->rounds; round++) {
+                double s = search_filtered(bench, scratch, &opts, false, hits);
+                least = s < least ? s : least;
+            }
+            (void)printf("%s of %llu, ef %u, by %s: recall %.4f, cpu %.2f us (%.0f/s)\n",
+                         bits ? "bits" : "list", (unsigned long long)filtered.list.slot_count,
+                         opts.ef, plans[report.plan], same(bench, hits, truth),
+                         least / (double)bench->nq * 1e6, (double)bench->nq / least);
+        }
+    }
+    vec_scratch_free(scratch);
+    free((void *)(uintptr_t)filtered.list.slots);
+    free((void *)(uintptr_t)filtered.bits.bits);
+    free(truth);
+    free(hits);
+}
+
 /* --- the command line --- */
 
 static void parse_index(struct bench *bench, char *list)
@@ -412,6 +512,8 @@ static void parse(struct bench *bench, int argc, char **argv)
             bench->rounds = count_of(value, 63);
         } else if (strcmp(argv[i], "--updates") == 0) {
             bench->updates = count_of(value, 100000000);
+        } else if (strcmp(argv[i], "--filter") == 0) {
+            bench->filter_share = strtod(value, NULL);
         } else if (strcmp(argv[i], "--index") == 0) {
             parse_index(bench, value);
         } else if (strcmp(argv[i], "--isa") == 0) {
@@ -523,7 +625,9 @@ int main(int argc, char **argv)
     if (found == NULL) {
         die("no memory for", "results");
     }
-    if (bench.asked) {
+    if (bench.filter_share > 0) {
+        filters(&bench);
+    } else if (bench.asked) {
         answer(&bench, found);
     } else {
         curve(&bench, found);

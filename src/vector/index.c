@@ -1,6 +1,7 @@
 /*
  * An index as its users see it: birth, adding, taking out.
  */
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -203,6 +204,7 @@ static bool add_again(struct vec_index *index, const float *values, uint32_t *sl
             atomic_store_explicit(place, *slot_out, memory_order_release);
         }
     }
+    log_put(&index->reborn, *slot_out);
     return true;
 }
 
@@ -258,6 +260,7 @@ static void again_drop(struct vec_index *index, uint32_t slot)
 static void take_out(struct vec_index *index, struct vec_scratch *scratch, uint32_t slot)
 {
     const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
+    log_put(&index->gone, slot); /* first: a walk that is not led on by it looks here */
     row_kill(&index->shape, view_row(index, view, slot));
     if (view->codec != NULL) {
         struct node *node = view_node(view, slot);
@@ -266,6 +269,7 @@ static void take_out(struct vec_index *index, struct vec_scratch *scratch, uint3
         } else {
             again_drop(index, slot);
             atomic_store_explicit(&node->state, NODE_GONE, memory_order_relaxed);
+            code_tail_set(view, slot, (struct code_tail){ NAN, NAN }); /* scans read all codes */
         }
     }
     freed_put(index, slot);

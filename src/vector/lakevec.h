@@ -54,9 +54,33 @@ struct vec_hit {
     float distance;
 };
 
+/** Slots that a search may give: an ascending list or bits, not both; neither names none. Borrowed
+ * for the search. Slots that hold nothing, and such beyond the end, may be named; they are not
+ * found. */
+struct vec_filter {
+    const uint32_t *slots;
+    const uint64_t *bits;
+    uint64_t slot_count; /* of the list; or of bits that are set, 0 where nobody has counted them */
+    uint64_t word_count; /* of bits */
+};
+
+enum vec_plan {
+    VEC_PLAN_GRAPH,      /* a walk, approximate */
+    VEC_PLAN_SCAN_CODES, /* all codes that the filter allows, then the rows that may be nearest */
+    VEC_PLAN_SCAN_ROWS,  /* all rows that it allows */
+};
+
+/** What a search did. */
+struct vec_report {
+    enum vec_plan plan;
+    uint32_t ef_used; /* 0 for a scan */
+};
+
 struct vec_search_opts {
-    uint32_t k;  /* 1 to VEC_K_MAX; default 10 */
-    uint32_t ef; /* the beam: default 64, at least k, at most VEC_EF_MAX */
+    uint32_t k;                      /* 1 to VEC_K_MAX; default 10 */
+    uint32_t ef;                     /* the beam: default 64, at least k, at most VEC_EF_MAX */
+    const struct vec_filter *filter; /* NULL: all slots */
+    struct vec_report *report;       /* NULL, or to be filled in */
 };
 
 struct vec_stats {
@@ -105,10 +129,22 @@ MUST_USE enum status vec_delete(struct vec_index *index, struct vec_scratch *scr
                                 struct err *err);
 
 /**
- * The `k` nearest, nearest first, ties by slot. Approximate where there is a graph.
+ * Between these two no slot that was live at vec_pin, or became live since, is used again for
+ * another vector: what a search gave may be looked up. Searches of the scratch may stand between;
+ * they nest. A pin holds freed memory back: keep it short.
+ */
+void vec_pin(struct vec_index *index, struct vec_scratch *scratch);
+void vec_unpin(struct vec_scratch *scratch);
+
+/**
+ * The `k` nearest that the filter allows, nearest first, ties by slot. Approximate where there is
+ * a graph; with a filter that allows few the search scans them, as soon as that is estimated to be
+ * cheaper than the walk. A vector that is there during all of the search can be found, and so can
+ * one that was added before another one went: who replaces by adding and then deleting is found
+ * in either version, or in both.
  *
  * Shapes   query [dimension]; hits_out [k]
- * Returns  *found_out <= k; fewer only when the index holds fewer
+ * Returns  *found_out <= k; fewer only when the index holds fewer that are allowed
  * Errors   E_INVALID for k, ef, or a query that could not be added; E_NO_MEMORY
  * Threads  safe beside everything; takes no lock
  * Cost     no allocation once the scratch is warm
@@ -118,10 +154,10 @@ MUST_USE enum status vec_search(struct vec_index *index, struct vec_scratch *scr
                                 const float *query, const struct vec_search_opts *opts,
                                 struct vec_hit *hits_out, uint32_t *found_out, struct err *err);
 
-/** As vec_search, by a scan of all rows. */
+/** As vec_search, by a scan of all rows that the filter allows; `ef` does not matter. */
 MUST_USE enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch,
-                               const float *query, uint32_t k, struct vec_hit *hits_out,
-                               uint32_t *found_out, struct err *err);
+                               const float *query, const struct vec_search_opts *opts,
+                               struct vec_hit *hits_out, uint32_t *found_out, struct err *err);
 
 /**
  * Do background work: train the codes when there are enough vectors, and link what is not linked.

@@ -38,7 +38,7 @@ enum status scratch_ready(struct vec_scratch *scratch, uint32_t ef, uint32_t bes
                           struct err *err)
 {
     size_t words = ((size_t)slots + 63) / 64;
-    TRY(beam_reserve(&scratch->beam, &scratch->beam_reserved, ef, err));
+    TRY(beam_reserve(&scratch->beam, &scratch->beam_reserved, ef > best ? ef : best, err));
     TRY(beam_reserve(&scratch->best, &scratch->best_reserved, best, err));
     if (words > scratch->visited_words) {
         size_t room = words + words / 2;
@@ -54,6 +54,39 @@ enum status scratch_ready(struct vec_scratch *scratch, uint32_t ef, uint32_t bes
     beam_clear(&scratch->best, best);
     if (words > 0) {
         memset(scratch->visited, 0, words * sizeof(*scratch->visited));
+    }
+    return OK;
+}
+
+enum status scratch_allow(struct vec_scratch *scratch, uint32_t slots, struct err *err)
+{
+    size_t words = ((size_t)slots + 63) / 64;
+    if (words > scratch->allow_words) {
+        size_t room = words + words / 2;
+        uint64_t *allow = mem_alloc(room * sizeof(*allow));
+        if (allow == NULL) {
+            return err_no_memory(err);
+        }
+        mem_free(scratch->allow);
+        scratch->allow = allow;
+        scratch->allow_words = room;
+    }
+    if (words > 0) {
+        memset(scratch->allow, 0, words * sizeof(*scratch->allow));
+    }
+    return OK;
+}
+
+enum status scratch_scan(struct vec_scratch *scratch, struct err *err)
+{
+    if (scratch->scan_dist == NULL) {
+        size_t each = sizeof(*scratch->scan_dist) + sizeof(*scratch->scan_slot);
+        float *block = mem_alloc(SCAN_BLOCK * each);
+        if (block == NULL) {
+            return err_no_memory(err);
+        }
+        scratch->scan_dist = block;
+        scratch->scan_slot = (uint32_t *)(block + SCAN_BLOCK);
     }
     return OK;
 }
@@ -116,6 +149,8 @@ void vec_scratch_free(struct vec_scratch *scratch)
     mem_free(scratch->beam.slot);
     mem_free(scratch->best.dist);
     mem_free(scratch->best.slot);
+    mem_free(scratch->allow);
+    mem_free(scratch->scan_dist);
     pages_free(scratch->visited, scratch->visited_words * sizeof(*scratch->visited));
     pages_free(scratch->fixed, scratch->fixed_bytes);
     pages_free(scratch, sizeof(*scratch));

@@ -1,10 +1,12 @@
 /*
- * A search: a walk on codes, then the nearest of what it met ranked by stored rows, in two steps
- * where codes are of fewer dimensions. Rows that are not linked are scanned.
+ * A search: a walk on codes, or with a filter a scan of them, then the nearest of what was met
+ * ranked by stored rows, in two steps where codes are of fewer dimensions. Rows that are not linked
+ * are scanned, after the walk.
  */
 #include <math.h>
 #include <sched.h>
 
+#include "vector/allowed.h"
 #include "vector/vec_priv.h"
 
 /* The distance of truncated codes is a lower bound but for rounding; this much of it is believed.
@@ -31,69 +33,154 @@ static void prepare_row(struct vec_scratch *scratch, const float *query)
     row_query_prepare(&index->shape, &scratch->row);
 }
 
-/* Fills scratch->beam. The entry point may be taken out at this moment: then there is another.
- * False when that is newer than the search: begin anew. */
-static bool walk(struct vec_scratch *scratch, const struct view *view, uint32_t slots)
+/* The query's code, for walks and for scans of codes. */
+static void prepare_code(struct search *search)
 {
+    struct vec_scratch *scratch = search->scratch;
+    codec_project(search->view->codec, scratch->row.f, scratch->centred, scratch->projected);
+    codec_query(search->view->codec, scratch->projected, &scratch->code);
+}
+
+/* Where a walk begins; NO_SLOT when there is no graph left. The entry point may be taken out at
+ * this moment: then there is another. False when that is newer than the search: begin anew. */
+static bool descend(const struct search *search, uint32_t *from_out)
+{
+    struct vec_scratch *scratch = search->scratch;
     const struct vec_index *index = scratch->index;
-    codec_project(view->codec, scratch->row.f, scratch->centred, scratch->projected);
-    codec_query(view->codec, scratch->projected, &scratch->code);
     for (;;) {
         uint64_t entry = atomic_load_explicit(&index->entry, memory_order_acquire);
+        *from_out = NO_SLOT;
         if (entry == NO_ENTRY) {
             return true;
         }
-        if ((uint32_t)entry >= slots || reader_view(scratch) != view) {
+        if ((uint32_t)entry >= search->slots || reader_view(scratch) != search->view) {
             return false;
         }
-        uint32_t from = graph_descend(index, view, &scratch->code, entry, 0, slots);
-        if (index->simd->beam_insert(&scratch->beam,
-                                     graph_distance(index, view, &scratch->code, from), from)) {
-            (void)bit_take(scratch->visited, from);
-            break;
+        *from_out = graph_descend(index, search->view, &scratch->code, entry, 0, search->slots);
+        if (isfinite(graph_distance(index, search->view, &scratch->code, *from_out))) {
+            return true;
         }
         sched_yield();
     }
-    graph_walk(scratch, view, slots);
-    return true;
 }
 
-static void prefetch_row(const struct vec_index *index, const struct view *view, uint32_t slot,
-                         size_t bytes)
+/* Fills scratch->beam. *again_out: begin anew; *found_out is false when a filter led it nowhere. */
+static enum status walk(struct search *search, bool *again_out, bool *found_out, struct err *err)
 {
-    const uint8_t *row = view_row(index, view, slot);
+    struct vec_scratch *scratch = search->scratch;
+    uint32_t from = NO_SLOT;
+    *found_out = true;
+    *again_out = !descend(search, &from);
+    if (*again_out || from == NO_SLOT) {
+        return OK;
+    }
+    if (search->filter != NULL) {
+        return filtered_walk(search, from, found_out, err);
+    }
+    float dist = graph_distance(scratch->index, search->view, &scratch->code, from);
+    *again_out = !scratch->index->simd->beam_insert(&scratch->beam, dist, from);
+    (void)bit_take(scratch->visited, from);
+    graph_walk(scratch, search->view, search->slots);
+    return OK;
+}
+
+/* --- ranking --- */
+
+void search_prefetch(const struct search *search, uint32_t slot, size_t bytes)
+{
+    const uint8_t *row = view_row(search->scratch->index, search->rows, slot);
     for (size_t i = 0; i < bytes; i += LINE) {
         __builtin_prefetch(row + i);
     }
+}
+
+/* Distances are squared ones here, or twice minus the dot product: what codes tell as well. */
+static float unit(const struct vec_index *index)
+{
+    return index->opts.metric == VEC_L2 ? 1 : 2;
+}
+
+static float rank_high(struct search *search, uint32_t slot)
+{
+    struct vec_scratch *scratch = search->scratch;
+    const struct vec_index *index = scratch->index;
+    float dist = row_distance8(&index->shape, index->opts.metric, index->simd,
+                               view_row(index, search->rows, slot), &scratch->row);
+    (void)index->simd->beam_insert(&scratch->best, dist, slot);
+    search->died += isnan(dist);
+    return dist;
+}
+
+/* By how much the high bytes, of row and query, may be wrong: three times what rounding that is
+ * spread evenly makes of each dimension, summed as if they had nothing to do with each other. */
+static float high_margin(const struct vec_scratch *scratch, struct row_tail tail)
+{
+    float row = 16 * tail.scale;
+    float query = scratch->row.factor;
+    return 2 * 3 * sqrtf((row * row * scratch->row.norm2 + query * query * tail.norm2) / 12);
+}
+
+float search_rank(struct search *search, uint32_t slot)
+{
+    struct vec_scratch *scratch = search->scratch;
+    const struct vec_index *index = scratch->index;
+    struct beam *best = &scratch->best;
+    const uint8_t *row = view_row(index, search->rows, slot);
+    if (best->count == best->cap && !index->shape.floats) {
+        float high = row_distance8(&index->shape, index->opts.metric, index->simd, row,
+                                   &scratch->row);
+        high += index->opts.metric == VEC_DOT ? 0 : scratch->row.norm2;
+        if (high - high_margin(scratch, row_tail(&index->shape, row)) >
+            best->dist[best->count - 1]) {
+            return high;
+        }
+    }
+    float dist = unit(index) *
+                 row_distance(&index->shape, index->opts.metric, index->simd, row, &scratch->row);
+    (void)index->simd->beam_insert(best, dist, slot);
+    search->died += isnan(dist);
+    return dist;
+}
+
+bool search_bounded(const struct search *search)
+{
+    return search->view->codec->truncated && !search->view->codec->dot;
+}
+
+bool search_beyond(const struct search *search, float code_dist)
+{
+    const struct vec_scratch *scratch = search->scratch;
+    const struct beam *best = &scratch->best;
+    float dist = code_dist + scratch->code.norm2;
+    return best->count == best->cap &&
+           (search_bounded(search) ? dist * BOUND_BELIEVED : dist) > best->dist[best->count - 1];
 }
 
 /*
  * From what the walk met, nearest first by code, to scratch->best by high bytes. When codes are
  * truncated, nobody behind one whose lower bound is above the worst of the best can be among them.
  */
-static void rank_high(struct vec_scratch *scratch, const struct view *view)
+static void rank_beam(struct search *search)
 {
-    const struct vec_index *index = scratch->index;
+    const struct vec_scratch *scratch = search->scratch;
     const struct beam *beam = &scratch->beam;
-    struct beam *best = &scratch->best;
-    bool bounded = view->codec->truncated && !view->codec->dot;
+    const struct beam *best = &scratch->best;
+    size_t bytes = scratch->index->shape.padded;
+    bool bounded = search_bounded(search);
     enum { AHEAD = 4 };
     for (uint32_t i = 0; i < beam->count && i < AHEAD; i++) {
-        prefetch_row(index, view, beam->slot[i] & ~BEAM_DONE, index->shape.padded);
+        search_prefetch(search, beam->slot[i] & ~BEAM_DONE, bytes);
     }
     for (uint32_t i = 0; i < beam->count; i++) {
         if (i + AHEAD < beam->count) {
-            prefetch_row(index, view, beam->slot[i + AHEAD] & ~BEAM_DONE, index->shape.padded);
+            search_prefetch(search, beam->slot[i + AHEAD] & ~BEAM_DONE, bytes);
         }
         if (bounded && best->count == best->cap &&
             (beam->dist[i] + scratch->code.norm2) * BOUND_BELIEVED >
                 best->dist[best->count - 1] + scratch->row.norm2) {
             break;
         }
-        uint32_t slot = beam->slot[i] & ~BEAM_DONE;
-        float dist = row_distance8(&index->shape, index->opts.metric, index->simd,
-                                   view_row(index, view, slot), &scratch->row);
-        (void)index->simd->beam_insert(best, dist, slot);
+        (void)rank_high(search, beam->slot[i] & ~BEAM_DONE);
     }
 }
 
@@ -106,18 +193,63 @@ static void rank_codes(struct vec_scratch *scratch)
     }
 }
 
-static void scan_high(struct vec_scratch *scratch, const struct view *view, uint32_t from,
-                      uint32_t to)
+static uint32_t hits_take(const struct beam *order, float unit_of, struct vec_hit *hits)
 {
-    const struct vec_index *index = scratch->index;
-    for (uint32_t slot = from; slot < to; slot++) {
-        if (!bit_get(scratch->visited, slot) &&
-            !row_dead(&index->shape, view_row(index, view, slot))) {
-            float dist = row_distance8(&index->shape, index->opts.metric, index->simd,
-                                       view_row(index, view, slot), &scratch->row);
-            (void)index->simd->beam_insert(&scratch->best, dist, slot);
-        }
+    for (uint32_t i = 0; i < order->count; i++) {
+        hits[i] = (struct vec_hit){ .slot = order->slot[i], .distance = order->dist[i] / unit_of };
     }
+    return order->count;
+}
+
+static float rank_row(struct search *search, uint32_t slot)
+{
+    struct vec_scratch *scratch = search->scratch;
+    const struct vec_index *index = scratch->index;
+    float dist = row_distance(&index->shape, index->opts.metric, index->simd,
+                              view_row(index, search->rows, slot), &scratch->row);
+    (void)index->simd->beam_insert(&scratch->beam, dist, slot);
+    search->died += isnan(dist);
+    return dist;
+}
+
+/* From scratch->best to scratch->beam. */
+static void rank_exact(struct search *search)
+{
+    struct vec_scratch *scratch = search->scratch;
+    const struct beam *best = &scratch->best;
+    beam_clear(&scratch->beam, search->k);
+    for (uint32_t i = 0; i < best->count; i++) {
+        search_prefetch(search, best->slot[i] & ~BEAM_DONE, scratch->index->shape.bytes);
+    }
+    for (uint32_t i = 0; i < best->count; i++) {
+        (void)rank_row(search, best->slot[i] & ~BEAM_DONE);
+    }
+}
+
+/* How many are ranked exactly: as many more as high bytes, or codes, put in a wrong order. */
+static uint32_t rerank_count(const struct view *view, uint32_t k)
+{
+    bool coarse = view->codec != NULL && view->codec->bits == 4;
+    return coarse ? 4 * k + 16 : k + (k < 16 ? 4 : k / 4);
+}
+
+/* --- what is not in the graph, or was not when the search began --- */
+
+/* What became live since the search began is told at its end, so that who replaces a vector by
+ * another slot is rather met twice than not at all. */
+struct since {
+    uint32_t slots;
+    uint64_t reborn, gone;
+};
+
+static struct since since_now(const struct vec_index *index)
+{
+    struct since since;
+    atomic_thread_fence(memory_order_acquire); /* behind what the walk has seen */
+    since.gone = atomic_load_explicit(&index->gone.total, memory_order_acquire);
+    since.reborn = atomic_load_explicit(&index->reborn.total, memory_order_acquire);
+    since.slots = atomic_load_explicit(&index->count, memory_order_acquire);
+    return since;
 }
 
 /* Before the walk: what is linked meanwhile is met by either. */
@@ -133,122 +265,270 @@ static void again_take(struct vec_scratch *scratch)
     }
 }
 
-/* An old link may have led the walk to such a slot before it had a code, so that it is marked: what
- * counts is whether it is among the best. */
-static void scan_again(struct vec_scratch *scratch, const struct view *view, uint32_t slots)
+typedef float (*rank_fn)(struct search *search, uint32_t slot);
+
+static void scan_one(struct search *search, uint32_t slot, rank_fn rank)
 {
-    const struct vec_index *index = scratch->index;
+    const struct vec_index *index = search->scratch->index;
+    if (!row_dead(&index->shape, view_row(index, search->rows, slot))) {
+        (void)rank(search, slot);
+    }
+}
+
+static void scan_rows(struct search *search, uint32_t from, uint32_t end, rank_fn rank)
+{
+    enum { SOME = 16 };
+    struct allowed_walk walk;
+    uint32_t slots[2][SOME];
+    size_t bytes = search->scratch->index->shape.padded;
+    allowed_begin(&walk, search->filter, from, end);
+    size_t next = allowed_next(&walk, slots[0], SOME);
+    for (size_t turn = 0; next > 0; turn ^= 1) {
+        size_t n = next;
+        next = allowed_next(&walk, slots[turn ^ 1], SOME);
+        for (size_t i = 0; search->filter != NULL && i < next; i++) {
+            search_prefetch(search, slots[turn ^ 1][i], bytes);
+        }
+        for (size_t i = 0; i < n; i++) {
+            scan_one(search, slots[turn][i], rank);
+        }
+    }
+}
+
+static void scan_named(struct search *search, uint32_t slot, uint32_t slots, rank_fn rank)
+{
+    if (slot < slots && filter_has(search->filter, slot)) {
+        scan_one(search, slot, rank);
+    }
+}
+
+/* Where a node that was taken out during a walk would have led: nobody else may have, yet. */
+static void scan_behind(struct search *search, uint32_t slot, uint32_t slots, rank_fn rank)
+{
+    const struct vec_index *index = search->scratch->index;
+    const uint32_t *links = view_links(index, search->rows, slot);
+    uint32_t count = links_count(links, index->degree);
+    for (uint32_t i = 0; i < count; i++) {
+        scan_named(search, link_at(links, i), slots, rank);
+    }
+}
+
+static uint32_t log_at(const struct slot_log *log, uint64_t at)
+{
+    return atomic_load_explicit(&log->slots[at % LOG_MAX], memory_order_relaxed);
+}
+
+/* What became live in a part of the search's time. False when more happened than is remembered. */
+static bool scan_since(struct search *search, const struct since *from, const struct since *to,
+                       rank_fn rank)
+{
+    struct vec_index *index = search->scratch->index;
+    bool walked = search->plan == VEC_PLAN_GRAPH;
+    if (to->reborn - from->reborn > LOG_MAX || (walked && to->gone - from->gone > LOG_MAX)) {
+        return false;
+    }
+    search->rows = reader_view(search->scratch);
+    scan_rows(search, from->slots, to->slots, rank);
+    for (uint64_t at = from->reborn; at < to->reborn; at++) {
+        scan_named(search, log_at(&index->reborn, at), to->slots, rank);
+    }
+    for (uint64_t at = from->gone; walked && at < to->gone; at++) {
+        scan_behind(search, log_at(&index->gone, at), to->slots, rank);
+    }
+    /* what was read must not have been overwritten meanwhile */
+    atomic_thread_fence(memory_order_acquire);
+    uint64_t reborn = atomic_load_explicit(&index->reborn.total, memory_order_relaxed);
+    uint64_t gone = atomic_load_explicit(&index->gone.total, memory_order_relaxed);
+    return reborn - from->reborn < LOG_MAX && (!walked || gone - from->gone < LOG_MAX);
+}
+
+/*
+ * What is not linked, then what became live meanwhile; as long as somebody is taken out meanwhile
+ * as well, so that who came instead may be newer still. An old link may have led the walk to a slot
+ * that is used again before it had a code, so that it is marked: what counts is whether it is among
+ * the best. False when the search must begin anew.
+ */
+static bool scan_last(struct search *search, rank_fn rank, void (*finish)(struct search *search))
+{
+    enum { TURNS = 64 }; /* who writes faster than this reads could keep it for ever */
+    struct vec_scratch *scratch = search->scratch;
+    struct since from = { .slots = search->linked, .reborn = search->reborn, .gone = search->gone };
+    struct since to = since_now(scratch->index);
+    search->rows = reader_view(scratch);
     for (uint32_t i = 0; i < scratch->again_count; i++) {
-        uint32_t slot = scratch->again[i];
-        if (slot < slots && !row_dead(&index->shape, view_row(index, view, slot))) {
-            float dist = row_distance8(&index->shape, index->opts.metric, index->simd,
-                                       view_row(index, view, slot), &scratch->row);
-            (void)index->simd->beam_insert(&scratch->best, dist, slot);
+        scan_named(search, scratch->again[i], to.slots, rank);
+    }
+    for (int turn = 0; turn < TURNS; turn++) {
+        bool same = to.slots == from.slots && to.reborn == from.reborn && to.gone == from.gone;
+        bool told = same || (!search->by_rank && scan_since(search, &from, &to, rank));
+        finish(search);
+        if (!told) {
+            return false;
+        }
+        from = to;
+        to = since_now(scratch->index);
+        if (to.gone == search->gone || (to.slots == from.slots && to.reborn == from.reborn)) {
+            break;
         }
     }
+    return true;
 }
 
-static uint32_t hits_take(const struct beam *order, struct vec_hit *hits)
-{
-    for (uint32_t i = 0; i < order->count; i++) {
-        hits[i] = (struct vec_hit){ .slot = order->slot[i], .distance = order->dist[i] };
-    }
-    return order->count;
-}
+/* --- the whole --- */
 
-/* From scratch->best to the hits; scratch->beam is used. */
-static uint32_t rank_exact(struct vec_scratch *scratch, const struct view *view, uint32_t k,
-                           struct vec_hit *hits)
+static void search_begin(struct search *search)
 {
-    const struct vec_index *index = scratch->index;
-    const struct beam *best = &scratch->best;
-    struct beam *order = &scratch->beam;
-    size_t bytes = index->shape.bytes;
-    beam_clear(order, k);
-    for (uint32_t i = 0; i < best->count; i++) {
-        prefetch_row(index, view, best->slot[i] & ~BEAM_DONE, bytes);
-    }
-    for (uint32_t i = 0; i < best->count; i++) {
-        uint32_t slot = best->slot[i] & ~BEAM_DONE;
-        float dist = row_distance(&index->shape, index->opts.metric, index->simd,
-                                  view_row(index, view, slot), &scratch->row);
-        (void)index->simd->beam_insert(order, dist, slot);
-    }
-    return hits_take(order, hits);
-}
-
-/* How many are ranked exactly: as many more as high bytes, or codes, put in a wrong order. */
-static uint32_t rerank_count(const struct view *view, uint32_t k)
-{
-    bool coarse = view->codec != NULL && view->codec->bits == 4;
-    return coarse ? 4 * k + 16 : k + (k < 16 ? 4 : k / 4);
-}
-
-/* *again_out: what was read first is older than what was read last. */
-static enum status search_once(struct vec_scratch *scratch, uint32_t k, uint32_t ef,
-                               struct vec_hit *hits_out, uint32_t *found_out, bool *again_out,
-                               struct err *err)
-{
+    struct vec_scratch *scratch = search->scratch;
     struct vec_index *index = scratch->index;
-    reader_pin(scratch);
-    /* linked first: what is linked meanwhile is scanned, and met only once; the view last: it
-     * holds what was told before */
-    uint32_t linked = atomic_load_explicit(&index->linked, memory_order_acquire);
+    /* linked first: what is linked meanwhile is scanned; the view last: it holds what was told
+     * before */
+    search->linked = atomic_load_explicit(&index->linked, memory_order_acquire);
+    search->reborn = atomic_load_explicit(&index->reborn.total, memory_order_acquire);
+    search->gone = atomic_load_explicit(&index->gone.total, memory_order_acquire);
     again_take(scratch);
-    uint32_t slots = atomic_load_explicit(&index->count, memory_order_acquire);
-    const struct view *view = reader_view(scratch);
-    enum status status = scratch_ready(scratch, ef > k ? ef : k, rerank_count(view, k), slots, err);
-    *again_out = status == OK && linked > 0 && !walk(scratch, view, slots);
-    if (status == OK && !*again_out) {
-        if (view->codec != NULL && !view->codec->truncated && linked == slots &&
-            scratch->again_count == 0) {
-            rank_codes(scratch);
-        } else if (view->codec != NULL) {
-            rank_high(scratch, view);
-        }
-        scan_high(scratch, view, linked, slots);
-        scan_again(scratch, view, slots);
-        *found_out = rank_exact(scratch, view, k, hits_out);
-    }
-    reader_unpin(scratch);
-    return status;
+    search->slots = atomic_load_explicit(&index->count, memory_order_acquire);
+    search->view = reader_view(scratch);
+    search->rows = search->view;
+    search->died = 0;
+    search->by_rank = false;
+    search->plan = search->linked == 0      ? VEC_PLAN_SCAN_ROWS
+                   : search->filter == NULL ? VEC_PLAN_GRAPH
+                   : index->plan_tried != 0 ? (enum vec_plan)(index->plan_tried - 1)
+                                            : filtered_plan(search);
 }
+
+/* What is linked: from a walk to scratch->beam, from a scan to scratch->best. */
+static enum status find_linked(struct search *search, bool *again_out, struct err *err)
+{
+    struct vec_scratch *scratch = search->scratch;
+    uint32_t best = rerank_count(search->view, search->k);
+    uint32_t beam = search->ef > search->k ? search->ef : search->k;
+    bool found = false;
+    *again_out = false;
+    if (search->plan != VEC_PLAN_SCAN_ROWS) {
+        prepare_code(search);
+    }
+    if (search->plan == VEC_PLAN_GRAPH) {
+        TRY(scratch_ready(scratch, beam, best, search->slots, err));
+        TRY(walk(search, again_out, &found, err));
+        if (*again_out || found) {
+            return OK;
+        }
+        search->plan = filtered_scan_plan(search);
+    }
+    if (search->plan == VEC_PLAN_SCAN_CODES) {
+        TRY(scratch_ready(scratch, filtered_beam(search), search->k, 0, err));
+        return filtered_scan(search, err);
+    }
+    search->linked = 0; /* all of it is scanned as what is not linked */
+    return scratch_ready(scratch, 1, search->k, 0, err);
+}
+
+/* Where the nearest are in the end. */
+static const struct beam *search_result(const struct search *search)
+{
+    return search->plan == VEC_PLAN_GRAPH ? &search->scratch->beam : &search->scratch->best;
+}
+
+static void keep(struct search *search)
+{
+    (void)search;
+}
+
+/* *again_out: what was read first is older than what was read last, or too many of those that were
+ * met are gone. */
+static enum status search_once(struct search *search, bool *again_out, struct err *err)
+{
+    struct vec_scratch *scratch = search->scratch;
+    search_begin(search);
+    TRY(find_linked(search, again_out, err));
+    if (*again_out) {
+        return OK;
+    }
+    bool walked = search->plan == VEC_PLAN_GRAPH;
+    if (walked) {
+        struct since since = since_now(scratch->index);
+        bool alone = since.slots == search->linked && scratch->again_count == 0 &&
+                     since.reborn == search->reborn && since.gone == search->gone;
+        search->by_rank = alone && !search->view->codec->truncated;
+        search->rows = reader_view(scratch);
+        if (search->by_rank) {
+            rank_codes(scratch);
+        } else {
+            rank_beam(search);
+        }
+    }
+    bool told = scan_last(search, walked ? rank_high : search_rank, walked ? rank_exact : keep);
+    *again_out = !told || (search->died > 0 && search_result(search)->count < search->k);
+    return OK;
+}
+
+static void report(const struct search *search, const struct vec_search_opts *opts)
+{
+    if (opts->report != NULL) {
+        *opts->report = (struct vec_report){
+            .plan = search->plan,
+            .ef_used = search->plan != VEC_PLAN_GRAPH ? 0
+                       : search->ef > search->k       ? search->ef
+                                                      : search->k,
+        };
+    }
+}
+
+/* Writers that replace faster than a search runs could keep it for ever. */
+enum { TRIES = 16 };
 
 enum status vec_search(struct vec_index *index, struct vec_scratch *scratch, const float *query,
                        const struct vec_search_opts *opts, struct vec_hit *hits_out,
                        uint32_t *found_out, struct err *err)
 {
-    uint32_t k = opts->k == 0 ? 10 : opts->k;
-    uint32_t ef = opts->ef == 0 ? 64 : opts->ef;
-    bool again = true;
-    TRY(check(index, query, k, ef, err));
+    struct search search = { .scratch = scratch,
+                             .filter = opts->filter,
+                             .k = opts->k == 0 ? 10 : opts->k,
+                             .ef = opts->ef == 0 ? 64 : opts->ef };
+    TRY(check(index, query, search.k, search.ef, err));
     prepare_row(scratch, query);
-    while (again) {
-        TRY(search_once(scratch, k, ef < k ? k : ef, hits_out, found_out, &again, err));
+    enum status status = OK;
+    bool again = true;
+    for (int tries = 0; status == OK && again && tries < TRIES; tries++) {
+        reader_pin(scratch);
+        status = search_once(&search, &again, err);
+        reader_unpin(scratch);
     }
-    return OK;
+    if (status == OK) {
+        bool walked = search.plan == VEC_PLAN_GRAPH;
+        *found_out = hits_take(search_result(&search), walked ? 1 : unit(index), hits_out);
+        report(&search, opts);
+    }
+    return status;
 }
 
 enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch, const float *query,
-                      uint32_t k, struct vec_hit *hits_out, uint32_t *found_out, struct err *err)
+                      const struct vec_search_opts *opts, struct vec_hit *hits_out,
+                      uint32_t *found_out, struct err *err)
 {
-    TRY(check(index, query, k, 0, err));
-    reader_pin(scratch);
-    uint32_t slots = atomic_load_explicit(&index->count, memory_order_acquire);
-    const struct view *view = reader_view(scratch);
-    enum status status = scratch_ready(scratch, k, 1, slots, err);
-    if (status == OK) {
-        prepare_row(scratch, query);
-        for (uint32_t slot = 0; slot < slots; slot++) {
-            if (row_dead(&index->shape, view_row(index, view, slot))) {
-                continue;
-            }
-            float dist = row_distance(&index->shape, index->opts.metric, index->simd,
-                                      view_row(index, view, slot), &scratch->row);
-            (void)index->simd->beam_insert(&scratch->beam, dist, slot);
+    struct search search = { .scratch = scratch,
+                             .filter = opts->filter,
+                             .k = opts->k == 0 ? 10 : opts->k };
+    TRY(check(index, query, search.k, 0, err));
+    prepare_row(scratch, query);
+    enum status status = OK;
+    bool again = true;
+    for (int tries = 0; status == OK && again && tries < TRIES; tries++) {
+        reader_pin(scratch);
+        search_begin(&search);
+        search.plan = VEC_PLAN_SCAN_ROWS;
+        status = scratch_ready(scratch, search.k, 1, 0, err);
+        if (status == OK) {
+            scan_rows(&search, 0, search.slots, rank_row);
+            search.linked = search.slots;
+            again = !scan_last(&search, rank_row, keep);
         }
-        *found_out = hits_take(&scratch->beam, hits_out);
+        reader_unpin(scratch);
     }
-    reader_unpin(scratch);
+    if (status == OK) {
+        *found_out = hits_take(&scratch->beam, 1, hits_out);
+        report(&search, opts);
+    }
     return status;
 }

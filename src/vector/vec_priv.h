@@ -30,7 +30,9 @@ enum {
     UPPER_SLOTS = 1 << UPPER_BITS,
     M_MAX = 32,
     LINKS_MAX = 2 * M_MAX,
-    AGAIN_MAX = 256, /* slots that are used again and not linked yet; more are used only later */
+    AGAIN_MAX = 256,   /* slots that are used again and not linked yet; more are used only later */
+    LOG_MAX = 512,     /* the last slots that were used again, and that were taken out */
+    SCAN_BLOCK = 8192, /* codes whose distances a scan keeps at a time */
 };
 
 enum node_state {
@@ -71,6 +73,12 @@ struct freed {
     uint32_t slot;
 };
 
+/** The last slots that something happened to, and how many there were in all. */
+struct slot_log {
+    _Atomic uint64_t total;
+    _Atomic uint32_t slots[LOG_MAX];
+};
+
 struct vec_index {
     struct vec_opts opts;
     struct row_shape shape;
@@ -83,6 +91,9 @@ struct vec_index {
     _Atomic uint32_t linked;  /* all slots below it are linked, gone, or in `again` */
     /* Slots below `linked` that hold a new row, or NO_SLOT; AGAIN_TAKEN is set while one links. */
     _Atomic uint32_t again[AGAIN_MAX];
+    /* What became live below `count` during a search, linked meanwhile or not, and what was taken
+     * out of the graph, told before it is. Written by who holds add. */
+    struct slot_log reborn, gone;
     _Atomic uint32_t live;  /* vectors */
     _Atomic uint64_t entry; /* level << 32 | slot; NO_ENTRY */
 
@@ -101,6 +112,7 @@ struct vec_index {
     float norm2_max;       /* M^2 of dot products, see simd.h; written by who holds add and grow */
     _Atomic uint32_t root; /* of the anchors; written below entry_lock */
     _Atomic size_t memory_bytes;
+    uint32_t plan_tried; /* by tests, before searches begin: 1 + the plan of those with a filter */
 };
 #define NO_ENTRY UINT64_MAX
 #define AGAIN_TAKEN 0x80000000u
@@ -109,6 +121,7 @@ struct vec_scratch {
     struct vec_index *index;
     struct vec_scratch *next;
     _Atomic uint64_t pinned; /* the epoch in which a search began; 0: none is under way */
+    uint32_t pins;           /* that nest */
     struct beam beam, best;  /* what walks meet; what is ranked by stored rows */
     uint32_t beam_reserved, best_reserved;
     uint64_t *visited;
@@ -118,6 +131,10 @@ struct vec_scratch {
     struct row_query row;
     uint32_t again[AGAIN_MAX]; /* as they were when the search began */
     uint32_t again_count;
+    uint64_t *allow; /* a list of slots as bits, for a walk; as many words as `visited` */
+    size_t allow_words;
+    float *scan_dist; /* [SCAN_BLOCK], and the slots they belong to */
+    uint32_t *scan_slot;
     float *centred, *projected;
     void *fixed; /* the block that those of a fixed size stand in */
     size_t fixed_bytes;
@@ -175,7 +192,7 @@ MUST_USE enum status view_begin_graph(struct vec_index *index, struct codec *cod
 /** The layer up to which a slot reaches; a matter of the seed alone. */
 uint32_t node_level(const struct vec_index *index, uint32_t slot);
 /** Begin to read: a view that is taken from now on stays valid until reader_unpin. It has room for
- * every slot, and the links of every node, that was read of before it was taken. */
+ * every slot, and the links of every node, that was read of before it was taken. They nest. */
 void reader_pin(struct vec_scratch *scratch);
 const struct view *reader_view(struct vec_scratch *scratch);
 void reader_unpin(struct vec_scratch *scratch);
@@ -190,6 +207,9 @@ bool epoch_passed(struct vec_index *index, uint64_t epoch);
 MUST_USE enum status scratch_ready(struct vec_scratch *scratch, uint32_t ef, uint32_t best,
                                    uint32_t slots, struct err *err);
 void beam_clear(struct beam *beam, uint32_t cap);
+/** Room for the bits of a filter's list, cleared, and for the distances of a block of a scan. */
+MUST_USE enum status scratch_allow(struct vec_scratch *scratch, uint32_t slots, struct err *err);
+MUST_USE enum status scratch_scan(struct vec_scratch *scratch, struct err *err);
 
 /* --- graph.c --- */
 
@@ -203,6 +223,44 @@ uint32_t graph_descend(const struct vec_index *index, const struct view *view,
 /** Walk layer 0 with scratch->code from what is in scratch->beam, which scratch_ready made room
  * for. */
 void graph_walk(struct vec_scratch *scratch, const struct view *view, uint32_t slots);
+
+/* --- search.c, filtered.c --- */
+
+/** A search under way. */
+struct search {
+    struct vec_scratch *scratch;
+    const struct view *view; /* of the walk; that of the rows may be newer */
+    const struct view *rows;
+    const struct vec_filter *filter;
+    uint32_t k, ef;
+    uint32_t linked, slots; /* as they were when it began */
+    uint64_t reborn, gone;  /* as many were told */
+    enum vec_plan plan;
+    uint32_t died; /* that were met and are gone by now */
+    bool by_rank;  /* scratch->best has ranks for distances: nothing else can be put there */
+};
+
+/** For scans: the row to scratch->best, which has squared distances, or twice minus the dot
+ * product, without loss; returns that, or about that when it is not among the best. */
+float search_rank(struct search *search, uint32_t slot);
+void search_prefetch(const struct search *search, uint32_t slot, size_t bytes);
+/** Whether a code's distance is a lower bound of its row's, but for rounding. */
+bool search_bounded(const struct search *search);
+/** Whether a code at this distance, a lower bound, tells that its row is not among the best. */
+bool search_beyond(const struct search *search, float code_dist);
+
+/** The cheapest way to find what the filter allows. */
+enum vec_plan filtered_plan(const struct search *search);
+/** The beam that a scan of codes begins with. */
+uint32_t filtered_beam(const struct search *search);
+/** The cheaper scan. */
+enum vec_plan filtered_scan_plan(const struct search *search);
+/** Nodes that are allowed to scratch->beam, by a walk from `from`; *found_out is false when a scan
+ * must be made instead. */
+MUST_USE enum status filtered_walk(struct search *search, uint32_t from, bool *found_out,
+                                   struct err *err);
+/** By the codes of what is linked and allowed, rows to scratch->best. The query is prepared. */
+MUST_USE enum status filtered_scan(struct search *search, struct err *err);
 
 /* --- link.c --- */
 
@@ -230,6 +288,13 @@ void link_norm_raise(struct vec_index *index, const struct view *view, float nor
 enum { UNLINK_EF = 64 };
 /** Take a linked slot out of the graph. Holds grow alone; scratch_ready(UNLINK_EF) was called. */
 void unlink_slot(struct vec_scratch *scratch, uint32_t slot);
+
+static inline void log_put(struct slot_log *log, uint32_t slot)
+{
+    uint64_t total = atomic_load_explicit(&log->total, memory_order_relaxed);
+    atomic_store_explicit(&log->slots[total % LOG_MAX], slot, memory_order_relaxed);
+    atomic_store_explicit(&log->total, total + 1, memory_order_release);
+}
 
 /* words of links, one at a time */
 

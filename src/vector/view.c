@@ -1,6 +1,7 @@
 /*
  * Where rows, codes, links and nodes stand, how that grows, and when what was replaced is freed.
  */
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -15,7 +16,9 @@ void reader_pin(struct vec_scratch *scratch)
 {
     /* Sequentially consistent, as is retiring: who frees either sees this pin, or has published
      * the view that is loaded behind it. */
-    atomic_store(&scratch->pinned, atomic_load(&scratch->index->epoch));
+    if (scratch->pins++ == 0) {
+        atomic_store(&scratch->pinned, atomic_load(&scratch->index->epoch));
+    }
 }
 
 const struct view *reader_view(struct vec_scratch *scratch)
@@ -25,7 +28,21 @@ const struct view *reader_view(struct vec_scratch *scratch)
 
 void reader_unpin(struct vec_scratch *scratch)
 {
-    atomic_store_explicit(&scratch->pinned, 0, memory_order_release);
+    if (--scratch->pins == 0) {
+        atomic_store_explicit(&scratch->pinned, 0, memory_order_release);
+    }
+}
+
+void vec_pin(struct vec_index *index, struct vec_scratch *scratch)
+{
+    assert(index == scratch->index);
+    reader_pin(scratch);
+}
+
+void vec_unpin(struct vec_scratch *scratch)
+{
+    assert(scratch->pins > 0);
+    reader_unpin(scratch);
 }
 
 static uint64_t oldest_pinned(struct vec_index *index)
@@ -399,6 +416,7 @@ enum status view_begin_graph(struct vec_index *index, struct codec *codec, struc
         node_begin(index, c.next, slot);
         if (row_dead(&index->shape, view_row(index, c.next, slot))) {
             atomic_init(&view_node(c.next, slot)->state, NODE_GONE);
+            code_tail_set(c.next, slot, (struct code_tail){ NAN, NAN }); /* scans read all codes */
         }
     }
     enum status status = change_end(&c, err);

@@ -66,7 +66,7 @@ static void an_empty_index_finds_nothing(void **state)
     assert_int_equal(vec_scratch_new(index, &scratch, NULL), OK);
     assert_int_equal(vec_search(index, scratch, query, &TEN, hits, &found, NULL), OK);
     assert_int_equal(found, 0);
-    assert_int_equal(vec_exact(index, scratch, query, 10, hits, &found, NULL), OK);
+    assert_int_equal(vec_exact(index, scratch, query, &TEN, hits, &found, NULL), OK);
     assert_int_equal(found, 0);
     assert_int_equal(vec_unreachable(index, &lost, NULL), OK);
     assert_int_equal(lost, 0);
@@ -319,7 +319,7 @@ static void wrong_vectors_and_searches_are_refused(void **state)
     struct vec_search_opts ef_large = { .k = 1, .ef = VEC_EF_MAX + 1 };
     assert_int_equal(vec_search(index, scratch, good, &k_large, hits, &found, &err), E_INVALID);
     assert_int_equal(vec_search(index, scratch, good, &ef_large, hits, &found, &err), E_INVALID);
-    assert_int_equal(vec_exact(index, scratch, good, 0, hits, &found, &err), E_INVALID);
+    assert_int_equal(vec_exact(index, scratch, good, &k_large, hits, &found, &err), E_INVALID);
     assert_int_equal(found, 9);
     vec_scratch_free(scratch);
     vec_free(index);
