@@ -398,7 +398,7 @@ static double same(const struct bench *bench, const struct vec_hit *a, const str
     for (size_t i = 0; i < bench->nq * bench->k; i++) {
         const struct vec_hit *row = b + i / bench->k * bench->k;
         for (uint32_t j = 0; j < bench->k; j++) {
-            right += a[i].slot == row[j].slot;
+            right += a[i].slot == row[j].slot && (row[j].slot != UINT32_MAX || j == i % bench->k);
         }
     }
     return (double)right / (double)(bench->nq * bench->k);

@@ -22,6 +22,7 @@ enum {
     FOUND_MAX = 256,
     NEAR_MIN = 8, /* chosen: as many must be expected near, or a share says nothing */
     BEAM_MAX = 20000,
+    SAMPLE = 16,
     GROUP = 32, /* codes that are on their way while the group before is computed */
 };
 
@@ -128,40 +129,81 @@ static void beam_take_block(struct search *search, size_t n)
     }
 }
 
-/*
- * Of the beam, rows until their codes rule out the rest: true when they do. Codes that are no lower
- * bound are wrong by about what those of the beam are: *margin_out is three times that (chosen, not
- * measured), and all of them are read.
- */
-static bool rank_nearest(struct search *search, float *margin_out)
+/* How much rows are farther than their codes tell, of those that were read. */
+struct off {
+    double sum, sum2;
+    uint32_t n;
+};
+
+static void off_take(struct off *off, float row, float code)
+{
+    if (!isnan(row)) {
+        double here = (double)(row - code);
+        off->sum += here;
+        off->sum2 += here * here;
+        off->n++;
+    }
+}
+
+/* At least: the mean less three deviations (chosen, not measured). Codes that are no lower bound
+ * are nearer, in the beam, than those of others: there it is not the mean but none. */
+static float off_least(const struct off *off, bool bounded)
+{
+    double mean = bounded && off->n > 0 ? off->sum / off->n : 0;
+    double square = off->n == 0 ? 0 : off->sum2 / off->n - mean * mean;
+    return (float)(mean - 3 * sqrt(fmax(square, 0)));
+}
+
+/* Of the beam, rows until their codes rule out the rest: true when they do. */
+static bool rank_nearest(struct search *search, float *off_out)
 {
     const struct vec_scratch *scratch = search->scratch;
     const struct beam *beam = &scratch->beam;
     bool bounded = search_bounded(search);
-    double sum = 0;
+    struct off off = { 0 };
     for (uint32_t i = 0; i < beam->count; i++) {
         search_prefetch(search, beam->slot[i], scratch->index->shape.padded);
     }
     for (uint32_t i = 0; i < beam->count; i++) {
-        if (bounded && search_beyond(search, beam->dist[i])) {
+        if (bounded && beam->dist[i] > search_reach(search, 0)) {
             return true;
         }
-        float off = search_rank(search, beam->slot[i]) - beam->dist[i] - scratch->code.norm2;
-        sum += isnan(off) ? 0 : (double)off * (double)off;
+        off_take(&off, search_rank(search, beam->slot[i]), beam->dist[i] + scratch->code.norm2);
     }
-    *margin_out = bounded || beam->count == 0 ? 0 : 3 * (float)sqrt(sum / beam->count);
+    *off_out = off_least(&off, bounded);
     return false;
 }
 
+/* Who is allowed may have to do with the query, such that those that are near by code are not near
+ * by row: so a few of all are looked at as well. */
+static float off_of_some(struct search *search, size_t n)
+{
+    const struct vec_scratch *scratch = search->scratch;
+    struct off off = { 0 };
+    for (size_t i = 0; i < SAMPLE; i++) {
+        search_prefetch(search, scratch->scan_slot[i * n / SAMPLE], scratch->index->shape.padded);
+    }
+    for (size_t i = 0; i < SAMPLE; i++) {
+        size_t at = i * n / SAMPLE;
+        off_take(&off, search_rank(search, scratch->scan_slot[at]),
+                 scratch->scan_dist[at] + scratch->code.norm2);
+    }
+    return off_least(&off, true);
+}
+
 /* Those behind the beam that their codes do not rule out. */
-static void rank_rest(struct search *search, size_t n, float margin)
+static void rank_rest(struct search *search, size_t n, float off)
 {
     struct vec_scratch *scratch = search->scratch;
     float worst = scratch->beam.dist[scratch->beam.count - 1];
+    if (search_bounded(search)) { /* up to as many the bound alone costs less */
+        off = n < 8 * (size_t)SAMPLE ? 0 : fminf(off, off_of_some(search, n));
+    }
+    float reach = search_reach(search, off);
     for (size_t i = 0; i < n; i++) {
-        if (scratch->scan_dist[i] >= worst &&
-            !search_beyond(search, scratch->scan_dist[i] - margin)) {
+        if (scratch->scan_dist[i] >= worst && scratch->scan_dist[i] <= reach) {
             (void)search_rank(search, scratch->scan_slot[i]);
+            reach = search_reach(search, off);
         }
     }
 }
@@ -174,10 +216,10 @@ enum status filtered_scan(struct search *search, struct err *err)
     uint32_t cap = scratch->beam.cap;
     allowed_begin(&walk, search->filter, 0, search->linked);
     for (size_t n = scan_block(search, &walk); n > 0; n = scan_block(search, &walk)) {
-        float margin = 0;
+        float off = 0;
         beam_take_block(search, n);
-        if (!rank_nearest(search, &margin) && scratch->beam.count == cap) {
-            rank_rest(search, n, margin);
+        if (!rank_nearest(search, &off) && scratch->beam.count == cap) {
+            rank_rest(search, n, off);
         }
         beam_clear(&scratch->beam, cap);
     }

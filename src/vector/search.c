@@ -147,13 +147,19 @@ bool search_bounded(const struct search *search)
     return search->view->codec->truncated && !search->view->codec->dot;
 }
 
-bool search_beyond(const struct search *search, float code_dist)
+float search_reach(const struct search *search, float off)
 {
     const struct vec_scratch *scratch = search->scratch;
     const struct beam *best = &scratch->best;
-    float dist = code_dist + scratch->code.norm2;
-    return best->count == best->cap &&
-           (search_bounded(search) ? dist * BOUND_BELIEVED : dist) > best->dist[best->count - 1];
+    if (best->count < best->cap) {
+        return INFINITY;
+    }
+    float worst = best->dist[best->count - 1];
+    float reach = worst - off;
+    if (search_bounded(search)) {
+        reach = fminf(reach, worst / BOUND_BELIEVED);
+    }
+    return reach - scratch->code.norm2;
 }
 
 /*

@@ -246,8 +246,9 @@ float search_rank(struct search *search, uint32_t slot);
 void search_prefetch(const struct search *search, uint32_t slot, size_t bytes);
 /** Whether a code's distance is a lower bound of its row's, but for rounding. */
 bool search_bounded(const struct search *search);
-/** Whether a code at this distance, a lower bound, tells that its row is not among the best. */
-bool search_beyond(const struct search *search, float code_dist);
+/** The code distance up to which a row may be among the best, when rows are farther than their
+ * codes tell by `off` at least. */
+float search_reach(const struct search *search, float off);
 
 /** The cheapest way to find what the filter allows. */
 enum vec_plan filtered_plan(const struct search *search);
