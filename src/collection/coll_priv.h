@@ -1,0 +1,147 @@
+/*
+ * What the files of this layer share: the service, and one entry a name.
+ *
+ *   service.c   open and close, finding and opening indexes, who uses them
+ *   names.c     what names there are: pointers of the store, aliases
+ *   index.c     create, drop, info, list, aliases, stats
+ *   write.c     groups of changes -> one log object -> applied;  prepare.c: checking and encoding
+ *   them
+ *   recover.c   snapshot and log -> body
+ *   read.c      get, count, items;  search.c
+ *   snapshot.c  body -> snapshot -> pointer -> trimmed log
+ *   care.c      the background
+ *   body, ids, floats, meta, filter: state;  pointer, log, record: what is stored
+ *
+ * Locks, outermost first: an index's queue lock; the service's lock; a body's lock; the rest are
+ * leaves. None is held across I/O.
+ */
+#ifndef COLLECTION_COLL_PRIV_H
+#define COLLECTION_COLL_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/map.h"
+#include "base/rng.h"
+#include "collection/body.h"
+#include "collection/log.h"
+#include "collection/pointer.h"
+
+struct write; /* write.h */
+
+/** A name: an index or an alias. Small: there may be ten thousand that nobody uses. */
+struct coll {
+    struct coll_service *service;
+    char *name;
+    char uuid[UUID_TEXT + 1]; /* of the index; empty for an alias */
+    char *index;              /* of an alias: whose name it is; guarded by the service's lock */
+    char etag[STORE_ETAG_MAX + 1]; /* of the pointer as last seen; guarded by the service's lock */
+    struct coll_spec spec;         /* its name is `name` */
+
+    /* guarded by the service's lock */
+    struct body *body; /* NULL: closed */
+    bool opening;
+    bool dropped; /* out of the map; freed with its last user */
+    bool stale;   /* another process went on: what is in memory is too old to be continued */
+    uint32_t users;
+    uint64_t used;   /* the service's tick of the last use */
+    uint64_t length; /* as last known while closed; UINT64_MAX: unknown */
+    char *stopped;   /* why it answers nothing */
+
+    /* writes: the queue's lock; the rest is the leader's alone */
+    pthread_mutex_t lock;
+    struct write *first, *last;
+    bool busy;
+    bool fenced;           /* another process writes */
+    _Atomic bool writable; /* the epoch is ours */
+    uint64_t epoch;        /* ours, when writable */
+    int64_t opened_ms;     /* for writing, monotonic */
+    uint64_t fence;        /* the log object that our epoch began with */
+    struct buf pending;    /* an object whose fate, or whose effect, is open; len 0: none */
+    bool pending_durable;  /* it is there, and wants to be applied */
+};
+
+struct coll_service {
+    struct coll_service_opts opts;
+    struct store *store;
+    struct spool *spool;
+    const struct lake_clock *clock;
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* an index was opened, or one user fewer */
+    struct map by_name;     /* struct coll; guarded by lock, as are the others here */
+    uint64_t tick;
+    uint64_t memory_bytes;  /* of all open indexes as last measured */
+    uint64_t names_changed; /* counts changes of by_name by this process */
+    bool sweep;             /* something was dropped */
+    struct care *care;      /* care.c */
+};
+
+/* --- names.c --- */
+
+/** Read all pointers that are new or have changed since. */
+enum status names_refresh(struct coll_service *service, struct err *err) MUST_USE;
+/** The entry of a name in the service's map, read from the store when it is not there, with a user
+ * more. `follow`: of an alias that of its index. E_NOT_FOUND. */
+enum status names_find(struct coll_service *service, struct str name, bool follow,
+                       struct coll **out, struct err *err) MUST_USE;
+/** Take over what a pointer says; guarded by the service's lock. A dropped one leaves. */
+enum status names_set_locked(struct coll_service *service, const struct coll_pointer *pointer,
+                             struct err *err) MUST_USE;
+void names_free(struct coll *coll);
+
+/* --- service.c --- */
+
+struct coll_use {
+    struct coll *coll;
+    struct body *body;
+};
+/** Find and open. Whoever gets one gives it back. */
+enum status use_begin(struct coll_service *service, struct str name, struct coll_use *out,
+                      struct err *err) MUST_USE;
+/** The same of an entry that has a user already. */
+enum status use_open(struct coll *coll, struct coll_use *out, struct err *err) MUST_USE;
+void use_end(struct coll_use *use);
+void use_done(struct coll_use *use); /* for AUTO(); nothing where coll is NULL */
+void coll_unref(struct coll *coll);
+struct body *coll_body_ref(struct coll *coll);
+void coll_body_unref(struct coll_service *service, struct body *body);
+/** The leader's alone: this is the state from now on; the old one goes with its last user. */
+void coll_body_set(struct coll *coll, struct body *body);
+/** Measured anew: keeps the sum. */
+void coll_body_account(struct coll_service *service, struct body *body);
+/** Close the least used that nobody uses until `bytes` more have room. E_NO_MEMORY. */
+enum status service_room(struct coll_service *service, struct coll *keep, uint64_t bytes,
+                         struct err *err) MUST_USE;
+/** It answers nothing any more; the message is err's. */
+void coll_stop(struct coll *coll, const struct err *err);
+
+/* --- recover.c --- */
+
+/** Snapshot and log. E_NOT_FOUND: it was dropped. E_CORRUPT and E_UNSUPPORTED stop the index. */
+enum status recover_open(struct coll *coll, struct body **out, struct err *err) MUST_USE;
+/** Apply what is in the log behind it; *body may become another one. E_NOT_FOUND: the log was
+ * trimmed meanwhile; E_CORRUPT: or it has a gap. */
+enum status recover_tail(struct coll *coll, struct body **body, struct err *err) MUST_USE;
+/** Apply an object to *body, which may become another one. */
+enum status recover_apply(struct body **body, struct str bytes, const struct record_head *head,
+                          struct err *err) MUST_USE;
+
+/** How many items a closed index has, by its pointer and the head of its last log object. */
+enum status recover_length(struct coll *coll, uint64_t *out, struct err *err) MUST_USE;
+
+/* --- snapshot.c --- */
+
+/** Make one, swap the pointer to it, trim the log. OK too when there was nothing to do. */
+enum status snapshot_make(struct coll *coll, struct err *err) MUST_USE;
+
+/* --- care.c --- */
+
+enum status care_start(struct coll_service *service, struct err *err) MUST_USE;
+void care_stop(struct coll_service *service);
+enum care_work {
+    CARE_LINK, /* something was added */
+    CARE_KEEP, /* a snapshot is due, or objects want to be swept */
+};
+void care_wake(struct coll_service *service, enum care_work work);
+
+#endif

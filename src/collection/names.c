@@ -1,0 +1,207 @@
+/*
+ * The map of names, a copy of the store's pointers. What this process changes is in it at once;
+ * what others change comes by names_refresh, which lists all pointers with their ETags in one go
+ * and reads those that are new. A name that is not in the map is looked for in the store, so an
+ * index that another process has made is found at once.
+ *
+ * A pointer that was read while this process changed one is not believed: it may be older.
+ */
+#include "base/mem.h"
+#include "collection/coll_priv.h"
+
+enum { FIND_TRIES = 16 };
+
+void names_free(struct coll *coll)
+{
+    if (coll != NULL) {
+        assert(coll->first == NULL && coll->body == NULL);
+        pthread_mutex_destroy(&coll->lock);
+        buf_done(&coll->pending);
+        mem_free(coll->name);
+        mem_free(coll->index);
+        mem_free(coll->stopped);
+        mem_free(coll);
+    }
+}
+
+static struct coll *coll_new(struct coll_service *service, const struct coll_pointer *pointer)
+{
+    struct coll *coll = mem_zalloc(sizeof *coll);
+    if (coll == NULL) {
+        return NULL;
+    }
+    coll->service = service;
+    pthread_mutex_init(&coll->lock, NULL);
+    buf_init(&coll->pending, LOG_OBJECT_BYTES_MAX);
+    coll->length = UINT64_MAX;
+    coll->name = mem_strndup(pointer->name.ptr, pointer->name.len);
+    if (pointer->kind == COLL_POINTER_ALIAS) {
+        coll->index = mem_strndup(pointer->index.ptr, pointer->index.len);
+    } else {
+        memcpy(coll->uuid, pointer->uuid.ptr, UUID_TEXT);
+        coll->spec = pointer->spec;
+    }
+    if (coll->name == NULL || (pointer->kind == COLL_POINTER_ALIAS && coll->index == NULL)) {
+        names_free(coll);
+        return NULL;
+    }
+    coll->spec.name = str_of(coll->name);
+    return coll;
+}
+
+/** Guarded by the service's lock. Out of the map; freed with its last user. */
+static void leave_locked(struct coll_service *service, struct coll *coll)
+{
+    (void)map_remove(&service->by_name, str_of(coll->name));
+    coll->dropped = true;
+    if (coll->users > 0) {
+        return;
+    }
+    if (coll->body != NULL) {
+        /* nobody uses it, so the only reference is the index's own */
+        service->memory_bytes -= coll->body->accounted;
+        body_free(coll->body);
+        coll->body = NULL;
+    }
+    names_free(coll);
+}
+
+/** Is the entry of what the pointer is of? */
+static bool is_same(const struct coll *coll, const struct coll_pointer *pointer)
+{
+    return pointer->kind == COLL_POINTER_ALIAS
+               ? coll->index != NULL && str_eq(str_of(coll->index), pointer->index)
+               : coll->index == NULL && str_eq(str_of(coll->uuid), pointer->uuid);
+}
+
+enum status names_set_locked(struct coll_service *service, const struct coll_pointer *pointer,
+                             struct err *err)
+{
+    struct coll *old = map_get(&service->by_name, pointer->name);
+    if (!pointer->dropped && old != NULL && is_same(old, pointer)) {
+        memcpy(old->etag, pointer->etag, sizeof old->etag);
+        return OK;
+    }
+    struct coll *new = pointer->dropped ? NULL : coll_new(service, pointer);
+    if (!pointer->dropped && new == NULL) {
+        return err_no_memory(err);
+    }
+    if (old != NULL) {
+        leave_locked(service, old);
+    }
+    if (new != NULL) {
+        memcpy(new->etag, pointer->etag, sizeof new->etag);
+        if (map_put(&service->by_name, str_of(new->name), new, NULL) != OK) {
+            names_free(new);
+            return err_no_memory(err);
+        }
+    }
+    return OK;
+}
+
+/** Read one pointer and take it over. E_NOT_FOUND: there is none, or it was dropped. */
+static enum status read_one(struct coll_service *service, struct str name, struct err *err)
+{
+    struct arena arena;
+    struct coll_pointer pointer = { 0 };
+    pthread_mutex_lock(&service->lock);
+    uint64_t seen = service->names_changed;
+    pthread_mutex_unlock(&service->lock);
+    arena_init(&arena, 0);
+    enum status status = coll_pointer_read(service->store, name, &arena, &pointer, err);
+    if (status == OK) {
+        pthread_mutex_lock(&service->lock);
+        if (service->names_changed == seen) {
+            status = names_set_locked(service, &pointer, err);
+        }
+        pthread_mutex_unlock(&service->lock);
+    }
+    status = status == OK && pointer.dropped ? E_NOT_FOUND : status;
+    arena_done(&arena);
+    return status == E_NOT_FOUND
+               ? err_set(err, E_NOT_FOUND, "index \"%.*s\" is not there", STR_ARG(name))
+               : status;
+}
+
+/** Guarded by the service's lock. NULL: not in the map; *next_out: an alias' index, not in it. */
+static struct coll *look_locked(struct coll_service *service, struct str name, bool follow,
+                                char next_out[4 * COLL_NAME_MAX + 1])
+{
+    struct coll *coll = map_get(&service->by_name, name);
+    if (coll != NULL && follow && coll->index != NULL) {
+        struct coll *index = map_get(&service->by_name, str_of(coll->index));
+        size_t len = strlen(coll->index);
+        len = len < 4 * COLL_NAME_MAX ? len : 4 * COLL_NAME_MAX;
+        memcpy(next_out, coll->index, len);
+        next_out[len] = '\0';
+        coll = index != NULL && index->index == NULL ? index : NULL;
+    }
+    if (coll != NULL) {
+        coll->users++;
+    }
+    return coll;
+}
+
+enum status names_find(struct coll_service *service, struct str name, bool follow,
+                       struct coll **out, struct err *err)
+{
+    TRY(coll_name_check(name, err));
+    for (int i = 0; i < FIND_TRIES; i++) {
+        char next[4 * COLL_NAME_MAX + 1] = "";
+        pthread_mutex_lock(&service->lock);
+        struct coll *coll = look_locked(service, name, follow, next);
+        pthread_mutex_unlock(&service->lock);
+        if (coll != NULL) {
+            *out = coll;
+            return OK;
+        }
+        TRY(read_one(service, next[0] != '\0' ? str_of(next) : name, err));
+    }
+    return err_set(err, E_UNAVAILABLE, "\"%.*s\" changes all the time", STR_ARG(name));
+}
+
+/* --- all of them --- */
+
+/** Guarded by the service's lock. Was it there as it is now when we last looked? */
+static bool known_locked(const struct coll_service *service, struct str name, const char *etag)
+{
+    const struct coll *coll = map_get(&service->by_name, name);
+    return coll != NULL && coll->etag[0] != '\0' && strcmp(coll->etag, etag) == 0;
+}
+
+static enum status refresh_page(struct coll_service *service, const struct store_list *list,
+                                struct arena *arena, struct err *err)
+{
+    for (size_t i = 0; i < list->object_count; i++) {
+        struct str name = STR_EMPTY;
+        if (!coll_pointer_key_name(arena, list->objects[i].key, &name)) {
+            continue;
+        }
+        pthread_mutex_lock(&service->lock);
+        bool known = known_locked(service, name, list->objects[i].etag);
+        pthread_mutex_unlock(&service->lock);
+        enum status status = known ? OK : read_one(service, name, err);
+        if (status != OK && status != E_NOT_FOUND) {
+            return status;
+        }
+    }
+    return OK;
+}
+
+enum status names_refresh(struct coll_service *service, struct err *err)
+{
+    struct arena arena;
+    struct store_list list = { .truncated = true };
+    enum status status = OK;
+    arena_init(&arena, SIZE_MAX);
+    while (status == OK && list.truncated) {
+        const struct store_list_opts opts = { .prefix = STR("_lake/vectors/"),
+                                              .delimiter = STR("/"),
+                                              .after = list.next,
+                                              .limit = STORE_LIST_MAX };
+        status = store_list(service->store, &opts, &arena, &list, err);
+        status = status == OK ? refresh_page(service, &list, &arena, err) : status;
+    }
+    arena_done(&arena);
+    return status;
+}

@@ -1,0 +1,247 @@
+/*
+ * From the store to memory: the snapshot that the pointer names, then the log behind it, in strict
+ * sequence. Nothing is believed that has not been checked whole; what does not fit stops the index.
+ *
+ * A writer elsewhere may trim the log while we read it. So an object that is missing is damage only
+ * when the pointer, read again, is still the one that we began with.
+ */
+#include "collection/coll_priv.h"
+
+enum { OPEN_TRIES = 8, MEASURE_BYTES = 32 << 20 };
+
+enum status recover_apply(struct body **body, struct str bytes, const struct record_head *head,
+                          struct err *err)
+{
+    if (!body_clears(bytes, head)) {
+        return body_apply(*body, bytes, head, err);
+    }
+    struct body *cleared = NULL;
+    TRY(body_cleared(*body, &cleared, err));
+    cleared->sequence = head->sequence;
+    cleared->epoch = head->epoch;
+    atomic_fetch_add_explicit(&cleared->tail_objects, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&cleared->tail_bytes, bytes.len, memory_order_relaxed);
+    *body = cleared;
+    return OK;
+}
+
+/* --- the log --- */
+
+static enum status check_memory(struct coll *coll, struct body *body, struct err *err)
+{
+    uint64_t bytes = body_measure(body), limit = coll->service->opts.index_memory_limit;
+    return bytes <= limit
+               ? OK
+               : err_set(err, E_NO_MEMORY,
+                         "index \"%s\" has more than %llu bytes in memory, which is its limit",
+                         coll->name, (unsigned long long)limit);
+}
+
+/** *body may become another one; the old one is freed when `own` says that it is ours. */
+static enum status tail_one(struct coll *coll, struct body **body, uint64_t sequence,
+                            struct buf *bytes, struct err *err)
+{
+    struct record_head head;
+    if (sequence != (*body)->sequence + 1) {
+        return err_set(err, E_CORRUPT, "log object %llu is missing, and %llu is there",
+                       (unsigned long long)(*body)->sequence + 1, (unsigned long long)sequence);
+    }
+    TRY(log_get(coll->service->store, str_of(coll->uuid), sequence, bytes, &head, err));
+    if (head.epoch < (*body)->epoch) {
+        return err_set(err, E_CORRUPT, "log object %llu is of epoch %llu, the one before of %llu",
+                       (unsigned long long)sequence, (unsigned long long)head.epoch,
+                       (unsigned long long)(*body)->epoch);
+    }
+    return recover_apply(body, buf_str(bytes), &head, err);
+}
+
+enum status recover_tail(struct coll *coll, struct body **body, struct err *err)
+{
+    AUTO(buf_done) struct buf bytes;
+    struct arena arena;
+    enum status status = OK;
+    size_t count = 1;
+    uint64_t looked = 0;
+    buf_init(&bytes, LOG_OBJECT_BYTES_MAX);
+    arena_init(&arena, 0);
+    while (status == OK && count > 0) {
+        uint64_t *sequences = NULL;
+        arena_reset(&arena);
+        status = log_list(coll->service->store, str_of(coll->uuid), (*body)->sequence + 1, &arena,
+                          &sequences, &count, err);
+        for (size_t i = 0; status == OK && i < count; i++) {
+            struct body *before = *body;
+            status = tail_one(coll, body, sequences[i], &bytes, err);
+            if (*body != before && before != coll->body) {
+                body_free(before); /* nobody has seen it */
+            }
+            looked += bytes.len;
+            if (status == OK && looked > MEASURE_BYTES) {
+                looked = 0;
+                status = check_memory(coll, *body, err);
+            }
+        }
+    }
+    arena_done(&arena);
+    return status;
+}
+
+/* --- the snapshot --- */
+
+static enum status load_chunk(struct coll *coll, struct body *body,
+                              const struct coll_snapshot_ref *snapshot, uint64_t chunk,
+                              struct buf *bytes, struct err *err)
+{
+    char room[LOG_KEY_MAX];
+    uint8_t mine[RECORD_UUID_BYTES];
+    struct record_head head;
+    struct str key = log_chunk_key(room, str_of(coll->uuid), snapshot->name, chunk);
+    buf_clear(bytes);
+    TRY(store_read(coll->service->store, key,
+                   &(struct store_read_opts){ .bytes_max = LOG_OBJECT_BYTES_MAX }, bytes, NULL,
+                   err));
+    enum status status = record_check(buf_str(bytes), &head, err);
+    log_uuid(str_of(coll->uuid), mine);
+    if (status != OK) {
+        return err_context(err, "snapshot chunk \"%.*s\"", STR_ARG(key)), status;
+    }
+    if (head.object != RECORD_SNAPSHOT || head.tag != snapshot->tag || head.sequence != chunk ||
+        head.dimension != coll->spec.dimension || memcmp(mine, head.uuid, sizeof mine) != 0 ||
+        head.length != atomic_load_explicit(&body->length, memory_order_relaxed)) {
+        return err_set(err, E_CORRUPT, "snapshot chunk \"%.*s\" is of another snapshot",
+                       STR_ARG(key));
+    }
+    size_t at = RECORD_HEAD_BYTES;
+    struct record record;
+    while (record_next(buf_str(bytes), head.dimension, &at, &record)) {
+        if (record.kind != RECORD_PUT) {
+            return err_set(err, E_CORRUPT, "snapshot chunk \"%.*s\" has more than items",
+                           STR_ARG(key));
+        }
+        TRY(body_load(body, &record, err));
+    }
+    return OK;
+}
+
+static enum status load_snapshot(struct coll *coll, struct body *body,
+                                 const struct coll_snapshot_ref *snapshot, struct err *err)
+{
+    AUTO(buf_done) struct buf bytes;
+    buf_init(&bytes, LOG_OBJECT_BYTES_MAX);
+    for (uint64_t i = 0; i < snapshot->chunks; i++) {
+        TRY(load_chunk(coll, body, snapshot, i, &bytes, err));
+        TRY(i % 4 == 3 ? check_memory(coll, body, err) : OK);
+    }
+    if (body->ids.live != snapshot->items) {
+        return err_set(err, E_CORRUPT, "the snapshot has %llu items, its pointer says %llu",
+                       (unsigned long long)body->ids.live, (unsigned long long)snapshot->items);
+    }
+    body->sequence = snapshot->sequence;
+    body->next_number = snapshot->next_number;
+    return OK;
+}
+
+/* --- both --- */
+
+static enum status load(struct coll *coll, const struct coll_pointer *pointer, struct body **out,
+                        struct err *err)
+{
+    struct body *body = NULL;
+    if (pointer->first_log == 0 ||
+        (pointer->snapshot.name.len > 0 && pointer->snapshot.sequence + 1 != pointer->first_log)) {
+        return err_set(err, E_CORRUPT, "its pointer names a log that does not follow its snapshot");
+    }
+    TRY(body_new(&coll->spec, coll->service->spool, &body, err));
+    enum status status = OK;
+    if (pointer->snapshot.name.len > 0) {
+        status = load_snapshot(coll, body, &pointer->snapshot, err);
+    } else {
+        body->sequence = pointer->first_log - 1;
+    }
+    status = status == OK ? recover_tail(coll, &body, err) : status;
+    if (status != OK) {
+        body_free(body);
+        return status;
+    }
+    *out = body;
+    return OK;
+}
+
+/** The pointer as it is. E_PRECONDITION: of another index; the map knows it then. */
+static enum status read_pointer(struct coll *coll, struct arena *arena, struct coll_pointer *out,
+                                struct err *err)
+{
+    TRY(coll_pointer_read(coll->service->store, str_of(coll->name), arena, out, err));
+    if (!out->dropped && out->kind == COLL_POINTER_INDEX && str_eq(out->uuid, str_of(coll->uuid))) {
+        return OK;
+    }
+    pthread_mutex_lock(&coll->service->lock);
+    enum status status = names_set_locked(coll->service, out, err);
+    pthread_mutex_unlock(&coll->service->lock);
+    return status != OK ? status
+           : out->dropped
+               ? err_set(err, E_NOT_FOUND, "index \"%s\" is not there", coll->name)
+               : err_set(err, E_PRECONDITION, "index \"%s\" is another one now", coll->name);
+}
+
+enum status recover_open(struct coll *coll, struct body **out, struct err *err)
+{
+    struct arena arena;
+    arena_init(&arena, 0);
+    struct coll_pointer pointer = { 0 }, again = { 0 };
+    enum status status = read_pointer(coll, &arena, &pointer, err);
+    bool more = status == OK;
+    for (int i = 0; more && i < OPEN_TRIES; i++) {
+        status = load(coll, &pointer, out, err);
+        more = false;
+        if (status == E_NOT_FOUND || status == E_CORRUPT) {
+            struct err second = { 0 };
+            enum status looked = read_pointer(coll, &arena, &again, &second);
+            more = looked == OK && strcmp(again.etag, pointer.etag) != 0;
+            pointer = looked == OK ? again : pointer;
+            if (looked != OK) {
+                status = looked;
+                if (err != NULL) {
+                    *err = second;
+                }
+            } else if (!more && status == E_NOT_FOUND) {
+                (void)err_context(err, "a part of it is missing");
+                status = E_CORRUPT;
+            }
+        }
+    }
+    arena_done(&arena);
+    return status;
+}
+
+enum status recover_length(struct coll *coll, uint64_t *out, struct err *err)
+{
+    AUTO(buf_done) struct buf head_bytes;
+    struct arena arena;
+    struct coll_pointer pointer = { 0 };
+    uint64_t *sequences = NULL, last = 0;
+    size_t count = 1;
+    buf_init(&head_bytes, 0);
+    arena_init(&arena, 0);
+    enum status status = read_pointer(coll, &arena, &pointer, err);
+    uint64_t length = pointer.snapshot.items;
+    for (uint64_t from = pointer.first_log; status == OK && count > 0; from = last + 1) {
+        status = log_list(coll->service->store, str_of(coll->uuid), from, &arena, &sequences,
+                          &count, err);
+        last = status == OK && count > 0 ? sequences[count - 1] : last;
+    }
+    if (status == OK && last > 0) {
+        char room[LOG_KEY_MAX];
+        struct record_head head;
+        status = store_read(coll->service->store, log_key(room, str_of(coll->uuid), last),
+                            &(struct store_read_opts){ .length = RECORD_HEAD_BYTES }, &head_bytes,
+                            NULL, err);
+        status = status == OK ? record_head_read(buf_str(&head_bytes), &head, err) : status;
+        length = status == OK ? head.length : length;
+    }
+    arena_done(&arena);
+    if (status == OK) {
+        *out = length;
+    }
+    return status;
+}
