@@ -602,11 +602,10 @@ static void describe(const struct bench *bench)
     need(vec_unreachable(bench->index, &lost, &err), &err);
     (void)fprintf(stderr,
                   "%zu x %zu, built in %.2f s (cpu %.2f s) by %u, %.0f bytes a vector, codes %u x "
-                  "%u bits, %.1f links, %llu unreachable\n",
+                  "%u bits, %llu unreachable\n",
                   bench->n, bench->d, bench->build_s, bench->build_cpu_s, bench->build_threads,
                   (double)bench->memory_bytes / (double)bench->n, stats.code_dimensions,
-                  stats.code_bits, (double)stats.links / (double)(stats.linked + !stats.linked),
-                  (unsigned long long)lost);
+                  stats.code_bits, (unsigned long long)lost);
 }
 
 int main(int argc, char **argv)

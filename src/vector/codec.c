@@ -218,6 +218,17 @@ static void set_kind(struct codec *codec, enum code_kind kind, uint32_t dimensio
     codec->truncated = codec->dimensions < dimension;
 }
 
+void codec_shape(struct codec *codec, enum code_kind kind, const struct row_shape *shape)
+{
+    *codec = (struct codec){ .padded = shape->padded };
+    set_kind(codec, kind, shape->dimension);
+}
+
+bool codec_has_matrix(const struct codec *codec)
+{
+    return codec->truncated || codec->bits == 4;
+}
+
 static enum code_kind kind_for(uint32_t dimension)
 {
     return dimension <= 14    ? CODE_F32X14
@@ -284,7 +295,7 @@ enum status codec_train(const struct row_shape *shape, enum vec_metric metric,
     if (status == OK && !codec->dot) {
         centre(&t, sample, codec->mean);
     }
-    if (status == OK && (codec->truncated || codec->bits == 4)) {
+    if (status == OK && codec_has_matrix(codec)) {
         status = make_matrix(&t, codec, err);
     }
     if (status != OK) {

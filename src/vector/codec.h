@@ -31,6 +31,10 @@ MUST_USE enum status codec_train(const struct row_shape *shape, enum vec_metric 
                                  struct codec **out, struct err *err);
 void codec_free(struct codec *codec);
 
+/** All but simd, dot, the mean and the matrix, which it may need. */
+void codec_shape(struct codec *codec, enum code_kind kind, const struct row_shape *shape);
+bool codec_has_matrix(const struct codec *codec);
+
 /** values [padded]; projected_out [width of at most CODE_BYTES_MAX] */
 void codec_project(const struct codec *codec, const float *values, float *centred,
                    float *projected_out);

@@ -28,6 +28,7 @@ struct code_tail code_tail_get(const struct view *view, uint32_t slot)
 
 void code_tail_set(const struct view *view, uint32_t slot, struct code_tail tail)
 {
+    trail_touch(view, TRAIL_CODE, slot);
     uint32_t *words = tail_words(view, slot);
     uint32_t copy[2];
     memcpy(copy, &tail, sizeof(tail));

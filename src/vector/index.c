@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "vector/check.h"
+#include "vector/load.h"
 #include "vector/pages.h"
 #include "vector/vec_priv.h"
 
@@ -40,17 +42,27 @@ enum status vec_new(const struct vec_opts *opts, struct vec_index **out, struct 
     filled.m = or_default(opts->m, 32);
     filled.ef_construction = or_default(opts->ef_construction, 200);
     filled.graph_min = or_default(opts->graph_min, 5000);
-    TRY(opts_check(&filled, err));
+    return index_new(&filled, out, err);
+}
+
+enum status index_new(const struct vec_opts *filled, struct vec_index **out, struct err *err)
+{
     const struct simd *simd = NULL;
-    TRY(simd_choose(opts->isa, &simd, err));
+    TRY(opts_check(filled, err));
+    TRY(simd_choose(filled->isa, &simd, err));
     struct vec_index *index = mem_zalloc(sizeof(*index));
     if (index == NULL) {
         return err_no_memory(err);
     }
-    index->opts = filled;
+    index->opts = *filled;
     index->simd = simd;
-    index->shape = row_shape(filled.dimension);
-    index->degree = (2 * filled.m + 15) / 16 * 16;
+    index->shape = row_shape(filled->dimension);
+    index->row_bits = CHUNK_BITS;
+    while ((index->shape.bytes << index->row_bits) > PIECE_BYTES_MAX) {
+        index->row_bits--;
+    }
+    index->row_parts = CHUNK_SLOTS >> index->row_bits;
+    index->degree = (2 * filled->m + 15) / 16 * 16;
     atomic_init(&index->entry, NO_ENTRY);
     atomic_init(&index->epoch, 1);
     for (size_t i = 0; i < AGAIN_MAX; i++) {
@@ -65,6 +77,7 @@ enum status vec_new(const struct vec_opts *opts, struct vec_index **out, struct 
     (void)pthread_rwlockattr_destroy(&attr);
     (void)pthread_mutex_init(&index->entry_lock, NULL);
     (void)pthread_mutex_init(&index->readers_lock, NULL);
+    (void)pthread_mutex_init(&index->trail_lock, NULL);
     enum status status = view_new(index, err);
     if (status != OK) {
         vec_free(index);
@@ -80,12 +93,15 @@ void vec_free(struct vec_index *index)
         return;
     }
     view_free_all(index);
+    load_free(index->load);
+    mem_free(index->codec_stored.crcs);
     mem_free(index->freed);
     (void)pthread_mutex_destroy(&index->train);
     (void)pthread_mutex_destroy(&index->add);
     (void)pthread_rwlock_destroy(&index->grow);
     (void)pthread_mutex_destroy(&index->entry_lock);
     (void)pthread_mutex_destroy(&index->readers_lock);
+    (void)pthread_mutex_destroy(&index->trail_lock);
     mem_free(index);
 }
 
@@ -118,6 +134,7 @@ static bool freed_take(struct vec_index *index, uint32_t *slot_out)
         return false;
     }
     *slot_out = oldest->slot;
+    index->freed_changed = true;
     index->freed_first = (index->freed_first + 1) % index->freed_cap;
     index->freed_count--;
     return true;
@@ -129,7 +146,7 @@ static enum status freed_room(struct vec_index *index, struct err *err)
     if (index->freed_count < index->freed_cap) {
         return OK;
     }
-    size_t cap = index->freed_cap == 0 ? 64 : 2 * index->freed_cap;
+    size_t cap = index->freed_cap == 0 ? 16 : 2 * index->freed_cap;
     struct freed *ring = mem_alloc(cap * sizeof(*ring));
     if (ring == NULL) {
         return err_no_memory(err);
@@ -148,29 +165,33 @@ static enum status freed_room(struct vec_index *index, struct err *err)
 static void freed_put(struct vec_index *index, uint32_t slot)
 {
     size_t at = (index->freed_first + index->freed_count++) % index->freed_cap;
+    index->freed_changed = true;
     index->freed[at] = (struct freed){ .epoch = epoch_advance(index), .slot = slot };
 }
 
 /* --- adding --- */
 
 /* A longer vector than all before, where dot products are sought. Holds add. */
-static void norm_room(struct vec_index *index, const float *values)
+static enum status norm_room(struct vec_index *index, const float *values, struct err *err)
 {
     float norm2 = 0;
     for (uint32_t i = 0; i < index->shape.dimension; i++) {
         norm2 += values[i] * values[i];
     }
     if (index->opts.metric == VEC_DOT && norm2 > index->norm2_max) {
+        TRY(check_all(index, err));
         pthread_rwlock_wrlock(&index->grow);
         link_norm_raise(index, atomic_load_explicit(&index->view, memory_order_relaxed), norm2);
         pthread_rwlock_unlock(&index->grow);
     }
+    return OK;
 }
 
 static void node_again(const struct vec_index *index, const struct view *view, uint32_t slot)
 {
     struct node *node = view_node(view, slot);
     uint32_t *links = view_links(index, view, slot);
+    trail_touch(view, TRAIL_GRAPH, slot);
     for (uint32_t i = 0; i < index->degree; i++) {
         link_set(links, i, NO_SLOT);
     }
@@ -188,12 +209,16 @@ static bool add_again(struct vec_index *index, const float *values, uint32_t *sl
     const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
     bool graph = has_graph(index);
     _Atomic uint32_t *place = graph ? again_place(index) : NULL;
+    if (atomic_load_explicit(&index->unchecked, memory_order_acquire)) {
+        return false; /* what is there is read, and that it is as it was, before it is changed */
+    }
     if ((graph && place == NULL) || !freed_take(index, slot_out)) {
         return false;
     }
     if (graph) {
         node_again(index, view, *slot_out);
     }
+    trail_touch(view, TRAIL_ROW, *slot_out);
     row_write(&index->shape, values, view_row(index, view, *slot_out));
     if (graph) {
         /* Publishes the row and the node to who links it. Sequentially consistent, as is claiming:
@@ -214,6 +239,7 @@ static enum status add_behind(struct vec_index *index, const float *values, uint
     TRY(view_room(index, err));
     const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
     uint32_t slot = atomic_load_explicit(&index->count, memory_order_relaxed);
+    trail_touch(view, TRAIL_ROW, slot);
     row_write(&index->shape, values, view_row(index, view, slot));
     /* publishes the row to searches and to those who link */
     atomic_store_explicit(&index->count, slot + 1, memory_order_release);
@@ -232,9 +258,8 @@ enum status vec_add(struct vec_index *index, const float *vector, uint32_t *slot
     }
     row_normalise(&index->shape, index->opts.metric, vector, values);
     pthread_mutex_lock(&index->add);
-    norm_room(index, values);
-    enum status status = OK;
-    if (!add_again(index, values, &slot)) {
+    enum status status = norm_room(index, values, err);
+    if (status == OK && !add_again(index, values, &slot)) {
         status = add_behind(index, values, &slot, err);
     }
     if (status == OK) {
@@ -261,12 +286,15 @@ static void take_out(struct vec_index *index, struct vec_scratch *scratch, uint3
 {
     const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
     log_put(&index->gone, slot); /* first: a walk that is not led on by it looks here */
+    trail_touch(view, TRAIL_ROW, slot);
     row_kill(&index->shape, view_row(index, view, slot));
     if (view->codec != NULL) {
         struct node *node = view_node(view, slot);
         if (is_linked(view, slot)) {
             unlink_slot(scratch, slot);
+            atomic_fetch_sub_explicit(&index->nodes, 1, memory_order_relaxed);
         } else {
+            trail_touch(view, TRAIL_GRAPH, slot);
             again_drop(index, slot);
             atomic_store_explicit(&node->state, NODE_GONE, memory_order_relaxed);
             code_tail_set(view, slot, (struct code_tail){ NAN, NAN }); /* scans read all codes */
@@ -286,6 +314,7 @@ static bool holds(struct vec_index *index, uint32_t slot)
 enum status vec_delete(struct vec_index *index, struct vec_scratch *scratch, uint32_t slot,
                        struct err *err)
 {
+    TRY(check_all(index, err));
     pthread_mutex_lock(&index->add);
     enum status status = holds(index, slot)
                              ? freed_room(index, err)
@@ -306,6 +335,7 @@ enum status vec_delete(struct vec_index *index, struct vec_scratch *scratch, uin
 enum status vec_get(struct vec_index *index, uint32_t slot, float *vector_out, struct err *err)
 {
     float values[VEC_DIMENSION_MAX];
+    TRY(check_row(index, slot, err));
     pthread_mutex_lock(&index->add); /* the view stays, and the row */
     bool there = holds(index, slot);
     if (there) {

@@ -87,8 +87,9 @@ struct vec_stats {
     uint64_t count;           /* vectors */
     uint64_t slots;           /* in use, or free to be used again */
     uint64_t linked;          /* vectors in the graph */
-    uint64_t links;           /* at layer 0 */
-    uint64_t memory_bytes;    /* of rows, codes and links */
+    uint64_t memory_bytes;    /* of rows, codes and links, in memory that was loaded too */
+    uint64_t snapshot_bytes;  /* copied for the snapshot that is held */
+    bool unchecked;           /* some of what was loaded was not read yet */
     uint32_t code_dimensions; /* kept in the codes that searches walk on; 0 without a graph */
     uint32_t code_bits;
 };
@@ -174,10 +175,82 @@ MUST_USE enum status vec_maintain(struct vec_index *index, struct vec_scratch *s
 MUST_USE enum status vec_get(struct vec_index *index, uint32_t slot, float *vector_out,
                              struct err *err);
 
+/** Cost  none to speak of */
 void vec_stats(struct vec_index *index, struct vec_stats *out);
 
 /** Slots in the graph that no walk from the entry point reaches; nobody may be linking. */
 MUST_USE enum status vec_unreachable(struct vec_index *index, uint64_t *count_out, struct err *err);
+
+/* --- saving and loading; docs/formats/vector-index.md --- */
+
+/** A state of the index that is kept while the index goes on changing: manifest and chunks. */
+struct vec_snapshot;
+
+struct vec_chunk_info {
+    uint32_t number;  /* from 0 to vec_snapshot_chunks - 1 */
+    uint64_t version; /* equal number and version in two snapshots of an index, also of what was
+                       * loaded from one: equal bytes, which need not be stored again */
+    uint64_t bytes;   /* at most 64 MiB; 0: nothing is to be stored */
+};
+
+/**
+ * The state at this moment. Writers copy what it needs before they change it, 256 slots at a time;
+ * nobody waits until it is stored.
+ *
+ * Errors   E_CONFLICT while another is held; E_NO_MEMORY; E_CORRUPT when the index was loaded and
+ *          is damaged: what is stored is what was checked
+ * Owns     the caller frees it, before the index
+ * Threads  safe beside everything; adding and taking out wait for it. One thread at a time uses it
+ * Cost     no vector is copied; the index must be checked first if it was loaded
+ */
+MUST_USE enum status vec_snapshot_take(struct vec_index *index, struct vec_snapshot **out,
+                                       struct err *err);
+uint32_t vec_snapshot_chunks(const struct vec_snapshot *snapshot);
+/**
+ * Owns     *bytes_out is valid until the snapshot's next call; NULL: they are not wanted, and
+ *          not made
+ * Errors   E_NOT_FOUND; E_NO_MEMORY, also when a copy could not be made: then the snapshot is lost
+ */
+MUST_USE enum status vec_snapshot_chunk(struct vec_snapshot *snapshot, uint32_t number,
+                                        struct vec_chunk_info *out, const void **bytes_out,
+                                        struct err *err);
+/** What vec_load begins with. It reads the chunks that were not asked for and are new.
+ * Owns     the caller frees it with vec_bytes_free */
+MUST_USE enum status vec_snapshot_manifest(struct vec_snapshot *snapshot, void **bytes_out,
+                                           size_t *len_out, struct err *err);
+/** NULL is fine. */
+void vec_snapshot_free(struct vec_snapshot *snapshot);
+/** What a function here has allocated for its caller. NULL is fine. */
+void vec_bytes_free(void *bytes);
+
+/**
+ * Where vec_load finds chunks: in memory of its own that the index may write to, aligned to 64
+ * bytes, until `release`. That is a buffer, or a file by mmap with PROT_READ | PROT_WRITE and
+ * MAP_PRIVATE: what the index changes is then its own, page by page.
+ */
+struct vec_chunk_source {
+    enum status (*map)(void *ctx, uint32_t number, void **bytes_out, size_t *len_out,
+                       struct err *err);
+    void (*release)(void *ctx, uint32_t number, void *bytes, size_t len);
+    void *ctx;
+};
+
+/**
+ * The index that was stored: it answers as that one did. What was not linked then is not yet.
+ *
+ * Chunks of 65,536 vectors stay mapped, and are checked when they are first read: until all is
+ * (vec_maintain goes on with it, and links only then), a function may find that a chunk is damaged,
+ * and says E_CORRUPT each time; the first delete, exact search or snapshot checks all that is left.
+ *
+ * Params   opts->isa is taken, opts may be NULL; all else comes from the manifest
+ * Errors   E_CORRUPT names what is damaged; E_UNSUPPORTED for a format of another version; what
+ *          `map` says. Nothing stays mapped then
+ * Owns     `map` is called by vec_load alone; `release` by it or by vec_free
+ * Cost     about 30 ms, and 10 ms for each million vectors
+ */
+MUST_USE enum status vec_load(const struct vec_opts *opts, const void *manifest, size_t len,
+                              const struct vec_chunk_source *source, struct vec_index **out,
+                              struct err *err);
 
 #ifdef __cplusplus
 }

@@ -200,6 +200,7 @@ void link_back(struct vec_scratch *scratch, const struct view *view, uint32_t no
 {
     while (node != NO_SLOT) {
         struct node *locked = view_node(view, node);
+        trail_touch(view, TRAIL_GRAPH, node);
         node_lock(locked);
         uint32_t next = link_back_here(scratch, view, node, slot);
         node_unlock(locked);
@@ -213,6 +214,7 @@ static void link_back_upper(struct vec_scratch *scratch, const struct view *view
     uint32_t m = scratch->index->opts.m;
     struct node *locked = view_node(view, node);
     uint32_t *links = view_upper(scratch->index, view, node, level);
+    trail_touch(view, TRAIL_GRAPH, node);
     node_lock(locked);
     uint32_t count = links_count(links, m);
     if (links_to(links, count, slot)) {
@@ -313,6 +315,7 @@ static void plan_carry_out(struct vec_scratch *scratch, const struct view *view,
                            const struct plan *plan)
 {
     struct vec_index *index = scratch->index;
+    trail_touch(view, TRAIL_GRAPH, slot);
     for (uint32_t level = 0; level <= plan->top; level++) {
         uint32_t *links = level > 0 ? view_upper(index, view, slot, level)
                                     : view_links(index, view, slot);
@@ -395,6 +398,7 @@ void link_norm_raise(struct vec_index *index, const struct view *view, float nor
 static struct code_tail encode(struct vec_scratch *scratch, const struct view *view, uint32_t slot)
 {
     const struct vec_index *index = scratch->index;
+    trail_touch(view, TRAIL_CODE, slot);
     row_read(&index->shape, view_row(index, view, slot), scratch->row.f);
     codec_project(view->codec, scratch->row.f, scratch->centred, scratch->projected);
     float beside = dot_beside(index, row_tail(&index->shape, view_row(index, view, slot)).norm2);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "vector/check.h"
 #include "vector/vec_priv.h"
 
 enum {
@@ -132,9 +133,11 @@ static void link_claimed(struct vec_scratch *scratch, const struct view *view, u
 {
     struct node *node = view_node(view, slot);
     uint8_t state = NODE_NEW;
+    trail_touch(view, TRAIL_GRAPH, slot);
     if (atomic_compare_exchange_strong(&node->state, &state, NODE_LINKING)) {
         link_slot(scratch, slot);
         atomic_store_explicit(&node->state, NODE_LINKED, memory_order_release);
+        atomic_fetch_add_explicit(&scratch->index->nodes, 1, memory_order_relaxed);
         linked_advance(scratch->index, view);
     }
 }
@@ -185,6 +188,16 @@ enum status vec_maintain(struct vec_index *index, struct vec_scratch *scratch, u
                          bool *left_out, struct err *err)
 {
     uint64_t start = now_us();
+    if (atomic_load_explicit(&index->unchecked, memory_order_acquire)) {
+        *left_out = true;
+        bool done = false;
+        while (!done) {
+            TRY(check_some(index, &done, err));
+            if (now_us() - start >= budget_us) {
+                return OK;
+            }
+        }
+    }
     bool more = has_graph(index);
     if (!more &&
         atomic_load_explicit(&index->live, memory_order_relaxed) >= index->opts.graph_min) {

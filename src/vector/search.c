@@ -7,6 +7,7 @@
 #include <sched.h>
 
 #include "vector/allowed.h"
+#include "vector/check.h"
 #include "vector/vec_priv.h"
 
 /* The distance of truncated codes is a lower bound but for rounding; this much of it is believed.
@@ -494,7 +495,10 @@ enum status vec_search(struct vec_index *index, struct vec_scratch *scratch, con
                              .ef = opts->ef == 0 ? 64 : opts->ef };
     TRY(check(index, query, search.k, search.ef, err));
     prepare_row(scratch, query);
-    enum status status = OK;
+    enum status status = search.filter != NULL
+                             ? check_all(index, err)
+                             : check_search(scratch, search.ef < search.k ? search.k : search.ef,
+                                            err);
     bool again = true;
     for (int tries = 0; status == OK && again && tries < TRIES; tries++) {
         reader_pin(scratch);
@@ -518,7 +522,7 @@ enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch, cons
                              .k = opts->k == 0 ? 10 : opts->k };
     TRY(check(index, query, search.k, 0, err));
     prepare_row(scratch, query);
-    enum status status = OK;
+    enum status status = check_all(index, err);
     bool again = true;
     for (int tries = 0; status == OK && again && tries < TRIES; tries++) {
         reader_pin(scratch);

@@ -2,27 +2,27 @@
  * What is to be known of an index from outside.
  */
 #include "base/mem.h"
-#include "vector/vec_priv.h"
+#include "vector/check.h"
+#include "vector/snapshot.h"
 
 void vec_stats(struct vec_index *index, struct vec_stats *out)
 {
     uint32_t slots = atomic_load_explicit(&index->count, memory_order_acquire);
     *out = (struct vec_stats){ .slots = slots };
     out->count = atomic_load_explicit(&index->live, memory_order_relaxed);
+    out->linked = atomic_load_explicit(&index->nodes, memory_order_relaxed);
     pthread_rwlock_rdlock(&index->grow);
     const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
     if (view->codec != NULL) {
         out->code_dimensions = view->codec->dimensions;
         out->code_bits = view->codec->bits;
-        for (uint32_t slot = 0; slot < slots; slot++) {
-            if (is_linked(view, slot)) {
-                out->linked++;
-                out->links += links_count(view_links(index, view, slot), index->degree);
-            }
-        }
     }
     pthread_rwlock_unlock(&index->grow);
     out->memory_bytes = atomic_load_explicit(&index->memory_bytes, memory_order_relaxed);
+    out->unchecked = atomic_load_explicit(&index->unchecked, memory_order_relaxed);
+    pthread_mutex_lock(&index->trail_lock);
+    out->snapshot_bytes = index->snapshot == NULL ? 0 : index->snapshot->image_bytes;
+    pthread_mutex_unlock(&index->trail_lock);
 }
 
 /* A breadth-first search: `queue` holds what was met, `seen` a bit a slot. */
@@ -45,6 +45,7 @@ static void reach_all(struct reach *reach, const struct view *view, const uint32
 enum status vec_unreachable(struct vec_index *index, uint64_t *count_out, struct err *err)
 {
     struct vec_stats stats;
+    TRY(check_all(index, err));
     vec_stats(index, &stats);
     pthread_rwlock_rdlock(&index->grow); /* the view stays */
     const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);

@@ -176,6 +176,7 @@ static void drop_at(struct vec_scratch *scratch, const struct view *view, uint32
                     uint32_t slot, const uint32_t *lost, uint32_t lost_n)
 {
     const struct vec_index *index = scratch->index;
+    trail_touch(view, TRAIL_GRAPH, node);
     if (link_drop(view_links(index, view, node), index->degree, slot)) {
         repair(scratch, view, node, lost, lost_n);
     }
@@ -190,6 +191,7 @@ static void drop_upper(const struct vec_index *index, const struct view *view, u
         for (uint32_t i = 0; i < count; i++) {
             uint32_t node = link_at(links, i);
             uint32_t *others = view_upper(index, view, node, level);
+            trail_touch(view, TRAIL_GRAPH, node);
             if (is_linked(view, node) && link_drop(others, index->opts.m, slot)) {
                 /* the next of its neighbours in its place */
                 uint32_t next = link_at(links, (i + 1) % count);
@@ -209,9 +211,11 @@ void unlink_slot(struct vec_scratch *scratch, uint32_t slot)
     uint32_t slots = atomic_load_explicit(&index->count, memory_order_relaxed);
     const uint32_t *lost = view_links(index, view, slot);
     link_query_of(index, view, slot, &scratch->code);
+    trail_touch(view, TRAIL_GRAPH, slot);
     atomic_store_explicit(&view_node(view, slot)->state, NODE_GONE, memory_order_relaxed);
     uint32_t anchor = anchor_of(view, slot);
     if (anchor != NO_SLOT) { /* first of all: it must not hand a child back to the node */
+        trail_touch(view, TRAIL_GRAPH, anchor);
         (void)link_drop(view_links(index, view, anchor), index->degree, slot);
     }
     anchors_hand_over(scratch, view, slot);

@@ -1,7 +1,7 @@
 /*
  * The inside of an index.
  *
- *   view ----> rows[chunk]    stored rows                    written once, by vec_add
+ *   view ----> rows[part]     stored rows                    written once, by vec_add
  *         |--> codes[chunk]   code rows                      written once, before a slot is linked
  *         |--> links[chunk]   layer 0: `degree` a node       changed below the node's lock
  *         |--> nodes[chunk]   level, anchor, lock
@@ -13,8 +13,8 @@
  * whole from the start. Everything that searches read and linking changes is a 32-bit word, loaded
  * (acquire) and stored (release): a search may see a node's old or new links, or some of each.
  *
- * Locks, in this order: train, add, grow, entry or a node's. Linking holds grow shared, growing
- * holds it alone.
+ * Locks, in this order: train, add, grow, entry or a node's, trail. Linking holds grow shared,
+ * growing holds it alone. Who changes what is stored of a slot says so before: trail_touch.
  */
 #ifndef VECTOR_VEC_PRIV_H
 #define VECTOR_VEC_PRIV_H
@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 
 #include "vector/codec.h"
+#include "vector/trail.h"
 
 enum {
     LEVELS_MAX = 8,
@@ -51,10 +52,13 @@ struct node {
 };
 
 struct view {
+    struct vec_index *index;
     uint32_t chunks, upper_chunks;
-    uint32_t first_slots; /* of chunk 0 */
-    struct codec *codec;  /* NULL: there is no graph yet, nor the next three */
-    uint8_t **rows, **codes;
+    uint32_t first_slots;  /* of chunk 0 */
+    struct trail **trails; /* by chunk */
+    struct codec *codec;   /* NULL: there is no graph yet, nor the next three */
+    uint8_t **rows;        /* by part: 1 << row_bits slots, row_parts of them a chunk */
+    uint8_t **codes;
     uint32_t **links;
     struct node **nodes;
     uint32_t **upper;
@@ -84,6 +88,7 @@ struct vec_index {
     struct row_shape shape;
     const struct simd *simd;
     uint32_t degree; /* of layer 0 */
+    uint32_t row_bits, row_parts;
 
     _Atomic(struct view *) view;
     _Atomic uint32_t count;   /* slots that hold a row; published by vec_add */
@@ -95,6 +100,7 @@ struct vec_index {
      * out of the graph, told before it is. Written by who holds add. */
     struct slot_log reborn, gone;
     _Atomic uint32_t live;  /* vectors */
+    _Atomic uint32_t nodes; /* of them, in the graph */
     _Atomic uint64_t entry; /* level << 32 | slot; NO_ENTRY */
 
     pthread_mutex_t train;
@@ -113,6 +119,15 @@ struct vec_index {
     _Atomic uint32_t root; /* of the anchors; written below entry_lock */
     _Atomic size_t memory_bytes;
     uint32_t plan_tried; /* by tests, before searches begin: 1 + the plan of those with a filter */
+
+    pthread_mutex_t trail_lock;
+    struct vec_snapshot *snapshot; /* guarded by trail_lock */
+    uint64_t versions;             /* the last that was given; written with add and grow alone */
+    uint64_t freed_version;
+    struct stored codec_stored; /* as a trail's; see trail.h */
+    bool freed_changed;         /* since the last snapshot; guarded by add */
+    struct load *load;          /* where it was loaded from, NULL if it was not */
+    _Atomic bool unchecked;     /* some of what was loaded */
 };
 #define NO_ENTRY UINT64_MAX
 #define AGAIN_TAKEN 0x80000000u
@@ -145,7 +160,8 @@ struct vec_scratch {
 static inline uint8_t *view_row(const struct vec_index *index, const struct view *view,
                                 uint32_t slot)
 {
-    return view->rows[slot >> CHUNK_BITS] + (size_t)(slot & (CHUNK_SLOTS - 1)) * index->shape.bytes;
+    uint32_t mask = ((uint32_t)1 << index->row_bits) - 1;
+    return view->rows[slot >> index->row_bits] + (size_t)(slot & mask) * index->shape.bytes;
 }
 
 static inline uint8_t *view_code(const struct view *view, uint32_t slot)
@@ -172,6 +188,17 @@ static inline struct node *view_node(const struct view *view, uint32_t slot)
     return &view->nodes[slot >> CHUNK_BITS][slot & (CHUNK_SLOTS - 1)];
 }
 
+/** Before what is stored of a slot is changed. Holds add, or grow. */
+static inline void trail_touch(const struct view *view, enum trail_kind kind, uint32_t slot)
+{
+    struct trail *trail = view->trails[slot >> CHUNK_BITS];
+    uint32_t unit = (slot & (CHUNK_SLOTS - 1)) >> UNIT_BITS;
+    /* acquire: what a snapshot needs of the unit was copied */
+    if (!atomic_load_explicit(&trail->touched[kind][unit], memory_order_acquire)) {
+        trail_touch_first(view->index, trail, kind, slot);
+    }
+}
+
 /* level >= 1 */
 static inline uint32_t *view_upper(const struct vec_index *index, const struct view *view,
                                    uint32_t slot, uint32_t level)
@@ -180,7 +207,15 @@ static inline uint32_t *view_upper(const struct vec_index *index, const struct v
     return view->upper[row >> UPPER_BITS] + (size_t)(row & (UPPER_SLOTS - 1)) * index->opts.m;
 }
 
+MUST_USE enum status index_new(const struct vec_opts *filled, struct vec_index **out,
+                               struct err *err);
 MUST_USE enum status view_new(struct vec_index *index, struct err *err);
+/** In an empty index: room for so many slots, and the codec's (it may be NULL), whose nodes begin
+ * in no way. What is loaded stands in `in_place` (by part, chunk and chunk), NULL where there is to
+ * be memory. */
+MUST_USE enum status view_restore(struct vec_index *index, uint32_t slots, uint32_t upper_rows,
+                                  struct codec *codec, const struct in_place *in_place,
+                                  struct err *err);
 void view_free_all(struct vec_index *index);
 /** Room for one more slot, and its node and upper layers when there is a graph. Holds add; takes
  * grow. */
@@ -340,6 +375,7 @@ static inline uint32_t anchor_of(const struct view *view, uint32_t slot)
 
 static inline void anchor_set(const struct view *view, uint32_t slot, uint32_t anchor)
 {
+    trail_touch(view, TRAIL_GRAPH, slot);
     atomic_store_explicit(&view_node(view, slot)->anchor, anchor, memory_order_relaxed);
 }
 

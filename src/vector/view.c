@@ -8,7 +8,7 @@
 #include "vector/pages.h"
 #include "vector/vec_priv.h"
 
-enum { FIRST_SLOTS = 64, FIRST_GROWS = 4 };
+enum { FIRST_SLOTS = 32, FIRST_GROWS = 2 };
 
 /* --- epochs --- */
 
@@ -174,8 +174,10 @@ static bool change_begin(struct change *c, struct vec_index *index, uint32_t chu
     }
     *c->next = *old;
     struct view *next = c->next;
-    /* each in turn: after a failure all five are the old view's, or copies */
-    change_table(c, &next->rows, old->chunks, chunks);
+    uint32_t parts = index->row_parts;
+    /* each in turn: after a failure all are the old view's, or copies */
+    change_table(c, &next->trails, old->chunks, chunks);
+    change_table(c, &next->rows, old->chunks * parts, chunks * parts);
     change_table(c, &next->codes, old->codec != NULL ? old->chunks : 0, old->chunks + chunks);
     change_table(c, &next->links, old->codec != NULL ? old->chunks : 0, old->chunks + chunks);
     change_table(c, &next->nodes, old->codec != NULL ? old->chunks : 0, old->chunks + chunks);
@@ -187,7 +189,8 @@ static bool change_begin(struct change *c, struct vec_index *index, uint32_t chu
 
 static void view_tables_free(struct view *view, const struct view *not_those)
 {
-    void *tables[][2] = { { view->rows, not_those != NULL ? not_those->rows : NULL },
+    void *tables[][2] = { { view->trails, not_those != NULL ? not_those->trails : NULL },
+                          { view->rows, not_those != NULL ? not_those->rows : NULL },
                           { view->codes, not_those != NULL ? not_those->codes : NULL },
                           { view->links, not_those != NULL ? not_those->links : NULL },
                           { view->nodes, not_those != NULL ? not_those->nodes : NULL },
@@ -220,7 +223,7 @@ static enum status change_end(struct change *c, struct err *err)
 {
     struct vec_index *index = c->index;
     struct view *old = atomic_load_explicit(&index->view, memory_order_relaxed);
-    void *gone[] = { old->rows, old->codes, old->links, old->nodes, old->upper, old };
+    void *gone[] = { old->trails, old->rows, old->codes, old->links, old->nodes, old->upper, old };
     for (size_t i = 0; !c->failed && i < ARRAY_LEN(gone); i++) {
         if (gone[i] != NULL) {
             list_add(c, &c->replaced, gone[i], 0);
@@ -267,6 +270,47 @@ static void *regrow(struct change *c, void *old, size_t width, uint32_t kept, ui
     return pages;
 }
 
+/* The parts of a chunk's rows; a whole one stays where it is. */
+static void rows_regrow(struct change *c, uint32_t chunk, uint32_t kept, uint32_t slots)
+{
+    uint32_t size = (uint32_t)1 << c->index->row_bits;
+    uint8_t **parts = c->next->rows + (size_t)chunk * c->index->row_parts;
+    for (uint32_t from = 0; from < slots; from += size, parts++) {
+        uint32_t have = kept < from ? 0 : kept - from < size ? kept - from : size;
+        uint32_t want = slots - from < size ? slots - from : size;
+        if (have < want) {
+            *parts = regrow(c, *parts, c->index->shape.bytes, have, want);
+        }
+    }
+}
+
+/* What a snapshot still needs of a chunk that is about to stand elsewhere. */
+static void trail_touch_all(const struct view *view, uint32_t slots)
+{
+    for (uint32_t slot = 0; slot < slots; slot += UNIT_SLOTS) {
+        trail_touch(view, TRAIL_ROW, slot);
+        if (view->codec != NULL) {
+            trail_touch(view, TRAIL_CODE, slot);
+            trail_touch(view, TRAIL_GRAPH, slot);
+        }
+    }
+}
+
+static void trail_add(struct change *c, uint32_t chunk)
+{
+    struct trail *trail = c->failed ? NULL : mem_zalloc(sizeof(*trail));
+    if (trail == NULL) {
+        c->failed = true;
+        return;
+    }
+    list_add(c, &c->made, trail, 0);
+    if (c->failed) {
+        mem_free(trail);
+    } else {
+        c->next->trails[chunk] = trail;
+    }
+}
+
 static void links_clear(uint32_t *links, size_t from, size_t to)
 {
     for (size_t i = from; links != NULL && i < to; i++) {
@@ -309,7 +353,12 @@ static enum status grow_slots(struct vec_index *index, struct err *err)
     uint32_t i = c.next->chunks - 1;
     if (!c.failed) {
         c.next->first_slots = first ? slots : old->first_slots;
-        c.next->rows[i] = regrow(&c, c.next->rows[i], index->shape.bytes, kept, slots);
+        if (old->chunks == c.next->chunks) {
+            trail_touch_all(old, kept);
+        } else {
+            trail_add(&c, i);
+        }
+        rows_regrow(&c, i, kept, slots);
         if (c.next->codec != NULL) {
             graph_chunk(&c, i, kept, slots);
         }
@@ -351,6 +400,8 @@ static enum status grow_upper(struct vec_index *index, uint32_t rows, struct err
 static void node_begin(struct vec_index *index, const struct view *view, uint32_t slot)
 {
     struct node *node = view_node(view, slot);
+    trail_touch(view, TRAIL_GRAPH, slot);
+    trail_touch(view, TRAIL_CODE, slot); /* which is longer now */
     node->level = (uint8_t)node_level(index, slot);
     node->upper = index->upper_used;
     index->upper_used += node->level;
@@ -432,8 +483,102 @@ enum status view_new(struct vec_index *index, struct err *err)
     if (view == NULL) {
         return err_no_memory(err);
     }
+    view->index = index;
     atomic_init(&index->view, view);
     return OK;
+}
+
+/* Rows, codes and links of a chunk where they were loaded, or as memory. */
+static void restore_chunk(struct change *c, uint32_t chunk, uint32_t slots,
+                          const struct in_place *in_place)
+{
+    struct vec_index *index = c->index;
+    struct view *next = c->next;
+    struct trail *trail = next->trails[chunk];
+    uint32_t size = (uint32_t)1 << index->row_bits;
+    for (uint32_t part = 0; !c->failed && part * size < slots; part++) {
+        size_t at = (size_t)chunk * index->row_parts + part;
+        next->rows[at] = in_place->rows[at];
+        trail->rows[part].in_place = next->rows[at] != NULL;
+        if (next->rows[at] == NULL) {
+            uint32_t want = slots - part * size < size ? slots - part * size : size;
+            next->rows[at] = change_alloc(c, index->shape.bytes * want);
+        }
+    }
+    if (next->codec == NULL || c->failed) {
+        return;
+    }
+    next->codes[chunk] = in_place->codes[chunk];
+    trail->code.in_place = next->codes[chunk] != NULL;
+    if (next->codes[chunk] == NULL) {
+        next->codes[chunk] = change_alloc(c, code_bytes(next) * slots);
+    }
+    next->links[chunk] = in_place->links[chunk];
+    trail->graph.in_place = next->links[chunk] != NULL;
+    size_t words = (size_t)slots * index->degree;
+    if (next->links[chunk] != NULL) {
+        next->nodes[chunk] = (struct node *)(next->links[chunk] + words);
+        return;
+    }
+    next->links[chunk] = change_alloc(c, words * sizeof(uint32_t));
+    links_clear(next->links[chunk], 0, words);
+    next->nodes[chunk] = change_alloc(c, sizeof(struct node) * slots);
+}
+
+enum status view_restore(struct vec_index *index, uint32_t slots, uint32_t upper_rows,
+                         struct codec *codec, const struct in_place *in_place, struct err *err)
+{
+    uint32_t chunks = (slots + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
+    uint32_t first = FIRST_SLOTS;
+    while (first < slots && first < CHUNK_SLOTS) {
+        first *= FIRST_GROWS;
+    }
+    struct change c;
+    if (!change_begin(&c, index, chunks,
+                      codec == NULL ? 0 : (upper_rows + UPPER_SLOTS) / UPPER_SLOTS)) {
+        return err_no_memory(err);
+    }
+    c.next->codec = codec;
+    c.next->first_slots = chunks == 0 ? 0 : first;
+    for (uint32_t i = 0; !c.failed && i < chunks; i++) {
+        trail_add(&c, i);
+        if (!c.failed) {
+            restore_chunk(&c, i, chunks == 1 ? first : CHUNK_SLOTS, in_place);
+        }
+    }
+    if (!c.failed) {
+        upper_chunks_fill(&c);
+    }
+    return change_end(&c, err);
+}
+
+/* What stands in loaded memory is the source's. */
+static void unless_loaded(const struct stored *stored, void *pages, size_t bytes)
+{
+    if (stored == NULL || !stored->in_place) {
+        pages_free(pages, bytes);
+    }
+}
+
+static void chunk_free(struct vec_index *index, const struct view *view, uint32_t chunk)
+{
+    struct trail *trail = view->trails[chunk];
+    uint32_t slots = view->chunks == 1 ? view->first_slots : CHUNK_SLOTS;
+    uint32_t size = (uint32_t)1 << index->row_bits;
+    for (uint32_t part = 0; part * size < slots; part++) {
+        uint32_t have = slots - part * size < size ? slots - part * size : size;
+        unless_loaded(&trail->rows[part], view->rows[chunk * index->row_parts + part],
+                      index->shape.bytes * have);
+        mem_free(trail->rows[part].crcs);
+    }
+    if (view->codec != NULL) {
+        unless_loaded(&trail->code, view->codes[chunk], code_bytes(view) * slots);
+        unless_loaded(&trail->graph, view->links[chunk], index->degree * sizeof(uint32_t) * slots);
+        unless_loaded(&trail->graph, view->nodes[chunk], sizeof(struct node) * slots);
+    }
+    mem_free(trail->code.crcs);
+    mem_free(trail->graph.crcs);
+    mem_free(trail);
 }
 
 void view_free_all(struct vec_index *index)
@@ -448,13 +593,7 @@ void view_free_all(struct vec_index *index)
         return;
     }
     for (uint32_t i = 0; i < view->chunks; i++) {
-        size_t slots = view->chunks == 1 ? view->first_slots : CHUNK_SLOTS;
-        pages_free(view->rows[i], index->shape.bytes * slots);
-        if (view->codec != NULL) {
-            pages_free(view->codes[i], code_bytes(view) * slots);
-            pages_free(view->links[i], index->degree * sizeof(uint32_t) * slots);
-            pages_free(view->nodes[i], sizeof(struct node) * slots);
-        }
+        chunk_free(index, view, i);
     }
     for (uint32_t i = 0; i < view->upper_chunks; i++) {
         pages_free(view->upper[i], (size_t)UPPER_SLOTS * index->opts.m * sizeof(uint32_t));
