@@ -36,11 +36,13 @@ static void node_unlock(struct node *node)
     atomic_store_explicit(&node->lock, 0, memory_order_release);
 }
 
-/* A query for linking: true distances, with the coordinate that lies beside the code. */
+/* A query for linking: true distances, with the coordinate that lies beside the code, see
+ * simd.h. */
 static void dot_query(const struct vec_index *index, float beside, struct code_query *out)
 {
-    out->norm_factor = -2 * beside;
-    out->norm2 = 2 * index->norm2_max;
+    float length = sqrtf(index->norm2_max);
+    out->norm_factor = 2 * (length - beside);
+    out->norm2 = 2 * length * beside;
 }
 
 void link_query_of(const struct vec_index *index, const struct view *view, uint32_t slot,
@@ -372,9 +374,12 @@ static void entry_move(struct vec_scratch *scratch, const struct view *view, uin
     pthread_mutex_unlock(&index->entry_lock);
 }
 
+/* M - sqrt(M^2 - norm2), such that a small one is not lost beside a large M. */
 static float dot_beside(const struct vec_index *index, float norm2)
 {
-    return sqrtf(fmaxf(index->norm2_max - norm2, 0));
+    double max = (double)index->norm2_max;
+    double rest = sqrt(fmax(max - (double)norm2, 0));
+    return max > 0 ? (float)((double)norm2 / (sqrt(max) + rest)) : 0;
 }
 
 void link_norm_raise(struct vec_index *index, const struct view *view, float norm2)

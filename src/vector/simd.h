@@ -40,9 +40,10 @@ struct code_tail {
  * are of floats, which have no scale and no bias.
  *
  * A squared distance needs the row's squared norm: norm_factor is 1. Where the nearest has the
- * greatest dot product, tail.norm2 holds a = sqrt(M^2 - |x|^2) instead, M at least the greatest
- * norm: as one more coordinate it gives all vectors the length M, so that the graph can be built
- * on squared distances, 2 M^2 - 2 x.y - 2 a_x a_y. A search's norm_factor is 0.
+ * greatest dot product, a = sqrt(M^2 - |x|^2), M at least the greatest norm, is one more coordinate
+ * that gives all vectors the length M, so that the graph can be built on squared distances. These
+ * are 2 M (b_x + b_y) - 2 b_x b_y - 2 x.y with b = M - a: no term is larger than the norms of the
+ * two, however long M is. tail.norm2 holds b, and a search's norm_factor is 0.
  */
 struct code_query {
     _Alignas(LINE) int8_t q[CODE_BYTES_MAX];      /* zero where a row has its tail */

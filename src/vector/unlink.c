@@ -73,20 +73,30 @@ static void anchors_hand_over(struct vec_scratch *scratch, const struct view *vi
 
 /* --- the entry point --- */
 
-/* Somebody as high as can be found among the neighbours, layer by layer from above. */
+/* The highest that is left: one of those next to it in its top layer, or, when it was alone up
+ * there, whoever is to be found: that is rare. */
 static uint32_t entry_candidate(const struct vec_index *index, const struct view *view,
                                 uint32_t slot)
 {
-    for (uint32_t level = view_node(view, slot)->level; level > 0; level--) {
-        const uint32_t *links = view_upper(index, view, slot, level);
-        uint32_t count = links_count(links, index->opts.m);
-        for (uint32_t i = 0; i < count; i++) {
-            if (link_at(links, i) != slot && is_linked(view, link_at(links, i))) {
-                return link_at(links, i);
-            }
+    uint32_t top = view_node(view, slot)->level;
+    for (uint32_t i = 0; top > 0 && i < index->opts.m; i++) {
+        uint32_t other = link_at(view_upper(index, view, slot, top), i);
+        if (other == NO_SLOT) {
+            break;
+        }
+        if (other != slot && is_linked(view, other)) {
+            return other;
         }
     }
-    return index->root;
+    uint32_t slots = atomic_load_explicit(&index->claimed, memory_order_relaxed);
+    uint32_t best = index->root;
+    for (uint32_t i = 0; i < slots && view_node(view, best)->level < top; i++) {
+        if (view_node(view, i)->level > view_node(view, best)->level && i != slot &&
+            is_linked(view, i)) {
+            best = i;
+        }
+    }
+    return best;
 }
 
 /* Also when the root has changed: the entry point's link to it is what keeps the tree in reach. */
