@@ -7,7 +7,8 @@
  *      s3_change.c  deletes and copies, under conditions
  *      s3_attrs.c   attributes as headers and back
  *      s3_upload.c  one object sent in parts
- *      s3_parts.c   uploads in parts by the store's clients; s3_record.c, s3_ending.c
+ *      s3_parts.c   uploads in parts by the store's clients; s3_record.c, s3_ending.c,
+ *                   s3_settle.c, s3_sweep.c
  *      s3_read.c    stat and ranged reads of one version
  *      s3_list.c    listings
  *      s3_probe.c   do conditions hold here?
@@ -375,6 +376,7 @@ enum status store_s3_open(const struct store_s3_opts *opts, struct store **out, 
     s3_cond_init(&s3->stop_wake);
     s3_turns_init(s3);
     s3->base.ops = &s3_ops;
+    uuid4(s3->id);
     s3->clock = opts->clock != NULL ? opts->clock : clock_real();
     s3->retry_ms = opts->retry_ms > 0 ? opts->retry_ms : RETRY_MS;
     s3->read_only = opts->read_only;

@@ -1,11 +1,12 @@
 /*
- * How an upload in parts ends: complete, abort, and the sweep. s3_parts.h has the idea.
+ * How an upload in parts ends: complete and abort. s3_parts.h has the idea, s3_settle.c what
+ * becomes of a complete that did not end.
  *
- *      complete   S3's upload is begun with the final attributes; the record becomes ENDING with
- *                 its
- *                 id, by a swap; the bucket copies the parts; S3's complete, under the caller's
- *                 condition, is the commit; the record and the parts go
- *      abort      the record becomes ENDED, by a swap, which is the commit; it and the parts go
+ *      complete   S3's upload is begun with the final attributes; the record becomes COPYING with
+ *                 its id; the bucket copies the parts; the record becomes COMMITTING; S3's
+ *                 complete, under the caller's condition, is the commit; the record and the parts
+ *                 go
+ *      abort      the record becomes ENDED, which is the commit; it and the parts go
  *
  * Of several that end one upload the swap lets one through. In one process they wait for each
  * other, so that a complete whose condition fails leaves the upload to the next one.
@@ -15,7 +16,12 @@
 
 #include "store/s3_parts.h"
 
-enum { LAST_PART_BYTES_MIN = 5 * 1024 * 1024, WAIT_SECONDS = 600, SWAP_TRIES = 8 };
+enum {
+    LAST_PART_BYTES_MIN = 5 * 1024 * 1024,
+    WAIT_SECONDS = 600,
+    SWAP_TRIES = 8,
+    DISPLACED_MAX = 2
+};
 
 /* --- one at a time --- */
 
@@ -77,58 +83,19 @@ static void turn_give(struct s3_store *s3, struct s3_turn *turn)
     pthread_mutex_unlock(&s3->turns_lock);
 }
 
-/* --- what is there is settled first --- */
-
-/** The parts and the record of an upload that is none any more. What stays is the sweep's. */
-static void clear(struct s3_store *s3, const struct store_upload_ref *ref)
-{
-    char name[S3_RECORD_NAME_MAX + 1];
-    s3_parts_drop(s3, ref->id, INT64_MAX);
-    if (s3_record_name(ref, name, NULL) == OK) {
-        (void)!s3_remove(&s3->base, str_of(name), STR_EMPTY, NULL);
-    }
-}
-
-/** The record of an upload that nothing else can end now but by a swap. E_NOT_FOUND. */
-static enum status settled(struct s3_store *s3, const struct store_upload_ref *ref,
-                           struct arena *arena, struct s3_record *out, struct err *err)
-{
-    struct s3_record record;
-    bool landed = false;
-    TRY(s3_record_read(s3, ref, arena, &record, err));
-    if (record.state == S3_RECORD_ENDING) {
-        TRY(s3_upload_drop(s3, record.key, record.upload_id, err));
-        TRY(s3_write_landed(s3, record.key, record.write_id, &landed, err));
-    }
-    if (record.state == S3_RECORD_ENDED || landed) {
-        clear(s3, ref);
-        return store_upload_not_found(ref, err);
-    }
-    *out = record;
-    return OK;
-}
-
-/** The record as it was read becomes `next`. E_PRECONDITION: another process was faster. */
-static enum status swap(struct s3_store *s3, const struct store_upload_ref *ref,
-                        const struct s3_record *record, struct s3_record *next, struct err *err)
-{
-    const struct store_cond cond = { .if_match = str_of(record->etag) };
-    return s3_record_write(s3, ref, next, &cond, err);
-}
-
 /* --- abort --- */
 
 static enum status abort_alone(struct s3_store *s3, const struct store_upload_ref *ref,
                                struct err *err)
 {
     struct arena arena;
-    struct s3_record record, ended = { .state = S3_RECORD_ENDED };
     enum status status = E_PRECONDITION;
     arena_init(&arena, 0);
     for (int i = 0; i < SWAP_TRIES && status == E_PRECONDITION; i++) {
-        status = settled(s3, ref, &arena, &record, err);
+        struct s3_record record = { 0 }, ended = { .state = S3_RECORD_ENDED };
+        status = s3_upload_settle(s3, ref, STR_EMPTY, &arena, &record, err);
         if (status == OK) {
-            status = swap(s3, ref, &record, &ended, err);
+            status = s3_record_swap(s3, ref, &record, &ended, err);
         }
     }
     arena_done(&arena);
@@ -137,7 +104,7 @@ static enum status abort_alone(struct s3_store *s3, const struct store_upload_re
                        STR_ARG(ref->id));
     }
     TRY(status);
-    clear(s3, ref);
+    s3_upload_clear(s3, ref);
     return OK;
 }
 
@@ -213,20 +180,32 @@ static enum status look_before(const struct joining *joining, struct err *err)
     return store_cond_check(cond, joining->ref->key, status == OK ? &info : NULL, err);
 }
 
-/** S3's upload becomes the object. */
-static enum status join(struct joining *joining, struct s3_write *write, struct s3_upload *upload,
-                        struct store_info *info_out, struct err *err)
+/** The record of our complete goes on to `state`. E_NOT_FOUND: another process has changed it. */
+static enum status step(struct joining *joining, enum s3_record_state state, struct err *err)
 {
-    struct s3_record ending = joining->record;
-    ending.state = S3_RECORD_ENDING;
-    ending.write_id = str_from(write->id, S3_WRITE_ID);
-    ending.upload_id = upload->id;
-    enum status status = swap(joining->s3, joining->ref, &joining->record, &ending, err);
+    struct s3_record next = joining->record;
+    next.state = state;
+    enum status status = s3_record_swap(joining->s3, joining->ref, &joining->record, &next, err);
     if (status == E_PRECONDITION) { /* not the caller's condition */
         return store_upload_not_found(joining->ref, err);
     }
     TRY(status);
-    status = s3_upload_join(upload, joining->parts, joining->how->count, err);
+    joining->record = next;
+    return OK;
+}
+
+/** S3's upload becomes the object. *sent_out: it may have. */
+static enum status join(struct joining *joining, struct s3_upload *upload, bool *sent_out,
+                        struct store_info *info_out, struct err *err)
+{
+    joining->record.write_id = str_of(joining->write_id);
+    joining->record.upload_id = upload->id;
+    TRY(step(joining, S3_RECORD_COPYING, err));
+    enum status status = s3_upload_join(upload, joining->parts, joining->how->count, err);
+    if (status == OK) {
+        *sent_out = true; /* or the record says so, whose swap may have an unknown outcome */
+        status = step(joining, S3_RECORD_COMMITTING, err);
+    }
     if (status == OK) {
         status = s3_upload_complete(upload, info_out, err);
     }
@@ -241,7 +220,8 @@ static enum status complete_alone(struct joining *joining, struct store_info *in
     const struct store_upload_how *how = joining->how;
     struct s3_write write;
     struct s3_upload upload;
-    TRY(settled(s3, joining->ref, &joining->arena, &joining->record, err));
+    bool sent = false;
+    TRY(s3_upload_settle(s3, joining->ref, STR_EMPTY, &joining->arena, &joining->record, err));
     TRY(choose(joining, err));
     TRY(look_before(joining, err));
     s3_write_init(&write, joining->ref->key, &how->cond);
@@ -249,11 +229,23 @@ static enum status complete_alone(struct joining *joining, struct store_info *in
                        err));
     TRY(s3_upload_begin(s3, &write, &upload, err));
     memcpy(joining->write_id, write.id, sizeof joining->write_id);
-    enum status status = join(joining, &write, &upload, info_out, err);
-    s3_upload_end(&upload, status == OK);
+    enum status status = join(joining, &upload, &sent, info_out, err);
+    if (status != OK && sent) {
+        /* open again, if it was not made; what cannot be found out now is who comes next's */
+        struct s3_record left;
+        (void)!s3_upload_settle(s3, joining->ref, str_of(joining->write_id), &joining->arena, &left,
+                                NULL);
+    }
+    s3_upload_end(&upload, sent);
     TRY(status);
-    clear(s3, joining->ref);
+    s3_upload_clear(s3, joining->ref);
     return OK;
+}
+
+static enum status in_other_hands(const struct joining *joining, struct err *err)
+{
+    return err_set(err, E_UNAVAILABLE, "upload \"%.*s\" is being completed by another server",
+                   STR_ARG(joining->ref->id));
 }
 
 /** After a try that was not refused by what it asked for. E_UNAVAILABLE: another process completes
@@ -262,11 +254,8 @@ static enum status displaced(struct joining *joining, struct err *err)
 {
     struct s3_record now;
     TRY(s3_record_read(joining->s3, joining->ref, &joining->arena, &now, err));
-    if (now.state == S3_RECORD_ENDING && !str_eq(now.write_id, str_of(joining->write_id))) {
-        return err_set(err, E_UNAVAILABLE, "upload \"%.*s\" is being completed by another server",
-                       STR_ARG(joining->ref->id));
-    }
-    return OK;
+    bool other = now.write_id.len > 0 && !str_eq(now.write_id, str_of(joining->write_id));
+    return other ? in_other_hands(joining, err) : OK;
 }
 
 enum status s3_parts_complete(struct store *store, const struct store_upload_ref *ref,
@@ -280,117 +269,20 @@ enum status s3_parts_complete(struct store *store, const struct store_upload_ref
     TRY(turn_take(s3, &turn, ref->id, err));
     arena_init(&joining.arena, 0);
     enum status status = complete_alone(&joining, info_out, err);
-    if (joining.write_id[0] != '\0' &&
-        (status == E_NOT_FOUND || status == E_INVALID || status == E_CONFLICT)) {
+    for (int tries = 1; joining.write_id[0] != '\0' && tries <= DISPLACED_MAX &&
+                        (status == E_NOT_FOUND || status == E_INVALID || status == E_CONFLICT);
+         tries++) {
         /* Another process has ended it, or was about to: stores say so in many ways. */
-        status = displaced(&joining, err);
-        if (status == OK) {
+        enum status found = displaced(&joining, err);
+        if (found != OK) {
+            status = found;
+        } else if (tries < DISPLACED_MAX) {
             status = complete_alone(&joining, info_out, err);
+        } else if (status == E_NOT_FOUND) { /* it is there */
+            status = in_other_hands(&joining, err);
         }
     }
     arena_done(&joining.arena);
     turn_give(s3, &turn);
-    return status;
-}
-
-/* --- the sweep --- */
-
-/** Has nothing happened in it since? */
-static enum status idle(struct s3_store *s3, const struct store_upload *upload,
-                        const struct store_info *record, int64_t before_ms, bool *out,
-                        struct err *err)
-{
-    struct arena arena;
-    struct s3_part *parts = NULL;
-    size_t count = 0;
-    bool more = false;
-    *out = record->modified_ms <= before_ms;
-    if (!*out) {
-        return OK;
-    }
-    arena_init(&arena, 0);
-    enum status status = s3_parts_scan(s3, upload->id, 0, STORE_PARTS_MAX, &arena, &parts, &count,
-                                       &more, err);
-    for (size_t i = 0; status == OK && i < count; i++) {
-        *out = *out && parts[i].modified_ms <= before_ms;
-    }
-    arena_done(&arena);
-    return status;
-}
-
-static enum status sweep_record(struct s3_store *s3, const struct store_info *record,
-                                int64_t before_ms, size_t *count_out, struct err *err)
-{
-    struct arena arena;
-    struct store_upload upload;
-    bool is_idle = false;
-    arena_init(&arena, 0);
-    enum status status = s3_upload_of(s3, record, &arena, &upload, err);
-    if (status == OK && upload.id.len > 0) {
-        status = idle(s3, &upload, record, before_ms, &is_idle, err);
-    } else if (status == OK && record->size == 0) { /* whoever ended it has died over it */
-        (void)!s3_remove(&s3->base, record->key, STR_EMPTY, NULL);
-    }
-    if (status == OK && is_idle) {
-        const struct store_upload_ref ref = { upload.key, upload.id };
-        status = s3_parts_abort(&s3->base, &ref, err);
-        *count_out += status == OK;
-        status = status == E_NOT_FOUND ? OK : status;
-    }
-    arena_done(&arena);
-    return status;
-}
-
-/** Parts whose record is gone: of a complete that was killed, or sent while it ended. */
-static enum status sweep_orphans(struct s3_store *s3, int64_t before_ms, struct arena *arena,
-                                 struct err *err)
-{
-    struct store_list_opts opts = { .prefix = STR(S3_PARTS_PREFIX),
-                                    .delimiter = STR("/"),
-                                    .limit = S3_LIST_MAX };
-    for (bool more = true; more;) {
-        struct store_list page;
-        TRY(s3_list(&s3->base, &opts, arena, &page, err));
-        for (size_t i = 0; i < page.prefix_count; i++) {
-            struct str id = str_skip(page.prefixes[i], sizeof S3_PARTS_PREFIX - 1);
-            struct store_list_opts record = { .limit = 1 };
-            struct store_list found;
-            id.len--; /* the slash */
-            record.prefix = arena_printf(arena, S3_OPEN_PREFIX "%.*s.", STR_ARG(id));
-            if (record.prefix.ptr == NULL) {
-                return err_no_memory(err);
-            }
-            TRY(s3_list(&s3->base, &record, arena, &found, err));
-            if (found.object_count == 0) {
-                s3_parts_drop(s3, id, before_ms);
-            }
-        }
-        opts.after = page.next;
-        more = page.truncated;
-    }
-    return OK;
-}
-
-enum status s3_parts_sweep(struct store *store, int64_t before_ms, size_t *count_out,
-                           struct err *err)
-{
-    struct s3_store *s3 = (struct s3_store *)store;
-    struct store_list_opts opts = { .prefix = STR(S3_OPEN_PREFIX), .limit = STORE_LIST_MAX };
-    struct arena arena;
-    enum status status = s3_may_write(s3, err);
-    arena_init(&arena, 0);
-    for (bool more = status == OK; more;) {
-        struct store_list page = { 0 };
-        status = s3_list(&s3->base, &opts, &arena, &page, err);
-        for (size_t i = 0; status == OK && i < page.object_count; i++) {
-            status = sweep_record(s3, &page.objects[i], before_ms, count_out, err);
-        }
-        opts.after = page.next;
-        more = status == OK && page.truncated;
-    }
-    if (status == OK) {
-        status = sweep_orphans(s3, before_ms, &arena, err);
-    }
-    arena_done(&arena);
     return status;
 }

@@ -11,9 +11,8 @@
  *
  * A complete makes an upload of S3's with the final attributes, into which the bucket copies the
  * parts by itself. Before that it notes in the record which upload of S3's it is, and which id the
- * object will carry. So whoever finds a record in that state, after a crash or beside another
- * process, can settle it: he aborts that upload, after which it can never become the object; and if
- * the object carries the id, it had become so before.
+ * object will carry; and before it asks S3 to complete it, that it does. So whoever finds a record
+ * in such a state, after a crash or beside another process, can settle it: s3_settle.c.
  */
 #ifndef STORE_S3_PARTS_H
 #define STORE_S3_PARTS_H
@@ -25,16 +24,19 @@ enum { S3_PART_NAME_MAX = 255, S3_RECORD_NAME_MAX = 256 };
 
 enum s3_record_state {
     S3_RECORD_OPEN,
-    S3_RECORD_ENDING, /* a complete is under way, or was when its process died */
-    S3_RECORD_ENDED,  /* nothing is to be found here any more; an empty object */
+    S3_RECORD_COPYING,    /* a complete is under way, or was when its process died */
+    S3_RECORD_COMMITTING, /* and may have asked S3 to make the object */
+    S3_RECORD_SETTLING,   /* and somebody finds out what became of that */
+    S3_RECORD_ENDED,      /* nothing is to be found here any more; an empty object */
 };
 
 /** What lies under _lake/uploads/open. */
 struct s3_record {
     enum s3_record_state state;
     struct str key, attrs; /* packed */
-    struct str write_id;   /* ENDING: what the object will carry */
-    struct str upload_id;  /* ENDING: S3's, encoded for a query */
+    struct str write_id;   /* neither OPEN nor ENDED: what the object will carry */
+    struct str upload_id;  /* the same: S3's, encoded for a query */
+    struct str by;         /* SETTLING: which store, and a number, for no two are to be equal */
     char etag[STORE_ETAG_MAX + 1];
 };
 
@@ -80,6 +82,26 @@ enum status s3_parts_scan(struct s3_store *s3, struct str id, unsigned after, si
  * sweep's. */
 void s3_parts_drop(struct s3_store *s3, struct str id, int64_t before_ms);
 
+/* --- s3_settle.c --- */
+
+/** The record as it was read becomes `next`. E_PRECONDITION: another process was faster. */
+enum status s3_record_swap(struct s3_store *s3, const struct store_upload_ref *ref,
+                           const struct s3_record *record, struct s3_record *next,
+                           struct err *err) MUST_USE;
+/**
+ * The record of an upload that is OPEN, after what became of an earlier complete was found out;
+ * that of another process that is still at it is broken off. With a `write_id` only the complete of
+ * that id is looked at, and `out` is not set when the record has another one, or none.
+ *
+ * Errors   E_NOT_FOUND: there is none, or it was completed or aborted, and what was left is cleared
+ */
+enum status s3_upload_settle(struct s3_store *s3, const struct store_upload_ref *ref,
+                             struct str write_id, struct arena *arena, struct s3_record *out,
+                             struct err *err) MUST_USE;
+/** Remove the parts and the record of an upload that is none any more. What stays is the
+ * sweep's. */
+void s3_upload_clear(struct s3_store *s3, const struct store_upload_ref *ref);
+
 /* --- s3_ending.c --- */
 
 void s3_turns_init(struct s3_store *s3);
@@ -88,6 +110,9 @@ void s3_turns_wake(struct s3_store *s3);
 enum status s3_parts_complete(struct store *, const struct store_upload_ref *,
                               const struct store_upload_how *, struct store_info *, struct err *);
 enum status s3_parts_abort(struct store *, const struct store_upload_ref *, struct err *);
+
+/* --- s3_sweep.c --- */
+
 enum status s3_parts_sweep(struct store *, int64_t before_ms, size_t *count_out, struct err *);
 
 #define S3_OPEN_PREFIX "_lake/uploads/open/"

@@ -50,6 +50,7 @@ struct s3_store {
     unsigned place_next; /* guarded by places_lock */
     /* of s3_parts.c: the last part's stamp; relaxed, it orders names only */
     _Atomic int64_t part_ms;
+    char id[UUID_TEXT + 1]; /* of this store, among all that share the bucket */
     pthread_mutex_t turns_lock;
     pthread_cond_t turns_changed; /* waits by the monotonic clock */
     struct s3_turn {
@@ -238,9 +239,13 @@ enum status s3_upload_complete(struct s3_upload *upload, struct store_info *info
                                struct err *err) MUST_USE;
 /** Frees it; what was not completed is removed from the store. */
 void s3_upload_end(struct s3_upload *upload, bool completed);
-/** End an upload that anybody has begun, by its id as a query has it; OK when there is none. After
- * it that upload never becomes an object; it may have done so before. */
-enum status s3_upload_drop(struct s3_store *s3, struct str key, struct str id,
+/**
+ * End an upload that anybody has begun, by its id as a query has it; OK when there is none. After
+ * it that upload never becomes an object; it may have done so before.
+ *
+ * Returns  *there_out (NULL: not asked): it was there, so it had not
+ */
+enum status s3_upload_drop(struct s3_store *s3, struct str key, struct str id, bool *there_out,
                            struct err *err) MUST_USE;
 
 /* --- s3_read.c --- */

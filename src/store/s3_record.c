@@ -8,6 +8,10 @@
 
 enum { RECORD_VERSION = 1, RECORD_BYTES_MAX = 64 * 1024, ID_BYTES = 36, KEY_IN_NAME_MAX = 90 };
 
+static const char *const step_names[] = { [S3_RECORD_COPYING] = "copy",
+                                          [S3_RECORD_COMMITTING] = "commit",
+                                          [S3_RECORD_SETTLING] = "settle" };
+
 enum status s3_record_name(const struct store_upload_ref *ref, char out[S3_RECORD_NAME_MAX + 1],
                            struct err *err)
 {
@@ -38,12 +42,27 @@ static enum status broken(struct str name, const char *what, struct err *err)
     return err_set(err, E_CORRUPT, "object \"%.*s\": %s", STR_ARG(name), what);
 }
 
+/** By its step. A complete whose step is not told, or is none that we know, may have been sent. */
+static enum s3_record_state state_of(struct str write_id, struct str step)
+{
+    if (write_id.len == 0) {
+        return S3_RECORD_OPEN;
+    }
+    for (enum s3_record_state i = S3_RECORD_COPYING; i <= S3_RECORD_SETTLING; i++) {
+        if (str_eq(step, str_of(step_names[i]))) {
+            return i;
+        }
+    }
+    return S3_RECORD_COMMITTING;
+}
+
 static enum status parse(struct str name, struct str text, struct arena *arena,
                          struct s3_record *out, struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     AUTO(buf_done) struct buf attrs;
-    struct str key = STR_EMPTY, packed = STR_EMPTY, write_id = STR_EMPTY, upload_id = STR_EMPTY;
+    struct str key = STR_EMPTY, packed = STR_EMPTY, write_id = STR_EMPTY, upload_id = STR_EMPTY,
+               step = STR_EMPTY, by = STR_EMPTY;
     int64_t version = 0;
     buf_init(&attrs, ATTRS_PACKED_MAX);
     enum status status = json_parse(text, &doc, err);
@@ -55,7 +74,9 @@ static enum status parse(struct str name, struct str text, struct arena *arena,
         json_get_str(root, "key", JSON_REQUIRED, &key, NULL) != OK ||
         json_get_str(root, "attrs", JSON_REQUIRED, &packed, NULL) != OK ||
         json_get_str(root, "write_id", JSON_OPTIONAL, &write_id, NULL) != OK ||
-        json_get_str(root, "upload_id", JSON_OPTIONAL, &upload_id, NULL) != OK) {
+        json_get_str(root, "upload_id", JSON_OPTIONAL, &upload_id, NULL) != OK ||
+        json_get_str(root, "step", JSON_OPTIONAL, &step, NULL) != OK ||
+        json_get_str(root, "by", JSON_OPTIONAL, &by, NULL) != OK) {
         return broken(name, "it is no record of an upload", err);
     }
     if (version != RECORD_VERSION) {
@@ -69,13 +90,14 @@ static enum status parse(struct str name, struct str text, struct arena *arena,
     if (status != OK || !attrs_packed_valid(buf_str(&attrs))) {
         return broken(name, "its attributes are not what was written", err);
     }
-    out->state = write_id.len > 0 ? S3_RECORD_ENDING : S3_RECORD_OPEN;
+    out->state = state_of(write_id, step);
     out->key = arena_str(arena, key);
     out->attrs = arena_str(arena, buf_str(&attrs));
     out->write_id = arena_str(arena, write_id);
     out->upload_id = arena_str(arena, upload_id);
+    out->by = arena_str(arena, by);
     bool fine = out->key.ptr != NULL && out->attrs.ptr != NULL && out->write_id.ptr != NULL &&
-                out->upload_id.ptr != NULL;
+                out->upload_id.ptr != NULL && out->by.ptr != NULL;
     return fine ? OK : err_no_memory(err);
 }
 
@@ -138,9 +160,13 @@ static enum status render(const struct s3_record *record, struct buf *out, struc
     jw_kv_i64(&w, "version", RECORD_VERSION);
     jw_kv_str(&w, "key", record->key);
     jw_kv_str(&w, "attrs", buf_str(&attrs));
-    if (record->state == S3_RECORD_ENDING) {
+    if (record->state != S3_RECORD_OPEN) {
         jw_kv_str(&w, "write_id", record->write_id);
         jw_kv_str(&w, "upload_id", record->upload_id);
+        jw_kv_cstr(&w, "step", step_names[record->state]);
+    }
+    if (record->state == S3_RECORD_SETTLING) {
+        jw_kv_str(&w, "by", record->by);
     }
     jw_obj_end(&w);
     return json_writer_end(&w) == OK ? OK : err_no_memory(err);
@@ -169,7 +195,7 @@ enum status s3_record_live(struct s3_store *s3, const struct store_upload_ref *r
     struct s3_record record;
     bool landed = false;
     TRY(s3_record_read(s3, ref, arena, &record, err));
-    if (record.state == S3_RECORD_ENDING) {
+    if (record.state == S3_RECORD_COMMITTING || record.state == S3_RECORD_SETTLING) {
         TRY(s3_write_landed(s3, record.key, record.write_id, &landed, err));
     }
     if (record.state == S3_RECORD_ENDED || landed) {

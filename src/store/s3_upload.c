@@ -334,30 +334,54 @@ enum status s3_upload_complete(struct s3_upload *upload, struct store_info *info
     return status;
 }
 
-enum status s3_upload_drop(struct s3_store *s3, struct str key, struct str id, struct err *err)
+/** GET or DELETE of an upload. *there_out: there was one. */
+static enum status upload_ask(struct s3_store *s3, struct s3_request *request, bool *there_out,
+                              struct err *err)
+{
+    struct http_answer answer = { 0 };
+    enum status status = s3_call(s3, request, &answer, err);
+    *there_out = status == OK && answer.status < 300;
+    if (status == OK && answer.status >= 300 && s3_code(&answer) != AWS_NO_SUCH_UPLOAD) {
+        status = s3_failed(s3, request, &answer, err);
+    }
+    http_answer_done(&answer);
+    return status;
+}
+
+enum status s3_upload_drop(struct s3_store *s3, struct str key, struct str id, bool *there_out,
+                           struct err *err)
 {
     AUTO(buf_done) struct buf query;
-    struct http_answer answer = { 0 };
+    bool seen = true, dropped = false;
     buf_init(&query, ID_BYTES_MAX + 64);
     if (buf_printf(&query, "uploadId=%.*s", STR_ARG(id)) != OK) {
         return err_no_memory(err);
     }
-    struct s3_request request = {
-        .method = HTTP_DELETE, .key = key, .query = buf_str(&query), .repeatable = true
-    };
-    enum status status = s3_call(s3, &request, &answer, err);
-    if (status == OK && answer.status >= 300 && s3_code(&answer) != AWS_NO_SUCH_UPLOAD) {
-        status = s3_failed(s3, &request, &answer, err);
+    struct s3_request look = { .key = key, .query = buf_str(&query), .repeatable = true };
+    struct s3_request drop = { .method = HTTP_DELETE, .key = key, .query = buf_str(&query) };
+    if (there_out == NULL) {
+        drop.repeatable = true;
+        return upload_ask(s3, &drop, &dropped, err);
     }
-    http_answer_done(&answer);
-    return status;
+    /* Two witnesses: a store may answer a second DELETE as the first one, and the first answer may
+     * be lost, after which a repeat finds nothing, whoever has dropped it. */
+    TRY(upload_ask(s3, &look, &seen, err));
+    enum status status = upload_ask(s3, &drop, &dropped, err);
+    if (status == E_UPSTREAM || status == E_TIMEOUT) {
+        drop.repeatable = true;
+        status = upload_ask(s3, &drop, &dropped, err);
+        dropped = true;
+    }
+    TRY(status);
+    *there_out = seen && dropped;
+    return OK;
 }
 
 void s3_upload_end(struct s3_upload *upload, bool completed)
 {
     if (!completed) {
         /* It has failed already; what cannot be removed is told by the store's own listing. */
-        (void)!s3_upload_drop(upload->s3, upload->write->key, upload->id, NULL);
+        (void)!s3_upload_drop(upload->s3, upload->write->key, upload->id, NULL, NULL);
     }
     buf_done(&upload->parts);
     arena_done(&upload->arena);

@@ -151,14 +151,16 @@ class BadWire(Service):
         "late"       as lose, and the store gets it only after the client's connection was closed
         "twice"      the store gets it twice; the client gets the second answer
         "hang"       neither gets anything, and the connection stays open until the client closes it
+    then(line) is called when the store has answered, before the client hears of it.
     Headers whose names are in `deaf` do not reach the store with a write; what is left is signed again.
     """
 
-    def __init__(self, url, fault=lambda line: None, deaf=()):
+    def __init__(self, url, fault=lambda line: None, deaf=(), then=lambda line: None):
         super().__init__(self.pass_on)
         place = urllib.parse.urlsplit(url)
         self.target = (place.hostname, place.port)
         self.fault = fault
+        self.then = then
         self.dropped = ("connection", "expect")
         self.deaf = deaf
         self.harmed = []
@@ -183,6 +185,7 @@ class BadWire(Service):
             answer = self.ask(*request)
             if fault == "twice":
                 answer = self.ask(*request)
+            self.then(request[0])
             if fault not in ("lose", "late"):
                 wire.send(answer)
 

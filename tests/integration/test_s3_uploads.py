@@ -5,6 +5,9 @@ What they must do in any lake is in test_s3_api_uploads.py. The store is moto; `
 
 import concurrent.futures
 import os
+import random
+import threading
+import time
 
 import botocore.exceptions
 import pytest
@@ -140,4 +143,170 @@ def test_two_servers_end_an_upload_once(lake, store, prefix):
         for future in (done, gone):
             assert future.exception() is None or future.exception().response["Error"]["Code"] == "NoSuchUpload", future.exception()
         assert refused(clients[1].list_parts, Bucket="bucket", Key=f"k{i}", UploadId=upload)[0] == "NoSuchUpload"
+    assert left(store, prefix) == ([], [])
+
+
+def is_commit(line):
+    method, target, _ = line.split(" ")
+    return method == "POST" and "uploadId=" in target
+
+
+def newer_put(s3):
+    s3.put_object(Bucket="bucket", Key="k", Body=b"newer")
+    return lambda: body(s3.get_object(Bucket="bucket", Key="k")) == b"newer"
+
+
+def newer_delete(s3):
+    s3.delete_object(Bucket="bucket", Key="k")
+    return lambda: refused(s3.get_object, Bucket="bucket", Key="k")[0] == "NoSuchKey"
+
+
+NEWER = pytest.mark.parametrize("newer", [newer_put, newer_delete])
+
+
+@NEWER
+def test_a_complete_that_was_done_is_not_done_again(lake, store, prefix, newer):
+    """Its server was killed when the store had made the object; then somebody changed that object."""
+    armed = []
+
+    def harm(line):
+        if not armed or not is_commit(line):
+            return None
+        armed.pop().kill()
+        return "lose"
+
+    with BadWire(store.url, harm) as wire:
+        server, s3 = lake(wire)
+        s3.create_bucket(Bucket="bucket")
+        upload, parts = send(s3, "bucket", "k", list(enumerate(PIECES, 1)))
+        armed.append(server)
+        with pytest.raises(botocore.exceptions.BotoCoreError):
+            complete(s3, "bucket", "k", upload, parts)
+    _, s3 = lake()
+    assert body(s3.get_object(Bucket="bucket", Key="k")) == b"".join(PIECES)
+    stands = newer(s3)
+    assert refused(complete, s3, "bucket", "k", upload, parts)[0] == "NoSuchUpload"
+    assert stands() and left(store, prefix) == ([], [])
+
+
+@NEWER
+def test_a_complete_whose_answer_is_lost_undoes_nothing(lake, store, prefix, newer):
+    """The server lives, and the object is changed before it asks what became of its complete."""
+    rival, stands = [], []
+
+    def then(line):
+        if rival and is_commit(line):
+            stands.append(newer(rival.pop()))
+
+    with BadWire(store.url, lambda line: "lose" if rival and is_commit(line) else None, then=then) as wire:
+        _, s3 = lake(wire, "--s3.retry_seconds", "2")  # moto answers 500 when it is asked again
+        s3.create_bucket(Bucket="bucket")
+        upload, parts = send(s3, "bucket", "k", list(enumerate(PIECES, 1)))
+        rival.append(lake()[1])
+        assert refused(complete, s3, "bucket", "k", upload, parts)[0] == "NoSuchUpload"
+        assert stands[0]() and left(store, prefix) == ([], [])
+
+
+def test_a_complete_that_was_not_done_is_done_after_newer_writes(lake, store, prefix):
+    """As with every upload: what counts is when it is completed."""
+    armed = []
+
+    def harm(line):
+        if not armed or not is_commit(line):
+            return None
+        armed.pop().kill()
+        return "refuse"
+
+    with BadWire(store.url, harm) as wire:
+        server, s3 = lake(wire)
+        s3.create_bucket(Bucket="bucket")
+        upload, parts = send(s3, "bucket", "k", list(enumerate(PIECES, 1)))
+        armed.append(server)
+        with pytest.raises(botocore.exceptions.BotoCoreError):
+            complete(s3, "bucket", "k", upload, parts)
+    _, s3 = lake()
+    newer_put(s3)
+    assert complete(s3, "bucket", "k", upload, parts)["ETag"] == etag_of(PIECES)
+    assert body(s3.get_object(Bucket="bucket", Key="k")) == b"".join(PIECES) and left(store, prefix) == ([], [])
+
+
+def test_whoever_finds_out_may_be_killed_too(lake, store, prefix):
+    """The first server dies before its complete has reached the store, the second when it has dropped what the first had begun. Nobody can know then, and
+    nothing is undone."""
+    armed = []
+
+    def harm(line):
+        if not armed:
+            return None
+        if is_commit(line):
+            armed.pop().kill()
+            return "refuse"
+        if line.startswith("DELETE") and "uploadId=" in line:
+            armed.pop().kill()
+            return "lose"
+        return None
+
+    with BadWire(store.url, harm) as wire:
+        server, s3 = lake(wire)
+        s3.create_bucket(Bucket="bucket")
+        upload, parts = send(s3, "bucket", "k", list(enumerate(PIECES, 1)))
+        for _ in range(2):
+            armed.append(server)
+            with pytest.raises(botocore.exceptions.BotoCoreError):
+                complete(s3, "bucket", "k", upload, parts)
+            assert not armed
+            server, s3 = lake(wire, "--s3.retry_seconds", "2")
+        stands = newer_put(s3)
+        assert refused(complete, s3, "bucket", "k", upload, parts)[0] == "NoSuchUpload"
+        assert stands() and left(store, prefix) == ([], [])
+
+
+@pytest.mark.parametrize("first", ["commit", "drop"])
+def test_two_servers_that_complete_an_upload_make_one_object(lake, store, prefix, first):
+    """The second one begins when the first has sent its commit, and drops what that wants to commit: before or after it has reached the store."""
+    sent, done = threading.Event(), {"commit": threading.Event(), "drop": threading.Event()}
+
+    def hold(what):
+        sent.set()
+        if what != first:
+            assert done[first].wait(60)
+
+    def of(line):
+        return "commit" if is_commit(line) else "drop" if line.startswith("DELETE") and "uploadId=" in line else None
+
+    def harm(what):
+        return lambda line: hold(what) if of(line) == what else None
+
+    def then(line):
+        if of(line):
+            done[of(line)].set()
+
+    with BadWire(store.url, harm("commit"), then=then) as slow, BadWire(store.url, harm("drop"), then=then) as quick:
+        clients = [lake(wire, "--s3.retry_seconds", "3")[1] for wire in (slow, quick)]
+        clients[0].create_bucket(Bucket="bucket")
+        upload, parts = send(clients[0], "bucket", "k", list(enumerate(PIECES, 1)))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            ends = [pool.submit(insist, lambda: complete(clients[0], "bucket", "k", upload, parts))]
+            assert sent.wait(60)
+            ends.append(pool.submit(insist, lambda: complete(clients[1], "bucket", "k", upload, parts)))
+        assert [end.result()["ETag"] for end in ends] == [etag_of(PIECES)] * 2
+        assert body(clients[0].get_object(Bucket="bucket", Key="k")) == b"".join(PIECES)
+    assert left(store, prefix) == ([], [])
+
+
+def test_completes_that_race_make_one_object(lake, store, prefix):
+    """Whatever the one finds of the other."""
+    clients = [lake(None, "--s3.retry_seconds", "3")[1] for _ in range(2)]
+    clients[0].create_bucket(Bucket="bucket")
+    pieces = PIECES[0], PIECES[2]
+
+    def end(i, s3, upload, parts):
+        time.sleep(random.uniform(0, 0.2))  # anywhere in the other's course
+        return insist(lambda: complete(s3, "bucket", f"k{i}", upload, parts))["ETag"]
+
+    for i in range(12):
+        upload, parts = send(clients[0], "bucket", f"k{i}", list(enumerate(pieces, 1)))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            ends = [pool.submit(end, i, s3, upload, parts) for s3 in clients]
+        assert [done.result() for done in ends] == [etag_of(pieces)] * 2
     assert left(store, prefix) == ([], [])
