@@ -10,7 +10,7 @@ $(BUILD)/layers.mk: tools/layers.txt mk/layers.awk
 	@mkdir -p $(@D)
 	@awk -f mk/layers.awk $< >$@.tmp && mv $@.tmp $@
 
-SERVICES   := gateway storaged catalogd ingestd queryd
+SERVICES   := gateway storaged catalogd ingestd queryd vectord
 CHILD_ONLY := duck lakefs
 
 # ---- objects ----------------------------------------------------------------------------------------

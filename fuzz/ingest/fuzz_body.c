@@ -29,12 +29,12 @@ static enum status feed(struct body_opts opts, struct str bytes, size_t piece, s
 {
     struct body *body = NULL;
     opts.ctx = seen;
-    enum status status = body_new(&opts, &body, NULL);
+    enum status status = ingest_body_new(&opts, &body, NULL);
     for (size_t at = 0; status == OK && at < bytes.len; at += piece) {
         status = body_feed(body, str_take(str_skip(bytes, at), piece), NULL);
     }
     status = status == OK ? body_end(body, NULL) : status;
-    body_free(body);
+    ingest_body_free(body);
     return status;
 }
 

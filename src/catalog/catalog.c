@@ -42,7 +42,7 @@ enum status catalog_pin(struct catalog *catalog, const struct table_name *name, 
     struct table_summary table;
     enum status status = catalog_find(catalog, name, nocase, &arena, &table, err);
     if (status == OK) {
-        status = reader_pin(catalog->reader, &table, at, out, err);
+        status = reader_pin_table(catalog->reader, &table, at, out, err);
     }
     arena_done(&arena);
     return status;

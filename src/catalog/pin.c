@@ -134,8 +134,8 @@ static enum status fill(struct catalog_pin *pin, struct reader *reader,
     return OK;
 }
 
-enum status reader_pin(struct reader *reader, const struct table_summary *table,
-                       const struct catalog_at *at, struct catalog_pin **out, struct err *err)
+enum status reader_pin_table(struct reader *reader, const struct table_summary *table,
+                             const struct catalog_at *at, struct catalog_pin **out, struct err *err)
 {
     struct catalog_pin *pin = mem_zalloc(sizeof(*pin));
     struct pin_holds *holds = mem_zalloc(sizeof(*holds));

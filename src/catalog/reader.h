@@ -53,8 +53,8 @@ void reader_keep_metadata(struct reader *reader, struct str uri,
                           const struct ice_metadata *metadata);
 
 /** catalog_pin for a table whose pointer has been read. */
-enum status reader_pin(struct reader *reader, const struct table_summary *table,
-                       const struct catalog_at *at, struct catalog_pin **out,
-                       struct err *err) MUST_USE;
+enum status reader_pin_table(struct reader *reader, const struct table_summary *table,
+                             const struct catalog_at *at, struct catalog_pin **out,
+                             struct err *err) MUST_USE;
 
 #endif

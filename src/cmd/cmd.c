@@ -16,7 +16,8 @@
 #include "cmd/pages.h"
 #include "cmd/version.h"
 
-static const char *const services[] = { "gateway", "storaged", "catalogd", "ingestd", "queryd" };
+static const char *const services[] = { "gateway", "storaged", "catalogd",
+                                        "ingestd", "queryd",   "vectord" };
 
 static const char *service_named(const char *name)
 {

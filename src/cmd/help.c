@@ -22,7 +22,7 @@ static const char overview[] =
     "  lakehouse doctor [options]       is the lake well, and what to do when it is not\n"
     "  lakehouse config [options]       the settings in force, and where each comes from\n"
     "  lakehouse completion bash|zsh    a completion script for the shell\n"
-    "  lakehouse gateway|storaged|catalogd|ingestd|queryd [options]\n"
+    "  lakehouse gateway|storaged|catalogd|ingestd|queryd|vectord [options]\n"
     "                                   one service each, behind the gateway\n"
     "  lakehouse version\n"
     "\n"

@@ -14,12 +14,12 @@ static const struct service {
     struct cli_page page;
 } services[] = {
     { { "gateway", "storaged", "s3", "s3api", "s3api.keys", "s3api.buckets", "catalogd",
-        "warehouse", "ingestd", "queryd", "cluster" },
+        "warehouse", "ingestd", "queryd", "vectord", "cluster" },
       { .command = "serve",
         .summary = "everything in one process, on one port",
         .synopsis = "[-config FILE] [options]",
-        .text = "Everything in one process, on one port: objects, tables, ingest and SQL over one "
-                "data folder or bucket.",
+        .text = "Everything in one process, on one port: objects, tables, ingest, SQL and vectors "
+                "over one data folder or bucket.",
         .examples = "lakehouse serve                        "
                     "http://127.0.0.1:3110, data in ./data\n"
                     "lakehouse serve --data /srv/lake --listen 127.0.0.1:8080\n"
@@ -55,6 +55,12 @@ static const struct service {
         .summary = "SQL, as a service of its own",
         .synopsis = "[-config FILE] [options]",
         .text = "SQL over the tables. Stands on storaged and catalogd." } },
+    { { "vectord", "storaged.dir", "gateway.hosts", "gateway.origins", "cluster" },
+      { .command = "vectord",
+        .summary = "vector indexes, as a service of its own",
+        .synopsis = "[-config FILE] [options]",
+        .text = "Named vector indexes: items with metadata in, the nearest ones out. Stands on "
+                "storaged." } },
 };
 
 /** What only the service itself reads: its door, and whom it calls. */

@@ -7,6 +7,7 @@
  *   catalogd   store (http), catalog (local)  /catalog, /internal/catalog
  *   ingestd    store, catalog (http)          /ingest
  *   queryd     store, catalog (http)          /sql
+ *   vectord    store (http)                   /vectors
  *   gateway    nothing but upstreams          /v1/...
  */
 #include "cmd/parts.h"
@@ -264,6 +265,30 @@ static enum status open_ingest(struct parts *parts, struct err *err)
     return ingest_open(&opts, &parts->ingest, err);
 }
 
+static enum status open_vectors(struct parts *parts, struct err *err)
+{
+    const struct settings *settings = parts->settings;
+    const char *cache_dir = text(parts, "vectord", "cache_dir");
+    struct coll_service_opts opts = {
+        .store = parts->store,
+        .metrics = parts->metrics,
+        .cache_dir = cache_dir[0] != '\0' ? cache_dir : NULL,
+        .memory_limit = settings_bytes(settings, "vectord", "memory_limit"),
+        .index_memory_limit = settings_bytes(settings, "vectord", "index_memory_limit"),
+        .k_max = (uint32_t)settings_int(settings, "vectord", "k_max"),
+        .maintain_threads = (uint32_t)settings_int(settings, "vectord", "maintain_threads"),
+        .snapshot_log_bytes = settings_bytes(settings, "vectord", "snapshot_log_bytes"),
+        .read_only = settings_bool(settings, "vectord", "read_only"),
+    };
+    TRY(coll_service_open(&opts, &parts->vectors, err));
+    parts->api_vectors = (struct api_vectors){
+        .service = parts->vectors,
+        .k_max = opts.k_max,
+        .add_bytes_max = settings_bytes(settings, "vectord", "max_add_bytes"),
+    };
+    return OK;
+}
+
 /* --- the server --- */
 
 static enum status list_of(const struct settings *settings, const char *section, const char *name,
@@ -332,7 +357,8 @@ static enum status open_server(struct parts *parts, struct err *err)
 /** Of a service behind a gateway it is asked through the gateway, and this is its own answer. */
 static enum status mount_health(struct parts *parts, const char *prefix, struct err *err)
 {
-    static const char *const services[] = { "storaged", "catalogd", "ingestd", "queryd", NULL };
+    static const char *const services[] = { "storaged", "catalogd", "ingestd",
+                                            "queryd",   "vectord",  NULL };
     parts->api_health = (struct api_health){ .services = services, .version = LAKEHOUSE_VERSION };
     size_t count;
     const struct http_route *routes = api_health_routes(&count);
@@ -383,10 +409,9 @@ static enum status mount_openapi(struct parts *parts, struct err *err)
 static enum status open_gateway(struct parts *parts, struct err *err)
 {
     static const char *const areas[][3] = {
-        { "storage", "storaged", "storaged_url" },
-        { "catalog", "catalogd", "catalogd_url" },
-        { "ingest", "ingestd", "ingestd_url" },
-        { "sql", "queryd", "queryd_url" },
+        { "storage", "storaged", "storaged_url" }, { "catalog", "catalogd", "catalogd_url" },
+        { "ingest", "ingestd", "ingestd_url" },    { "sql", "queryd", "queryd_url" },
+        { "vectors", "vectord", "vectord_url" },
     };
     struct gateway_upstream upstreams[ARRAY_LEN(areas)];
     char settings_names[ARRAY_LEN(areas)][64];
@@ -412,7 +437,7 @@ static enum status open_services(struct parts *parts, struct err *err)
     bool all = is(parts, "serve");
     const char *prefix = all ? "/v1" : "";
     TRY(open_store(parts, err));
-    if (!is(parts, "storaged")) {
+    if (!is(parts, "storaged") && !is(parts, "vectord")) {
         TRY(open_catalog(parts, err));
     }
     if (all || is(parts, "queryd")) {
@@ -420,6 +445,9 @@ static enum status open_services(struct parts *parts, struct err *err)
     }
     if (all || is(parts, "ingestd") || is(parts, "catalogd")) {
         TRY(open_ingest(parts, err));
+    }
+    if (all || is(parts, "vectord")) {
+        TRY(open_vectors(parts, err));
     }
     TRY(open_server(parts, err));
     if (all) {
@@ -438,6 +466,9 @@ static enum status open_services(struct parts *parts, struct err *err)
     }
     if (all || is(parts, "queryd")) {
         TRY(api_sql_mount(parts->api_sql, parts->server, prefix, err));
+    }
+    if (all || is(parts, "vectord")) {
+        TRY(api_vectors_mount(&parts->api_vectors, parts->server, prefix, err));
     }
     return OK;
 }
@@ -476,6 +507,7 @@ void parts_close(struct parts *parts)
     ingest_close(parts->ingest);
     engine_pool_close(parts->query_engines);
     engine_pool_close(parts->ingest_engines);
+    coll_service_close(parts->vectors);
     catalog_close(parts->catalog);
     store_close(parts->store);
     metrics_free(parts->metrics);
@@ -503,6 +535,9 @@ enum status parts_ready(void *ctx, struct err *err)
     }
     if (parts->query != NULL) {
         TRY(query_service_ready(parts->query, err));
+    }
+    if (parts->vectors != NULL) {
+        TRY(coll_service_ready(parts->vectors, err));
     }
     return parts->ingest_engines != NULL ? engine_pool_ready(parts->ingest_engines, err) : OK;
 }

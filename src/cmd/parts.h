@@ -12,8 +12,10 @@
 #include "api/api_openapi.h"
 #include "api/api_sql.h"
 #include "api/api_storage.h"
+#include "api/api_vectors.h"
 #include "base/settings.h"
 #include "catalog/catalog.h"
+#include "collection/collection.h"
 #include "engine/engine.h"
 #include "gateway/gateway.h"
 #include "http/server.h"
@@ -35,10 +37,12 @@ struct parts {
     struct engine_pool *query_engines, *ingest_engines;
     struct query_service *query;
     struct ingest *ingest;
+    struct coll_service *vectors;
     struct api_health api_health;
     struct api_storage api_storage;
     struct api_catalog api_catalog;
     struct api_sql *api_sql;
+    struct api_vectors api_vectors;
     struct gateway *gateway;
     struct sweeper *sweeper; /* of serve and catalogd */
     struct http_server *server;

@@ -26,7 +26,7 @@ struct body {
     char piece[CHARSET_BYTES_MAX * (PIECE_BYTES + 1)];
 };
 
-enum status body_new(const struct body_opts *opts, struct body **out, struct err *err)
+enum status ingest_body_new(const struct body_opts *opts, struct body **out, struct err *err)
 {
     struct body *body = mem_zalloc(sizeof(*body));
     if (body == NULL) {
@@ -38,7 +38,7 @@ enum status body_new(const struct body_opts *opts, struct body **out, struct err
                                         opts->expansion_max };
         enum status status = inflate_new(&inflate, &body->transport, err);
         if (status != OK) {
-            body_free(body);
+            ingest_body_free(body);
             return status;
         }
     }
@@ -46,7 +46,7 @@ enum status body_new(const struct body_opts *opts, struct body **out, struct err
     return OK;
 }
 
-void body_free(struct body *body)
+void ingest_body_free(struct body *body)
 {
     if (body == NULL) {
         return;

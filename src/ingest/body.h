@@ -27,8 +27,9 @@ struct body_opts {
 };
 struct body;
 
-enum status body_new(const struct body_opts *opts, struct body **out, struct err *err) MUST_USE;
-void body_free(struct body *body);
+enum status ingest_body_new(const struct body_opts *opts, struct body **out,
+                            struct err *err) MUST_USE;
+void ingest_body_free(struct body *body);
 /** How large the file is when `wire_bytes` come in all; 0 while or when that cannot be told. */
 uint64_t body_file_bytes(const struct body *body, uint64_t wire_bytes);
 /** E_INVALID for what cannot be a file of its kind, E_TOO_LARGE for a bomb; those of the sink. */

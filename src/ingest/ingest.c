@@ -82,7 +82,7 @@ static enum status open_body(struct ingest_upload *upload, struct err *err)
         .sink = spool,
         .ctx = upload,
     };
-    return body_new(&opts, &upload->body, err);
+    return ingest_body_new(&opts, &upload->body, err);
 }
 
 enum status ingest_begin(struct ingest *ingest, const struct ingest_params *params,
@@ -506,7 +506,7 @@ void ingest_upload_free(struct ingest_upload *upload)
     fd_done(&upload->spool_fd);
     fd_done(&upload->output_fd);
     digest_free(upload->digest);
-    body_free(upload->body);
+    ingest_body_free(upload->body);
     pthread_mutex_destroy(&upload->plan.lock);
     arena_done(&upload->plan.arena);
     arena_done(&upload->attempt_arena);

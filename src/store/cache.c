@@ -658,7 +658,7 @@ static void cache_close(struct store *store)
 {
     struct cache *cache = (struct cache *)store;
     store_close(cache->inner);
-    pages_free(cache->pages);
+    cache_pages_free(cache->pages);
     cache_disk_close(cache->disk);
     while (cache->oldest != NULL) {
         version_drop(cache, slot_of(cache, str_of(cache->oldest->key)));

@@ -375,7 +375,7 @@ uint64_t pages_bytes(struct pages *pages)
     return bytes;
 }
 
-void pages_free(struct pages *pages)
+void cache_pages_free(struct pages *pages)
 {
     if (pages == NULL) {
         return;

@@ -39,7 +39,7 @@ struct pages_source {
 /** `disk` (NULL: none) outlives it. */
 enum status pages_new(uint64_t bytes_max, struct cache_disk *disk, struct pages **out,
                       struct err *err) MUST_USE;
-void pages_free(struct pages *pages);
+void cache_pages_free(struct pages *pages);
 /** Before other threads use it. */
 void pages_measure(struct pages *pages, struct metrics *metrics);
 /**

@@ -202,13 +202,13 @@ def start_shared(lakehouse):
 
 
 def start_cluster(start, folder, *flags):
-    """storaged, catalogd, ingestd, queryd and the gateway, each by itself; gives (gateway, {service: server})."""
+    """storaged, catalogd, ingestd, queryd, vectord and the gateway, each by itself; gives (gateway, {service: server})."""
     common = ("--storaged.dir", folder, *flags)
     services = {"storaged": start("storaged", *common, "--storaged.bind", "127.0.0.1:0")}
     urls = {"storaged": services["storaged"].url}
-    for name in ("catalogd", "ingestd", "queryd"):
+    for name in ("catalogd", "ingestd", "queryd", "vectord"):
         own = [f"--{name}.bind", "127.0.0.1:0", f"--{name}.storaged_url", urls["storaged"]]
-        if name != "catalogd":
+        if name not in ("catalogd", "vectord"):
             own += [f"--{name}.catalogd_url", urls["catalogd"]]
         services[name] = start(name, *common, *own)
         urls[name] = services[name].url

@@ -19,7 +19,7 @@ import requests
 from cli_kit import ENDLESS, Shell, lake, metric, shell, until  # noqa: F401 (two of them are fixtures)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMMANDS = ["serve", "gateway", "storaged", "catalogd", "ingestd", "queryd", "ingest", "sql", "tables", "describe", "doctor", "config",
+COMMANDS = ["serve", "gateway", "storaged", "catalogd", "ingestd", "queryd", "vectord", "ingest", "sql", "tables", "describe", "doctor", "config",
             "completion", "version"]
 
 

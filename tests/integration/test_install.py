@@ -14,7 +14,7 @@ import urllib3
 from conftest import build_folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SERVICES = ["catalogd", "gateway", "ingestd", "queryd", "storaged"]
+SERVICES = ["catalogd", "gateway", "ingestd", "queryd", "storaged", "vectord"]
 FILES = sorted(["bin/lakehouse", *(f"bin/{name}" for name in SERVICES), "lib/lakehouse/libduckdb.so", "lib/lakehouse/libyyjson.so.0",
                 "lib/systemd/system/lakehouse.service", "libexec/lakehouse-engine", "share/bash-completion/completions/lakehouse",
                 "share/man/man1/lakehouse.1", "share/zsh/site-functions/_lakehouse"])

@@ -8,6 +8,7 @@ import gzip
 import json
 import pathlib
 import re
+import struct
 import urllib.parse
 
 import jsonschema
@@ -160,7 +161,7 @@ def parameters(place):
 
 
 def test_every_query_parameter_is_documented_and_every_documented_one_is_read():
-    read = set(re.findall(r'\b(?:http_)?query\w*\(\s*req,\s*"(\w+)"', sources()))
+    read = set(re.findall(r'\b(?:\w+_)?query\w*\(\s*req,\s*"(\w+)"', sources()))
     assert read == parameters("query")
 
 
@@ -174,6 +175,7 @@ def test_every_header_that_is_read_is_documented_and_every_documented_one_is_rea
 
 def test_every_field_of_a_request_is_documented_and_every_documented_one_is_read():
     read = set(re.findall(r'\b(?:json_get_\w+|yyjson_obj_get)\(\s*(?:body|root),\s*"(\w+)"', sources()))
+    read |= set(re.findall(r'\bFIELD\("(\w+)"', sources()))
     told = set()
     for _, _, operation in operations():
         media = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
@@ -185,10 +187,79 @@ def test_every_field_of_a_request_is_documented_and_every_documented_one_is_read
 
 @pytest.fixture(params=["serve", "gateway"])
 def door(request, start, tmp_path):
-    small = ("--storaged.max_object_bytes", "1000000")
+    small = ("--storaged.max_object_bytes", "1000000", "--vectord.max_add_bytes", "1000000")
     if request.param == "serve":
         return start("serve", "--data", tmp_path / "data", "--listen", "127.0.0.1:0", *small)
     return start_cluster(start, tmp_path / "data", *small)[0]
+
+
+def ask_vectors(ask):
+    """Every route of vectors, and every answer that it is said to give."""
+    index, octets = "/v1/vectors/index/birds", {"Content-Type": "application/octet-stream"}
+    ask("POST", "/v1/vectors/index", 201, json={"name": "birds", "dimension": 2, "metric": "l2"})
+    ask("POST", "/v1/vectors/index", 409, json={"name": "birds", "dimension": 2})
+    ask("POST", "/v1/vectors/index", 400, json={"name": "birds"})
+    ask("POST", "/v1/vectors/index", 415, data=b"{}")
+    items = [{"id": "a/b", "vector": [0, 1], "metadata": {"x": {"y": 1}}}, {"id": "c", "vector": [1, 0.1]}]
+    assert ask("POST", index + "/add", 200, json={"items": items}).json() == {"added": 2, "updated": 0, "length": 2}
+    record = struct.pack("<II2f", 1, 0, 3, 4) + b"d\0\0\0"
+    ask("POST", index + "/add?mode=insert", 200, data=record, headers=octets)
+    ask("POST", index + "/add?mode=insert", 409, data=record, headers=octets)
+    ask("POST", index + "/add", 400, json={"items": [{"id": "c", "vector": [1]}]})
+    ask("POST", index + "/add", 404, json={"items": [{"id": "none", "vector": [1, 2]}], "mode": "update"})
+    ask("POST", index + "/add", 413, data=bytes(2_000_000), headers=octets)
+    ask("POST", index + "/add", 415, data=b"id,vector")
+    found = ask("POST", index + "/search", 200, json={"vector": [0, 1], "k": 1, "with_vectors": True, "fields": ["x.y"]}).json()
+    assert found["results"] == [{"id": "a/b", "distance": 0, "metadata": {"x.y": 1}, "vector": [0, 1]}]
+    assert len(ask("POST", index + "/search", 200, json={"vectors": [[0, 1], [1, 0]], "recall_target": 0.9}).json()["results"]) == 2
+    asked = "?k=2&ef=20&exact=true&max_distance=100&with_vectors=false&with_metadata=true&batch=true&fields=x.y"
+    assert len(ask("POST", index + "/search" + asked, 200, data=struct.pack("<2f", 0, 1), headers=octets).json()["results"][0]) == 2
+    ask("POST", index + "/search", 400, json={"vector": [0, 1], "k": 0})
+    ask("POST", index + "/search", 404, json={"id": "nobody"})
+    ask("POST", index + "/search", 413, data=bytes(20 << 20), headers=octets)
+    ask("POST", index + "/search", 415, data=b"x")
+    assert ask("GET", index + "/item/a%2Fb", 200).json() == items[0]
+    ask("GET", index + "/item/c?with_vectors=false", 200)
+    ask("GET", index + "/item/none", 404)
+    ask("PATCH", index + "/item/c", 204, json={"metadata": {"x": 2}, "merge": True})
+    ask("PATCH", index + "/item/c", 400, json={"metadata": 1})
+    ask("PATCH", index + "/item/none", 404, json={"metadata": {}})
+    ask("PATCH", index + "/item/c", 415, data=b"{}")
+    assert ask("POST", index + "/count", 200, json={}).json() == {"count": 3}
+    ask("POST", index + "/count", 400, json={"filtr": {}})
+    ask("POST", "/v1/vectors/index/none/count", 404, json={})
+    ask("POST", index + "/count", 415, data=b"{}")
+    page = ask("GET", index + "/items?limit=2&with_vectors=true", 200).json()
+    assert len(page["items"]) == 2 and page["next"]
+    ask("GET", index + "/items?after=" + urllib.parse.quote(page["next"], safe=""), 200)
+    ask("GET", index + "/items", 200, headers={"Accept": "application/x-ndjson"})
+    ask("GET", index + "/items?limit=0", 400)
+    ask("GET", "/v1/vectors/index/none/items", 404)
+    for care in ("compact", "rebuild", "warm"):
+        ask("POST", f"{index}/{care}", 200)
+        ask("POST", f"/v1/vectors/index/none/{care}", 404)
+    ask("GET", index + "/stats", 200)
+    ask("GET", "/v1/vectors/index/none/stats", 404)
+    ask("GET", "/v1/vectors/index", 200)
+    ask("GET", index, 200)
+    ask("GET", "/v1/vectors/index/none", 404)
+    ask("PUT", "/v1/vectors/alias/best", 200, json={"index": "birds"})
+    ask("PUT", "/v1/vectors/alias/best", 404, json={"index": "none"})
+    ask("PUT", "/v1/vectors/alias/birds", 409, json={"index": "birds"})
+    ask("PUT", "/v1/vectors/alias/best", 400, json={"indx": "birds"})
+    ask("PUT", "/v1/vectors/alias/best", 415, data=b"{}")
+    ask("GET", "/v1/vectors/alias", 200)
+    ask("DELETE", "/v1/vectors/alias/best", 204)
+    ask("DELETE", "/v1/vectors/alias/best", 404)
+    ask("DELETE", index + "/item/c", 204)
+    ask("DELETE", index + "/item/c", 404)
+    assert ask("POST", index + "/delete", 200, json={"ids": ["d", "none"]}).json() == {"deleted": 1}
+    ask("POST", index + "/delete", 200, json={"all": True})
+    ask("POST", index + "/delete", 400, json={"filter": {}})
+    ask("POST", "/v1/vectors/index/none/delete", 404, json={"all": True})
+    ask("POST", index + "/delete", 415, data=b"{}")
+    ask("DELETE", index, 204)
+    ask("DELETE", index, 404)
 
 
 def test_answers_are_as_the_document_says(door, tmp_path):
@@ -277,6 +348,8 @@ def test_answers_are_as_the_document_says(door, tmp_path):
     ask("POST", "/v1/sql", 415, data=b"SELECT 1")
     ask("DELETE", "/v1/catalog/table/birds", 204)
     ask("DELETE", "/v1/catalog/table/birds", 404)
+
+    ask_vectors(ask)
 
     told = {(operation["operationId"], int(status)) for _, _, operation in operations() for status in operation["responses"] if status != "default"}
     # what needs a server that is busy, stopping or out of time; other tests see those

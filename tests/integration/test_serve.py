@@ -18,7 +18,7 @@ from conftest import build_folder
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs/reference"
-SERVICES = ["storaged", "catalogd", "ingestd", "queryd", "gateway"]
+SERVICES = ["storaged", "catalogd", "ingestd", "queryd", "vectord", "gateway"]
 READY_MS_MAX = 250
 # a second or so of work; and more than any test waits
 LONG = "SELECT count(*) AS n FROM range(10000) a, range(10000) b WHERE (a.range * b.range) % 7 = 3"
@@ -525,7 +525,7 @@ def test_the_health_of_each_service_behind_the_one_door(serve, start):
     server = serve()
     storaged = start("storaged", "--storaged.dir", server.data, "--storaged.bind", "127.0.0.1:0")
     gateway = start("gateway", "--gateway.bind", "127.0.0.1:0", "--gateway.storaged_url", storaged.url)
-    for url, services in ((server.url, ["storaged", "catalogd", "ingestd", "queryd"]), (gateway.url, ["storaged"])):
+    for url, services in ((server.url, ["storaged", "catalogd", "ingestd", "queryd", "vectord"]), (gateway.url, ["storaged"])):
         for service in services:
             answer = requests.get(f"{url}/v1/health/{service}", timeout=10)
             assert answer.status_code == 200 and answer.json()["status"] == "ok" and answer.json()["service"] == service

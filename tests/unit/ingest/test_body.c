@@ -40,12 +40,12 @@ static enum status feed(const struct body_opts *given, struct str bytes, size_t 
     struct body_opts opts = *given;
     opts.sink = keep;
     buf_clear(&plain);
-    enum status status = body_new(&opts, &body, &err);
+    enum status status = ingest_body_new(&opts, &body, &err);
     for (size_t at = 0; status == OK && at < bytes.len; at += piece) {
         status = body_feed(body, str_take(str_skip(bytes, at), piece), &err);
     }
     status = status == OK ? body_end(body, &err) : status;
-    body_free(body);
+    ingest_body_free(body);
     return status;
 }
 
@@ -156,11 +156,11 @@ static void the_size_is_known_when_the_bytes_pass(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct body *body = NULL;
         struct body_opts opts = { .sink = keep };
-        assert_int_equal(body_new(&opts, &body, &err), OK);
+        assert_int_equal(ingest_body_new(&opts, &body, &err), OK);
         assert_int_equal(body_feed(body, cases[i].head, &err), OK);
         assert_int_equal(body_file_bytes(body, 100), cases[i].bytes);
         assert_int_equal(body_file_bytes(body, 0), 0);
-        body_free(body);
+        ingest_body_free(body);
     }
 }
 
