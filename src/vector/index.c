@@ -107,6 +107,8 @@ void vec_free(struct vec_index *index)
 
 /* --- slots --- */
 
+enum { HELD_MAX = 65536 };
+
 static bool has_graph(const struct vec_index *index)
 {
     return atomic_load_explicit(&index->view, memory_order_relaxed)->codec != NULL;
@@ -233,9 +235,20 @@ static bool add_again(struct vec_index *index, const float *values, uint32_t *sl
     return true;
 }
 
+/* Slots that a search without an end keeps from being used again must not fill the memory. */
+static bool held_back(struct vec_index *index)
+{
+    return index->freed_count > HELD_MAX + (size_t)atomic_load(&index->live) &&
+           !epoch_passed(index, index->freed[index->freed_first].epoch);
+}
+
 static enum status add_behind(struct vec_index *index, const float *values, uint32_t *slot_out,
                               struct err *err)
 {
+    if (held_back(index)) {
+        return err_set(err, E_UNAVAILABLE, "a search that does not end holds back %zu free slots",
+                       index->freed_count);
+    }
     TRY(view_room(index, err));
     const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
     uint32_t slot = atomic_load_explicit(&index->count, memory_order_relaxed);

@@ -89,6 +89,8 @@ struct vec_stats {
     uint64_t linked;          /* vectors in the graph */
     uint64_t memory_bytes;    /* of rows, codes and links, in memory that was loaded too */
     uint64_t snapshot_bytes;  /* copied for the snapshot that is held */
+    uint64_t held_slots;      /* free, and kept as they were for the oldest search under way */
+    uint64_t held_bytes;      /* likewise, of chunks that grew */
     bool unchecked;           /* some of what was loaded was not read yet */
     uint32_t code_dimensions; /* kept in the codes that searches walk on; 0 without a graph */
     uint32_t code_bits;
@@ -111,7 +113,8 @@ void vec_scratch_free(struct vec_scratch *scratch);
  *
  * Shapes   vector [dimension]
  * Errors   E_INVALID for a component that is no number, a squared norm above 1e30, or under cosine
- *          below 1e-30; E_NO_MEMORY: nothing was added
+ *          below 1e-30; E_NO_MEMORY; E_UNAVAILABLE when a search, or vec_pin, that does not end
+ *          holds back more free slots than there are vectors, and 65,536: nothing was added
  * Threads  safe beside everything
  */
 MUST_USE enum status vec_add(struct vec_index *index, const float *vector, uint32_t *slot_out,
@@ -175,7 +178,7 @@ MUST_USE enum status vec_maintain(struct vec_index *index, struct vec_scratch *s
 MUST_USE enum status vec_get(struct vec_index *index, uint32_t slot, float *vector_out,
                              struct err *err);
 
-/** Cost  none to speak of */
+/** Cost  none to speak of; it waits for a vector that is being added or taken out */
 void vec_stats(struct vec_index *index, struct vec_stats *out);
 
 /** Slots in the graph that no walk from the entry point reaches; nobody may be linking. */
@@ -251,6 +254,18 @@ struct vec_chunk_source {
 MUST_USE enum status vec_load(const struct vec_opts *opts, const void *manifest, size_t len,
                               const struct vec_chunk_source *source, struct vec_index **out,
                               struct err *err);
+
+/**
+ * Close the gaps that deletes left, and give memory back.
+ *
+ * Shapes   map_out [count]: the new slot of what was in a slot, UINT32_MAX where nothing was
+ * Errors   E_CONFLICT while a snapshot is held; E_NO_MEMORY, E_CORRUPT: nothing was changed
+ * Owns     the caller frees *map_out with vec_bytes_free
+ * Threads  nobody else may use the index meanwhile; its scratches stay good
+ * Cost     one pass over the links; what stands behind the new end is moved
+ */
+MUST_USE enum status vec_compact(struct vec_index *index, uint32_t **map_out, uint64_t *count_out,
+                                 struct err *err);
 
 #ifdef __cplusplus
 }

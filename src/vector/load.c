@@ -32,6 +32,14 @@ static void piece_release(struct load *load, uint32_t number)
     mapped->bytes = NULL;
 }
 
+void load_give_back(struct load *load, struct piece piece)
+{
+    uint32_t number = manifest_number(&load->manifest, piece);
+    if (load->mapped != NULL && number < load->manifest.pieces) {
+        piece_release(load, number);
+    }
+}
+
 void load_free(struct load *load)
 {
     if (load == NULL) {

@@ -21,6 +21,8 @@ struct load {
     size_t kind;
 };
 
+/** What stands there in the index is needed no more. */
+void load_give_back(struct load *load, struct piece piece);
 /** Gives everything back to the source; NULL is fine. */
 void load_free(struct load *load);
 

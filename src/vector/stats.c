@@ -5,12 +5,34 @@
 #include "vector/check.h"
 #include "vector/snapshot.h"
 
+/* The ring of free slots is in the order of its epochs. */
+static void held(struct vec_index *index, struct vec_stats *out)
+{
+    size_t bytes = 0;
+    pthread_mutex_lock(&index->add);
+    uint64_t oldest = epoch_oldest(index, &bytes);
+    size_t below = 0;
+    size_t above = index->freed_count;
+    while (below < above) {
+        size_t at = below + (above - below) / 2;
+        if (index->freed[(index->freed_first + at) % index->freed_cap].epoch < oldest) {
+            below = at + 1;
+        } else {
+            above = at;
+        }
+    }
+    out->held_slots = index->freed_count - below;
+    out->held_bytes = bytes;
+    pthread_mutex_unlock(&index->add);
+}
+
 void vec_stats(struct vec_index *index, struct vec_stats *out)
 {
     uint32_t slots = atomic_load_explicit(&index->count, memory_order_acquire);
     *out = (struct vec_stats){ .slots = slots };
     out->count = atomic_load_explicit(&index->live, memory_order_relaxed);
     out->linked = atomic_load_explicit(&index->nodes, memory_order_relaxed);
+    held(index, out);
     pthread_rwlock_rdlock(&index->grow);
     const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
     if (view->codec != NULL) {

@@ -224,6 +224,22 @@ MUST_USE enum status view_room(struct vec_index *index, struct err *err);
  * is the index's. Holds add and grow. */
 MUST_USE enum status view_begin_graph(struct vec_index *index, struct codec *codec,
                                       struct err *err);
+/** Slots of a chunk 0 for so many. */
+uint32_t view_first_slots(uint32_t slots);
+/** Nobody else reads the view, here and below. Chunks from that one on are given back. */
+void view_chunks_drop(struct vec_index *index, struct view *view, uint32_t chunks);
+
+/** What chunk 0 becomes; NULL for parts of rows that stay, or are not there any more. */
+struct first_chunk {
+    uint32_t slots;
+    uint8_t *rows[ROW_PARTS_MAX], *codes;
+    uint32_t *links;
+    struct node *nodes;
+};
+void view_first_replace(struct vec_index *index, struct view *view,
+                        const struct first_chunk *first);
+/** Free what no search can read any more. */
+void view_reclaim(struct vec_index *index);
 /** The layer up to which a slot reaches; a matter of the seed alone. */
 uint32_t node_level(const struct vec_index *index, uint32_t slot);
 /** Begin to read: a view that is taken from now on stays valid until reader_unpin. It has room for
@@ -233,6 +249,8 @@ const struct view *reader_view(struct vec_scratch *scratch);
 void reader_unpin(struct vec_scratch *scratch);
 /** What happened up to the epoch that is returned is seen by every search that begins later. */
 uint64_t epoch_advance(struct vec_index *index);
+/** Of searches under way; UINT64_MAX when there are none. And what is kept for them. */
+uint64_t epoch_oldest(struct vec_index *index, size_t *retired_bytes_out);
 /** No search is left that began before that epoch was advanced. */
 bool epoch_passed(struct vec_index *index, uint64_t epoch);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "vector/load.h"
 #include "vector/pages.h"
 #include "vector/vec_priv.h"
 
@@ -60,6 +61,18 @@ uint64_t epoch_advance(struct vec_index *index)
     return atomic_fetch_add(&index->epoch, 1);
 }
 
+uint64_t epoch_oldest(struct vec_index *index, size_t *retired_bytes_out)
+{
+    pthread_mutex_lock(&index->readers_lock);
+    uint64_t oldest = oldest_pinned(index);
+    *retired_bytes_out = 0;
+    for (const struct retired *at = index->retired; at != NULL; at = at->next) {
+        *retired_bytes_out += at->bytes;
+    }
+    pthread_mutex_unlock(&index->readers_lock);
+    return oldest;
+}
+
 bool epoch_passed(struct vec_index *index, uint64_t epoch)
 {
     pthread_mutex_lock(&index->readers_lock);
@@ -78,7 +91,7 @@ static void retired_free(struct retired *retired)
     mem_free(retired);
 }
 
-static void reclaim(struct vec_index *index)
+void view_reclaim(struct vec_index *index)
 {
     pthread_mutex_lock(&index->readers_lock);
     uint64_t oldest = oldest_pinned(index);
@@ -108,7 +121,7 @@ static void publish(struct vec_index *index, struct view *view, struct retired *
         list = next;
     }
     pthread_mutex_unlock(&index->readers_lock);
-    reclaim(index);
+    view_reclaim(index);
 }
 
 /* --- a change: the next view, and what it replaces --- */
@@ -339,6 +352,15 @@ static void upper_chunks_fill(struct change *c)
     }
 }
 
+uint32_t view_first_slots(uint32_t slots)
+{
+    uint32_t first = FIRST_SLOTS;
+    while (first < slots && first < CHUNK_SLOTS) {
+        first *= FIRST_GROWS;
+    }
+    return first;
+}
+
 static enum status grow_slots(struct vec_index *index, struct err *err)
 {
     struct view *old = atomic_load_explicit(&index->view, memory_order_relaxed);
@@ -529,10 +551,7 @@ enum status view_restore(struct vec_index *index, uint32_t slots, uint32_t upper
                          struct codec *codec, const struct in_place *in_place, struct err *err)
 {
     uint32_t chunks = (slots + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
-    uint32_t first = FIRST_SLOTS;
-    while (first < slots && first < CHUNK_SLOTS) {
-        first *= FIRST_GROWS;
-    }
+    uint32_t first = view_first_slots(slots);
     struct change c;
     if (!change_begin(&c, index, chunks,
                       codec == NULL ? 0 : (upper_rows + UPPER_SLOTS) / UPPER_SLOTS)) {
@@ -552,33 +571,106 @@ enum status view_restore(struct vec_index *index, uint32_t slots, uint32_t upper
     return change_end(&c, err);
 }
 
-/* What stands in loaded memory is the source's. */
-static void unless_loaded(const struct stored *stored, void *pages, size_t bytes)
+/* What stands in loaded memory is the source's, and not this index' memory alone. */
+static size_t unless_loaded(const struct stored *stored, void *pages, size_t bytes)
 {
-    if (stored == NULL || !stored->in_place) {
+    if (!stored->in_place) {
         pages_free(pages, bytes);
     }
+    return bytes;
 }
 
-static void chunk_free(struct vec_index *index, const struct view *view, uint32_t chunk)
+static size_t part_free(struct vec_index *index, const struct view *view, uint32_t chunk,
+                        uint32_t part, uint32_t slots)
+{
+    struct stored *stored = &view->trails[chunk]->rows[part];
+    uint8_t **rows = &view->rows[chunk * index->row_parts + part];
+    size_t bytes = unless_loaded(stored, *rows, index->shape.bytes * slots);
+    if (stored->in_place) {
+        load_give_back(index->load, (struct piece){ PIECE_ROWS, chunk, part });
+    }
+    stored->in_place = false;
+    *rows = NULL;
+    return bytes;
+}
+
+static size_t graph_free(struct vec_index *index, const struct view *view, uint32_t chunk,
+                         uint32_t slots)
+{
+    struct trail *trail = view->trails[chunk];
+    size_t bytes = unless_loaded(&trail->code, view->codes[chunk], code_bytes(view) * slots);
+    bytes += unless_loaded(&trail->graph, view->links[chunk],
+                           index->degree * sizeof(uint32_t) * slots);
+    bytes += unless_loaded(&trail->graph, view->nodes[chunk], sizeof(struct node) * slots);
+    if (trail->code.in_place) {
+        load_give_back(index->load, (struct piece){ PIECE_CODES, chunk, 0 });
+    }
+    if (trail->graph.in_place) {
+        load_give_back(index->load, (struct piece){ PIECE_GRAPH, chunk, 0 });
+    }
+    trail->code.in_place = false;
+    trail->graph.in_place = false;
+    return bytes;
+}
+
+static uint32_t part_slots(const struct vec_index *index, uint32_t slots, uint32_t part)
+{
+    uint32_t size = (uint32_t)1 << index->row_bits;
+    return slots <= part * size ? 0 : slots - part * size < size ? slots - part * size : size;
+}
+
+static size_t chunk_free(struct vec_index *index, const struct view *view, uint32_t chunk)
 {
     struct trail *trail = view->trails[chunk];
     uint32_t slots = view->chunks == 1 ? view->first_slots : CHUNK_SLOTS;
-    uint32_t size = (uint32_t)1 << index->row_bits;
-    for (uint32_t part = 0; part * size < slots; part++) {
-        uint32_t have = slots - part * size < size ? slots - part * size : size;
-        unless_loaded(&trail->rows[part], view->rows[chunk * index->row_parts + part],
-                      index->shape.bytes * have);
+    size_t bytes = 0;
+    for (uint32_t part = 0; part < index->row_parts; part++) {
+        bytes += part_free(index, view, chunk, part, part_slots(index, slots, part));
         mem_free(trail->rows[part].crcs);
     }
     if (view->codec != NULL) {
-        unless_loaded(&trail->code, view->codes[chunk], code_bytes(view) * slots);
-        unless_loaded(&trail->graph, view->links[chunk], index->degree * sizeof(uint32_t) * slots);
-        unless_loaded(&trail->graph, view->nodes[chunk], sizeof(struct node) * slots);
+        bytes += graph_free(index, view, chunk, slots);
     }
     mem_free(trail->code.crcs);
     mem_free(trail->graph.crcs);
     mem_free(trail);
+    return bytes;
+}
+
+void view_chunks_drop(struct vec_index *index, struct view *view, uint32_t chunks)
+{
+    size_t bytes = 0;
+    for (uint32_t i = chunks; i < view->chunks; i++) {
+        bytes += chunk_free(index, view, i);
+    }
+    view->chunks = chunks < view->chunks ? chunks : view->chunks;
+    view->first_slots = view->chunks == 0 ? 0 : view->first_slots;
+    atomic_fetch_sub(&index->memory_bytes, bytes);
+}
+
+void view_first_replace(struct vec_index *index, struct view *view, const struct first_chunk *first)
+{
+    uint32_t have = view->chunks == 1 ? view->first_slots : CHUNK_SLOTS;
+    size_t gone = 0;
+    size_t came = 0;
+    for (uint32_t part = 0; part < index->row_parts; part++) {
+        uint32_t slots = part_slots(index, first->slots, part);
+        if (slots < part_slots(index, have, part)) {
+            gone += part_free(index, view, 0, part, part_slots(index, have, part));
+            view->rows[part] = first->rows[part];
+            came += index->shape.bytes * slots;
+        }
+    }
+    if (view->codec != NULL) {
+        gone += graph_free(index, view, 0, have);
+        view->codes[0] = first->codes;
+        view->links[0] = first->links;
+        view->nodes[0] = first->nodes;
+        came += (code_bytes(view) + index->degree * sizeof(uint32_t) + sizeof(struct node)) *
+                first->slots;
+    }
+    view->first_slots = first->slots;
+    atomic_fetch_add(&index->memory_bytes, came - gone);
 }
 
 void view_free_all(struct vec_index *index)
@@ -593,7 +685,7 @@ void view_free_all(struct vec_index *index)
         return;
     }
     for (uint32_t i = 0; i < view->chunks; i++) {
-        chunk_free(index, view, i);
+        (void)chunk_free(index, view, i);
     }
     for (uint32_t i = 0; i < view->upper_chunks; i++) {
         pages_free(view->upper[i], (size_t)UPPER_SLOTS * index->opts.m * sizeof(uint32_t));
