@@ -9,7 +9,8 @@
 
 /* --- the pages, each beside its command --- */
 
-extern const struct cli_page cli_sql_page, cli_ingest_page, cli_tables_page, cli_describe_page;
+extern const struct cli_page cli_sql_page, cli_ingest_page, cli_tables_page, cli_describe_page,
+    cli_vectors_page;
 
 /* --- options.c --- */
 
@@ -53,6 +54,8 @@ struct str *cli_table_row(struct cli_table *table);
 enum status cli_table_print(const struct cli_table *table, size_t screen_width,
                             struct buf *out) MUST_USE;
 enum status cli_table_print_csv(const struct cli_table *table, struct buf *out) MUST_USE;
+/** Print it: on a terminal aligned, piped as CSV. */
+enum status cli_table_show(struct cli_table *table, struct err *err) MUST_USE;
 /** What a cell of no value is: this very text, told apart from a value of the same letters. */
 extern const char cli_null[];
 

@@ -13,6 +13,7 @@
  *   strikes  1,204
  */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "cli/cli_priv.h"
@@ -273,4 +274,15 @@ struct str cli_count(struct arena *arena, int64_t count)
         text[at++] = digits[i];
     }
     return arena_str(arena, str_from(text, at));
+}
+
+enum status cli_table_show(struct cli_table *table, struct err *err)
+{
+    AUTO(buf_done) struct buf out;
+    buf_init(&out, 0);
+    size_t screen_width = cli_screen_width();
+    table->paint = cli_paints(STDOUT_FILENO);
+    enum status status = screen_width > 0 ? cli_table_print(table, screen_width, &out)
+                                          : cli_table_print_csv(table, &out);
+    return status == OK ? cli_print(buf_str(&out), err) : err_no_memory(err);
 }

@@ -73,18 +73,6 @@ static struct str text_of(yyjson_val *object, const char *name)
                                 : STR_EMPTY;
 }
 
-/** On a terminal an aligned table; piped, CSV. */
-static enum status print_any(struct cli_table *table, struct err *err)
-{
-    AUTO(buf_done) struct buf out;
-    buf_init(&out, 0);
-    size_t screen_width = cli_screen_width();
-    table->paint = cli_paints(STDOUT_FILENO);
-    enum status status = screen_width > 0 ? cli_table_print(table, screen_width, &out)
-                                          : cli_table_print_csv(table, &out);
-    return status == OK ? cli_print(buf_str(&out), err) : err_no_memory(err);
-}
-
 static enum status add_tables(struct cli_table *table, yyjson_val *tables, bool terminal,
                               struct err *err)
 {
@@ -204,7 +192,7 @@ static enum status list_all(struct http_client *client, struct str ns, struct er
                 ns.len > 0 ? " of this namespace" : "");
         return OK;
     }
-    return print_any(&table, err);
+    return cli_table_show(&table, err);
 }
 
 enum status cli_list(struct http_client *client, struct err *err)
@@ -263,7 +251,7 @@ static enum status print_columns(yyjson_val *root, struct err *err)
         row[2] = yyjson_is_true(yyjson_obj_get(item, "required")) ? STR("yes") : STR("no");
         row[3] = arena_printf(&table.arena, "%lld", (long long)number_of(item, "id"));
     }
-    return print_any(&table, err);
+    return cli_table_show(&table, err);
 }
 
 enum status cli_get_table(struct http_client *client, struct str name, deadline_ms deadline,

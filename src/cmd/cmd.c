@@ -97,6 +97,7 @@ static const struct command {
     { "sql", cli_sql },
     { "tables", cli_tables },
     { "describe", cli_describe },
+    { "vectors", cli_vectors },
     { "doctor", cmd_doctor },
     { "config", cmd_config },
     { "completion", cmd_completion },

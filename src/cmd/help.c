@@ -18,6 +18,7 @@ static const char overview[] =
     "  lakehouse sql                    a prompt for statements\n"
     "  lakehouse tables                 what is there\n"
     "  lakehouse describe birds         columns, size, and where the Iceberg metadata lies\n"
+    "  lakehouse vectors load|search... what is near what: named indexes of vectors\n"
     "\n"
     "  lakehouse doctor [options]       is the lake well, and what to do when it is not\n"
     "  lakehouse config [options]       the settings in force, and where each comes from\n"

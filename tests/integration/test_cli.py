@@ -19,7 +19,7 @@ import requests
 from cli_kit import ENDLESS, Shell, lake, metric, shell, until  # noqa: F401 (two of them are fixtures)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMMANDS = ["serve", "gateway", "storaged", "catalogd", "ingestd", "queryd", "vectord", "ingest", "sql", "tables", "describe", "doctor", "config",
+COMMANDS = ["serve", "gateway", "storaged", "catalogd", "ingestd", "queryd", "vectord", "ingest", "sql", "tables", "describe", "vectors", "doctor", "config",
             "completion", "version"]
 
 
@@ -37,7 +37,7 @@ def test_help_is_for_everybody_who_asks(shell):
             assert asked.stdout.startswith(f"usage: lakehouse {command}"), words
 
 
-@pytest.mark.parametrize("command", ["ingest", "sql", "tables", "describe", "config", "serve"])
+@pytest.mark.parametrize("command", ["ingest", "sql", "tables", "describe", "vectors", "config", "serve"])
 def test_help_of_a_command_teaches_by_examples(shell, command):
     text = shell(command, "--help").stdout
     assert len(re.findall(rf"^  .*lakehouse {command}", text, re.MULTILINE)) >= 2, text

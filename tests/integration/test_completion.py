@@ -55,7 +55,7 @@ def test_bash_offers_the_tables_that_there_are(bash, lake):
 
 
 def test_every_option_is_offered_and_every_offered_one_is_known(bash, shell):
-    for command in ("ingest", "sql", "tables", "describe", "doctor", "config", "completion", "version"):
+    for command in ("ingest", "sql", "tables", "describe", "vectors", "doctor", "config", "completion", "version"):
         told = set(re.findall(r"^  (--[\w.-]+)", shell(command, "--help").stdout, re.MULTILINE))
         assert set(bash(f"lakehouse {command} --")) == told | {"--help"}, command
 
