@@ -56,7 +56,6 @@ void body_free(struct body *body)
     for (uint32_t i = 0; i < body->scratch_count; i++) {
         vec_scratch_free(body->scratches[i]);
     }
-    vec_scratch_free(body->own);
     vec_free(body->vec);
     meta_free(body->meta);
     ids_done(&body->ids);
@@ -137,9 +136,15 @@ static void save_before(struct body *body, uint32_t row)
 
 /* --- changes --- */
 
-static enum status own_scratch(struct body *body, struct err *err)
+static enum status own_begin(struct body *body, struct err *err)
 {
-    return body->own != NULL ? OK : vec_scratch_new(body->vec, &body->own, err);
+    return body_scratch_take(body, &body->own, err);
+}
+
+static void own_end(struct body *body)
+{
+    body_scratch_give(body, body->own);
+    body->own = NULL;
 }
 
 /** Take a vector out that is no item any more. Without memory it is tried again later; meanwhile
@@ -312,19 +317,18 @@ enum status body_apply(struct body *body, struct str bytes, const struct record_
         return err_set(err, E_CORRUPT, "a log object has vectors of %u dimensions, the index of %u",
                        head->dimension, body->spec.dimension);
     }
-    TRY(own_scratch(body, err));
+    TRY(own_begin(body, err));
     ghosts_delete(body);
     struct record record;
+    enum status status = OK;
     size_t at = body->resume > 0 ? body->resume : RECORD_HEAD_BYTES;
-    size_t begin = at;
-    while (record_next(bytes, head->dimension, &at, &record)) {
-        enum status status = apply_record(body, &record, err);
-        if (status != OK) {
-            body->resume = begin;
-            return status;
-        }
-        begin = at;
+    body->resume = at;
+    while (status == OK && record_next(bytes, head->dimension, &at, &record)) {
+        status = apply_record(body, &record, err);
+        body->resume = status == OK ? at : body->resume;
     }
+    own_end(body);
+    TRY(status);
     body->resume = 0;
     body->sequence = head->sequence;
     body->epoch = head->epoch;
@@ -336,8 +340,10 @@ enum status body_apply(struct body *body, struct str bytes, const struct record_
 
 enum status body_load(struct body *body, const struct record *record, struct err *err)
 {
-    TRY(own_scratch(body, err));
-    TRY(put(body, record, record->number, err));
+    TRY(own_begin(body, err));
+    enum status status = put(body, record, record->number, err);
+    own_end(body);
+    TRY(status);
     atomic_store_explicit(&body->behind, true, memory_order_relaxed);
     return OK;
 }

@@ -49,11 +49,11 @@ struct body {
     struct body_walk *walk;
     struct floats floats;
     /* the writer's alone */
-    uint64_t sequence;    /* of the last log object that is in it */
-    uint64_t epoch;       /* of that object */
-    uint64_t next_number; /* of the next item */
-    size_t resume;        /* where an object that could not be applied whole goes on; 0: none */
-    struct vec_scratch *own;
+    uint64_t sequence;       /* of the last log object that is in it */
+    uint64_t epoch;          /* of that object */
+    uint64_t next_number;    /* of the next item */
+    size_t resume;           /* where an object that could not be applied whole goes on; 0: none */
+    struct vec_scratch *own; /* while records are applied */
     uint32_t ghosts[BODY_GHOSTS]; /* replaced or deleted slots that want to be deleted still */
     uint32_t ghost_count;
     /* read by others */
@@ -63,7 +63,6 @@ struct body {
     _Atomic uint64_t tail_objects, tail_bytes; /* behind the last snapshot */
     _Atomic uint64_t plans_graph, plans_scan, plans_exact;
     uint32_t refs;      /* guarded by the service's lock, as is: */
-    uint64_t measured;  /* tail_bytes when it was measured */
     uint64_t accounted; /* what it counts in the service's memory */
     /* of searches */
     pthread_mutex_t scratch_lock;

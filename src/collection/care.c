@@ -192,6 +192,44 @@ static enum status sweep(struct coll_service *service, struct err *err)
     return status;
 }
 
+/** An index that nobody has opened or looked at, with a user more. */
+static struct coll *take_unknown(struct coll_service *service)
+{
+    struct coll *unknown = NULL;
+    size_t pos = 0;
+    pthread_mutex_lock(&service->lock);
+    for (struct map_entry *entry;
+         unknown == NULL && (entry = map_next(&service->by_name, &pos)) != NULL;) {
+        struct coll *coll = entry->value;
+        if (coll->index == NULL && !coll->looked_at && !coll->opening && coll->body == NULL) {
+            unknown = coll;
+            coll->looked_at = true;
+            coll->users++;
+        }
+    }
+    pthread_mutex_unlock(&service->lock);
+    return unknown;
+}
+
+/** Check the logs of those that nobody has opened, so that damage is told before it is met. */
+static void look_at_all(struct care *care)
+{
+    struct coll *coll = NULL;
+    while (!stopping(care) && (coll = take_unknown(care->service)) != NULL) {
+        struct err err;
+        uint64_t length = 0;
+        enum status status = recover_look(coll, true, &length, &err);
+        if (status == E_CORRUPT || status == E_UNSUPPORTED) {
+            coll_stop(coll, &err);
+        } else if (status == OK) {
+            pthread_mutex_lock(&care->service->lock);
+            coll->length = coll->body == NULL ? length : coll->length;
+            pthread_mutex_unlock(&care->service->lock);
+        }
+        coll_unref(coll);
+    }
+}
+
 /** All open indexes, each with a user more. */
 static enum status take_open(struct coll_service *service, struct arena *arena, struct coll ***out,
                              size_t *count_out)
@@ -276,6 +314,7 @@ static bool keep_all(struct care *care, bool look)
     }
     if (look) {
         fine = names_refresh(service, &err) == OK && fine;
+        look_at_all(care);
     }
     struct arena arena;
     struct coll **open = NULL;

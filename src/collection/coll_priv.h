@@ -46,6 +46,7 @@ struct coll {
     uint32_t users;
     uint64_t used;   /* the service's tick of the last use */
     uint64_t length; /* as last known while closed; UINT64_MAX: unknown */
+    bool looked_at;  /* its log was checked, or it was open */
     char *stopped;   /* why it answers nothing */
 
     /* writes: the queue's lock; the rest is the leader's alone */
@@ -126,8 +127,10 @@ enum status recover_tail(struct coll *coll, struct body **body, struct err *err)
 enum status recover_apply(struct body **body, struct str bytes, const struct record_head *head,
                           struct err *err) MUST_USE;
 
-/** How many items a closed index has, by its pointer and the head of its last log object. */
-enum status recover_length(struct coll *coll, uint64_t *out, struct err *err) MUST_USE;
+/** How many items a closed index has, by its pointer and the last log object; `all`: and whether
+ * each log object is there and sound (E_CORRUPT). */
+enum status recover_look(struct coll *coll, bool all, uint64_t *length_out,
+                         struct err *err) MUST_USE;
 
 /* --- snapshot.c --- */
 

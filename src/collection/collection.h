@@ -51,7 +51,8 @@ enum status coll_service_open(const struct coll_service_opts *opts, struct coll_
                               struct err *err) MUST_USE;
 /** Waits for what runs; NULL is fine. */
 void coll_service_close(struct coll_service *service);
-/** OK, or the first index that is stopped and why. The others work on. */
+/** OK, or the first index that is stopped and why. The others work on. Logs of indexes that nobody
+ * has opened are checked in the background from the start on; asking waits for nothing. */
 enum status coll_service_ready(struct coll_service *service, struct err *err) MUST_USE;
 /** Work now instead of in the background: link, snapshot, trim the log of this index (tests,
  * `warm`). */
@@ -69,7 +70,9 @@ struct coll_spec {
 struct coll_info {
     struct coll_spec spec;
     struct str uuid;
-    uint64_t length;
+    uint64_t length; /* of a closed one as last known */
+    /* false in lists of very many, until the background has looked: 0 then */
+    bool length_known;
     uint64_t memory_bytes; /* 0 when it is closed */
     bool open, writable;
     struct str stopped; /* why it answers nothing; empty: it works */
@@ -81,7 +84,7 @@ enum status coll_create(struct coll_service *service, const struct coll_spec *sp
 enum status coll_drop(struct coll_service *service, struct str name, struct err *err) MUST_USE;
 enum status coll_info(struct coll_service *service, struct str name, struct arena *arena,
                       struct coll_info *info_out, struct err *err) MUST_USE;
-/** By name; opens none. */
+/** By name; opens none. Names that other processes made or dropped are seen. */
 enum status coll_list(struct coll_service *service, struct arena *arena, struct coll_info **out,
                       size_t *count_out, struct err *err) MUST_USE;
 

@@ -7,7 +7,10 @@
 #include "base/mem.h"
 #include "collection/coll_priv.h"
 
-enum { SWAP_TRIES = 8 };
+enum {
+    SWAP_TRIES = 8,
+    LIST_ASK_US = 300 * 1000, /* for lengths that nobody knows yet, in a list */
+};
 
 /* --- changing a pointer --- */
 
@@ -109,7 +112,7 @@ enum status coll_create(struct coll_service *service, const struct coll_spec *sp
     TRY(check_spec(spec, err));
     uuid4(creating.uuid);
     TRY(change(service, spec->name, create_change, &creating, arena, err));
-    struct coll_info info = { .spec = *spec, .writable = true };
+    struct coll_info info = { .spec = *spec, .writable = true, .length_known = true };
     info.spec.name = arena_str(arena, spec->name);
     info.uuid = arena_str(arena, str_from(creating.uuid, UUID_TEXT));
     info.stopped = STR_EMPTY;
@@ -248,25 +251,28 @@ enum status coll_alias_list(struct coll_service *service, struct arena *arena,
     return OK;
 }
 
-/** A closed index' length is read once; where that fails it is 0 until the index is opened. */
-static uint64_t closed_length(struct coll *coll)
+/** What is known of a closed index' length; `ask`: else it is read, once. UINT64_MAX: unknown. */
+static uint64_t closed_length(struct coll *coll, bool ask)
 {
     pthread_mutex_lock(&coll->service->lock);
     uint64_t length = coll->length;
-    bool ask = coll->body == NULL && coll->stopped == NULL && length == UINT64_MAX;
+    ask = ask && coll->body == NULL && coll->stopped == NULL && length == UINT64_MAX;
     pthread_mutex_unlock(&coll->service->lock);
-    if (ask && recover_length(coll, &length, NULL) == OK) {
+    if (ask && recover_look(coll, false, &length, NULL) == OK) {
         pthread_mutex_lock(&coll->service->lock);
         coll->length = length;
         pthread_mutex_unlock(&coll->service->lock);
     }
-    return length == UINT64_MAX ? 0 : length;
+    return length;
 }
 
-static enum status fill_info(struct coll *coll, struct arena *arena, struct coll_info *out,
-                             struct err *err)
+static enum status fill_info(struct coll *coll, bool ask, struct arena *arena,
+                             struct coll_info *out, struct err *err)
 {
-    struct coll_info info = { .spec = coll->spec, .length = closed_length(coll) };
+    struct coll_info info = { .spec = coll->spec };
+    uint64_t length = closed_length(coll, ask);
+    info.length_known = length != UINT64_MAX;
+    info.length = info.length_known ? length : 0;
     info.spec.name = arena_str(arena, str_of(coll->name));
     info.uuid = arena_str(arena, str_of(coll->uuid));
     pthread_mutex_lock(&coll->service->lock);
@@ -274,6 +280,7 @@ static enum status fill_info(struct coll *coll, struct arena *arena, struct coll
     info.open = coll->body != NULL;
     if (coll->body != NULL) {
         info.length = atomic_load_explicit(&coll->body->length, memory_order_relaxed);
+        info.length_known = true;
         info.memory_bytes = coll->body->accounted;
     }
     pthread_mutex_unlock(&coll->service->lock);
@@ -290,7 +297,7 @@ enum status coll_info(struct coll_service *service, struct str name, struct aren
 {
     struct coll *coll = NULL;
     TRY(names_find(service, name, true, &coll, err));
-    enum status status = fill_info(coll, arena, info_out, err);
+    enum status status = fill_info(coll, true, arena, info_out, err);
     coll_unref(coll);
     return status;
 }
@@ -304,8 +311,9 @@ enum status coll_list(struct coll_service *service, struct arena *arena, struct 
     TRY(take_all(service, false, arena, &all, &count, err));
     struct coll_info *list = arena_array(arena, count, sizeof *list);
     enum status status = list != NULL ? OK : err_no_memory(err);
+    int64_t until = clock_now_us() + LIST_ASK_US;
     for (size_t i = 0; status == OK && i < count; i++) {
-        status = fill_info(all[i], arena, &list[i], err);
+        status = fill_info(all[i], clock_now_us() < until, arena, &list[i], err);
     }
     give_all(all, count);
     TRY(status);
@@ -334,7 +342,7 @@ enum status coll_stats(struct coll_service *service, struct str name, struct are
     struct coll_pointer pointer = { 0 };
     TRY(use_begin(service, name, &use, err));
     struct body *body = use.body;
-    TRY(fill_info(use.coll, arena, &stats.info, err));
+    TRY(fill_info(use.coll, false, arena, &stats.info, err));
     vec_stats(body->vec, &stats.graph);
     pthread_rwlock_rdlock(&body->lock);
     meta_stats(body->meta, &meta);

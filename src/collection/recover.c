@@ -214,34 +214,57 @@ enum status recover_open(struct coll *coll, struct body **out, struct err *err)
     return status;
 }
 
-enum status recover_length(struct coll *coll, uint64_t *out, struct err *err)
+/* --- without opening --- */
+
+/** Walk over the log behind `first` - 1: no gap, and with `all` each object whole; else the last
+ * one's head. *length_out stays where there is none. */
+static enum status check_log(struct coll *coll, uint64_t first, bool all, uint64_t *length_out,
+                             struct err *err)
 {
-    AUTO(buf_done) struct buf head_bytes;
+    AUTO(buf_done) struct buf bytes;
     struct arena arena;
-    struct coll_pointer pointer = { 0 };
-    uint64_t *sequences = NULL, last = 0;
+    struct record_head head;
+    uint64_t next = first;
     size_t count = 1;
-    buf_init(&head_bytes, 0);
+    enum status status = OK;
+    buf_init(&bytes, LOG_OBJECT_BYTES_MAX);
     arena_init(&arena, 0);
-    enum status status = read_pointer(coll, &arena, &pointer, err);
-    uint64_t length = pointer.snapshot.items;
-    for (uint64_t from = pointer.first_log; status == OK && count > 0; from = last + 1) {
-        status = log_list(coll->service->store, str_of(coll->uuid), from, &arena, &sequences,
+    while (status == OK && count > 0) {
+        uint64_t *sequences = NULL;
+        arena_reset(&arena);
+        status = log_list(coll->service->store, str_of(coll->uuid), next, &arena, &sequences,
                           &count, err);
-        last = status == OK && count > 0 ? sequences[count - 1] : last;
-    }
-    if (status == OK && last > 0) {
-        char room[LOG_KEY_MAX];
-        struct record_head head;
-        status = store_read(coll->service->store, log_key(room, str_of(coll->uuid), last),
-                            &(struct store_read_opts){ .length = RECORD_HEAD_BYTES }, &head_bytes,
-                            NULL, err);
-        status = status == OK ? record_head_read(buf_str(&head_bytes), &head, err) : status;
-        length = status == OK ? head.length : length;
+        for (size_t i = 0; status == OK && i < count; i++, next++) {
+            if (sequences[i] != next) {
+                status = err_set(err, E_CORRUPT, "log object %llu is missing, and %llu is there",
+                                 (unsigned long long)next, (unsigned long long)sequences[i]);
+            } else if (all || i + 1 == count) {
+                status = log_get(coll->service->store, str_of(coll->uuid), next, &bytes, &head,
+                                 err);
+                *length_out = status == OK ? head.length : *length_out;
+            }
+        }
     }
     arena_done(&arena);
-    if (status == OK) {
-        *out = length;
+    return status;
+}
+
+enum status recover_look(struct coll *coll, bool all, uint64_t *length_out, struct err *err)
+{
+    struct arena arena;
+    struct coll_pointer pointer = { 0 }, again = { 0 };
+    arena_init(&arena, 0);
+    enum status status = read_pointer(coll, &arena, &pointer, err);
+    bool more = status == OK;
+    for (int i = 0; more && i < OPEN_TRIES; i++) {
+        uint64_t length = pointer.snapshot.items;
+        status = check_log(coll, pointer.first_log, all, &length, err);
+        *length_out = status == OK ? length : *length_out;
+        /* who trims meanwhile has changed the pointer before */
+        more = status != OK && read_pointer(coll, &arena, &again, NULL) == OK &&
+               strcmp(again.etag, pointer.etag) != 0;
+        pointer = more ? again : pointer;
     }
+    arena_done(&arena);
     return status;
 }

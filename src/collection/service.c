@@ -134,12 +134,6 @@ void coll_body_set(struct coll *coll, struct body *body)
 
 void coll_body_account(struct coll_service *service, struct body *body)
 {
-    uint64_t tail = atomic_load_explicit(&body->tail_bytes, memory_order_relaxed);
-    uint64_t known = atomic_load_explicit(&body->memory_bytes, memory_order_relaxed);
-    if (known > 1 << 20 && tail >= body->measured && tail - body->measured < known / 32) {
-        return; /* looking may cost a walk over all of it */
-    }
-    body->measured = tail;
     uint64_t bytes = body_measure(body);
     pthread_mutex_lock(&service->lock);
     service->memory_bytes += bytes - body->accounted;
@@ -246,6 +240,7 @@ static enum status open_locked(struct coll *coll, struct err *err)
     }
     pthread_mutex_lock(&service->lock);
     coll->opening = false;
+    coll->looked_at = true;
     coll->body = body;
     pthread_cond_broadcast(&service->changed);
     return status;

@@ -312,10 +312,7 @@ static enum status settle_pending(struct coll *coll, struct err *err)
     if (status != OK) {
         return err_context(err, "the change is durable, but not applied yet"), status;
     }
-    if (coll->pending.cap > GROUP_BYTES) {
-        buf_done(&coll->pending);
-    }
-    buf_clear(&coll->pending);
+    buf_done(&coll->pending); /* ten thousand indexes keep nothing of the kind */
     coll->pending_durable = false;
     return OK;
 }
@@ -365,7 +362,7 @@ static void run_writes(struct coll *coll, struct write **writes, size_t count, s
         status = settle_pending(coll, &err);
         coll_body_account(coll->service, coll->body);
     } else {
-        buf_clear(&coll->pending);
+        buf_done(&coll->pending);
     }
     prepare_done(&prepare);
     done = done == 0 ? count : done;

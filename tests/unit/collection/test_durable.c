@@ -366,6 +366,19 @@ static void a_gap_in_the_log_stops_the_index(void **state)
     lake_down(&lake);
 }
 
+static void damage_is_told_before_anybody_meets_it(void **state)
+{
+    struct lake lake;
+    damaged_up(&lake);
+    assert_ok(store_delete(lake.store, lake_key(&lake, lake_prefix(&lake, "t", "log/"), 2), ERR));
+    lake_again(&lake);
+    while (coll_service_ready(lake.service, ERR) == OK) { /* a test that hangs here has failed */
+    }
+    assert_non_null(strstr(lake_err.msg, "log object 3 is missing"));
+    lake_has(&lake, lake.service, "u", "a", 1);
+    lake_down(&lake);
+}
+
 static void a_flipped_bit_stops_the_index_wherever_it_is(void **state)
 {
     struct lake lake;
@@ -591,6 +604,7 @@ int main(void)
         cmocka_unit_test(a_snapshot_leaves_one_snapshot_and_no_log_behind_it),
         cmocka_unit_test(rebuilding_and_compacting_change_nothing_that_is_told),
         cmocka_unit_test(a_gap_in_the_log_stops_the_index),
+        cmocka_unit_test(damage_is_told_before_anybody_meets_it),
         cmocka_unit_test(a_flipped_bit_stops_the_index_wherever_it_is),
         cmocka_unit_test(another_index_s_object_stops_the_index),
         cmocka_unit_test(a_damaged_snapshot_stops_the_index),
