@@ -19,6 +19,7 @@
 #include "cli/cli.h"
 #include "cmd/backend.h"
 #include "cmd/cmd.h"
+#include "cmd/doctor_vectors.h"
 #include "cmd/options.h"
 #include "cmd/pages.h"
 #include "cmd/parts.h"
@@ -49,7 +50,8 @@ const struct cli_page cmd_doctor_page = {
     .text =
         "Looks at the settings, the program and its engine, the data folder and its free space, "
         "then reads every object and compares its checksums, and follows every table from its "
-        "pointer through all snapshots to the files. Says what it found, and what to do.\n"
+        "pointer through all snapshots to the files, and opens every vector index. Says what it "
+        "found, and what to do.\n"
         "\n"
         "Nothing is changed, and no server is needed: it looks at the folder itself. Beside a "
         "server that runs it tells the state of this moment; whether a server's own process is "
@@ -309,6 +311,7 @@ static void check_inside(const struct doctor *doctor, struct store *store)
                     "the check ended early: %s", err.msg);
     }
     catalog_close(catalog);
+    doctor_vectors(doctor, store);
 }
 
 /** Reads only: whether conditional writes hold is tried by a server at its start. */
