@@ -40,6 +40,9 @@ static uint32_t beam_of(const struct search *search)
 
 static double allowed_of(const struct search *search)
 {
+    if (search->filter == NULL) {
+        return search->linked;
+    }
     double allowed = (double)filter_count(search->filter);
     return allowed < search->linked ? allowed : search->linked;
 }
@@ -57,7 +60,7 @@ static double codes_ns(const struct search *search, double codes)
 }
 
 /* The cheaper of two scans. */
-static double scan_ns(const struct search *search)
+double filtered_scan_ns(const struct search *search)
 {
     double allowed = allowed_of(search);
     double rows = rows_ns(search, allowed);
@@ -65,13 +68,22 @@ static double scan_ns(const struct search *search)
     return codes < rows ? codes : rows;
 }
 
+double filtered_walk_ns(uint32_t ef)
+{
+    return ef * HOP_NS;
+}
+
 enum vec_plan filtered_plan(const struct search *search)
 {
     double allowed = allowed_of(search);
     double share = allowed / search->linked;
+    if (share < WIDE_SHARE && search->target &&
+        filtered_scan_ns(search) < search->scratch->index->exact_ns) {
+        return filtered_scan_plan(search); /* what such a walk finds was not measured */
+    }
     double walk = share >= WIDE_SHARE ? beam_of(search) / share * HOP_NS
                                       : (beam_of(search) + SEEDS) * HOP_TWO_NS;
-    return walk < scan_ns(search) ? VEC_PLAN_GRAPH : filtered_scan_plan(search);
+    return walk < filtered_scan_ns(search) ? VEC_PLAN_GRAPH : filtered_scan_plan(search);
 }
 
 enum vec_plan filtered_scan_plan(const struct search *search)
@@ -375,7 +387,7 @@ static enum status walk_widening(struct search *search, const struct vec_filter 
     uint32_t best = scratch->best.cap;
     uint32_t beam = (uint32_t)(1.25 * least / share);
     *found_out = false;
-    for (; !*found_out && beam < BEAM_MAX && beam * HOP_NS < scan_ns(search); beam *= 4) {
+    for (; !*found_out && beam < BEAM_MAX && beam * HOP_NS < filtered_scan_ns(search); beam *= 4) {
         TRY(scratch_ready(scratch, beam, best, search->slots, err));
         walk_wide(search, bits, from);
         uint32_t enough = least / 2 > search->k ? least / 2 : search->k;

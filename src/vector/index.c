@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "vector/check.h"
+#include "vector/curve.h"
 #include "vector/load.h"
 #include "vector/pages.h"
 #include "vector/vec_priv.h"
@@ -56,6 +57,7 @@ enum status index_new(const struct vec_opts *filled, struct vec_index **out, str
     }
     index->opts = *filled;
     index->simd = simd;
+    index->exact_ns = 20e6; /* chosen, not measured */
     index->shape = row_shape(filled->dimension);
     index->row_bits = CHUNK_BITS;
     while ((index->shape.bytes << index->row_bits) > PIECE_BYTES_MAX) {
@@ -96,6 +98,7 @@ void vec_free(struct vec_index *index)
     load_free(index->load);
     mem_free(index->codec_stored.crcs);
     mem_free(index->freed);
+    curves_free(atomic_load_explicit(&index->curves, memory_order_relaxed));
     (void)pthread_mutex_destroy(&index->train);
     (void)pthread_mutex_destroy(&index->add);
     (void)pthread_rwlock_destroy(&index->grow);

@@ -73,12 +73,17 @@ enum vec_plan {
 /** What a search did. */
 struct vec_report {
     enum vec_plan plan;
-    uint32_t ef_used; /* 0 for a scan */
+    uint32_t ef_used;   /* 0 for a scan */
+    bool target_missed; /* the recall that was asked for may not have been reached */
 };
 
 struct vec_search_opts {
-    uint32_t k;                      /* 1 to VEC_K_MAX; default 10 */
-    uint32_t ef;                     /* the beam: default 64, at least k, at most VEC_EF_MAX */
+    uint32_t k;  /* 1 to VEC_K_MAX; default 10 */
+    uint32_t ef; /* the beam: default 64, at least k, at most VEC_EF_MAX */
+    /* 0.90 to 0.999: picks ef, which must be 0 then, from what vec_maintain has measured on this
+     * index; where that does not reach, or is not there yet, all is scanned, or, when that would
+     * take more than about 20 ms, the widest beam is taken and the target may be missed. 0: none */
+    float recall_target;
     const struct vec_filter *filter; /* NULL: all slots */
     struct vec_report *report;       /* NULL, or to be filled in */
 };
@@ -164,7 +169,8 @@ MUST_USE enum status vec_exact(struct vec_index *index, struct vec_scratch *scra
                                struct vec_hit *hits_out, uint32_t *found_out, struct err *err);
 
 /**
- * Do background work: train the codes when there are enough vectors, and link what is not linked.
+ * Do background work: train the codes when there are enough vectors, link what is not linked, then
+ * measure which beam gives which recall, each time the index has doubled or changed as much.
  *
  * Returns  *left_out is true when there is more to be done
  * Threads  any number at once, each with its own scratch; one thread and equal calls give equal

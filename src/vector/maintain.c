@@ -1,11 +1,12 @@
 /*
  * The care of an index: its codec is trained when there are enough vectors, and what was added is
- * linked, one at a time, by as many threads as call.
+ * linked, one at a time, by as many threads as call; then it is measured what searches find.
  */
 #include <time.h>
 
 #include "base/mem.h"
 #include "vector/check.h"
+#include "vector/curve.h"
 #include "vector/vec_priv.h"
 
 enum {
@@ -199,6 +200,7 @@ enum status vec_maintain(struct vec_index *index, struct vec_scratch *scratch, u
         }
     }
     bool more = has_graph(index);
+    bool link = true;
     if (!more &&
         atomic_load_explicit(&index->live, memory_order_relaxed) >= index->opts.graph_min) {
         TRY(train_once(index, err));
@@ -206,7 +208,11 @@ enum status vec_maintain(struct vec_index *index, struct vec_scratch *scratch, u
     }
     do {
         if (more) {
-            TRY(link_one(scratch, &more, err));
+            TRY(link_one(scratch, &link, err));
+            more = link;
+        }
+        if (!link) {
+            TRY(curve_step(scratch, &more, err));
         }
     } while (more && now_us() - start < budget_us);
     *left_out = more;

@@ -8,20 +8,33 @@
 
 #include "vector/allowed.h"
 #include "vector/check.h"
+#include "vector/curve.h"
 #include "vector/vec_priv.h"
+
+enum {
+    TRIES = 16,      /* writers that replace faster than a search runs could keep it for ever */
+    EF_BLIND = 1000, /* the beam for a recall before anything was measured; chosen */
+};
 
 /* The distance of truncated codes is a lower bound but for rounding; this much of it is believed.
  * Chosen so that recall does not change (0.9 and 0.98 were tried as well). */
 static const float BOUND_BELIEVED = 0.95F;
 
 static enum status check(const struct vec_index *index, const float *query, uint32_t k, uint32_t ef,
-                         struct err *err)
+                         float target, struct err *err)
 {
     if (k < 1 || k > VEC_K_MAX) {
         return err_set(err, E_INVALID, "k is %u; expected 1 to %d", k, VEC_K_MAX);
     }
     if (ef > VEC_EF_MAX) {
         return err_set(err, E_INVALID, "ef is %u; expected at most %d", ef, VEC_EF_MAX);
+    }
+    if (target != 0 && !(target >= 0.9F && target <= 0.999F)) {
+        return err_set(err, E_INVALID, "recall_target is %g; expected 0.9 to 0.999",
+                       (double)target);
+    }
+    if (target != 0 && ef != 0) {
+        return err_set(err, E_INVALID, "ef and recall_target exclude each other");
     }
     const char *refused = row_refused(query, index->shape.dimension, index->opts.metric);
     return refused == NULL ? OK : err_set(err, E_INVALID, "the query %s", refused);
@@ -74,6 +87,15 @@ static enum status walk(struct search *search, bool *again_out, bool *found_out,
     *again_out = !descend(search, &from);
     if (*again_out || from == NO_SLOT) {
         return OK;
+    }
+    if (from == search->without) {
+        from = link_at(view_links(scratch->index, search->view, from), 0);
+        if (from >= search->slots) {
+            return OK;
+        }
+    }
+    if (search->without != NO_SLOT) {
+        (void)bit_take(scratch->visited, search->without);
     }
     if (search->filter != NULL) {
         return filtered_walk(search, from, found_out, err);
@@ -383,6 +405,23 @@ static bool scan_last(struct search *search, rank_fn rank, void (*finish)(struct
 
 /* --- the whole --- */
 
+static enum vec_plan plan_of(const struct search *search)
+{
+    const struct vec_index *index = search->scratch->index;
+    if (search->linked == 0) {
+        return VEC_PLAN_SCAN_ROWS;
+    }
+    if (search->filter != NULL && index->plan_tried != 0) {
+        return (enum vec_plan)(index->plan_tried - 1);
+    }
+    double scan = search->target ? filtered_scan_ns(search) : 0;
+    if (search->target && (search->missed || search->filter == NULL) &&
+        scan < (search->missed ? index->exact_ns : filtered_walk_ns(search->ef))) {
+        return filtered_scan_plan(search);
+    }
+    return search->filter == NULL ? VEC_PLAN_GRAPH : filtered_plan(search);
+}
+
 static void search_begin(struct search *search)
 {
     struct vec_scratch *scratch = search->scratch;
@@ -398,10 +437,7 @@ static void search_begin(struct search *search)
     search->rows = search->view;
     search->died = 0;
     search->by_rank = false;
-    search->plan = search->linked == 0      ? VEC_PLAN_SCAN_ROWS
-                   : search->filter == NULL ? VEC_PLAN_GRAPH
-                   : index->plan_tried != 0 ? (enum vec_plan)(index->plan_tried - 1)
-                                            : filtered_plan(search);
+    search->plan = plan_of(search);
 }
 
 /* What is linked: from a walk to scratch->beam, from a scan to scratch->best. */
@@ -442,11 +478,26 @@ static void keep(struct search *search)
     (void)search;
 }
 
+/* scratch->beam to scratch->best. */
+static void rank_walked(struct search *search)
+{
+    struct vec_scratch *scratch = search->scratch;
+    struct since since = since_now(scratch->index);
+    bool alone = since.slots == search->linked && scratch->again_count == 0 &&
+                 since.reborn == search->reborn && since.gone == search->gone;
+    search->by_rank = alone && !search->view->codec->truncated;
+    search->rows = reader_view(scratch);
+    if (search->by_rank) {
+        rank_codes(scratch);
+    } else {
+        rank_beam(search);
+    }
+}
+
 /* *again_out: what was read first is older than what was read last, or too many of those that were
  * met are gone. */
 static enum status search_once(struct search *search, bool *again_out, struct err *err)
 {
-    struct vec_scratch *scratch = search->scratch;
     search_begin(search);
     TRY(find_linked(search, again_out, err));
     if (*again_out) {
@@ -454,16 +505,7 @@ static enum status search_once(struct search *search, bool *again_out, struct er
     }
     bool walked = search->plan == VEC_PLAN_GRAPH;
     if (walked) {
-        struct since since = since_now(scratch->index);
-        bool alone = since.slots == search->linked && scratch->again_count == 0 &&
-                     since.reborn == search->reborn && since.gone == search->gone;
-        search->by_rank = alone && !search->view->codec->truncated;
-        search->rows = reader_view(scratch);
-        if (search->by_rank) {
-            rank_codes(scratch);
-        } else {
-            rank_beam(search);
-        }
+        rank_walked(search);
     }
     bool told = scan_last(search, walked ? rank_high : search_rank, walked ? rank_exact : keep);
     *again_out = !told || (search->died > 0 && search_result(search)->count < search->k);
@@ -478,12 +520,48 @@ static void report(const struct search *search, const struct vec_search_opts *op
             .ef_used = search->plan != VEC_PLAN_GRAPH ? 0
                        : search->ef > search->k       ? search->ef
                                                       : search->k,
+            .target_missed = search->missed && search->plan == VEC_PLAN_GRAPH,
         };
     }
 }
 
-/* Writers that replace faster than a search runs could keep it for ever. */
-enum { TRIES = 16 };
+/* The beam for a recall, or that there is none. */
+static void target_begin(struct search *search, float recall)
+{
+    const struct vec_index *index = search->scratch->index;
+    uint32_t most = 0;
+    search->target = true;
+    search->ef = curve_ef(index, search->k, recall, &most);
+    search->missed = search->ef == 0;
+    if (search->missed) {
+        search->ef = most == 0 ? EF_BLIND : most;
+    }
+}
+
+double search_scan_ns(struct vec_scratch *scratch)
+{
+    struct search search = { .scratch = scratch, .k = 10, .without = NO_SLOT };
+    search_begin(&search);
+    return filtered_scan_ns(&search);
+}
+
+enum status search_measure(struct vec_scratch *scratch, uint32_t k, uint32_t ef, uint32_t without,
+                           const struct beam **nearest_out, struct err *err)
+{
+    struct search search = { .scratch = scratch, .k = k, .ef = ef, .without = without, .died = 0 };
+    bool again = true;
+    for (int tries = 0; again && tries < TRIES; tries++) {
+        search_begin(&search);
+        search.plan = ef == 0 ? VEC_PLAN_SCAN_CODES : VEC_PLAN_GRAPH;
+        TRY(find_linked(&search, &again, err));
+    }
+    if (ef != 0) {
+        rank_walked(&search);
+        rank_exact(&search);
+    }
+    *nearest_out = search_result(&search);
+    return OK;
+}
 
 enum status vec_search(struct vec_index *index, struct vec_scratch *scratch, const float *query,
                        const struct vec_search_opts *opts, struct vec_hit *hits_out,
@@ -492,10 +570,14 @@ enum status vec_search(struct vec_index *index, struct vec_scratch *scratch, con
     struct search search = { .scratch = scratch,
                              .filter = opts->filter,
                              .k = opts->k == 0 ? 10 : opts->k,
-                             .ef = opts->ef == 0 ? 64 : opts->ef };
-    TRY(check(index, query, search.k, search.ef, err));
+                             .ef = opts->ef == 0 ? 64 : opts->ef,
+                             .without = NO_SLOT };
+    TRY(check(index, query, search.k, opts->ef, opts->recall_target, err));
     prepare_row(scratch, query);
-    enum status status = search.filter != NULL
+    if (opts->recall_target != 0) {
+        target_begin(&search, opts->recall_target);
+    }
+    enum status status = search.filter != NULL || search.target
                              ? check_all(index, err)
                              : check_search(scratch, search.ef < search.k ? search.k : search.ef,
                                             err);
@@ -506,6 +588,7 @@ enum status vec_search(struct vec_index *index, struct vec_scratch *scratch, con
         reader_unpin(scratch);
     }
     if (status == OK) {
+        curve_ask(scratch);
         bool walked = search.plan == VEC_PLAN_GRAPH;
         *found_out = hits_take(search_result(&search), walked ? 1 : unit(index), hits_out);
         report(&search, opts);
@@ -519,8 +602,9 @@ enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch, cons
 {
     struct search search = { .scratch = scratch,
                              .filter = opts->filter,
-                             .k = opts->k == 0 ? 10 : opts->k };
-    TRY(check(index, query, search.k, 0, err));
+                             .k = opts->k == 0 ? 10 : opts->k,
+                             .without = NO_SLOT };
+    TRY(check(index, query, search.k, 0, 0, err));
     prepare_row(scratch, query);
     enum status status = check_all(index, err);
     bool again = true;

@@ -118,6 +118,8 @@ struct vec_index {
     float norm2_max;       /* M^2 of dot products, see simd.h; written by who holds add and grow */
     _Atomic uint32_t root; /* of the anchors; written below entry_lock */
     _Atomic size_t memory_bytes;
+    _Atomic(struct curves *) curves; /* NULL until there is a graph to be measured */
+    double exact_ns;     /* that a search may cost to meet a recall that the curve does not reach */
     uint32_t plan_tried; /* by tests, before searches begin: 1 + the plan of those with a filter */
 
     pthread_mutex_t trail_lock;
@@ -137,6 +139,7 @@ struct vec_scratch {
     struct vec_scratch *next;
     _Atomic uint64_t pinned; /* the epoch in which a search began; 0: none is under way */
     uint32_t pins;           /* that nest */
+    uint32_t asked;          /* queries */
     struct beam beam, best;  /* what walks meet; what is ranked by stored rows */
     uint32_t beam_reserved, best_reserved;
     uint64_t *visited;
@@ -289,8 +292,11 @@ struct search {
     uint32_t linked, slots; /* as they were when it began */
     uint64_t reborn, gone;  /* as many were told */
     enum vec_plan plan;
-    uint32_t died; /* that were met and are gone by now */
-    bool by_rank;  /* scratch->best has ranks for distances: nothing else can be put there */
+    uint32_t died;    /* that were met and are gone by now */
+    uint32_t without; /* a slot that the walk goes round, or NO_SLOT */
+    bool target;      /* a recall was asked for */
+    bool missed;      /* and may not be reached */
+    bool by_rank;     /* scratch->best has ranks for distances: nothing else can be put there */
 };
 
 /** For scans: the row to scratch->best, which has squared distances, or twice minus the dot
@@ -303,6 +309,18 @@ bool search_bounded(const struct search *search);
  * codes tell by `off` at least. */
 float search_reach(const struct search *search, float off);
 
+/** What a scan of all costs. Pinned. */
+double search_scan_ns(struct vec_scratch *scratch);
+/** For curves, pinned, with scratch->row prepared: the k nearest of what is linked, by a walk with
+ * this beam that goes round a slot, or by a scan when ef is 0. */
+MUST_USE enum status search_measure(struct vec_scratch *scratch, uint32_t k, uint32_t ef,
+                                    uint32_t without, const struct beam **nearest_out,
+                                    struct err *err);
+
+/** What the cheaper scan costs, about. */
+double filtered_scan_ns(const struct search *search);
+/** What a walk with this beam costs where there is no filter. */
+double filtered_walk_ns(uint32_t ef);
 /** The cheapest way to find what the filter allows. */
 enum vec_plan filtered_plan(const struct search *search);
 /** The beam that a scan of codes begins with. */

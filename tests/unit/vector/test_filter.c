@@ -8,7 +8,7 @@
 #include "vector/allowed.h"
 #include "vector/vec_priv.h"
 
-enum { K = 10, QUERIES = 20 };
+enum { K = 10, QUERIES = 10 };
 
 /* Which slots are allowed, as a list and as bits. */
 struct names {
@@ -190,7 +190,7 @@ static double floor_of(const struct pick *pick)
 
 static void each_plan_finds_what_is_allowed(void **state)
 {
-    enum { N = 10000 };
+    enum { N = 6000 };
     static const struct {
         uint32_t d;
         enum vec_metric metric;

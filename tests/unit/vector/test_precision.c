@@ -33,8 +33,8 @@ static double recall_with_one_longer(uint32_t d, float times, uint32_t at)
  * was rounded beside the longest. */
 static void one_longer_vector_does_not_spoil_the_others(void **state)
 {
-    static const uint32_t dimensions[] = { 10, 40, 100, 260 };
-    static const float times[] = { 1, 1e3F, 1e4F, 1e6F };
+    static const uint32_t dimensions[] = { 10, 100, 260 };
+    static const float times[] = { 1, 1e3F, 1e5F };
     for (size_t i = 0; i < ARRAY_LEN(dimensions); i++) {
         for (size_t t = 0; t < ARRAY_LEN(times); t++) {
             /* the first that is linked, and the last */
