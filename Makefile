@@ -2,6 +2,7 @@
 #
 #   mk/config.mk   compilers, flags, sanitizers, folders
 #   mk/build.mk    sources -> objects -> one archive a layer -> the two programs
+#   mk/lakevec.mk  the layer vector as a library for others
 #   mk/tests.mk    unit tests, fuzz targets, benchmarks
 #   mk/tidy.mk     the checks of `make tidy`
 #
@@ -18,12 +19,13 @@ endif
 
 include mk/config.mk
 include mk/build.mk
+include mk/lakevec.mk
 include mk/tests.mk
 include mk/tidy.mk
 
 ## Build the programs (release). SAN=address,undefined or SAN=thread: with sanitizers, in a folder of its own.
 .PHONY: all
-all: programs share $(BUILD)/compile_commands.json
+all: programs share $(if $(SAN),,lakevec) $(BUILD)/compile_commands.json
 
 ## Set up, build, start a server on a free port, ingest three data sets, query them, stop.
 .PHONY: demo
@@ -32,7 +34,7 @@ demo:
 	@$(MAKE) all
 	@BUILD=$(BUILD) SDK=$(SDK) tools/demo
 
-## Install below PREFIX (default /usr/local): bin/, libexec/, lib/, share/ (man page, completion). DESTDIR is honoured.
+## Install below PREFIX (default /usr/local): bin/, libexec/, lib/, include/, share/ (man page, completion). DESTDIR is honoured.
 .PHONY: install
 install:
 	@test -x $(BUILD)/bin/lakehouse || { echo "make: nothing is built in $(BUILD): run make first" >&2; exit 1; }
@@ -41,13 +43,18 @@ install:
 	for name in $(SERVICES); do ln -sfn lakehouse $(DESTDIR)$(PREFIX)/bin/$$name || exit 1; done
 	install -m 755 $(BUILD)/libexec/lakehouse-engine $(DESTDIR)$(PREFIX)/libexec/lakehouse-engine
 	install -m 644 $(RUNTIME_LIBS) $(DESTDIR)$(PREFIX)/lib/lakehouse/
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 $(BUILD)/include/lakevec.h $(DESTDIR)$(PREFIX)/include/lakevec.h
+	install -m 644 $(LAKEVEC_LIBS) $(DESTDIR)$(PREFIX)/lib/
+	ln -sfn $(LAKEVEC_SONAME) $(DESTDIR)$(PREFIX)/lib/liblakevec.so
+	sed 's|@PREFIX@|$(PREFIX)|' $(BUILD)/lib/pkgconfig/lakevec.pc >$(DESTDIR)$(PREFIX)/lib/pkgconfig/lakevec.pc
 	for file in $(SHARE); do install -D -m 644 $(BUILD)/share/$$file $(DESTDIR)$(PREFIX)/share/$$file || exit 1; done
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|@PREFIX@|$(PREFIX)|' packaging/lakehouse.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/lakehouse.service
 
 # `sudo make install` has another home, so another cache of ./bootstrap: it installs what was built.
 ifneq ($(wildcard $(SDK)),)
-install: programs share
+install: programs share lakevec
 endif
 
 ## Remove what `make install` with the same PREFIX and DESTDIR has put there.
@@ -55,6 +62,7 @@ endif
 uninstall:
 	rm -f $(patsubst %,$(DESTDIR)$(PREFIX)/bin/%,lakehouse $(SERVICES)) $(DESTDIR)$(PREFIX)/libexec/lakehouse-engine
 	rm -f $(patsubst %,$(DESTDIR)$(PREFIX)/lib/lakehouse/%,$(notdir $(RUNTIME_LIBS)))
+	rm -f $(patsubst %,$(DESTDIR)$(PREFIX)/%,include/lakevec.h lib/pkgconfig/lakevec.pc lib/liblakevec.so $(LAKEVEC_LIBS:$(BUILD)/%=%))
 	rm -f $(patsubst %,$(DESTDIR)$(PREFIX)/share/%,$(SHARE)) $(DESTDIR)$(PREFIX)/lib/systemd/system/lakehouse.service
 	rmdir --ignore-fail-on-non-empty $(wildcard $(DESTDIR)$(PREFIX)/lib/lakehouse)
 

@@ -17,6 +17,10 @@ endif
 ifeq ($(origin CXX),default)
 CXX     := g++
 endif
+OBJCOPY ?= objcopy
+ifeq ($(origin LD),default)
+LD      := ld
+endif
 ifeq ($(origin AR),default)
 AR      := ar
 endif

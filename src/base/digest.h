@@ -1,9 +1,10 @@
 /*
- * Digests by OpenSSL (MD5, SHA-1, SHA-256, HMAC) and CRC32C by table or SSE4.2, chosen at run time.
+ * Digests by OpenSSL: MD5, SHA-1, SHA-256, HMAC. CRC32C is in crc32c.h.
  */
 #ifndef BASE_DIGEST_H
 #define BASE_DIGEST_H
 
+#include "base/crc32c.h"
 #include "base/str.h"
 
 #ifdef __cplusplus
@@ -28,10 +29,6 @@ void sha256(struct str bytes, uint8_t out[SHA256_BYTES]);
 void sha256_hex(struct str bytes, char out[SHA256_HEX + 1]);
 void md5_hex(struct str bytes, char out[MD5_HEX + 1]);
 void hmac_sha256(struct str key, struct str message, uint8_t out[SHA256_BYTES]);
-/** Castagnoli; start with crc 0. */
-uint32_t crc32c(uint32_t crc, const void *bytes, size_t len);
-/** The same without special instructions: what crc32c does on other machines, for tests. */
-uint32_t crc32c_portable(uint32_t crc, const void *bytes, size_t len);
 /** Equal length and content, in time that does not depend on the content. */
 bool digest_equal(struct str a, struct str b);
 

@@ -21,6 +21,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default) /* all that a shared library of it offers */
 
 enum {
     VEC_DIMENSION_MAX = 4096,
@@ -273,6 +274,7 @@ MUST_USE enum status vec_load(const struct vec_opts *opts, const void *manifest,
 MUST_USE enum status vec_compact(struct vec_index *index, uint32_t **map_out, uint64_t *count_out,
                                  struct err *err);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/digest.h"
+#include "base/crc32c.h"
 #include "base/mem.h"
 #include "vector/check.h"
 

@@ -16,6 +16,7 @@ from conftest import build_folder
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SERVICES = ["catalogd", "gateway", "ingestd", "queryd", "storaged", "vectord"]
 FILES = sorted(["bin/lakehouse", *(f"bin/{name}" for name in SERVICES), "lib/lakehouse/libduckdb.so", "lib/lakehouse/libyyjson.so.0",
+                "include/lakevec.h", "lib/liblakevec.a", "lib/liblakevec.so", "lib/liblakevec.so.0", "lib/pkgconfig/lakevec.pc",
                 "lib/systemd/system/lakehouse.service", "libexec/lakehouse-engine", "share/bash-completion/completions/lakehouse",
                 "share/man/man1/lakehouse.1", "share/zsh/site-functions/_lakehouse"])
 
@@ -44,7 +45,7 @@ def test_an_installed_server_works_from_anywhere(tmp_path):
     prefix.parent.mkdir()
     (tmp_path / "dest/usr").rename(prefix)  # it may be moved, and its path may have spaces
     for name in FILES:
-        assert (prefix / name).is_symlink() == (name.split("/")[-1] in SERVICES), name
+        assert (prefix / name).is_symlink() == (name.split("/")[-1] in [*SERVICES, "liblakevec.so"]), name
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
