@@ -264,6 +264,36 @@ static enum status follow_call(struct coll *coll, struct body *body, void *ctx, 
     return status;
 }
 
+static enum status reopened_call(struct coll *coll, struct body *body, void *ctx, struct err *err)
+{
+    struct body **next = ctx;
+    if (!atomic_load_explicit(&coll->writable, memory_order_relaxed) &&
+        (*next)->sequence >= body->sequence) {
+        coll_body_set(coll, *next);
+        *next = NULL;
+    }
+    pthread_mutex_lock(&coll->service->lock);
+    coll->stale = false;
+    pthread_mutex_unlock(&coll->service->lock);
+    return OK;
+}
+
+/** The log does not go on from what we have: it was trimmed behind a snapshot, or is damaged. Read all
+ * anew, and switch; who uses the old state goes on with it. */
+static void reopen(struct coll *coll)
+{
+    struct err err = { 0 };
+    struct body *next = NULL;
+    enum status status = recover_open(coll, &next, &err);
+    if (status == E_CORRUPT || status == E_UNSUPPORTED) {
+        coll_stop(coll, &err);
+    } else if (status == OK) {
+        struct write call = { .kind = WRITE_CALL, .call = reopened_call, .ctx = &next };
+        status = write_run(coll, &call, &err);
+    }
+    body_free(next);
+}
+
 /** Read what another process has written behind what we have. */
 static void follow(struct coll *coll)
 {
@@ -273,12 +303,17 @@ static void follow(struct coll *coll)
         return;
     }
     enum status status = write_run(coll, &call, &err);
-    if (status != E_NOT_FOUND && status != E_CORRUPT) {
-        return;
+    if (status == E_NOT_FOUND || status == E_CORRUPT) {
+        reopen(coll);
     }
+}
+
+static bool is_stale(struct coll *coll)
+{
     pthread_mutex_lock(&coll->service->lock);
-    coll->stale = true; /* trimmed, or damaged: opening it anew tells */
+    bool stale = coll->stale;
     pthread_mutex_unlock(&coll->service->lock);
+    return stale;
 }
 
 static bool snapshot_due(struct coll *coll)
@@ -322,7 +357,7 @@ static bool keep_all(struct care *care, bool look)
     arena_init(&arena, SIZE_MAX);
     fine = take_open(service, &arena, &open, &count) == OK && fine;
     for (size_t i = 0; i < count; i++) {
-        if (look && !stopping(care)) {
+        if ((look || is_stale(open[i])) && !stopping(care)) {
             follow(open[i]);
         }
         if (!stopping(care) && snapshot_due(open[i])) {
