@@ -347,3 +347,28 @@ enum status body_load(struct body *body, const struct record *record, struct err
     atomic_store_explicit(&body->behind, true, memory_order_relaxed);
     return OK;
 }
+
+enum status body_load_at(struct body *body, const struct record *record, uint32_t slot,
+                         struct err *err)
+{
+    uint64_t retired = 0;
+    uint32_t old = IDS_NONE;
+    if (ids_at_slot(&body->ids, slot, &retired) != IDS_NONE ||
+        ids_find(&body->ids, record->id) != IDS_NONE) {
+        return err_set(err, E_CORRUPT, "two items of the snapshot are one");
+    }
+    TRY(floats_write(&body->floats, slot, record->vector, err));
+    pthread_rwlock_wrlock(&body->lock);
+    enum status status = put_locked(body, record, record->number, slot, &old, err);
+    atomic_store_explicit(&body->length, body->ids.live, memory_order_relaxed);
+    pthread_rwlock_unlock(&body->lock);
+    return status;
+}
+
+void body_adopt(struct body *body, struct vec_index *vec)
+{
+    assert(body->scratch_count == 0 && body->own == NULL);
+    vec_free(body->vec);
+    body->vec = vec;
+    atomic_store_explicit(&body->behind, true, memory_order_relaxed);
+}

@@ -95,6 +95,11 @@ bool body_clears(struct str bytes, const struct record_head *head);
 enum status body_cleared(const struct body *from, struct body **out, struct err *err) MUST_USE;
 /** One item of a snapshot, into a body that nobody sees yet. */
 enum status body_load(struct body *body, const struct record *record, struct err *err) MUST_USE;
+/** The same where the vector is in its slot already. E_CORRUPT: the slot is another item's. */
+enum status body_load_at(struct body *body, const struct record *record, uint32_t slot,
+                         struct err *err) MUST_USE;
+/** Take this instead of the empty one that it has; nobody has used it yet. */
+void body_adopt(struct body *body, struct vec_index *vec);
 
 /** Look how much memory it takes, and keep it in memory_bytes. */
 uint64_t body_measure(struct body *body);

@@ -278,8 +278,8 @@ static enum status reopened_call(struct coll *coll, struct body *body, void *ctx
     return OK;
 }
 
-/** The log does not go on from what we have: it was trimmed behind a snapshot, or is damaged. Read all
- * anew, and switch; who uses the old state goes on with it. */
+/** The log does not go on from what we have: it was trimmed behind a snapshot, or is damaged. Read
+ * all anew, and switch; who uses the old state goes on with it. */
 static void reopen(struct coll *coll)
 {
     struct err err = { 0 };

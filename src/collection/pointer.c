@@ -102,6 +102,7 @@ static void write_index(struct json_writer *w, const struct coll_pointer *pointe
         jw_kv_u64(w, "items", snapshot->items);
         jw_kv_u64(w, "bytes", snapshot->bytes);
         jw_kv_u64(w, "next_number", snapshot->next_number);
+        jw_kv_u64(w, "graph_chunks", snapshot->graph_chunks);
         jw_obj_end(w);
     }
 }
@@ -179,6 +180,7 @@ static enum status decode_snapshot(struct arena *arena, yyjson_val *root,
     TRY(json_get_u64(obj, "chunks", JSON_REQUIRED, &snapshot->chunks, err));
     TRY(json_get_u64(obj, "items", JSON_REQUIRED, &snapshot->items, err));
     TRY(json_get_u64(obj, "bytes", JSON_REQUIRED, &snapshot->bytes, err));
+    TRY(json_get_u64(obj, "graph_chunks", JSON_OPTIONAL, &snapshot->graph_chunks, err));
     return json_get_u64(obj, "next_number", JSON_REQUIRED, &snapshot->next_number, err);
 }
 

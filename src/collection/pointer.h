@@ -21,6 +21,7 @@ struct coll_snapshot_ref {
     uint64_t sequence;
     uint64_t chunks, items, bytes;
     uint64_t next_number;
+    uint64_t graph_chunks; /* of the library's own state beside it; 0: there is none */
 };
 
 struct coll_pointer {

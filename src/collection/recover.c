@@ -5,7 +5,7 @@
  * A writer elsewhere may trim the log while we read it. So an object that is missing is damage only
  * when the pointer, read again, is still the one that we began with.
  */
-#include "collection/coll_priv.h"
+#include "collection/graph.h"
 
 enum { OPEN_TRIES = 8, MEASURE_BYTES = 32 << 20 };
 
@@ -88,9 +88,25 @@ enum status recover_tail(struct coll *coll, struct body **body, struct err *err)
 
 /* --- the snapshot --- */
 
+/** One item; `slots` empty: its vector is added, else it is in its slot. */
+static enum status load_item(struct body *body, const struct record *record,
+                             const struct buf *slots, struct err *err)
+{
+    uint32_t slot = 0;
+    size_t at = body->ids.live * sizeof slot;
+    if (slots->len == 0) {
+        return body_load(body, record, err);
+    }
+    if (at + sizeof slot > slots->len) {
+        return err_set(err, E_CORRUPT, "the snapshot has more items than its pointer says");
+    }
+    memcpy(&slot, slots->ptr + at, sizeof slot);
+    return body_load_at(body, record, slot, err);
+}
+
 static enum status load_chunk(struct coll *coll, struct body *body,
                               const struct coll_snapshot_ref *snapshot, uint64_t chunk,
-                              struct buf *bytes, struct err *err)
+                              const struct buf *slots, struct buf *bytes, struct err *err)
 {
     char room[LOG_KEY_MAX];
     uint8_t mine[RECORD_UUID_BYTES];
@@ -118,7 +134,7 @@ static enum status load_chunk(struct coll *coll, struct body *body,
             return err_set(err, E_CORRUPT, "snapshot chunk \"%.*s\" has more than items",
                            STR_ARG(key));
         }
-        TRY(body_load(body, &record, err));
+        TRY(load_item(body, &record, slots, err));
     }
     return OK;
 }
@@ -127,9 +143,16 @@ static enum status load_snapshot(struct coll *coll, struct body *body,
                                  const struct coll_snapshot_ref *snapshot, struct err *err)
 {
     AUTO(buf_done) struct buf bytes;
+    AUTO(buf_done) struct buf slots;
+    struct vec_index *graph = NULL;
     buf_init(&bytes, LOG_OBJECT_BYTES_MAX);
+    buf_init(&slots, SIZE_MAX);
+    /* without it, for whatever reason, the vectors are added, and linked behind */
+    if (snapshot->graph_chunks > 0 && graph_read(coll, snapshot, &graph, &slots, NULL) == OK) {
+        body_adopt(body, graph);
+    }
     for (uint64_t i = 0; i < snapshot->chunks; i++) {
-        TRY(load_chunk(coll, body, snapshot, i, &bytes, err));
+        TRY(load_chunk(coll, body, snapshot, i, &slots, &bytes, err));
         TRY(i % 4 == 3 ? check_memory(coll, body, err) : OK);
     }
     if (body->ids.live != snapshot->items) {

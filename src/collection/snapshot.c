@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "collection/graph.h"
 #include "collection/write.h"
 
 enum {
@@ -38,6 +39,8 @@ struct shot {
     struct buf chunk; /* an object to be */
     uint32_t chunk_count;
     float *vector;
+    struct vec_snapshot *graph; /* NULL: nothing is linked, or there was no memory */
+    struct buf slots;           /* of the items, in the order they were written */
 };
 
 /* --- the beginning --- */
@@ -45,8 +48,15 @@ struct shot {
 static enum status begin_call(struct coll *coll, struct body *body, void *ctx, struct err *err)
 {
     struct shot *shot = ctx;
+    struct vec_stats stats;
     TRY(body_scratch_take(body, &shot->scratch, err));
     vec_pin(body->vec, shot->scratch);
+    vec_stats(body->vec, &stats);
+    /* a ghost is in the graph, but no item */
+    if (stats.linked > 0 && stats.count == atomic_load(&body->length) &&
+        vec_snapshot_take(body->vec, &shot->graph, err) != OK) {
+        shot->graph = NULL; /* it is made up when the snapshot is loaded */
+    }
     shot->body = body;
     shot->ref = (struct coll_snapshot_ref){ .tag = random_u64(),
                                             .sequence = body->sequence,
@@ -77,6 +87,7 @@ static void end_walk(struct shot *shot)
         next = before->next;
         mem_free(before);
     }
+    vec_snapshot_free(shot->graph);
     vec_unpin(shot->scratch);
     body_scratch_give(body, shot->scratch);
     coll_body_unref(shot->coll->service, body);
@@ -122,7 +133,8 @@ static enum status add_item(struct shot *shot, struct str id, struct str metadat
                                    .vector = shot->vector,
                                    .has_metadata = !str_eq(metadata, STR("{}")),
                                    .metadata = metadata };
-    if (record_append(&shot->chunk, &record, shot->coll->spec.dimension) != OK) {
+    if (record_append(&shot->chunk, &record, shot->coll->spec.dimension) != OK ||
+        buf_append_bytes(&shot->slots, &slot, sizeof slot) != OK) {
         return err_no_memory(err);
     }
     shot->chunk_count++;
@@ -216,7 +228,13 @@ static enum status write_all(struct shot *shot, struct err *err)
         TRY(write_step(shot, err));
     }
     TRY(write_saved(shot, err));
-    return shot->chunk_count > 0 ? put_chunk(shot, err) : OK;
+    TRY(shot->chunk_count > 0 ? put_chunk(shot, err) : OK);
+    if (shot->graph == NULL) {
+        return OK;
+    }
+    enum status status = graph_write(shot->coll, &shot->ref, shot->graph, &shot->slots,
+                                     &shot->ref.graph_chunks, err);
+    return status == E_NO_MEMORY ? OK : status; /* the library's copies: done without */
 }
 
 /* --- the pointer --- */
@@ -334,6 +352,7 @@ enum status snapshot_make(struct coll *coll, struct err *err)
     }
     buf_init(&shot.step, 0);
     buf_init(&shot.chunk, 0);
+    buf_init(&shot.slots, SIZE_MAX);
     enum status status = write_run(coll, &begin, err);
     if (status == OK) {
         int len = snprintf(shot.name, sizeof shot.name, "%020llu-%016llx",
@@ -349,6 +368,7 @@ enum status snapshot_make(struct coll *coll, struct err *err)
     }
     buf_done(&shot.step);
     buf_done(&shot.chunk);
+    buf_done(&shot.slots);
     mem_free(shot.vector);
     return status;
 }

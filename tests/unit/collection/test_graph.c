@@ -1,0 +1,153 @@
+/* Indexes that are large enough for a graph: it is stored, loaded, and done without when
+ * damaged. */
+#include "lake.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { ITEMS = 6000, BATCH = 500 };
+
+static void fill(struct lake *lake)
+{
+    static float vectors[BATCH][DIM];
+    static char ids[BATCH][16];
+    static struct coll_item items[BATCH];
+    struct coll_added added;
+    for (unsigned first = 0; first < ITEMS; first += BATCH) {
+        for (unsigned i = 0; i < BATCH; i++) {
+            lake_vector(first + i, vectors[i]);
+            snprintf(ids[i], sizeof ids[i], "i%u", first + i);
+            items[i] = (struct coll_item){ .id = str_of(ids[i]), .vector = vectors[i] };
+        }
+        assert_ok(coll_add(lake->service, STR("t"), items, BATCH, COLL_UPSERT, &added, ERR));
+        assert_int_equal(added.added, BATCH);
+    }
+}
+
+/** Replaced and deleted ones, so that slots are not in the order of numbers. */
+static void churn(struct lake *lake)
+{
+    char id[16];
+    uint64_t deleted = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        snprintf(id, sizeof id, "i%u", i * 7);
+        assert_ok(lake_put(lake->service, "t", id, i + 50000, "{\"x\":1}", ERR));
+        snprintf(id, sizeof id, "i%u", i * 7 + 1);
+        const struct str one = str_of(id);
+        const struct coll_which which = { .ids = &one, .id_count = 1 };
+        assert_ok(coll_delete(lake->service, STR("t"), &which, &deleted, ERR));
+    }
+}
+
+/** Each item that is asked for is its own nearest, at no distance. */
+static void check_search(struct lake *lake)
+{
+    for (unsigned i = 3; i < ITEMS; i += 97) {
+        float query[DIM];
+        char id[16];
+        struct coll_answer answer;
+        struct coll_item item;
+        struct arena arena;
+        arena_init(&arena, 0);
+        snprintf(id, sizeof id, "i%u", i);
+        enum status status = coll_get(lake->service, STR("t"), str_of(id), true, &arena, &item,
+                                      ERR);
+        assert_true(status == OK || status == E_NOT_FOUND);
+        if (status == OK) {
+            memcpy(query, item.vector, sizeof query);
+            const struct coll_query ask = { .vectors = query, .vector_count = 1, .ef = 200 };
+            assert_ok(coll_search(lake->service, STR("t"), &ask, &arena, &answer, ERR));
+            assert_int_equal(answer.queries[0].count, 10);
+            assert_str(answer.queries[0].items[0].id, id);
+            assert_true(answer.queries[0].items[0].distance == 0);
+        }
+        arena_done(&arena);
+    }
+}
+
+static void up(struct lake *lake)
+{
+    lake_up(lake);
+    lake_create(lake, "t");
+    fill(lake);
+    assert_ok(coll_settle(lake->service, STR("t"), false, ERR));
+    churn(lake);
+    assert_ok(coll_settle(lake->service, STR("t"), true, ERR));
+}
+
+static void a_graph_is_loaded_with_its_snapshot(void **state)
+{
+    struct lake lake;
+    struct coll_stats stats;
+    up(&lake);
+    assert_true(lake_objects(&lake, lake_prefix(&lake, "t", "snap/")) > 4);
+    assert_ok(coll_stats(lake.service, STR("t"), &lake.arena, &stats, ERR));
+    uint64_t slots = stats.graph.slots;
+    struct str before = lake_dump(&lake, lake.service, "t");
+    for (int i = 0; i < 2; i++) {
+        lake_again(&lake);
+        assert_ok(coll_stats(lake.service, STR("t"), &lake.arena, &stats, ERR));
+        assert_int_equal(stats.graph.count, ITEMS - 200);
+        /* as it was laid out: adding the items anew would leave no free slot */
+        assert_int_equal(stats.graph.slots, slots);
+        assert_true(slots > ITEMS - 200);
+        assert_true(str_eq(before, lake_dump(&lake, lake.service, "t")));
+        check_search(&lake);
+        assert_ok(coll_settle(lake.service, STR("t"), true, ERR)); /* and of what was loaded */
+    }
+    churn(&lake);
+    check_search(&lake);
+    before = lake_dump(&lake, lake.service, "t");
+    lake_again(&lake);
+    assert_true(str_eq(before, lake_dump(&lake, lake.service, "t")));
+    check_search(&lake);
+    lake_down(&lake);
+}
+
+static void a_damaged_graph_is_made_anew_from_the_items(void **state)
+{
+    struct lake lake;
+    up(&lake);
+    struct str before = lake_dump(&lake, lake.service, "t");
+    const char *snap = lake_prefix(&lake, "t", "snap/");
+    size_t count = lake_objects(&lake, snap);
+    for (size_t i = 0; i < count; i++) {
+        struct str key = lake_key(&lake, snap, i);
+        struct coll_stats stats;
+        struct buf bytes;
+        if (str_ends(key, STR("/000000"))) {
+            continue; /* the items themselves: tested elsewhere */
+        }
+        for (int missing = 0; missing < 2; missing++) {
+            buf_init(&bytes, 0);
+            assert_ok(
+                store_read(lake.store, key, &(struct store_read_opts){ 0 }, &bytes, NULL, ERR));
+            if (missing) {
+                assert_ok(store_delete(lake.store, key, ERR));
+            } else {
+                bytes.ptr[bytes.len / 2] ^= 1;
+                assert_ok(store_put(lake.store, key, buf_str(&bytes), &(struct store_cond){ 0 },
+                                    NULL, ERR));
+                bytes.ptr[bytes.len / 2] ^= 1;
+            }
+            lake_again(&lake);
+            assert_ok(coll_stats(lake.service, STR("t"), &lake.arena, &stats, ERR));
+            assert_int_equal(stats.graph.slots, ITEMS - 200); /* they were added anew */
+            assert_true(str_eq(before, lake_dump(&lake, lake.service, "t")));
+            check_search(&lake);
+            assert_ok(
+                store_put(lake.store, key, buf_str(&bytes), &(struct store_cond){ 0 }, NULL, ERR));
+            buf_done(&bytes);
+        }
+    }
+    lake_down(&lake);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_graph_is_loaded_with_its_snapshot),
+        cmocka_unit_test(a_damaged_graph_is_made_anew_from_the_items),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
