@@ -110,12 +110,12 @@ static enum status find(struct search *search, const float *query, uint32_t k, u
                                   .word_count = search->match.word_count };
     struct vec_report report = { 0 };
     const struct vec_search_opts opts = { .k = k,
-                                          .ef = search->ef,
+                                          .ef = search->query->recall_target > 0 ? 0 : search->ef,
+                                          .recall_target = search->query->recall_target,
                                           .filter = search->filter != NULL ? &allowed : NULL,
                                           .report = &report };
     struct body *body = search->body;
-    /* A target of recall that the index cannot promise yet is met by looking at everything. */
-    bool exact = search->query->exact || search->query->recall_target > 0;
+    bool exact = search->query->exact;
     if (exact) {
         TRY(vec_exact(body->vec, search->scratch, query, &opts, search->hits, found_out, err));
     } else {
@@ -125,6 +125,7 @@ static enum status find(struct search *search, const float *query, uint32_t k, u
     if (report.ef_used > search->answer->ef_used && graph) {
         search->answer->ef_used = report.ef_used;
     }
+    search->answer->target_missed = search->answer->target_missed || report.target_missed;
     _Atomic uint64_t *counter = exact   ? &body->plans_exact
                                 : graph ? &body->plans_graph
                                         : &body->plans_scan;
