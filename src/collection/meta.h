@@ -23,7 +23,7 @@ struct meta;
 enum status meta_new(struct meta **out, struct err *err) MUST_USE;
 void meta_free(struct meta *meta);
 
-/** Nothing is changed: is this text a JSON object that meta_set would take? Duplicate names, depth
+/** Nothing is kept: is this text a JSON object that meta_set would take? Duplicate names, depth
  * above 64 and more than COLL_METADATA_MAX bytes are E_INVALID. */
 enum status meta_check(struct str json, struct err *err) MUST_USE;
 /** `{}` is the same as having none. E_NO_MEMORY: what was there stays. */
@@ -34,7 +34,7 @@ void meta_remove(struct meta *meta, uint32_t slot);
 enum status meta_move(struct meta *meta, uint32_t from, uint32_t to, struct err *err) MUST_USE;
 /** An item without metadata is there: filters that look for what is missing find it. */
 enum status meta_add(struct meta *meta, uint32_t slot, struct err *err) MUST_USE;
-/** "{}" when it has none. Lives until the next change of the slot. */
+/** "{}" when it has none. Lives until the next change of any slot: copy it under the lock. */
 struct str meta_get(const struct meta *meta, uint32_t slot);
 /** RFC 7396: `patch` into what the slot has, as text in the arena; not stored. */
 enum status meta_merged(const struct meta *meta, uint32_t slot, struct str patch,
@@ -54,8 +54,8 @@ enum status meta_match(const struct meta *meta, const struct filter *filter, str
 bool meta_matches(const struct meta *meta, const struct filter *filter, uint32_t slot);
 
 struct meta_stats {
-    uint64_t items, metadata_bytes, index_bytes;
-    uint32_t paths; /* indexed */
+    uint64_t items, metadata_bytes, index_bytes; /* what is held, not only the text */
+    uint32_t paths;                              /* indexed */
 };
 void meta_stats(const struct meta *meta, struct meta_stats *out);
 
