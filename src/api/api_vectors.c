@@ -13,7 +13,7 @@
  *      GET    /vectors/alias
  *      PUT, DELETE /vectors/alias/{name}             {"index"}
  *
- * The calls below block on locks and the store, so all of it runs on workers.
+ * The calls below block on locks and the store, so all of it but small searches runs on workers.
  */
 #include "api/api_vectors.h"
 
@@ -389,7 +389,7 @@ static const struct http_route vector_routes[] = {
     ROUTE(HTTP_GET, INDEX, info_handler, .flags = 0),
     ROUTE(HTTP_DELETE, INDEX, drop_handler, .flags = 0),
     ROUTE(HTTP_POST, INDEX "/add", vectors_add, .flags = 0),
-    ROUTE(HTTP_POST, INDEX "/search", vectors_search, .flags = 0),
+    ROUTE(HTTP_POST, INDEX "/search", vectors_search, .flags = HTTP_INLINE),
     ROUTE(HTTP_GET, INDEX "/item/{id*}", vectors_item_get, .flags = 0),
     ROUTE(HTTP_PATCH, INDEX "/item/{id*}", vectors_item_patch, .flags = HTTP_JSON_BODY),
     ROUTE(HTTP_DELETE, INDEX "/item/{id*}", vectors_item_delete, .flags = 0),

@@ -1,9 +1,10 @@
 /*
  * Items of an index: adding, searching, one item, deleting, counting, pages and export.
  *
- * Additions and searches are JSON or bytes, by their content type. GET .../items is a page of JSON,
- * or with `Accept: application/x-ndjson` all items, a line each, page after page while the client
- * takes them.
+ * Additions and searches are JSON or bytes, by their content type. A small search of an index that
+ * is open waits for nothing but other searches' short locks, so it runs on the HTTP thread. GET
+ * .../items is a page of JSON, or with `Accept: application/x-ndjson` all items, a line each, page
+ * after page while the client takes them.
  */
 #include "api/api_vectors_priv.h"
 #include "api/vector_answer.h"
@@ -16,6 +17,14 @@ enum {
     /* a line takes at most 4,096 floats of 25 characters, 64 KiB of metadata and an id */
     PIECE_BYTES = 64 * 1024,
     EXPORT_PAGE = 256,
+    /* what a search on an HTTP thread may ask for: chosen, so that it takes well under 1 ms */
+    INPLACE_BODY_MAX = 64 * 1024,
+    INPLACE_K_MAX = 100,
+    INPLACE_EF_MAX = 200,
+};
+
+struct search_state {
+    bool on_worker;
 };
 
 static struct str index_of(const struct http_req *req)
@@ -162,11 +171,24 @@ static enum status search_request(struct http_req *req, struct vector_search *se
     return vector_search_check(search, &req->err);
 }
 
+/** Small enough to be done where the bytes are, without a worker? */
+static bool is_small(const struct vector_search *search)
+{
+    const struct coll_query *query = &search->query;
+    return search->vector_count <= 1 && query->k <= INPLACE_K_MAX && query->ef <= INPLACE_EF_MAX &&
+           query->filter.len == 0 && query->recall_target == 0 && !query->exact;
+}
+
 static enum http_step search_run(struct http_req *req, struct vector_search *search,
                                  struct arena *arena)
 {
+    struct search_state *state = req->state;
     struct coll_answer answer = { 0 };
     enum status status = search_request(req, search);
+    if (status == OK && !state->on_worker && !is_small(search)) {
+        state->on_worker = true;
+        return HTTP_OFFLOAD;
+    }
     if (status == OK) {
         status = coll_search(vectors_of(req), index_of(req), &search->query, arena, &answer,
                              &req->err);
@@ -185,7 +207,13 @@ static enum http_step search_run(struct http_req *req, struct vector_search *sea
 static enum http_step search_end(struct http_req *req)
 {
     const struct api_vectors *api = req->ctx;
+    struct search_state *state = req->state;
     struct vector_search search = { .k_max = api->k_max > 0 ? api->k_max : K_MAX_DEFAULT };
+    if (!state->on_worker &&
+        (req->body.len > INPLACE_BODY_MAX || !coll_is_open(api->service, index_of(req)))) {
+        state->on_worker = true;
+        return HTTP_OFFLOAD;
+    }
     struct arena arena; /* of results: up to a million with their vectors */
     arena_init(&arena, ANSWER_BYTES_MAX);
     enum http_step step = search_run(req, &search, &arena);
@@ -496,7 +524,8 @@ static void items_done(struct http_req *req)
 }
 
 const struct http_handler vectors_add = { .end = add_end };
-const struct http_handler vectors_search = { .end = search_end };
+const struct http_handler vectors_search = { .end = search_end,
+                                             .state_bytes = sizeof(struct search_state) };
 const struct http_handler vectors_item_get = { .end = item_get_end };
 const struct http_handler vectors_item_patch = { .end = item_patch_end };
 const struct http_handler vectors_item_delete = { .end = item_delete_end };

@@ -197,6 +197,10 @@ enum status coll_search(struct coll_service *service, struct str name,
 enum status coll_dimension(struct coll_service *service, struct str name, uint32_t *out,
                            struct err *err) MUST_USE;
 
+/** True when the index is open now: a search of it opens nothing and asks no store. Never waits
+ * long. */
+bool coll_is_open(struct coll_service *service, struct str name);
+
 /* --- care --- */
 
 enum status coll_compact(struct coll_service *service, struct str name, struct err *err) MUST_USE;

@@ -142,6 +142,18 @@ static struct coll *look_locked(struct coll_service *service, struct str name, b
     return coll;
 }
 
+bool coll_is_open(struct coll_service *service, struct str name)
+{
+    pthread_mutex_lock(&service->lock);
+    const struct coll *coll = map_get(&service->by_name, name);
+    if (coll != NULL && coll->index != NULL) {
+        coll = map_get(&service->by_name, str_of(coll->index));
+    }
+    bool open = coll != NULL && coll->body != NULL && !coll->stale && coll->stopped == NULL;
+    pthread_mutex_unlock(&service->lock);
+    return open;
+}
+
 enum status names_find(struct coll_service *service, struct str name, bool follow,
                        struct coll **out, struct err *err)
 {

@@ -27,6 +27,24 @@ static void what_was_put_is_there_bit_for_bit_and_after_a_restart(void **state)
     lake_down(&lake);
 }
 
+static void an_index_is_open_from_its_first_use_on(void **state)
+{
+    struct lake lake;
+    lake_up(&lake);
+    lake_create(&lake, "t");
+    assert_ok(coll_alias_set(lake.service, STR("other"), STR("t"), ERR));
+    assert_false(coll_is_open(lake.service, STR("none")));
+    assert_ok(lake_put(lake.service, "t", "a", 1, NULL, ERR));
+    assert_true(coll_is_open(lake.service, STR("t")) && coll_is_open(lake.service, STR("other")));
+    lake_again(&lake);
+    assert_false(coll_is_open(lake.service, STR("t")) || coll_is_open(lake.service, STR("other")));
+    lake_has(&lake, lake.service, "other", "a", 1);
+    assert_true(coll_is_open(lake.service, STR("t")));
+    assert_ok(coll_drop(lake.service, STR("t"), ERR));
+    assert_false(coll_is_open(lake.service, STR("t")) || coll_is_open(lake.service, STR("other")));
+    lake_down(&lake);
+}
+
 static void a_batch_acts_as_if_in_order(void **state)
 {
     struct lake lake;
@@ -346,6 +364,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_put_is_there_bit_for_bit_and_after_a_restart),
+        cmocka_unit_test(an_index_is_open_from_its_first_use_on),
         cmocka_unit_test(a_batch_acts_as_if_in_order),
         cmocka_unit_test(what_is_wrong_with_an_item_is_said_and_nothing_is_added),
         cmocka_unit_test(searches_give_each_id_once_by_exact_distance),
