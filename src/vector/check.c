@@ -246,14 +246,31 @@ static enum status check_anchors(const struct vec_index *index, const struct vie
     return OK;
 }
 
+/* The entry point holds the root of the anchors: itself, or, when all its links are its children's,
+ * one of those below it. */
+static bool entry_holds_root(const struct state *state, const struct view *view)
+{
+    uint32_t entry = (uint32_t)state->entry;
+    uint32_t at = anchor_of(view, state->root);
+    if (entry == state->root) {
+        return at == NO_SLOT;
+    }
+    for (uint32_t steps = 0; at != entry; steps++) {
+        if (at == NO_SLOT || at == state->root || !is_linked(view, at) || steps > state->count) {
+            return false;
+        }
+        at = anchor_of(view, at);
+    }
+    return true;
+}
+
 static enum status check_entry(const struct vec_index *index, const struct view *view,
                                struct err *err)
 {
     const struct state *state = &index->load->manifest.state;
     uint32_t slot = (uint32_t)state->entry;
-    uint32_t above = slot == state->root ? NO_SLOT : slot;
     return is_linked(view, slot) && view_node(view, slot)->level == state->entry >> 32 &&
-                   is_linked(view, state->root) && anchor_of(view, state->root) == above
+                   is_linked(view, state->root) && entry_holds_root(state, view)
                ? OK
                : whole_wrong("its entry point is none", err);
 }

@@ -1,6 +1,7 @@
 /* Saving and loading: the same index, at one moment, whatever goes on meanwhile. */
 #include "saving.h"
 
+#include <math.h>
 #include <stdatomic.h>
 
 #include "base/mem.h"
@@ -227,6 +228,61 @@ static void a_snapshot_may_be_older_than_the_graph(void **state)
     mem_free(base);
 }
 
+/* Vectors around one in the middle that is highest, and nearest to each. */
+static struct vec_index *star_make(uint64_t seed, uint32_t *middle_out)
+{
+    enum { N = 400, D = 40 };
+    struct vec_opts opts = {
+        .dimension = D, .graph_min = 10, .m = 4, .ef_construction = 64, .seed = seed
+    };
+    struct vec_index *index = index_make(&opts, NULL, 0);
+    struct rng rng;
+    uint32_t middle = 0;
+    rng_seed(&rng, seed);
+    for (uint32_t i = 0; i < N; i++) {
+        middle = node_level(index, i) > node_level(index, middle) ? i : middle;
+    }
+    for (uint32_t i = 0; i < N; i++) {
+        float vector[D] = { 0 };
+        for (uint32_t j = 0; j < D; j++) {
+            vector[j] = (float)rng_below(&rng, 2001) / 1000 - 1;
+        }
+        double length = sqrt(vectors_distance(vector, (float[D]){ 0 }, D, VEC_L2));
+        for (uint32_t j = 0; j < D; j++) {
+            vector[j] = i == middle ? 0 : vector[j] / (float)length;
+        }
+        add_some(index, vector, 1, D);
+    }
+    index_finish(index);
+    *middle_out = middle;
+    return index;
+}
+
+/* Its links are soon all its children's: the root of the anchors is held by one of those. */
+static void an_entry_point_without_room_for_the_root_is_loaded(void **state)
+{
+    bool seen = false;
+    for (uint64_t seed = 0; !seen && seed < 100; seed++) {
+        uint32_t middle = 0;
+        struct vec_index *index = star_make(seed, &middle);
+        while (!seen && index->root != middle) {
+            delete_each(index, index->root, index->root + 1, 1);
+            seen = index->root != middle &&
+                   anchor_of(atomic_load(&index->view), index->root) != middle;
+        }
+        if (seen) {
+            struct vec_index *loaded = NULL;
+            struct saved saved;
+            saved_take(&saved, index);
+            assert_int_equal(saved_load(&saved, NULL, &loaded, NULL), OK);
+            vec_free(loaded);
+            saved_done(&saved);
+        }
+        vec_free(index);
+    }
+    assert_true(seen);
+}
+
 static void only_changed_chunks_have_a_new_version(void **state)
 {
     enum { N = CHUNK_SLOTS + 100, D = 2 };
@@ -386,6 +442,7 @@ int main(void)
         cmocka_unit_test(the_same_bytes_are_saved_on_each_processor),
         cmocka_unit_test(a_snapshot_stays_as_it_was_while_the_index_changes),
         cmocka_unit_test(a_snapshot_may_be_older_than_the_graph),
+        cmocka_unit_test(an_entry_point_without_room_for_the_root_is_loaded),
         cmocka_unit_test(only_changed_chunks_have_a_new_version),
         cmocka_unit_test(saving_and_loading_fail_well),
         cmocka_unit_test(snapshots_are_whole_beside_adding_linking_and_searching),
