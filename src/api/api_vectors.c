@@ -115,7 +115,9 @@ static void write_info(struct json_writer *w, const struct coll_info *info)
     jw_kv_u64(w, "m", spec->m);
     jw_kv_u64(w, "ef_construction", spec->ef_construction);
     jw_kv_u64(w, "ef_search", spec->ef_search);
-    jw_kv_u64(w, "length", info->length);
+    if (info->length_known) {
+        jw_kv_u64(w, "length", info->length);
+    }
     jw_kv_u64(w, "memory_bytes", info->memory_bytes);
     jw_kv_bool(w, "open", info->open);
     jw_kv_bool(w, "writable", info->writable);

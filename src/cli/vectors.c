@@ -340,13 +340,14 @@ static enum status show_indexes(yyjson_val *indexes, struct err *err)
         if (row == NULL) {
             break;
         }
-        uint64_t length = yyjson_get_uint(yyjson_obj_get(one, "length")),
-                 memory = yyjson_get_uint(yyjson_obj_get(one, "memory_bytes"));
+        yyjson_val *length = yyjson_obj_get(one, "length"); /* may be unknown */
+        uint64_t memory = yyjson_get_uint(yyjson_obj_get(one, "memory_bytes"));
         row[0] = text_of(one, "name");
         row[1] = json_text(&table, yyjson_obj_get(one, "dimension"));
         row[2] = text_of(one, "metric");
-        row[3] = terminal ? cli_count(&table.arena, (int64_t)length)
-                          : json_text(&table, yyjson_obj_get(one, "length"));
+        row[3] = length == NULL ? STR_EMPTY
+                 : terminal     ? cli_count(&table.arena, (int64_t)yyjson_get_uint(length))
+                                : json_text(&table, length);
         row[4] = terminal ? cli_size(&table.arena, memory)
                           : json_text(&table, yyjson_obj_get(one, "memory_bytes"));
     }

@@ -223,7 +223,7 @@ static void look_at_all(struct care *care)
             coll_stop(coll, &err);
         } else if (status == OK) {
             pthread_mutex_lock(&care->service->lock);
-            coll->length = coll->body == NULL ? length : coll->length;
+            coll->length = coll->length == UINT64_MAX ? length : coll->length;
             pthread_mutex_unlock(&care->service->lock);
         }
         coll_unref(coll);

@@ -68,10 +68,11 @@ struct coll_spec {
     uint32_t m, ef_construction, ef_search; /* 0: the default */
 };
 struct coll_info {
-    struct coll_spec spec;
+    struct coll_spec spec; /* with the values that work in place of zeros */
     struct str uuid;
     uint64_t length; /* of a closed one as last known */
-    /* false in lists of very many, until the background has looked: 0 then */
+    /* false of one that is stopped or cannot be read, and in lists of very many until the
+     * background has looked: `length` is 0 then and says nothing */
     bool length_known;
     uint64_t memory_bytes; /* 0 when it is closed */
     bool open, writable;

@@ -105,6 +105,17 @@ static enum status check_spec(const struct coll_spec *spec, struct err *err)
                          VEC_EF_MAX);
 }
 
+/** As it is told: with the defaults in place of zeros. */
+static struct coll_spec spec_told(const struct coll_spec *spec)
+{
+    struct coll_spec told = *spec;
+    told.m = told.m > 0 ? told.m : VEC_M_DEFAULT;
+    told.ef_construction = told.ef_construction > 0 ? told.ef_construction
+                                                    : VEC_EF_CONSTRUCTION_DEFAULT;
+    told.ef_search = told.ef_search > 0 ? told.ef_search : VEC_EF_DEFAULT;
+    return told;
+}
+
 enum status coll_create(struct coll_service *service, const struct coll_spec *spec,
                         struct arena *arena, struct coll_info *info_out, struct err *err)
 {
@@ -112,7 +123,7 @@ enum status coll_create(struct coll_service *service, const struct coll_spec *sp
     TRY(check_spec(spec, err));
     uuid4(creating.uuid);
     TRY(change(service, spec->name, create_change, &creating, arena, err));
-    struct coll_info info = { .spec = *spec, .writable = true, .length_known = true };
+    struct coll_info info = { .spec = spec_told(spec), .writable = true, .length_known = true };
     info.spec.name = arena_str(arena, spec->name);
     info.uuid = arena_str(arena, str_from(creating.uuid, UUID_TEXT));
     info.stopped = STR_EMPTY;
@@ -260,7 +271,10 @@ static uint64_t closed_length(struct coll *coll, bool ask)
     pthread_mutex_unlock(&coll->service->lock);
     if (ask && recover_look(coll, false, &length, NULL) == OK) {
         pthread_mutex_lock(&coll->service->lock);
-        coll->length = length;
+        if (coll->length == UINT64_MAX) { /* else it was opened and closed meanwhile */
+            coll->length = length;
+        }
+        length = coll->length;
         pthread_mutex_unlock(&coll->service->lock);
     }
     return length;
@@ -269,7 +283,7 @@ static uint64_t closed_length(struct coll *coll, bool ask)
 static enum status fill_info(struct coll *coll, bool ask, struct arena *arena,
                              struct coll_info *out, struct err *err)
 {
-    struct coll_info info = { .spec = coll->spec };
+    struct coll_info info = { .spec = spec_told(&coll->spec) };
     uint64_t length = closed_length(coll, ask);
     info.length_known = length != UINT64_MAX;
     info.length = info.length_known ? length : 0;

@@ -40,8 +40,8 @@ static enum status opts_check(const struct vec_opts *opts, struct err *err)
 enum status vec_new(const struct vec_opts *opts, struct vec_index **out, struct err *err)
 {
     struct vec_opts filled = *opts;
-    filled.m = or_default(opts->m, 32);
-    filled.ef_construction = or_default(opts->ef_construction, 200);
+    filled.m = or_default(opts->m, VEC_M_DEFAULT);
+    filled.ef_construction = or_default(opts->ef_construction, VEC_EF_CONSTRUCTION_DEFAULT);
     filled.graph_min = or_default(opts->graph_min, 5000);
     return index_new(&filled, out, err);
 }

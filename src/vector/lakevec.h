@@ -39,6 +39,8 @@ enum vec_isa { VEC_ISA_BEST, VEC_ISA_PLAIN, VEC_ISA_AVX2, VEC_ISA_AVX512 };
 struct vec_index;
 struct vec_scratch;
 
+enum { VEC_M_DEFAULT = 32, VEC_EF_CONSTRUCTION_DEFAULT = 200, VEC_EF_DEFAULT = 64 };
+
 /** Zero means the default. */
 struct vec_opts {
     uint32_t dimension; /* 1 to VEC_DIMENSION_MAX; there is no default */

@@ -570,7 +570,7 @@ enum status vec_search(struct vec_index *index, struct vec_scratch *scratch, con
     struct search search = { .scratch = scratch,
                              .filter = opts->filter,
                              .k = opts->k == 0 ? 10 : opts->k,
-                             .ef = opts->ef == 0 ? 64 : opts->ef,
+                             .ef = opts->ef == 0 ? VEC_EF_DEFAULT : opts->ef,
                              .without = NO_SLOT };
     TRY(check(index, query, search.k, opts->ef, opts->recall_target, err));
     prepare_row(scratch, query);

@@ -182,6 +182,7 @@ def test_indexes_are_made_once_and_named_well(door):
     made = Index(door, dimension=3, metric="dot")
     info = made.ask("GET", "")
     assert info["name"] == "things" and info["dimension"] == 3 and info["metric"] == "dot" and info["length"] == 0
+    assert info["m"] == 32 and info["ef_construction"] == 200 and info["ef_search"] == 64  # what works, not the zeros that stand for it
     again = requests.post(door + "/v1/vectors/index", json={"name": "things", "dimension": 3}, timeout=60)
     assert again.status_code == 409 and again.json()["error"]["code"] == "exists"
     for wrong in ({"name": "x"}, {"dimension": 3}, {"name": "x", "dimension": 0}, {"name": "x", "dimension": 4097}, {"name": "x", "dimension": -1},

@@ -360,9 +360,38 @@ static void what_is_dropped_is_swept(void **state)
     lake_down(&lake);
 }
 
+/** Zeros stand for defaults that may change: what is told are the values that work. */
+static void an_index_tells_the_values_that_work(void **state)
+{
+    struct lake lake;
+    struct coll_info info, *list = NULL;
+    size_t count = 0;
+    lake_up(&lake);
+    const struct coll_spec spec = { .name = STR("t"), .dimension = DIM, .ef_search = 99 };
+    assert_ok(coll_create(lake.service, &spec, &lake.arena, &info, ERR));
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(info.spec.m, VEC_M_DEFAULT);
+        assert_int_equal(info.spec.ef_construction, VEC_EF_CONSTRUCTION_DEFAULT);
+        assert_int_equal(info.spec.ef_search, 99);
+        assert_true(info.length_known && info.length == (uint64_t)(i > 0));
+        if (i == 0) {
+            assert_ok(lake_put(lake.service, "t", "a", 1, NULL, ERR));
+            lake_again(&lake); /* closed from here on */
+            assert_ok(coll_info(lake.service, STR("t"), &lake.arena, &info, ERR));
+        } else {
+            assert_ok(coll_list(lake.service, &lake.arena, &list, &count, ERR));
+            assert_int_equal(count, 1);
+            info = list[0];
+        }
+        assert_false(info.open);
+    }
+    lake_down(&lake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_index_tells_the_values_that_work),
         cmocka_unit_test(what_was_put_is_there_bit_for_bit_and_after_a_restart),
         cmocka_unit_test(an_index_is_open_from_its_first_use_on),
         cmocka_unit_test(a_batch_acts_as_if_in_order),
