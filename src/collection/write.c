@@ -10,8 +10,9 @@
  *
  * The epoch. Whoever writes first raises it in the pointer and writes an empty log object under it.
  * From then on nobody of an older epoch can create the next sequence, so he learns of it before he
- * acknowledges anything. An answer that took so long that the log might have been trimmed meanwhile
- * is believed only when the pointer still has our epoch.
+ * acknowledges anything. But objects are trimmed, and then their places are free again: an object
+ * that was created is believed only when the pointer had our epoch less than LATE_MS before, or has
+ * it still. So a writer that was idle, or stopped, while another came and went finds out.
  */
 #include "collection/write.h"
 
@@ -242,6 +243,7 @@ static enum status ensure_writable(struct coll *coll, struct err *err)
         return OK;
     }
     uint64_t epoch = 0;
+    int64_t now = clock_mono_ms(coll->service->clock);
     enum status status = E_PRECONDITION;
     for (int i = 0; status == E_PRECONDITION && i < EPOCH_TRIES; i++) {
         status = raise_epoch(coll, &epoch, err);
@@ -252,6 +254,7 @@ static enum status ensure_writable(struct coll *coll, struct err *err)
     TRY(status);
     TRY(write_fence(coll, epoch, err));
     coll->epoch = epoch;
+    coll->confirmed_ms = now;
     coll->opened_ms = clock_mono_ms(coll->service->clock);
     atomic_store_explicit(&coll->writable, true, memory_order_release);
     return OK;
@@ -259,9 +262,11 @@ static enum status ensure_writable(struct coll *coll, struct err *err)
 
 /* --- one object --- */
 
-/** Our epoch still is the pointer's: nobody can have trimmed what we have written. */
+/** Our epoch still is the pointer's: nobody can have trimmed what we have written. E_CONFLICT: it
+ * is another's; others: nobody knows. */
 static enum status check_epoch(struct coll *coll, struct err *err)
 {
+    int64_t begin = clock_mono_ms(coll->service->clock);
     struct coll_pointer now = { 0 };
     struct arena arena;
     arena_init(&arena, 0);
@@ -270,13 +275,17 @@ static enum status check_epoch(struct coll *coll, struct err *err)
     bool ours = status == OK && !now.dropped && str_eq(now.uuid, str_of(coll->uuid)) &&
                 now.epoch == coll->epoch;
     arena_done(&arena);
-    return status != OK ? status : ours ? OK : conflict(coll, err);
+    coll->confirmed_ms = ours ? begin : coll->confirmed_ms;
+    if (status != OK && status != E_NOT_FOUND) {
+        return err_set(err, E_UPSTREAM,
+                       "nobody knows whether another process writes index \"%s\" now", coll->name);
+    }
+    return ours ? OK : conflict(coll, err);
 }
 
 /** coll->pending into the store. OK: it is durable. */
 static enum status put_pending(struct coll *coll, const struct record_head *head, struct err *err)
 {
-    int64_t begin = clock_mono_ms(coll->service->clock);
     enum status status = log_put(coll->service->store, str_of(coll->uuid), head->sequence,
                                  buf_str(&coll->pending), err);
     if (status == E_EXISTS) {
@@ -284,7 +293,7 @@ static enum status put_pending(struct coll *coll, const struct record_head *head
         return status == OK ? err_set(err, E_UNAVAILABLE, "another object came first; try again")
                             : status;
     }
-    if (status == OK && clock_mono_ms(coll->service->clock) - begin > LATE_MS) {
+    if (status == OK && clock_mono_ms(coll->service->clock) - coll->confirmed_ms > LATE_MS) {
         TRY(check_epoch(coll, err));
     }
     return status;

@@ -1,6 +1,7 @@
 /* What is durable when: failing writes, lost answers, damage, snapshots, two services. */
 #include "lake.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -376,6 +377,10 @@ static void damage_is_told_before_anybody_meets_it(void **state)
     }
     assert_non_null(strstr(lake_err.msg, "log object 3 is missing"));
     lake_has(&lake, lake.service, "u", "a", 1);
+    struct coll_info info;
+    assert_ok(coll_info(lake.service, STR("t"), &lake.arena, &info, ERR));
+    /* nobody knows, and 0 would be a lie */
+    assert_true(info.stopped.len > 0 && !info.length_known);
     lake_down(&lake);
 }
 
@@ -469,6 +474,44 @@ static void who_meets_a_newer_epoch_stops_writing_and_reads_on(void **state)
     assert_int_equal(lake_count(lake.service, "t"), 4);
     lake_lacks(&lake, lake.service, "t", "d");
     coll_service_close(other);
+    lake_down(&lake);
+}
+
+static _Atomic int64_t told_ms = 1000;
+
+static int64_t tell_ms(void *ctx)
+{
+    (void)ctx;
+    return atomic_load(&told_ms);
+}
+
+/** Behind a snapshot the log is trimmed, and places are free again that an older writer takes for
+ * the next ones. */
+static void who_slept_while_another_wrote_and_trimmed_acknowledges_nothing(void **state)
+{
+    struct lake lake;
+    struct coll_service *both[2] = { NULL, NULL };
+    const struct lake_clock clock = { .wall_ms = tell_ms, .mono_ms = tell_ms };
+    lake_up(&lake);
+    lake_create(&lake, "t");
+    for (int i = 0; i < 2; i++) {
+        const struct coll_service_opts opts = { .store = lake.store, .clock = &clock };
+        assert_ok(coll_service_open(&opts, &both[i], ERR));
+        assert_ok(lake_put(both[i], "t", i == 0 ? "a" : "b", 1, NULL, ERR));
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        assert_ok(lake_put(both[1], "t", id_of(i), i, NULL, ERR));
+    }
+    atomic_fetch_add(&told_ms, 10 * 60 * 1000);
+    assert_ok(coll_settle(both[1], STR("t"), true, ERR));
+    assert_int_equal(lake_objects(&lake, lake_prefix(&lake, "t", "log/")), 0);
+    assert_kind(lake_put(both[0], "t", "lost", 9, NULL, ERR), E_CONFLICT);
+    assert_ok(lake_put(both[1], "t", "c", 1, NULL, ERR)); /* and it disturbs nobody */
+    coll_service_close(both[0]);
+    coll_service_close(both[1]);
+    lake_again(&lake);
+    assert_int_equal(lake_count(lake.service, "t"), 8);
+    lake_lacks(&lake, lake.service, "t", "lost");
     lake_down(&lake);
 }
 
@@ -609,6 +652,7 @@ int main(void)
         cmocka_unit_test(another_index_s_object_stops_the_index),
         cmocka_unit_test(a_damaged_snapshot_stops_the_index),
         cmocka_unit_test(who_meets_a_newer_epoch_stops_writing_and_reads_on),
+        cmocka_unit_test(who_slept_while_another_wrote_and_trimmed_acknowledges_nothing),
         cmocka_unit_test(a_reader_sees_what_the_writer_did),
         cmocka_unit_test(a_limit_of_memory_refuses_what_would_pass_it),
         cmocka_unit_test(the_least_used_is_closed_and_opened_again),
