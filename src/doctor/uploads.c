@@ -45,6 +45,17 @@ static enum status upload_look(const struct doctor *doctor, struct store *store,
     return status == E_NO_MEMORY ? status : OK;
 }
 
+static void tell_unreadable(const struct doctor *doctor, const struct store_uploads *page)
+{
+    if (page->unreadable > 0) {
+        doctor_tell(doctor, DOCTOR_PROBLEM, "uploads",
+                    "if no newer lakehouse wrote them, delete these objects, and what lies below "
+                    "_lake/uploads/parts/ under their ids",
+                    "%llu records of uploads in parts cannot be read, and are not swept: %.*s",
+                    (unsigned long long)page->unreadable, STR_ARG(page->why));
+    }
+}
+
 static enum status sum_up(const struct doctor *doctor, const struct open_uploads *open,
                           struct err *err)
 {
@@ -79,6 +90,9 @@ enum status doctor_uploads(const struct doctor *doctor, struct store *store, str
             return OK;
         }
         TRY(status);
+        if (opts.after_key.len == 0) { /* each page tells all of them */
+            tell_unreadable(doctor, &page);
+        }
         for (size_t i = 0; i < page.count; i++) {
             if (upload_look(doctor, store, &page.items[i], &open) != OK) {
                 return err_no_memory(err);

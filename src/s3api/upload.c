@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+#include "base/log.h"
+
 enum { SWEEP_EVERY_MS = 3600 * 1000 }; /* chosen */
 
 /** The store's words about an upload, in S3's. */
@@ -80,7 +82,16 @@ static void sweep_now_and_then(struct s3api_request *r)
         !atomic_compare_exchange_strong(&api->sweep_due_ms, &due_ms, now_ms + SWEEP_EVERY_MS)) {
         return;
     }
-    (void)!store_uploads_sweep(r->bucket.store, api->upload_idle_ms, NULL, &why);
+    struct store_swept swept;
+    enum status status = store_uploads_sweep(r->bucket.store, api->upload_idle_ms, &swept, &why);
+    if (status != OK) {
+        LOG(LOG_WARN, "upload_sweep_failed", L_STR("error", str_of(why.msg)),
+            L_I64("uploads", (int64_t)swept.dropped));
+    }
+    if (status == OK && swept.unreadable > 0) {
+        LOG(LOG_WARN, "uploads_unreadable", L_I64("count", (int64_t)swept.unreadable),
+            L_STR("reason", str_of(swept.why.msg)));
+    }
 }
 
 enum status s3api_create_upload(struct s3api_request *r)

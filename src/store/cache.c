@@ -603,11 +603,11 @@ static enum status upload_list(struct store *store, const struct store_uploads_o
     return inner->ops->uploads->list(inner, opts, arena, out, err);
 }
 
-static enum status upload_sweep(struct store *store, int64_t before_ms, size_t *count_out,
+static enum status upload_sweep(struct store *store, int64_t before_ms, struct store_swept *out,
                                 struct err *err)
 {
     struct store *inner = inner_store(store);
-    return inner->ops->uploads->sweep(inner, before_ms, count_out, err);
+    return inner->ops->uploads->sweep(inner, before_ms, out, err);
 }
 
 static int64_t upload_now_ms(const struct store *store)

@@ -105,7 +105,8 @@ void fs_uploads_done(struct fs_store *fs);
 
 enum status fs_upload_list(struct store *, const struct store_uploads_opts *, struct arena *,
                            struct store_uploads *, struct err *);
-enum status fs_upload_sweep(struct store *, int64_t before_ms, size_t *count_out, struct err *);
+enum status fs_upload_sweep(struct store *, int64_t before_ms, struct store_swept *out,
+                            struct err *);
 /** At the start: end the completes that were interrupted, delete what no upload needs. */
 enum status fs_uploads_recover(struct fs_store *fs, struct err *err) MUST_USE;
 

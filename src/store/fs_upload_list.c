@@ -203,7 +203,7 @@ static void put_in_order(struct fs_store *fs, const char *name, char *record)
 struct sweep {
     struct fs_store *fs;
     int64_t before_ms;
-    size_t *count;
+    struct store_swept *out;
     char *record; /* room for one */
 };
 
@@ -223,17 +223,17 @@ static enum status sweep_entry(void *ctx, const char *name, struct err *err)
     TRY(status);
     if (in.upload->changed_ns / 1000000 <= sweep->before_ms) {
         TRY(fs_upload_remove(&in, err));
-        (*sweep->count)++;
+        sweep->out->dropped++;
     }
     return OK;
 }
 
-enum status fs_upload_sweep(struct store *store, int64_t before_ms, size_t *count_out,
+enum status fs_upload_sweep(struct store *store, int64_t before_ms, struct store_swept *out,
                             struct err *err)
 {
     struct fs_store *fs = (struct fs_store *)store;
     TRY(fs_may_write(fs, err));
-    struct sweep sweep = { fs, before_ms, count_out, mem_alloc(FS_JOURNAL_RECORD_MAX) };
+    struct sweep sweep = { fs, before_ms, out, mem_alloc(FS_JOURNAL_RECORD_MAX) };
     if (sweep.record == NULL) {
         return err_no_memory(err);
     }

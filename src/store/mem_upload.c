@@ -484,7 +484,7 @@ static enum status upload_complete(struct store *store, const struct store_uploa
     return mem_fault(mem, "answer", ref->key, err);
 }
 
-static enum status upload_sweep(struct store *store, int64_t before_ms, size_t *count_out,
+static enum status upload_sweep(struct store *store, int64_t before_ms, struct store_swept *out,
                                 struct err *err)
 {
     struct mem_store *mem = (struct mem_store *)store;
@@ -492,7 +492,7 @@ static enum status upload_sweep(struct store *store, int64_t before_ms, size_t *
     for (size_t i = mem->upload_count; i > 0; i--) {
         if (mem->uploads[i - 1]->changed_ms <= before_ms) {
             remove_at(mem, i - 1);
-            (*count_out)++;
+            out->dropped++;
         }
     }
     pthread_mutex_unlock(&mem->lock);

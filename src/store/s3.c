@@ -8,7 +8,7 @@
  *      s3_attrs.c   attributes as headers and back
  *      s3_upload.c  one object sent in parts
  *      s3_parts.c   uploads in parts by the store's clients; s3_record.c, s3_ending.c,
- *                   s3_settle.c, s3_sweep.c
+ *                   s3_settle.c, s3_sweep.c, s3_uploads.c
  *      s3_read.c    stat and ranged reads of one version
  *      s3_list.c    listings
  *      s3_probe.c   do conditions hold here?

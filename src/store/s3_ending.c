@@ -85,8 +85,21 @@ static void turn_give(struct s3_store *s3, struct s3_turn *turn)
 
 /* --- abort --- */
 
+/** Of a damaged record nothing is known but that it is there. Its client wants it gone. */
+static enum status damaged(struct s3_store *s3, const struct store_upload_ref *ref,
+                           struct s3_record *out, struct err *err)
+{
+    char name[S3_RECORD_NAME_MAX + 1];
+    struct store_info info;
+    TRY(s3_record_name(ref, name, err));
+    TRY(s3_stat(&s3->base, str_of(name), &info, NULL, err));
+    *out = (struct s3_record){ .state = S3_RECORD_OPEN };
+    memcpy(out->etag, info.etag, sizeof out->etag);
+    return OK;
+}
+
 static enum status abort_alone(struct s3_store *s3, const struct store_upload_ref *ref,
-                               struct err *err)
+                               bool also_damaged, struct err *err)
 {
     struct arena arena;
     enum status status = E_PRECONDITION;
@@ -94,6 +107,9 @@ static enum status abort_alone(struct s3_store *s3, const struct store_upload_re
     for (int i = 0; i < SWAP_TRIES && status == E_PRECONDITION; i++) {
         struct s3_record record = { 0 }, ended = { .state = S3_RECORD_ENDED };
         status = s3_upload_settle(s3, ref, STR_EMPTY, &arena, &record, err);
+        if (status == E_CORRUPT && also_damaged) {
+            status = damaged(s3, ref, &record, err);
+        }
         if (status == OK) {
             status = s3_record_swap(s3, ref, &record, &ended, err);
         }
@@ -108,15 +124,26 @@ static enum status abort_alone(struct s3_store *s3, const struct store_upload_re
     return OK;
 }
 
-enum status s3_parts_abort(struct store *store, const struct store_upload_ref *ref, struct err *err)
+static enum status drop(struct s3_store *s3, const struct store_upload_ref *ref, bool also_damaged,
+                        struct err *err)
 {
-    struct s3_store *s3 = (struct s3_store *)store;
     struct s3_turn turn;
     TRY(s3_may_write(s3, err));
     TRY(turn_take(s3, &turn, ref->id, err));
-    enum status status = abort_alone(s3, ref, err);
+    enum status status = abort_alone(s3, ref, also_damaged, err);
     turn_give(s3, &turn);
     return status;
+}
+
+enum status s3_parts_abort(struct store *store, const struct store_upload_ref *ref, struct err *err)
+{
+    return drop((struct s3_store *)store, ref, true, err);
+}
+
+enum status s3_parts_drop_idle(struct s3_store *s3, const struct store_upload_ref *ref,
+                               struct err *err)
+{
+    return drop(s3, ref, false, err);
 }
 
 /* --- complete --- */

@@ -2,11 +2,12 @@
  * Uploads in parts: begin, parts, and what is there. A part is an object whose name says all of it
  * that a list must tell:
  *
- *      <number>.<time><random>.<MD5>.<attributes>
+ *      <number>.<count><random>.<MD5>.<attributes>
  *
  * 5 digits of the number, 12 and 8 hex digits, 32 of the MD5, and the packed attributes in base64
  * with '-' and '_', or "~" where they are too many: then they are the object's. A part that is sent
- * again is another object, and the last name of a number counts.
+ * again is another object, and the last name of a number counts. Which one that is no clock says,
+ * for servers' clocks differ: each has a count above those that are there when it is committed.
  */
 #include "store/s3_parts.h"
 
@@ -18,7 +19,8 @@
 
 enum {
     NUMBER_DIGITS = 5,
-    STAMP_DIGITS = 20,
+    COUNT_DIGITS = 12,
+    STAMP_DIGITS = COUNT_DIGITS + 8,
     ATTRS_AT = NUMBER_DIGITS + 1 + STAMP_DIGITS + 1 + MD5_HEX + 1,
     ATTRS_IN_NAME_MAX = (S3_PART_NAME_MAX - ATTRS_AT) / 4 * 3,
     FOLDER_MAX = 64, /* S3_PARTS_PREFIX and an id */
@@ -184,17 +186,35 @@ static enum status part_write(struct store_writer *base, struct str bytes, struc
     return s3_writer_write(writer->inner, bytes, err);
 }
 
-/** A time behind that of every part before, of this process at least. */
-static uint64_t stamp_ms(struct s3_store *s3)
+/** One more than the greatest count of this number that is there. Of two parts that are sent at the
+ * same time either may be the last; of one that was acknowledged before the other began it sees. */
+static enum status next_count(struct part_writer *writer, uint64_t *out, struct err *err)
 {
-    int64_t now = clock_wall_ms(s3->clock);
-    int64_t last = atomic_load_explicit(&s3->part_ms, memory_order_relaxed);
-    int64_t next = 0;
-    do {
-        next = now > last ? now : last + 1;
-    } while (!atomic_compare_exchange_weak_explicit(&s3->part_ms, &last, next, memory_order_relaxed,
-                                                    memory_order_relaxed));
-    return (uint64_t)next;
+    struct store_list_opts opts = { .limit = S3_LIST_MAX };
+    struct arena arena;
+    enum status status = OK;
+    uint64_t last = 0;
+    arena_init(&arena, 0);
+    opts.prefix = arena_printf(&arena, S3_PARTS_PREFIX "%.*s/%05u.", STR_ARG(writer->ref.id),
+                               writer->number);
+    for (bool more = opts.prefix.ptr != NULL; more && status == OK;) {
+        struct store_list page = { 0 };
+        status = s3_list(&writer->s3->base, &opts, &arena, &page, err);
+        for (size_t i = 0; status == OK && i < page.object_count; i++) {
+            struct str name = str_skip(page.objects[i].key, opts.prefix.len);
+            char digits[COUNT_DIGITS + 1] = "";
+            (void)snprintf(digits, sizeof digits, "%.*s", STR_ARG(name));
+            uint64_t count = strtoull(digits, NULL, 16);
+            last = count > last ? count : last;
+        }
+        opts.after = page.next;
+        more = page.truncated;
+    }
+    status = opts.prefix.ptr != NULL ? status : err_no_memory(err);
+    arena_done(&arena);
+    TRY(status);
+    *out = last + 1;
+    return OK;
 }
 
 static enum status part_name(struct part_writer *writer, struct buf *out,
@@ -204,13 +224,14 @@ static enum status part_name(struct part_writer *writer, struct buf *out,
     uint8_t md5[MD5_BYTES];
     struct str attrs = writer->base.attrs;
     bool apart = attrs.len > ATTRS_IN_NAME_MAX;
+    uint64_t count = 0;
     buf_init(&hex, MD5_HEX + 1);
+    TRY(next_count(writer, &count, err));
     digest_final(writer->md5, md5);
     bool fine = hex_append(&hex, md5, sizeof md5) == OK &&
                 buf_printf(out, S3_PARTS_PREFIX "%.*s/%05u.%012llx%08x.%.*s.",
-                           STR_ARG(writer->ref.id), writer->number,
-                           (unsigned long long)stamp_ms(writer->s3), (unsigned)random_u64(),
-                           STR_ARG(buf_str(&hex))) == OK &&
+                           STR_ARG(writer->ref.id), writer->number, (unsigned long long)count,
+                           (unsigned)random_u64(), STR_ARG(buf_str(&hex))) == OK &&
                 (apart ? buf_append_char(out, '~') : attrs_to_name(attrs, out)) == OK;
     if (!fine) {
         return err_no_memory(err);
@@ -428,109 +449,6 @@ static enum status parts_list(struct store *store, const struct store_upload_ref
     return status;
 }
 
-/* --- open uploads --- */
-
-enum status s3_upload_of(struct s3_store *s3, const struct store_info *info, struct arena *arena,
-                         struct store_upload *out, struct err *err)
-{
-    struct str name = str_skip(info->key, sizeof S3_OPEN_PREFIX - 1);
-    struct str id = str_split(&name, '.');
-    char digits[13] = "";
-    *out = (struct store_upload){ 0 };
-    if (info->size == 0 || id.len < sizeof digits - 1 || name.len == 0) {
-        return OK; /* ended */
-    }
-    (void)snprintf(digits, sizeof digits, "%.12s", id.ptr);
-    out->started_ms = strtoll(digits, NULL, 16);
-    if (!str_starts(name, STR("~"))) {
-        uint8_t *key = arena_alloc(arena, name.len / 2 + 1);
-        if (key == NULL) {
-            return err_no_memory(err);
-        }
-        out->key = str_from((const char *)key, name.len / 2);
-        out->id = hex_decode(name, key, name.len / 2) ? id : STR_EMPTY;
-        return OK;
-    }
-    struct store_object *object = NULL;
-    struct s3_record record;
-    enum status status = s3_open(&s3->base, info->key, &object, err);
-    if (status == E_NOT_FOUND) {
-        return OK; /* meanwhile */
-    }
-    TRY(status);
-    status = s3_record_take(object, info->key, arena, &record, err);
-    store_object_close(object);
-    TRY(status);
-    out->key = record.key;
-    out->id = record.state != S3_RECORD_ENDED ? id : STR_EMPTY;
-    return OK;
-}
-
-static int upload_compare(const void *a, const void *b)
-{
-    const struct store_upload *x = a, *y = b;
-    int order = str_cmp(x->key, y->key);
-    return order != 0 ? order : str_cmp(x->id, y->id);
-}
-
-/** All that are wanted, in no order yet. */
-static enum status gather(struct s3_store *s3, const struct store_uploads_opts *opts,
-                          struct arena *arena, struct store_upload **out, size_t *count_out,
-                          struct err *err)
-{
-    struct store_list_opts list = { .prefix = STR(S3_OPEN_PREFIX), .limit = STORE_LIST_MAX };
-    struct store_upload *uploads = NULL;
-    size_t count = 0;
-    for (bool more = true; more;) {
-        struct store_list page;
-        TRY(s3_list(&s3->base, &list, arena, &page, err));
-        struct store_upload *grown = arena_array(arena, count + page.object_count + 1,
-                                                 sizeof *grown);
-        if (grown == NULL) {
-            return err_no_memory(err);
-        }
-        memcpy(grown, uploads != NULL ? uploads : grown, count * sizeof *grown);
-        uploads = grown;
-        for (size_t i = 0; i < page.object_count; i++) {
-            struct store_upload *upload = &uploads[count];
-            TRY(s3_upload_of(s3, &page.objects[i], arena, upload, err));
-            count += upload->id.len > 0 && store_upload_wanted(opts, upload->key, upload->id);
-        }
-        list.after = page.next;
-        more = page.truncated;
-    }
-    *out = uploads;
-    *count_out = count;
-    return OK;
-}
-
-static enum status uploads_list(struct store *store, const struct store_uploads_opts *opts,
-                                struct arena *arena, struct store_uploads *out, struct err *err)
-{
-    struct store_upload *uploads = NULL;
-    struct arena scratch;
-    size_t count = 0;
-    arena_init(&scratch, 0);
-    enum status status = gather((struct s3_store *)store, opts, &scratch, &uploads, &count, err);
-    if (status == OK) {
-        out->truncated = count > opts->limit;
-        out->items = arena_array(arena, opts->limit + 1, sizeof *out->items);
-        status = out->items != NULL ? OK : err_no_memory(err);
-    }
-    if (status == OK && count > 0) {
-        qsort(uploads, count, sizeof *uploads, upload_compare);
-    }
-    for (size_t i = 0; status == OK && i < count && i < opts->limit; i++) {
-        struct store_upload *item = &out->items[i];
-        *item = (struct store_upload){ arena_str(arena, uploads[i].key),
-                                       arena_str(arena, uploads[i].id), uploads[i].started_ms };
-        status = item->key.ptr != NULL && item->id.ptr != NULL ? OK : err_no_memory(err);
-        out->count++;
-    }
-    arena_done(&scratch);
-    return status;
-}
-
 static int64_t now_ms(const struct store *store)
 {
     return clock_wall_ms(((const struct s3_store *)store)->clock);
@@ -543,7 +461,7 @@ const struct store_upload_ops s3_parts_ops = {
     .parts = parts_list,
     .complete = s3_parts_complete,
     .abort = s3_parts_abort,
-    .list = uploads_list,
+    .list = s3_uploads_list,
     .sweep = s3_parts_sweep,
     .now_ms = now_ms,
 };

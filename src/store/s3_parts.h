@@ -52,6 +52,8 @@ struct s3_part {
     struct str attrs;              /* packed */
 };
 
+/** Is that what reading a record says that is damaged, or of a newer version? */
+bool s3_record_unreadable(enum status status);
 /** "_lake/uploads/open/..." in `out`. E_NOT_FOUND: it is no id of ours. */
 enum status s3_record_name(const struct store_upload_ref *ref, char out[S3_RECORD_NAME_MAX + 1],
                            struct err *err) MUST_USE;
@@ -82,6 +84,13 @@ enum status s3_parts_scan(struct s3_store *s3, struct str id, unsigned after, si
  * sweep's. */
 void s3_parts_drop(struct s3_store *s3, struct str id, int64_t before_ms);
 
+/* --- s3_uploads.c --- */
+
+enum status s3_uploads_list(struct store *, const struct store_uploads_opts *, struct arena *,
+                            struct store_uploads *, struct err *);
+/** Where the next page starts, copied: the page's arena may go. */
+struct str s3_page_end(const struct store_list *page, char text[STORE_KEY_MAX]);
+
 /* --- s3_settle.c --- */
 
 /** The record as it was read becomes `next`. E_PRECONDITION: another process was faster. */
@@ -110,10 +119,13 @@ void s3_turns_wake(struct s3_store *s3);
 enum status s3_parts_complete(struct store *, const struct store_upload_ref *,
                               const struct store_upload_how *, struct store_info *, struct err *);
 enum status s3_parts_abort(struct store *, const struct store_upload_ref *, struct err *);
+/** An abort that nobody asked for: E_CORRUPT where the record cannot be read. */
+enum status s3_parts_drop_idle(struct s3_store *s3, const struct store_upload_ref *ref,
+                               struct err *err) MUST_USE;
 
 /* --- s3_sweep.c --- */
 
-enum status s3_parts_sweep(struct store *, int64_t before_ms, size_t *count_out, struct err *);
+enum status s3_parts_sweep(struct store *, int64_t before_ms, struct store_swept *, struct err *);
 
 #define S3_OPEN_PREFIX "_lake/uploads/open/"
 #define S3_PARTS_PREFIX "_lake/uploads/parts/"

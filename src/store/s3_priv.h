@@ -46,10 +46,8 @@ struct s3_store {
     pthread_mutex_t places_lock;
     struct s3_place {
         char *name, *token;
-    } places[S3_PLACES]; /* of s3_list.c; guarded by places_lock */
-    unsigned place_next; /* guarded by places_lock */
-    /* of s3_parts.c: the last part's stamp; relaxed, it orders names only */
-    _Atomic int64_t part_ms;
+    } places[S3_PLACES];    /* of s3_list.c; guarded by places_lock */
+    unsigned place_next;    /* guarded by places_lock */
     char id[UUID_TEXT + 1]; /* of this store, among all that share the bucket */
     pthread_mutex_t turns_lock;
     pthread_cond_t turns_changed; /* waits by the monotonic clock */

@@ -37,6 +37,11 @@ enum status s3_record_name(const struct store_upload_ref *ref, char out[S3_RECOR
 
 /* --- reading --- */
 
+bool s3_record_unreadable(enum status status)
+{
+    return status == E_CORRUPT || status == E_UNSUPPORTED;
+}
+
 static enum status broken(struct str name, const char *what, struct err *err)
 {
     return err_set(err, E_CORRUPT, "object \"%.*s\": %s", STR_ARG(name), what);

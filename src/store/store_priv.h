@@ -50,7 +50,7 @@ struct store_upload_ops {
     enum status (*list)(struct store *, const struct store_uploads_opts *, struct arena *,
                         struct store_uploads *, struct err *);
     /* those that have not changed since `before_ms` */
-    enum status (*sweep)(struct store *, int64_t before_ms, size_t *count_out, struct err *);
+    enum status (*sweep)(struct store *, int64_t before_ms, struct store_swept *out, struct err *);
     /* the store's clock */
     int64_t (*now_ms)(const struct store *);
 };

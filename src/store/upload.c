@@ -244,15 +244,15 @@ enum status store_upload_list(struct store *store, const struct store_uploads_op
     return OK;
 }
 
-enum status store_uploads_sweep(struct store *store, int64_t idle_ms, size_t *count_out,
+enum status store_uploads_sweep(struct store *store, int64_t idle_ms, struct store_swept *out,
                                 struct err *err)
 {
-    size_t count = 0;
+    struct store_swept swept = { 0 };
     TRY(have_uploads(store, err));
     int64_t before = store->ops->uploads->now_ms(store) - idle_ms;
-    enum status status = store->ops->uploads->sweep(store, before, &count, err);
-    if (count_out != NULL) {
-        *count_out = count;
+    enum status status = store->ops->uploads->sweep(store, before, &swept, err);
+    if (out != NULL) {
+        *out = swept;
     }
     return status;
 }

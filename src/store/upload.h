@@ -101,7 +101,8 @@ enum status store_upload_complete(struct store *store, struct str key, struct st
                                   const struct store_attrs *attrs, const struct store_cond *cond,
                                   struct store_info *info_out, struct err *err) MUST_USE;
 
-/** Drop the upload and its parts. Durable. E_NOT_FOUND. */
+/** Drop the upload and its parts, also one that cannot be read (E_CORRUPT elsewhere). Durable.
+ * E_NOT_FOUND. */
 enum status store_upload_abort(struct store *store, struct str key, struct str id,
                                struct err *err) MUST_USE;
 
@@ -115,18 +116,28 @@ struct store_uploads {
     struct store_upload *items; /* by key, then id, in byte order */
     size_t count;
     bool truncated; /* go on after the last one's key and id */
+    /* of all, not of this page: those that cannot be read, not even whose they are, and what is
+     * wrong with the first one */
+    size_t unreadable;
+    struct str why;
 };
 /** Open uploads. `opts` may be NULL. */
 enum status store_upload_list(struct store *store, const struct store_uploads_opts *opts,
                               struct arena *arena, struct store_uploads *out,
                               struct err *err) MUST_USE;
 
+struct store_swept {
+    size_t dropped;
+    size_t unreadable; /* left alone, for nobody knows what they are */
+    struct err why;    /* of the first of those */
+};
 /**
  * Drop the uploads in which nothing has happened for `idle_ms`, by the store's clock: neither their
  * begin nor a part's commit. A part that is being written then is refused at its commit.
- * *count_out (may be NULL): how many.
+ *
+ * Returns  *out (may be NULL), also after a failure
  */
-enum status store_uploads_sweep(struct store *store, int64_t idle_ms, size_t *count_out,
+enum status store_uploads_sweep(struct store *store, int64_t idle_ms, struct store_swept *out,
                                 struct err *err) MUST_USE;
 
 #endif

@@ -4,15 +4,19 @@ What they must do in any lake is in test_s3_api_uploads.py. The store is moto; `
 """
 
 import concurrent.futures
+import json
 import os
 import random
+import subprocess
 import threading
 import time
+import urllib.parse
 
 import botocore.exceptions
 import pytest
+from processes import rss_anon
 from s3_api import client, refused, s3_url, settings_file
-from s3_peers import BadWire, prefix, store  # noqa: F401 (fixtures)
+from s3_peers import BUCKET, BadWire, prefix, store  # noqa: F401 (fixtures)
 from test_s3_api_uploads import PART, body, complete, etag_of, send
 
 
@@ -310,3 +314,55 @@ def test_completes_that_race_make_one_object(lake, store, prefix):
             ends = [pool.submit(end, i, s3, upload, parts) for s3 in clients]
         assert [done.result() for done in ends] == [etag_of(pieces)] * 2
     assert left(store, prefix) == ([], [])
+
+
+def test_what_cannot_be_read_is_told(lake, lakehouse, store, prefix):
+    """By the log, when the sweep comes by, and by the doctor."""
+    _, s3 = lake()
+    s3.create_bucket(Bucket="bucket")
+    s3.create_multipart_upload(Bucket="bucket", Key="k" * 200)
+    record, = store.keys(prefix + "/_lake/uploads/open/")
+    store.client.put_object(Bucket=BUCKET, Key=record, Body=b"no record")
+    server, s3 = lake()
+    s3.create_multipart_upload(Bucket="bucket", Key="k")  # the first one of a server sweeps
+    assert [upload["Key"] for upload in s3.list_multipart_uploads(Bucket="bucket")["Uploads"]] == ["k"]
+    told = [json.loads(line) for line in server.lines if '"event":"uploads_unreadable"' in line]
+    assert len(told) == 1 and told[0]["level"] == "warn" and told[0]["count"] == 1 and record.split("/")[-1] in told[0]["reason"], server.log()
+    got = subprocess.run([lakehouse, "doctor", *store.flags(prefix), "--json"], capture_output=True, text=True, timeout=120)
+    found = [finding for finding in json.loads(got.stdout)["findings"] if finding["check"] == "uploads"]
+    assert sorted(finding["status"] for finding in found) == ["note", "problem"] and got.returncode == 1, (got.stdout, got.stderr)
+
+
+class Crowded(BadWire):
+    """A wire to a store that has very many open uploads: their records are in its lists, and nowhere else."""
+
+    COUNT, PAGE = 120_000, 1000
+    KEYS = [f"{number * 7919 % 120_000:06}" for number in range(COUNT)]  # their ids are in another order
+
+    def ask(self, line, headers, body):
+        query = urllib.parse.parse_qs(line.split(" ")[1].partition("?")[2])
+        where = query.get("prefix", [""])[0]
+        if not line.startswith("GET") or not where.endswith("_lake/uploads/open/"):
+            return super().ask(line, headers, body)
+        after = query.get("start-after", [""])[0][len(where):].partition(".")[0]
+        start = int(query["continuation-token"][0]) if "continuation-token" in query else int(after, 16) + 1 if after else 0
+        rows = "".join("<Contents><Key>%s%036x.%s</Key><Size>99</Size><ETag>&quot;%032x&quot;</ETag><LastModified>2026-11-26T00:00:00.000Z</LastModified></Contents>" % (
+            where, number, ("_buckets/bucket/" + self.KEYS[number]).encode().hex(), number) for number in range(start, start + self.PAGE))
+        more = start + self.PAGE < self.COUNT
+        answer = "<ListBucketResult><IsTruncated>%s</IsTruncated>%s%s</ListBucketResult>" % (
+            str(more).lower(), f"<NextContinuationToken>{start + self.PAGE}</NextContinuationToken>" if more else "", rows)
+        return b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(answer) + answer.encode()
+
+
+def test_very_many_open_uploads_are_listed_in_pages(lake, store, prefix):
+    with Crowded(store.url) as wire:
+        server, s3 = lake(wire)
+        s3.create_bucket(Bucket="bucket")
+        before = rss_anon(server.process.pid)
+        marker = {"KeyMarker": "077770"}
+        for first, more in ((0, {}), (77771, marker)):
+            page = s3.list_multipart_uploads(Bucket="bucket", MaxUploads=500, **more)
+            assert [upload["Key"] for upload in page["Uploads"]] == ["%06d" % number for number in range(first, first + 500)] and page["IsTruncated"]
+        last = s3.list_multipart_uploads(Bucket="bucket", KeyMarker="119998")
+        assert [upload["Key"] for upload in last["Uploads"]] == ["119999"] and not last["IsTruncated"]
+        assert rss_anon(server.process.pid) - before < 32 << 20

@@ -666,12 +666,12 @@ static void parts_that_are_too_small_are_refused(void **state)
 static void idle_uploads_are_swept(void **state)
 {
     struct lab lab = lab_new(*state, "u/idle", NULL);
-    size_t count = 9;
+    struct store_swept swept = { .dropped = 9 };
     part(&lab, 1, STR("x"));
-    LAB_MUST(&lab, store_uploads_sweep(lab.store, 3600 * 1000, &count, &lab.err));
-    assert_int_equal(count, 0);
-    LAB_MUST(&lab, store_uploads_sweep(lab.store, -1000, &count, &lab.err));
-    assert_int_equal(count, 1);
+    LAB_MUST(&lab, store_uploads_sweep(lab.store, 3600 * 1000, &swept, &lab.err));
+    assert_int_equal(swept.dropped, 0);
+    LAB_MUST(&lab, store_uploads_sweep(lab.store, -1000, &swept, &lab.err));
+    assert_int_equal(swept.dropped, 1);
     expect_upload_gone(&lab);
     LAB_MUST(&lab, store_uploads_sweep(lab.store, -1000, NULL, &lab.err));
     lab_done(&lab);
@@ -835,7 +835,7 @@ static void a_failed_allocation_loses_no_upload(void **state)
         enum status status = whole_upload(&lab, &err);
         failed = mem_fail_happened();
         mem_fail_nth(-1);
-        size_t left = 1;
+        struct store_swept left = { .dropped = 1 };
         bool unknown = contract_driver->remote && status == E_UPSTREAM;
         if (status != OK && status != E_NO_MEMORY && !unknown) {
             fail_msg("allocation %ld: %s: %s", n, status_name(status), err.msg);
@@ -855,11 +855,11 @@ static void a_failed_allocation_loses_no_upload(void **state)
             expect_attr(lab.store, "m", "1");
             /* what it could not clear is known by the object, so that goes afterwards */
             MUST(store_uploads_sweep(lab.store, -1000, &left, &err));
-            assert_int_equal(left, 0);
+            assert_int_equal(left.dropped, 0);
             MUST(store_delete(lab.store, lab.key, &err));
         }
         MUST(store_uploads_sweep(lab.store, -1000, &left, &err));
-        assert_int_equal(left, 0);
+        assert_int_equal(left.dropped, 0);
         arena_done(&lab.arena);
     }
     assert_false(failed);
