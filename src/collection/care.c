@@ -165,6 +165,16 @@ static bool is_named(struct coll_service *service, struct str uuid)
     return named;
 }
 
+/** Whose objects are those of an index whose pointer cannot be read? Nobody's to delete. */
+static enum status refuse_broken(struct coll_service *service, struct err *err)
+{
+    pthread_mutex_lock(&service->lock);
+    enum status status = service->broken == NULL ? OK
+                                                 : err_set(err, E_CORRUPT, "%s", service->broken);
+    pthread_mutex_unlock(&service->lock);
+    return status;
+}
+
 /** Delete what no pointer names. Folders are listed before pointers are read: an index's pointer is
  * there before its first object. */
 static enum status sweep(struct coll_service *service, struct err *err)
@@ -180,6 +190,7 @@ static enum status sweep(struct coll_service *service, struct err *err)
                                               .limit = STORE_LIST_MAX };
         status = store_list(service->store, &opts, &arena, &list, err);
         status = status == OK ? names_refresh(service, err) : status;
+        status = status == OK ? refuse_broken(service, err) : status;
         for (size_t i = 0; status == OK && i < list.prefix_count; i++) {
             struct str uuid = str_skip(list.prefixes[i], opts.prefix.len);
             uuid = str_take(uuid, uuid.len > 0 ? uuid.len - 1 : 0);

@@ -71,6 +71,8 @@ struct coll_service {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* an index was opened, or one user fewer */
     struct map by_name;     /* struct coll; guarded by lock, as are the others here */
+    struct map gone;        /* names that were dropped: the ETags of their pointers */
+    char *broken;           /* why a pointer could not be read; NULL: all could */
     uint64_t tick;
     uint64_t memory_bytes;  /* of all open indexes as last measured */
     uint64_t names_changed; /* counts changes of by_name by this process */
@@ -80,8 +82,15 @@ struct coll_service {
 
 /* --- names.c --- */
 
-/** Read all pointers that are new or have changed since. */
+/** Read all pointers that are new or have changed since. Damaged ones are left out; OK with
+ * service->broken NULL: behind it the map has every name that was there when it began. */
 enum status names_refresh(struct coll_service *service, struct err *err) MUST_USE;
+/** Of names_believe, before a pointer is read. */
+uint64_t names_seen(struct coll_service *service);
+/** Take over what was read, unless this process has changed a name since `seen`: then it may be
+ * older than what the map has, and *believed_out is false. */
+enum status names_believe(struct coll_service *service, const struct coll_pointer *pointer,
+                          uint64_t seen, bool *believed_out, struct err *err) MUST_USE;
 /** The entry of a name in the service's map, read from the store when it is not there, with a user
  * more. `follow`: of an alias that of its index. E_NOT_FOUND. */
 enum status names_find(struct coll_service *service, struct str name, bool follow,

@@ -74,9 +74,21 @@ static bool is_same(const struct coll *coll, const struct coll_pointer *pointer)
                : coll->index == NULL && str_eq(str_of(coll->uuid), pointer->uuid);
 }
 
+/** Guarded by the service's lock. So that a tombstone is read once; without memory it is again. */
+static void remember_gone_locked(struct coll_service *service, const struct coll_pointer *pointer)
+{
+    void *old = pointer->dropped ? NULL : map_remove(&service->gone, pointer->name);
+    char *etag = pointer->dropped ? mem_strndup(pointer->etag, strlen(pointer->etag)) : NULL;
+    if (etag != NULL && map_put(&service->gone, pointer->name, etag, &old) != OK) {
+        mem_free(etag);
+    }
+    mem_free(old);
+}
+
 enum status names_set_locked(struct coll_service *service, const struct coll_pointer *pointer,
                              struct err *err)
 {
+    remember_gone_locked(service, pointer);
     struct coll *old = map_get(&service->by_name, pointer->name);
     if (!pointer->dropped && old != NULL && is_same(old, pointer)) {
         memcpy(old->etag, pointer->etag, sizeof old->etag);
@@ -99,22 +111,38 @@ enum status names_set_locked(struct coll_service *service, const struct coll_poi
     return OK;
 }
 
-/** Read one pointer and take it over. E_NOT_FOUND: there is none, or it was dropped. */
-static enum status read_one(struct coll_service *service, struct str name, struct err *err)
+uint64_t names_seen(struct coll_service *service)
 {
-    struct arena arena;
-    struct coll_pointer pointer = { 0 };
     pthread_mutex_lock(&service->lock);
     uint64_t seen = service->names_changed;
     pthread_mutex_unlock(&service->lock);
+    return seen;
+}
+
+enum status names_believe(struct coll_service *service, const struct coll_pointer *pointer,
+                          uint64_t seen, bool *believed_out, struct err *err)
+{
+    enum status status = OK;
+    pthread_mutex_lock(&service->lock);
+    *believed_out = service->names_changed == seen;
+    if (*believed_out) {
+        status = names_set_locked(service, pointer, err);
+    }
+    pthread_mutex_unlock(&service->lock);
+    return status;
+}
+
+/** Read one pointer and take it over. E_NOT_FOUND: there is none, or it was dropped. */
+static enum status read_one(struct coll_service *service, struct str name, bool *believed_out,
+                            struct err *err)
+{
+    struct arena arena;
+    struct coll_pointer pointer = { 0 };
+    uint64_t seen = names_seen(service);
     arena_init(&arena, 0);
     enum status status = coll_pointer_read(service->store, name, &arena, &pointer, err);
     if (status == OK) {
-        pthread_mutex_lock(&service->lock);
-        if (service->names_changed == seen) {
-            status = names_set_locked(service, &pointer, err);
-        }
-        pthread_mutex_unlock(&service->lock);
+        status = names_believe(service, &pointer, seen, believed_out, err);
     }
     status = status == OK && pointer.dropped ? E_NOT_FOUND : status;
     arena_done(&arena);
@@ -123,17 +151,22 @@ static enum status read_one(struct coll_service *service, struct str name, struc
                : status;
 }
 
-/** Guarded by the service's lock. NULL: not in the map; *next_out: an alias' index, not in it. */
+struct alias_look { /* an alias' index that is not in the map, and what the alias was */
+    char index[4 * COLL_NAME_MAX + 1], etag[STORE_ETAG_MAX + 1];
+};
+
+/** Guarded by the service's lock. NULL: not in the map; look->index: an alias' index is not. */
 static struct coll *look_locked(struct coll_service *service, struct str name, bool follow,
-                                char next_out[4 * COLL_NAME_MAX + 1])
+                                struct alias_look *look)
 {
     struct coll *coll = map_get(&service->by_name, name);
     if (coll != NULL && follow && coll->index != NULL) {
         struct coll *index = map_get(&service->by_name, str_of(coll->index));
         size_t len = strlen(coll->index);
         len = len < 4 * COLL_NAME_MAX ? len : 4 * COLL_NAME_MAX;
-        memcpy(next_out, coll->index, len);
-        next_out[len] = '\0';
+        memcpy(look->index, coll->index, len);
+        look->index[len] = '\0';
+        memcpy(look->etag, coll->etag, sizeof look->etag);
         coll = index != NULL && index->index == NULL ? index : NULL;
     }
     if (coll != NULL) {
@@ -154,20 +187,49 @@ bool coll_is_open(struct coll_service *service, struct str name)
     return open;
 }
 
+/** The index of an alias is no index, as far as we know: look for it, and where it is none, whether
+ * the alias has another one by now. E_NOT_FOUND: it has not. */
+static enum status look_behind(struct coll_service *service, struct str alias,
+                               const struct alias_look *look, struct err *err)
+{
+    bool believed = false;
+    struct arena arena;
+    struct coll_pointer now = { 0 };
+    enum status status = read_one(service, str_of(look->index), &believed, err);
+    pthread_mutex_lock(&service->lock);
+    const struct coll *index = map_get(&service->by_name, str_of(look->index));
+    bool none = index == NULL || index->index != NULL;
+    pthread_mutex_unlock(&service->lock);
+    if ((status != OK && status != E_NOT_FOUND) || !none || (status == OK && !believed)) {
+        return status == E_NOT_FOUND ? OK : status;
+    }
+    uint64_t seen = names_seen(service);
+    arena_init(&arena, 0);
+    status = coll_pointer_read(service->store, alias, &arena, &now, err);
+    bool same = status == OK && strcmp(now.etag, look->etag) == 0;
+    status = status == OK ? names_believe(service, &now, seen, &believed, err) : status;
+    arena_done(&arena);
+    return same ? err_set(err, E_NOT_FOUND, "index \"%s\" of the alias \"%.*s\" is not there",
+                          look->index, STR_ARG(alias))
+                : status;
+}
+
 enum status names_find(struct coll_service *service, struct str name, bool follow,
                        struct coll **out, struct err *err)
 {
     TRY(coll_name_check(name, err));
     for (int i = 0; i < FIND_TRIES; i++) {
-        char next[4 * COLL_NAME_MAX + 1] = "";
+        bool believed = false;
+        struct alias_look look = { .index = "" };
         pthread_mutex_lock(&service->lock);
-        struct coll *coll = look_locked(service, name, follow, next);
+        struct coll *coll = look_locked(service, name, follow, &look);
         pthread_mutex_unlock(&service->lock);
         if (coll != NULL) {
             *out = coll;
             return OK;
         }
-        TRY(read_one(service, next[0] != '\0' ? str_of(next) : name, err));
+        TRY(look.index[0] != '\0' ? look_behind(service, name, &look, err)
+                                  : read_one(service, name, &believed, err));
     }
     return err_set(err, E_UNAVAILABLE, "\"%.*s\" changes all the time", STR_ARG(name));
 }
@@ -178,11 +240,35 @@ enum status names_find(struct coll_service *service, struct str name, bool follo
 static bool known_locked(const struct coll_service *service, struct str name, const char *etag)
 {
     const struct coll *coll = map_get(&service->by_name, name);
-    return coll != NULL && coll->etag[0] != '\0' && strcmp(coll->etag, etag) == 0;
+    const char *gone = map_get(&service->gone, name);
+    return (coll != NULL && coll->etag[0] != '\0' && strcmp(coll->etag, etag) == 0) ||
+           (gone != NULL && strcmp(gone, etag) == 0);
+}
+
+/** Until it is believed: a name that the map lacks would seem to be nobody's. */
+static enum status read_surely(struct coll_service *service, struct str name, struct err *err)
+{
+    bool believed = false;
+    enum status status = OK;
+    for (int i = 0; status == OK && !believed && i < FIND_TRIES; i++) {
+        status = read_one(service, name, &believed, err);
+    }
+    return status != OK || believed
+               ? status
+               : err_set(err, E_UNAVAILABLE, "names change all the time; try again");
+}
+
+/** A damaged pointer, or a newer version's: it is told by coll_service_ready, and disturbs none
+ * but its own index. */
+static void note_broken(char **broken, const struct err *err)
+{
+    if (*broken == NULL) {
+        *broken = mem_strndup(err->msg, strlen(err->msg));
+    }
 }
 
 static enum status refresh_page(struct coll_service *service, const struct store_list *list,
-                                struct arena *arena, struct err *err)
+                                struct arena *arena, char **broken, struct err *err)
 {
     for (size_t i = 0; i < list->object_count; i++) {
         struct str name = STR_EMPTY;
@@ -192,8 +278,14 @@ static enum status refresh_page(struct coll_service *service, const struct store
         pthread_mutex_lock(&service->lock);
         bool known = known_locked(service, name, list->objects[i].etag);
         pthread_mutex_unlock(&service->lock);
-        enum status status = known ? OK : read_one(service, name, err);
-        if (status != OK && status != E_NOT_FOUND) {
+        struct err own = { 0 };
+        enum status status = known ? OK : read_surely(service, name, &own);
+        if (status == E_CORRUPT || status == E_UNSUPPORTED) {
+            note_broken(broken, &own);
+        } else if (status != OK && status != E_NOT_FOUND) {
+            if (err != NULL) {
+                *err = own;
+            }
             return status;
         }
     }
@@ -203,6 +295,7 @@ static enum status refresh_page(struct coll_service *service, const struct store
 enum status names_refresh(struct coll_service *service, struct err *err)
 {
     struct arena arena;
+    char *broken = NULL;
     struct store_list list = { .truncated = true };
     enum status status = OK;
     arena_init(&arena, SIZE_MAX);
@@ -212,8 +305,16 @@ enum status names_refresh(struct coll_service *service, struct err *err)
                                               .after = list.next,
                                               .limit = STORE_LIST_MAX };
         status = store_list(service->store, &opts, &arena, &list, err);
-        status = status == OK ? refresh_page(service, &list, &arena, err) : status;
+        status = status == OK ? refresh_page(service, &list, &arena, &broken, err) : status;
     }
     arena_done(&arena);
+    if (status == OK) {
+        pthread_mutex_lock(&service->lock);
+        char *old = service->broken;
+        service->broken = broken;
+        pthread_mutex_unlock(&service->lock);
+        broken = old;
+    }
+    mem_free(broken);
     return status;
 }

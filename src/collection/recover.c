@@ -194,13 +194,13 @@ static enum status load(struct coll *coll, const struct coll_pointer *pointer, s
 static enum status read_pointer(struct coll *coll, struct arena *arena, struct coll_pointer *out,
                                 struct err *err)
 {
+    bool believed = false;
+    uint64_t seen = names_seen(coll->service);
     TRY(coll_pointer_read(coll->service->store, str_of(coll->name), arena, out, err));
     if (!out->dropped && out->kind == COLL_POINTER_INDEX && str_eq(out->uuid, str_of(coll->uuid))) {
         return OK;
     }
-    pthread_mutex_lock(&coll->service->lock);
-    enum status status = names_set_locked(coll->service, out, err);
-    pthread_mutex_unlock(&coll->service->lock);
+    enum status status = names_believe(coll->service, out, seen, &believed, err);
     return status != OK ? status
            : out->dropped
                ? err_set(err, E_NOT_FOUND, "index \"%s\" is not there", coll->name)

@@ -42,6 +42,7 @@ enum status coll_service_open(const struct coll_service_opts *opts, struct coll_
     pthread_mutex_init(&service->lock, NULL);
     pthread_cond_init(&service->changed, NULL);
     map_init(&service->by_name);
+    map_init(&service->gone);
     enum status status = spool_open(opts->cache_dir, &service->spool, err);
     status = status == OK ? care_start(service, err) : status;
     if (status != OK) {
@@ -67,6 +68,12 @@ void coll_service_close(struct coll_service *service)
         names_free(coll);
     }
     map_done(&service->by_name);
+    pos = 0;
+    for (struct map_entry *entry; (entry = map_next(&service->gone, &pos)) != NULL;) {
+        mem_free(entry->value);
+    }
+    map_done(&service->gone);
+    mem_free(service->broken);
     spool_close(service->spool);
     pthread_cond_destroy(&service->changed);
     pthread_mutex_destroy(&service->lock);
@@ -75,9 +82,10 @@ void coll_service_close(struct coll_service *service)
 
 enum status coll_service_ready(struct coll_service *service, struct err *err)
 {
-    enum status status = OK;
     size_t pos = 0;
     pthread_mutex_lock(&service->lock);
+    enum status status = service->broken == NULL ? OK
+                                                 : err_set(err, E_CORRUPT, "%s", service->broken);
     for (struct map_entry *entry;
          status == OK && (entry = map_next(&service->by_name, &pos)) != NULL;) {
         const struct coll *coll = entry->value;
@@ -300,11 +308,16 @@ enum status use_begin(struct coll_service *service, struct str name, struct coll
         struct coll *coll = NULL;
         TRY(names_find(service, name, true, &coll, err));
         status = use_open(coll, out, err);
+        if (status == E_NOT_FOUND && !str_eq(name, str_of(coll->name))) {
+            status = E_PRECONDITION; /* the alias has another index now, or none */
+        }
         if (status != OK) {
             coll_unref(coll);
         }
     }
-    return status;
+    return status == E_PRECONDITION
+               ? err_set(err, E_NOT_FOUND, "index \"%.*s\" is not there", STR_ARG(name))
+               : status;
 }
 
 void use_end(struct coll_use *use)

@@ -12,6 +12,13 @@ static enum status fault_at(void *ctx, const char *op, struct str key, struct er
     bool after = strcmp(op, "answer") == 0;
     enum status status = OK;
     pthread_mutex_lock(&fault->lock);
+    void (*opened)(void *, struct str) = strcmp(op, "open") == 0 ? fault->opened : NULL;
+    pthread_mutex_unlock(&fault->lock);
+    if (opened != NULL) {
+        opened(fault->opened_ctx, key);
+        return OK;
+    }
+    pthread_mutex_lock(&fault->lock);
     if ((after || strcmp(op, "write") == 0) && after == fault->after && fault->countdown >= 0 &&
         (fault->key == NULL || str_find(key, str_of(fault->key)) != SIZE_MAX) &&
         fault->countdown-- == 0) {
@@ -62,6 +69,14 @@ void lake_fail(struct lake *lake, long nth, enum status with, bool after, const 
     lake->fault.after = after;
     lake->fault.key = key;
     lake->fault.happened = false;
+    pthread_mutex_unlock(&lake->fault.lock);
+}
+
+void lake_opened(struct lake *lake, void (*opened)(void *ctx, struct str key), void *ctx)
+{
+    pthread_mutex_lock(&lake->fault.lock);
+    lake->fault.opened = opened;
+    lake->fault.opened_ctx = ctx;
     pthread_mutex_unlock(&lake->fault.lock);
 }
 

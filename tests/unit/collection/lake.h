@@ -47,6 +47,8 @@ struct lake_fault {
     bool after;
     const char *key;
     bool happened;
+    void (*opened)(void *ctx, struct str key); /* guarded by lock, as is its ctx; see lake_opened */
+    void *opened_ctx;
     pthread_mutex_t lock;
 };
 
@@ -65,6 +67,8 @@ struct coll_service *lake_service(struct lake *lake);
 void lake_again(struct lake *lake);
 void lake_fail(struct lake *lake, long nth, enum status with, bool after, const char *key);
 void lake_mend(struct lake *lake);
+/** Called before each object is read, by whoever reads it; NULL: no more. */
+void lake_opened(struct lake *lake, void (*opened)(void *ctx, struct str key), void *ctx);
 
 /** An index "t" of DIM dimensions under l2. */
 void lake_create(struct lake *lake, const char *name);
