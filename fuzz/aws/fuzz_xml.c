@@ -4,8 +4,8 @@
 static size_t walk(const struct xml_node *node, unsigned depth)
 {
     size_t count = 0;
-    assert(depth <= 16);
     for (; node != NULL; node = node->next) {
+        assert(depth <= 16);
         assert(node->name.len > 0 && (node->text.len == 0 || node->text.ptr != NULL));
         count += 1 + walk(node->first, depth + 1);
     }
