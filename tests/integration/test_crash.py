@@ -14,6 +14,7 @@ import collections
 import concurrent.futures
 import os
 import random
+import socket
 import threading
 import time
 
@@ -24,6 +25,7 @@ from conftest import free_port
 CLIENTS = 4
 TABLES_EVERY = 5  # moments after which the clients move on to new tables
 SWEEPS = ["--catalogd.sweep_seconds=1", "--catalogd.grace_seconds=0"]  # what is unreferenced goes at once
+PORT_TRIES = 10
 PAUSE_SECONDS_MAX = 0.4  # of uploading, until the kill; chosen so that it may hit any part of an upload
 
 
@@ -220,21 +222,42 @@ class Cluster:
     def __init__(self, start, folder):
         self.start = start
         self.data = folder
-        ports = {name: free_port() for name in ("storaged", "catalogd", "ingestd", "queryd")}
-        urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-        self.flags = {}
-        for name, port in ports.items():
-            self.flags[name] = ["--storaged.dir", folder, f"--{name}.bind", f"127.0.0.1:{port}"]
-            if name != "storaged":
-                self.flags[name] += [f"--{name}.storaged_url", urls["storaged"]]
-            if name in ("ingestd", "queryd"):
-                self.flags[name] += [f"--{name}.catalogd_url", urls["catalogd"]]
-        self.flags["catalogd"] += SWEEPS
-        self.services = {name: start(name, *flags) for name, flags in self.flags.items()}
-        gateway = start("gateway", "--gateway.bind", "127.0.0.1:0",
-                        *[word for name, url in urls.items() for word in (f"--gateway.{name}_url", url)])
-        self.url = gateway.url
+        self.services = {}
         self.dead = None
+        self.begin()
+
+    def begin(self):
+        """All of them, on ports that nobody has. They come back to theirs after a kill, so the kernel cannot choose them; another program may take one first."""
+        for _ in range(PORT_TRIES):
+            for service in self.services.values():
+                service.kill()
+            ports = {name: free_port() for name in ("storaged", "catalogd", "ingestd", "queryd")}
+            urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+            self.flags = {name: self.flags_of(name, port, urls) for name, port in ports.items()}
+            if all(self.started(name) for name in self.flags):
+                gateway = self.start("gateway", "--gateway.bind", "127.0.0.1:0", *[word for name, url in urls.items() for word in (f"--gateway.{name}_url", url)])
+                self.services["gateway"] = gateway
+                self.url = gateway.url
+                return
+        raise AssertionError(f"{PORT_TRIES} times in a row a port was taken by another program")
+
+    def flags_of(self, name, port, urls):
+        flags = ["--storaged.dir", self.data, f"--{name}.bind", f"127.0.0.1:{port}"]
+        if name != "storaged":
+            flags += [f"--{name}.storaged_url", urls["storaged"]]
+        if name in ("ingestd", "queryd"):
+            flags += [f"--{name}.catalogd_url", urls["catalogd"]]
+        return flags + SWEEPS if name == "catalogd" else flags
+
+    def started(self, name):
+        """False when its port is another's. What else keeps it from listening fails the test."""
+        service = self.start(name, *self.flags[name], wait=False)
+        self.services[name] = service
+        service._listening.wait(60)
+        if service.url is None and service.process.wait(20) == 2 and "is in use" in service.log():
+            return False
+        service.wait()
+        return True
 
     def kill(self, rng):
         self.dead = rng.choice(["ingestd", "catalogd", "storaged"])
@@ -242,7 +265,21 @@ class Cluster:
         self.services[self.dead].process.wait(20)
 
     def restart(self):
-        self.services[self.dead] = self.start(self.dead, *self.flags[self.dead])
+        if not self.started(self.dead):
+            self.begin()  # then all of them die
+
+
+def test_a_cluster_leaves_a_port_that_is_taken(start, tmp_path):
+    """At its first start, and when the port of a dead service was taken meanwhile."""
+    place = Cluster(start, tmp_path / "data")
+    for name in ("storaged", "ingestd"):
+        place.services[name].kill()
+        place.dead = name
+        port = int(place.flags[name][3].rsplit(":", 1)[1])
+        with socket.create_server(("127.0.0.1", port)):
+            place.restart()
+            assert place.flags[name][3] != f"127.0.0.1:{port}"
+            assert requests.get(place.url + "/v1/catalog/list", timeout=60).status_code == 200
 
 
 def moments(few, many):
