@@ -408,9 +408,26 @@ static const struct http_route vector_routes[] = {
 };
 static_assert(ARRAY_LEN(vector_routes) == API_VECTORS_ROUTES, "api_vectors.h says how many");
 
+static void make_metrics(struct api_vectors *api)
+{
+    struct metrics *all = api->metrics;
+    if (all == NULL) {
+        return;
+    }
+    api->searches = metric_get(all, METRIC_COUNTER, "lakehouse_vector_searches_total", "",
+                               "Vectors that were searched for");
+    api->results = metric_get(all, METRIC_COUNTER, "lakehouse_vector_results_total", "",
+                              "Items that searches gave");
+    api->written = metric_get(all, METRIC_COUNTER, "lakehouse_vector_items_written_total", "",
+                              "Items that were added or replaced");
+    api->deleted = metric_get(all, METRIC_COUNTER, "lakehouse_vector_items_deleted_total", "",
+                              "Items that were deleted");
+}
+
 enum status api_vectors_mount(struct api_vectors *api, struct http_server *server,
                               const char *prefix, struct err *err)
 {
+    make_metrics(api);
     for (size_t i = 0; i < ARRAY_LEN(vector_routes); i++) {
         api->routes[i] = vector_routes[i];
         if (api->routes[i].handler == &vectors_add) {

@@ -13,6 +13,9 @@ struct api_vectors {
     struct coll_service *service; /* borrowed */
     uint32_t k_max;               /* of a search; 0: 10,000 */
     uint64_t add_bytes_max;       /* of the body of an addition; 0: as other bodies */
+    struct metrics *metrics;      /* borrowed; NULL: none */
+    /* made by api_vectors_mount */
+    struct metric *searches, *results, *written, *deleted;
     struct http_route routes[API_VECTORS_ROUTES];
 };
 

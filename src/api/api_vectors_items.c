@@ -46,6 +46,18 @@ static enum status body_kind(struct http_req *req, bool *json_out)
                          "application/octet-stream");
 }
 
+static void count(struct metric *metric, uint64_t by)
+{
+    if (metric != NULL) {
+        metric_add(metric, (double)by);
+    }
+}
+
+static const struct api_vectors *api_of(const struct http_req *req)
+{
+    return req->ctx;
+}
+
 /* --- add --- */
 
 static enum status add_request(struct http_req *req, struct arena *arena, struct vector_add *add)
@@ -73,6 +85,7 @@ static enum http_step add_reply(struct http_req *req, const struct coll_added *a
     jw_kv_u64(&w, "updated", added->updated);
     jw_kv_u64(&w, "length", added->length);
     jw_obj_end(&w);
+    count(api_of(req)->written, added->added + added->updated);
     http_log_field_i64(req, "added", (int64_t)added->added);
     http_log_field_i64(req, "updated", (int64_t)added->updated);
     return vectors_reply(req, 200, &w, &json);
@@ -196,6 +209,10 @@ static enum http_step search_run(struct http_req *req, struct vector_search *sea
     if (status != OK) {
         return http_fail(req, status);
     }
+    count(api_of(req)->searches, answer.query_count);
+    for (size_t i = 0; i < answer.query_count; i++) {
+        count(api_of(req)->results, answer.queries[i].count);
+    }
     struct buf json;
     struct json_writer w;
     buf_init(&json, ANSWER_BYTES_MAX);
@@ -279,6 +296,7 @@ static enum http_step item_delete_end(struct http_req *req)
     enum status status = coll_delete(vectors_of(req), index_of(req),
                                      &(struct coll_which){ .ids = &id, .id_count = 1 }, &deleted,
                                      &req->err);
+    count(api_of(req)->deleted, deleted);
     if (status == OK && deleted == 0) {
         status = err_set(&req->err, E_NOT_FOUND, "there is no item \"%.*s\"",
                          STR_ARG(str_take(id, 200)));
@@ -355,6 +373,7 @@ static enum http_step delete_end(struct http_req *req)
     enum status status = delete_request(req, &filter, &which);
     if (status == OK && (which.id_count > 0 || which.ids == NULL)) {
         status = coll_delete(vectors_of(req), index_of(req), &which, &deleted, &req->err);
+        count(api_of(req)->deleted, deleted);
     }
     return status == OK ? number_reply(req, "deleted", deleted) : http_fail(req, status);
 }
@@ -363,15 +382,15 @@ static enum http_step count_end(struct http_req *req)
 {
     static const char *const names[] = { "filter" };
     yyjson_val *root = NULL;
-    uint64_t count = 0;
+    uint64_t number = 0;
     AUTO(buf_done) struct buf filter;
     buf_init(&filter, 0);
     enum status status = vectors_body(req, names, ARRAY_LEN(names), &root);
     status = status == OK ? vectors_filter(root, &filter, &req->err) : status;
     if (status == OK) {
-        status = coll_count(vectors_of(req), index_of(req), buf_str(&filter), &count, &req->err);
+        status = coll_count(vectors_of(req), index_of(req), buf_str(&filter), &number, &req->err);
     }
-    return status == OK ? number_reply(req, "count", count) : http_fail(req, status);
+    return status == OK ? number_reply(req, "count", number) : http_fail(req, status);
 }
 
 /* --- pages and export --- */

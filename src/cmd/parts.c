@@ -285,6 +285,7 @@ static enum status open_vectors(struct parts *parts, struct err *err)
         .service = parts->vectors,
         .k_max = opts.k_max,
         .add_bytes_max = settings_bytes(settings, "vectord", "max_add_bytes"),
+        .metrics = parts->metrics,
     };
     return OK;
 }

@@ -127,6 +127,8 @@ def test_search_shows_what_is_near(lake):
     found = json.loads(ok(lake("vectors", "search", "line", "--id", "i7", "--max-distance", "1.1", "--fields", "n", "--with-vectors", "--exact", "--json")))
     assert [hit["metadata"] for hit in found["results"]] == [{"n": 7}, {"n": 6}, {"n": 8}] and found["results"][0]["vector"] == [7, 0]
     assert ok(lake("vectors", "search", "line", "--vector", "-", "--k", 1, "--ef", 20, stdin="[29, 0]\n")).splitlines()[1].startswith("i29,")
+    odd = list(csv.DictReader(io.StringIO(ok(lake("vectors", "search", "line", "--vector", "[0, 0]", "--k", 2, "--filter", '{"odd":true}')))))
+    assert [row["id"] for row in odd] == ["i1", "i3"]
     code, shown = lake.terminal("vectors", "search", "line", "--id", "i7", "--k", 2)
     assert code == 0 and "id" in shown and "i7" in shown and "distance" in shown
     for words, word in ((("--vector", "[1]"), "dimension 2"), (("--vector", "x"), "vector"), (("--id", "none"), "none"), (("--id", "i1", "--k", "0"), '"k"'),
@@ -145,6 +147,7 @@ def test_info_and_delete(lake):
     assert json.loads(ok(lake("vectors", "info", "a b", "--json")))["length"] == 30
     assert ok(lake("vectors", "delete", "a b", "i1", "i2", "none")) == "2 items deleted\n"
     assert ok(lake("vectors", "delete", "a b", "i3")) == "1 item deleted\n"
+    assert ok(lake("vectors", "delete", "a b", "--filter", '{"n":4}')) == "0 items deleted\n"
     told = lake("vectors", "delete", "a b")
     assert told.returncode == 1 and "--drop" in told.stderr
     told = lake("vectors", "delete", "a b", "i4", "--all")

@@ -225,8 +225,8 @@ def ask_vectors(ask):
     ask("PATCH", index + "/item/c", 400, json={"metadata": 1})
     ask("PATCH", index + "/item/none", 404, json={"metadata": {}})
     ask("PATCH", index + "/item/c", 415, data=b"{}")
-    assert ask("POST", index + "/count", 200, json={}).json() == {"count": 3}
-    ask("POST", index + "/count", 400, json={"filtr": {}})
+    assert ask("POST", index + "/count", 200, json={"filter": {"x": 2}}).json() == {"count": 1}
+    ask("POST", index + "/count", 400, json={"filter": {"$or": 1}})
     ask("POST", "/v1/vectors/index/none/count", 404, json={})
     ask("POST", index + "/count", 415, data=b"{}")
     page = ask("GET", index + "/items?limit=2&with_vectors=true", 200).json()
@@ -254,6 +254,7 @@ def ask_vectors(ask):
     ask("DELETE", index + "/item/c", 204)
     ask("DELETE", index + "/item/c", 404)
     assert ask("POST", index + "/delete", 200, json={"ids": ["d", "none"]}).json() == {"deleted": 1}
+    ask("POST", index + "/delete", 200, json={"filter": {"x.y": 1}})
     ask("POST", index + "/delete", 200, json={"all": True})
     ask("POST", index + "/delete", 400, json={"filter": {}})
     ask("POST", "/v1/vectors/index/none/delete", 404, json={"all": True})

@@ -217,7 +217,8 @@ def test_a_bad_search_is_refused_by_its_field(door):
                         ({"vectr": [1, 2]}, 'did you mean "vector"?'), ({"vector": [1, 2], "limit": 3}, '"limit"'), ({}, '"vector"'),
                         ({"vector": [1, 2], "id": "a"}, "take one of"), ({"vector": {"x": 1}}, '"vector"'), ({"vector": "[1,2]"}, '"vector"'),
                         ({"vector": [1, True]}, "a number"), ({"vector": [1, 2], "exact": "yes"}, '"exact"'), ({"vector": [1, 2], "fields": "a"}, '"fields"'),
-                        ({"vector": [1, 2], "recall_target": 2}, '"recall_target"')):
+                        ({"vector": [1, 2], "recall_target": 2}, '"recall_target"'), ({"vector": [1, 2], "filter": {"$foo": 1}}, "$foo"),
+                        ({"vector": [1, 2], "filter": {"a": {"$gth": 1}}}, "$gt"), ({"vector": [1, 2], "filter": 7}, "filter")):
         told = message(index.search(400, **query))
         assert word in told, (query, told)
     for body in (b"", b"{", b"[1,2]", b'{"vector":[1,2]', b'{"vector":[1,2}', b'{"vector":[1,NaN]}', b'{"vector":[1,1e60]}', b'{"vector":[1,2]}}', b"\xff\xfe",
@@ -225,7 +226,7 @@ def test_a_bad_search_is_refused_by_its_field(door):
         assert "error" in index.ask("POST", "/search", 400, data=body, headers={"Content-Type": "application/json"}), body[:30]
     for body in (b"", bytes(7), bytes(9), floats([float("nan"), 1]), floats([1, float("inf")])):
         index.ask("POST", "/search", 400, data=body, headers=OCTETS)
-    for asked in ("k=0", "k=x", "k=10001", "ef=-1", "exact=maybe", "recall_target=3", "max_distance=far"):
+    for asked in ("k=0", "k=x", "k=10001", "ef=-1", "exact=maybe", "recall_target=3", "max_distance=far", "filter=%7B", "filter=7"):
         index.ask("POST", "/search?" + asked, 400, data=floats([1, 2]), headers=OCTETS)
     index.ask("POST", "/search", 415, data=b"x", headers={"Content-Type": "text/plain"})
     index.search(404, id="nobody")
@@ -248,23 +249,27 @@ def test_k_is_bounded_by_its_setting_and_bodies_by_theirs(serve):
 
 # ---- metadata, pages, aliases ----
 
-def test_metadata_is_patched_and_chosen(door):
+def test_metadata_is_patched_filtered_and_chosen(door):
     index = Index(door, dimension=2, metric="l2")
     index.add([{"id": f"i{n}", "vector": [n, 0], "metadata": {"n": n, "kind": "even" if n % 2 == 0 else "odd", "deep": {"a.b": [n]}}} for n in range(20)])
-    found = index.search(vector=[0, 0], k=3, fields=["n", "deep.a\\.b", "none"])
-    assert [hit["metadata"] for hit in found["results"]] == [{"n": n, "deep.a\\.b": [n]} for n in (0, 1, 2)]
+    assert index.count(filter={"kind": "even"}) == 10 and index.count(filter={"n": {"$gte": 15}}) == 5 and index.count() == 20
+    found = index.search(vector=[0, 0], k=3, filter={"kind": "odd"}, fields=["n", "deep.a\\.b", "none"])
+    assert [hit["metadata"] for hit in found["results"]] == [{"n": n, "deep.a\\.b": [n]} for n in (1, 3, 5)]
+    assert found["filter_count"] == 10 and found["plan"]
     assert len(index.search(vector=[0, 0], k=20, max_distance=4.5)["results"]) == 5
+    filtered = index.ask("POST", "/search?k=2&fields=n&filter=" + urllib.parse.quote('{"n":{"$gt":10}}'), data=floats([0, 0]), headers=OCTETS)
+    assert [hit["metadata"] for hit in filtered["results"]] == [{"n": 11}, {"n": 12}]
     index.ask("PATCH", "/item/i3", 204, json={"metadata": {"kind": "even"}})
     assert index.get("i3")["metadata"] == {"kind": "even"} and index.get("i3")["vector"] == [3, 0]
     index.ask("PATCH", "/item/i5", 204, json={"metadata": {"kind": None, "new": 1.5}, "merge": True})
     assert index.get("i5")["metadata"] == {"n": 5, "deep": {"a.b": [5]}, "new": 1.5}
+    assert index.count(filter={"kind": "even"}) == 11 and index.count(filter={"kind": {"$exists": False}}) == 1
     for body in ({}, {"metadata": 1}, {"metadata": {}, "vector": [1, 2]}, {"metadata": None}):
         index.ask("PATCH", "/item/i5", 400, json=body)
     for body in ({}, {"filter": {}}, {"ids": ["i1"], "all": True}, {"ids": "i1"}, {"ids": [1]}, {"filter": {"n": 1}, "all": True}, {"all": False}, {"id": "i1"}):
         index.ask("POST", "/delete", 400, json=body)
     assert index.count() == 20
-    even = [f"i{n}" for n in (*range(0, 20, 2), 3)]
-    assert index.ask("POST", "/delete", json={"ids": even}) == {"deleted": 11}
+    assert index.ask("POST", "/delete", json={"filter": {"kind": "even"}}) == {"deleted": 11}
     assert index.ask("POST", "/delete", json={"ids": ["i1", "i1", "none"]}) == {"deleted": 1}
     index.ask("DELETE", "/item/i7", 204)
     index.ask("DELETE", "/item/i7", 404)
@@ -345,6 +350,24 @@ def test_care_and_figures(door):
     stats = index.ask("GET", "/stats")
     assert stats["length"] == 1500 and stats["memory_bytes"] > 0 and stats["plans"]["graph"] + stats["plans"]["scan"] + stats["plans"]["exact"] > 0
     assert index.count() == 1500 and len(index.export()) == 1500
+
+
+def test_metrics_and_health_know_vectors(start, tmp_path):
+    gateway, services = start_cluster(start, tmp_path / "data")
+    index = Index(gateway.url, dimension=2, metric="l2")
+    index.add([{"id": str(n), "vector": [n, 0]} for n in range(5)])
+    index.add([{"id": "0", "vector": [7, 0]}])
+    index.search(vector=[1, 1], k=3)
+    index.search(vectors=[[1, 1], [2, 2]], k=1)
+    index.search(400, vector=[1])
+    index.ask("POST", "/delete", json={"ids": ["1", "2", "none"]})
+    index.ask("DELETE", "/item/3", 204)
+    text = requests.get(services["vectord"].url + "/metrics", timeout=10).text
+    for name, wanted in (("searches", 3), ("results", 5), ("items_written", 6), ("items_deleted", 3)):
+        assert f"lakehouse_vector_{name}_total {wanted}\n" in text, name
+    assert requests.get(gateway.url + "/v1/health/vectord", timeout=10).json()["service"] == "vectord"
+    assert requests.get(services["vectord"].url + "/ready", timeout=10).status_code == 200
+    assert requests.get(services["vectord"].url + "/vectors/index", timeout=10).json()["indexes"][0]["length"] == 2
 
 
 # ---- durable ----
