@@ -107,6 +107,15 @@ def test_results_and_distances_are_those_of_exact_arithmetic(shared_server, metr
         assert len({hit["id"] for hit in results}) == 10
 
 
+@pytest.mark.parametrize("metric,function", [("cosine", "array_cosine_distance"), ("l2", "array_distance"), ("dot", "array_negative_inner_product")])
+def test_distances_are_those_of_sql(shared_server, metric, function):
+    a, b = gauss(8, 2, 24)
+    index = Index(shared_server.url, "sql " + metric, dimension=24, metric=metric)
+    index.add([{"id": "a", "vector": a}])
+    asked = requests.post(shared_server.url + "/v1/sql", json={"sql": f"SELECT {function}({a}::FLOAT[24], {b}::FLOAT[24]) AS distance"}, timeout=60)
+    assert index.search(vector=b)["results"][0]["distance"] == pytest.approx(asked.json()["rows"][0]["distance"], rel=1e-5)
+
+
 def test_an_item_is_found_at_no_distance_and_its_floats_come_back(door):
     data = gauss(1, 50, 33)
     data[1][:4] = [1e-40, 3e-45, -0.0, 1.1754944e-38]  # what no shorter text may spoil
@@ -350,6 +359,24 @@ def test_care_and_figures(door):
     stats = index.ask("GET", "/stats")
     assert stats["length"] == 1500 and stats["memory_bytes"] > 0 and stats["plans"]["graph"] + stats["plans"]["scan"] + stats["plans"]["exact"] > 0
     assert index.count() == 1500 and len(index.export()) == 1500
+
+
+def test_memory_has_its_bounds(serve):
+    server = serve("--vectord.index_memory_limit", "4MiB")
+    index = Index(server.url, dimension=256, metric="l2")
+    rows = gauss(4, 1000, 256)
+    batch = lambda turn: b"".join(record(f"{turn}-{n}".encode(), row) for n, row in enumerate(rows))
+    for turn in range(100):
+        answer = index.session.post(index.url + "/add", data=batch(turn), headers=OCTETS, timeout=120)
+        if answer.status_code != 200:
+            break
+    assert answer.status_code == 507 and answer.json()["error"]["code"] == "no_memory" and turn > 0
+    assert index.count() == 1000 * turn and index.search(vector=rows[3], k=1)["results"][0]["id"].endswith("-3")
+    other = Index(server.url, "other", dimension=2, metric="l2")
+    assert other.add([{"id": "a", "vector": [1, 2]}])["length"] == 1
+    index.ask("POST", "/delete", json={"all": True})
+    index.ask("POST", "/compact")
+    assert index.add([{"id": "a", "vector": rows[0]}])["length"] == 1
 
 
 def test_metrics_and_health_know_vectors(start, tmp_path):
