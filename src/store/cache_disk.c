@@ -20,7 +20,8 @@ enum {
     ENTRY_BYTES = 48,
     MAGIC = 0x3147504c, /* "LPG1" */
     FOLDERS_MAX = 64,   /* processes that share a folder; chosen */
-    PATH_MAX_BYTES = 4096,
+    TAKE_SPARED = 64,   /* pages that were read and are passed over for one that is new; chosen */
+    TAKE_STEPS = 128,   /* slots that are looked at for it */
     REST_MS = 10 * 1000,
     NONE = -1,
 };
@@ -103,17 +104,18 @@ static void drop(struct cache_disk *disk, int64_t at)
     metric_set(disk->held, (double)disk->bytes);
 }
 
-/** A slot for another page, busy; NONE when all are. */
+/** A slot for another page, busy; NONE when all are that were looked at. The lock is held, so the
+ * hand does not go far: when many pages in a row were read, the next one goes though it was. */
 static int64_t take(struct cache_disk *disk)
 {
-    for (size_t i = 0; i < 2 * disk->slot_count; i++) {
+    for (size_t i = 0; i < TAKE_STEPS; i++) {
         int64_t at = (int64_t)disk->hand;
         struct slot *slot = &disk->slots[at];
         disk->hand = (disk->hand + 1) % disk->slot_count;
         if (slot->busy) {
             continue;
         }
-        if (slot->len > 0 && slot->seen) {
+        if (slot->len > 0 && slot->seen && i < TAKE_SPARED) {
             slot->seen = false;
             continue;
         }
@@ -310,40 +312,92 @@ void cache_disk_write(struct cache_disk *disk, const uint8_t id[CACHE_DISK_ID_BY
 
 /* --- life --- */
 
-static int file_open(int dir_fd, const char *name)
+/** Never through a link: whoever could make one would choose what we write to. */
+static int file_open(int dir_fd, const char *name, bool create)
 {
-    return openat(dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int flags = O_RDWR | O_NOFOLLOW | O_CLOEXEC | (create ? O_CREAT : 0);
+    return openat(dir_fd, name, flags, 0600);
+}
+
+/** The setting's folder, which must be ours alone to write into. */
+static enum status dir_open(const char *dir, int *fd_out, struct err *err)
+{
+    AUTO(fd_done) int fd = -1;
+    struct stat st;
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        return err_errno(err, errno, "s3.cache_dir = \"%s\"", dir);
+    }
+    fd = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        return errno == ELOOP || errno == ENOTDIR
+                   ? err_set(err, E_INVALID,
+                             "s3.cache_dir = \"%s\" is a link or no folder: name the folder itself",
+                             dir)
+                   : err_errno(err, errno, "s3.cache_dir = \"%s\"", dir);
+    }
+    if (st.st_uid != geteuid() || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0) {
+        return err_set(err, E_INVALID,
+                       "s3.cache_dir = \"%s\" belongs to another user, or others may write into it",
+                       dir);
+    }
+    *fd_out = fd;
+    fd = -1;
+    return OK;
+}
+
+/** The files of the folder `n`, locked. -1 in *index_out: another process has them. */
+static enum status folder_lock(int dir_fd, int n, bool create, int *index_out, int *pages_out)
+{
+    AUTO(fd_done) int folder_fd = -1, index_fd = -1;
+    char name[16];
+    *index_out = *pages_out = -1;
+    (void)snprintf(name, sizeof name, "%d", n);
+    if (create && mkdirat(dir_fd, name, 0700) != 0 && errno != EEXIST) {
+        return E_UNAVAILABLE;
+    }
+    folder_fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    index_fd = folder_fd >= 0 ? file_open(folder_fd, "index", create) : -1;
+    if (index_fd < 0) {
+        return E_UNAVAILABLE;
+    }
+    if (flock(index_fd, LOCK_EX | LOCK_NB) != 0) {
+        return errno == EWOULDBLOCK ? OK : E_UNAVAILABLE;
+    }
+    *pages_out = file_open(folder_fd, "pages", create);
+    if (*pages_out < 0) {
+        return E_UNAVAILABLE;
+    }
+    *index_out = index_fd;
+    index_fd = -1;
+    return OK;
+}
+
+/** What lies in folders whose process has gone: with ours it would be more than was allowed. */
+static void cut_others(int dir_fd, int ours)
+{
+    for (int i = 0; i < FOLDERS_MAX; i++) {
+        AUTO(fd_done) int index_fd = -1, pages_fd = -1;
+        if (i != ours && folder_lock(dir_fd, i, false, &index_fd, &pages_fd) == OK &&
+            index_fd >= 0) {
+            (void)!ftruncate(index_fd, 0);
+            (void)!ftruncate(pages_fd, 0);
+        }
+    }
 }
 
 /** The first folder that nobody has locked. */
 static enum status folder_take(struct cache_disk *disk, const char *dir, struct err *err)
 {
-    char path[PATH_MAX_BYTES];
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-        return err_errno(err, errno, "s3.cache_dir = \"%s\"", dir);
-    }
+    AUTO(fd_done) int dir_fd = -1;
+    TRY(dir_open(dir, &dir_fd, err));
     for (int i = 0; i < FOLDERS_MAX; i++) {
-        AUTO(fd_done) int folder_fd = -1;
-        int len = snprintf(path, sizeof path, "%s/%d", dir, i);
-        if (len < 0 || (size_t)len >= sizeof path) {
-            return err_set(err, E_INVALID, "s3.cache_dir is too long");
+        if (folder_lock(dir_fd, i, true, &disk->index_fd, &disk->pages_fd) != OK) {
+            return err_errno(err, errno, "s3.cache_dir: \"%s/%d\"", dir, i);
         }
-        if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-            return err_errno(err, errno, "s3.cache_dir: \"%s\"", path);
+        if (disk->index_fd >= 0) {
+            cut_others(dir_fd, i);
+            return OK;
         }
-        folder_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        disk->index_fd = folder_fd >= 0 ? file_open(folder_fd, "index") : -1;
-        if (disk->index_fd < 0) {
-            return err_errno(err, errno, "s3.cache_dir: \"%s\"", path);
-        }
-        if (flock(disk->index_fd, LOCK_EX | LOCK_NB) == 0) {
-            disk->pages_fd = file_open(folder_fd, "pages");
-            return disk->pages_fd >= 0 ? OK : err_errno(err, errno, "s3.cache_dir: \"%s\"", path);
-        }
-        if (errno != EWOULDBLOCK) {
-            return err_errno(err, errno, "s3.cache_dir: \"%s\"", path);
-        }
-        fd_done(&disk->index_fd);
     }
     return err_set(err, E_UNAVAILABLE, "s3.cache_dir = \"%s\" is used by %d processes already", dir,
                    FOLDERS_MAX);

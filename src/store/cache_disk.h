@@ -7,9 +7,11 @@
  *
  * docs/formats/block-cache.md has the bytes. Each process has a folder <n> of its own, the first
  * that no living one has locked, so that after a restart it finds its pages again and two never
- * write to the same files. Nothing is synced: a page is believed by its checksum only, which covers
- * whose it is, and one that does not fit is no page. Slots are reused in the order of writing; one
- * that was read since the hand came by last is left alone once.
+ * write to the same files. Folders whose process has gone are emptied by the next one that starts.
+ * The folder is the process' user's, and nobody else may write into it; no link is followed.
+ * Nothing is synced: a page is believed by its checksum only, which covers whose it is, and one
+ * that does not fit is no page. Slots are reused in the order of writing; one that was read since
+ * the hand came by last is left alone once.
  *
  * A write that fails (a full disk) leaves the pages out, and for ten seconds none is tried.
  */
@@ -29,7 +31,8 @@ struct cache_disk;
 /**
  * `bytes_max` of pages; about 0.4 % of that are needed in memory.
  *
- * Errors   those of making the folder and its files; E_UNAVAILABLE: too many processes share it
+ * Errors   those of making the folder and its files; E_INVALID: others may write into it, or it is
+ *          a link; E_UNAVAILABLE: too many processes share it
  */
 enum status cache_disk_open(const char *dir, uint64_t bytes_max, struct cache_disk **out,
                             struct err *err) MUST_USE;

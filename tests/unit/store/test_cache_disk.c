@@ -261,6 +261,100 @@ static void each_process_has_files_of_its_own(void **state)
     (void)state;
 }
 
+static off_t size_of(int folder, const char *name)
+{
+    struct stat st;
+    int fd = file_of(folder, name);
+    assert_int_equal(fstat(fd, &st), 0);
+    close(fd);
+    return st.st_size;
+}
+
+static void what_gone_processes_left_is_cut(void **state)
+{
+    struct cache_disk *a = opened(ROOM), *b = opened(ROOM), *c = opened(ROOM);
+    write_pages(a, 1, 0, 4, PAGE_BYTES);
+    write_pages(b, 2, 0, 4, PAGE_BYTES);
+    write_pages(c, 3, 0, 4, PAGE_BYTES);
+    cache_disk_close(a);
+    cache_disk_close(b);
+    assert_true(size_of(1, "pages") > 0 && size_of(1, "index") > 0);
+    a = opened(ROOM); /* takes the first; the second has no owner, the third has */
+    assert_int_equal(size_of(1, "pages") + size_of(1, "index"), 0);
+    assert_true(has_right(a, 1, 3, PAGE_BYTES) && has_right(c, 3, 3, PAGE_BYTES));
+    b = opened(ROOM);
+    assert_false(has_right(b, 2, 0, PAGE_BYTES));
+    write_pages(b, 2, 0, 1, PAGE_BYTES);
+    assert_true(has_right(b, 2, 0, PAGE_BYTES));
+    cache_disk_close(a);
+    cache_disk_close(b);
+    cache_disk_close(c);
+    (void)state;
+}
+
+static void expect_no_folder(const char *path, const char *words)
+{
+    struct cache_disk *disk = NULL;
+    struct err err = { 0 };
+    assert_int_not_equal(cache_disk_open(path, ROOM, &disk, &err), OK);
+    assert_non_null(strstr(err.msg, "s3.cache_dir"));
+    assert_non_null(strstr(err.msg, words));
+}
+
+static void a_folder_of_others_is_refused_and_no_link_is_followed(void **state)
+{
+    char link[128], target[128], file[160];
+    snprintf(link, sizeof link, "%s/link", dir);
+    snprintf(target, sizeof target, "%s/target", dir);
+    snprintf(file, sizeof file, "%s/0", dir);
+    assert_int_equal(mkdir(target, 0700), 0);
+    assert_int_equal(symlink(target, link), 0);
+    expect_no_folder(link, "link");
+    assert_int_equal(symlink(target, file), 0); /* where the first process' files would be */
+    expect_no_folder(dir, "/0");
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(chmod(dir, 0770), 0);
+    expect_no_folder(dir, "others may write");
+    assert_int_equal(chmod(dir, 0700), 0);
+    cache_disk_close(opened(ROOM));
+    snprintf(file, sizeof file, "%s/0/pages", dir);
+    snprintf(target, sizeof target, "%s/target/victim", dir);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(symlink(target, file), 0);
+    expect_no_folder(dir, "/0");
+    assert_int_not_equal(access(target, F_OK), 0);
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(unlink(link), 0);
+    snprintf(target, sizeof target, "%s/target", dir);
+    assert_int_equal(rmdir(target), 0);
+    (void)state;
+}
+
+static void room_for_a_page_is_found_in_few_steps(void **state)
+{
+    enum { MANY = 4000 };
+    struct cache_disk *disk = opened((uint64_t)MANY * (PAGE_BYTES + ENTRY));
+    uint8_t id[CACHE_DISK_ID_BYTES];
+    size_t gone = 0;
+    id_of(1, id);
+    for (uint64_t i = 0; i < MANY; i += 100) {
+        write_pages(disk, 1, i, 100, PAGE_BYTES);
+    }
+    for (uint64_t i = 0; i < MANY; i++) {
+        assert_true(has_right(disk, 1, i, PAGE_BYTES));
+    }
+    write_pages(disk, 2, 0, 1, PAGE_BYTES); /* all were read: going around would take 4000 */
+    for (uint64_t i = 0; i < MANY; i++) {
+        bool there = cache_disk_has(disk, id, i);
+        assert_true(there || (i > 0 && i < 128));
+        gone += !there;
+    }
+    assert_int_equal(gone, 1);
+    assert_true(has_right(disk, 2, 0, PAGE_BYTES));
+    cache_disk_close(disk);
+    (void)state;
+}
+
 static void a_full_disk_keeps_nothing_and_harms_nothing(void **state)
 {
     struct rlimit before, small;
@@ -336,6 +430,9 @@ int main(void)
         TEST(random_damage_gives_nothing_wrong),
         TEST(its_room_is_bounded_and_what_is_read_stays_longer),
         TEST(each_process_has_files_of_its_own),
+        TEST(what_gone_processes_left_is_cut),
+        TEST(a_folder_of_others_is_refused_and_no_link_is_followed),
+        TEST(room_for_a_page_is_found_in_few_steps),
         TEST(a_full_disk_keeps_nothing_and_harms_nothing),
         cmocka_unit_test(a_folder_that_cannot_be_is_named),
         TEST(threads_get_what_was_written_while_slots_are_reused),
