@@ -262,17 +262,34 @@ static enum status take_open(struct coll_service *service, struct arena *arena, 
     return all != NULL ? OK : E_NO_MEMORY;
 }
 
+/** By the pointer as last read, whose first log object is told too. */
+static bool is_writer(struct coll *coll, uint64_t *first_log_out)
+{
+    pthread_mutex_lock(&coll->service->lock);
+    *first_log_out = coll->seen_first_log;
+    bool ours = atomic_load_explicit(&coll->writable, memory_order_relaxed) &&
+                coll->seen_epoch <= coll->own_epoch;
+    pthread_mutex_unlock(&coll->service->lock);
+    return ours;
+}
+
 static enum status follow_call(struct coll *coll, struct body *body, void *ctx, struct err *err)
 {
-    if (atomic_load_explicit(&coll->writable, memory_order_relaxed)) {
+    uint64_t first_log = 0;
+    if (is_writer(coll, &first_log)) {
         return OK; /* nobody else writes */
+    }
+    if (atomic_load_explicit(&coll->writable, memory_order_relaxed)) {
+        coll->fenced = true;
+        atomic_store_explicit(&coll->writable, false, memory_order_release);
     }
     struct body *next = body;
     enum status status = recover_tail(coll, &next, err);
+    bool trimmed = next->sequence + 1 < first_log; /* what we lack is in the snapshot alone */
     if (next != body) {
         coll_body_set(coll, next);
     }
-    return status;
+    return status == OK && trimmed ? err_set(err, E_NOT_FOUND, "the log was trimmed") : status;
 }
 
 static enum status reopened_call(struct coll *coll, struct body *body, void *ctx, struct err *err)
@@ -310,7 +327,8 @@ static void follow(struct coll *coll)
 {
     struct err err = { 0 };
     struct write call = { .kind = WRITE_CALL, .call = follow_call };
-    if (atomic_load_explicit(&coll->writable, memory_order_relaxed)) {
+    uint64_t first_log = 0;
+    if (is_writer(coll, &first_log)) {
         return;
     }
     enum status status = write_run(coll, &call, &err);

@@ -37,6 +37,8 @@ struct coll {
     char *index;              /* of an alias: whose name it is; guarded by the service's lock */
     char etag[STORE_ETAG_MAX + 1]; /* of the pointer as last seen; guarded by the service's lock */
     struct coll_spec spec;         /* its name is `name` */
+    /* guarded by the service's lock: the largest of any pointer that was read; our epoch, or 0 */
+    uint64_t seen_epoch, seen_first_log, own_epoch;
 
     /* guarded by the service's lock */
     struct body *body; /* NULL: closed */

@@ -74,6 +74,14 @@ static bool is_same(const struct coll *coll, const struct coll_pointer *pointer)
                : coll->index == NULL && str_eq(str_of(coll->uuid), pointer->uuid);
 }
 
+/** Guarded by the service's lock. How far the writer of the index is, for who follows it. */
+static void see_locked(struct coll *coll, const struct coll_pointer *pointer)
+{
+    coll->seen_epoch = pointer->epoch > coll->seen_epoch ? pointer->epoch : coll->seen_epoch;
+    coll->seen_first_log = pointer->first_log > coll->seen_first_log ? pointer->first_log
+                                                                     : coll->seen_first_log;
+}
+
 /** Guarded by the service's lock. So that a tombstone is read once; without memory it is again. */
 static void remember_gone_locked(struct coll_service *service, const struct coll_pointer *pointer)
 {
@@ -92,6 +100,7 @@ enum status names_set_locked(struct coll_service *service, const struct coll_poi
     struct coll *old = map_get(&service->by_name, pointer->name);
     if (!pointer->dropped && old != NULL && is_same(old, pointer)) {
         memcpy(old->etag, pointer->etag, sizeof old->etag);
+        see_locked(old, pointer);
         return OK;
     }
     struct coll *new = pointer->dropped ? NULL : coll_new(service, pointer);
@@ -103,6 +112,7 @@ enum status names_set_locked(struct coll_service *service, const struct coll_poi
     }
     if (new != NULL) {
         memcpy(new->etag, pointer->etag, sizeof new->etag);
+        see_locked(new, pointer);
         if (map_put(&service->by_name, str_of(new->name), new, NULL) != OK) {
             names_free(new);
             return err_no_memory(err);

@@ -146,8 +146,12 @@ static enum status take_others(struct coll *coll, uint64_t epoch, struct err *er
     AUTO(buf_done) struct buf bytes;
     buf_init(&bytes, 0);
     struct record_head head;
-    TRY(log_get(coll->service->store, str_of(coll->uuid), coll->body->sequence + 1, &bytes, &head,
-                err));
+    enum status status = log_get(coll->service->store, str_of(coll->uuid), coll->body->sequence + 1,
+                                 &bytes, &head, err);
+    if (status == E_NOT_FOUND) { /* trimmed since: the index is there */
+        return err_set(err, E_UNAVAILABLE, "index \"%s\" is written elsewhere", coll->name);
+    }
+    TRY(status);
     if (head.epoch > epoch) {
         return conflict(coll, err);
     }
@@ -218,6 +222,7 @@ static enum status raise_epoch(struct coll *coll, uint64_t *epoch_out, struct er
             *epoch_out = next.epoch;
             pthread_mutex_lock(&service->lock);
             memcpy(coll->etag, next.etag, sizeof next.etag);
+            coll->own_epoch = next.epoch;
             pthread_mutex_unlock(&service->lock);
         }
     }

@@ -477,6 +477,27 @@ static void who_meets_a_newer_epoch_stops_writing_and_reads_on(void **state)
     lake_down(&lake);
 }
 
+/** Who has lost the index to another learns of it without writing, and goes on as a reader. */
+static void a_writer_that_was_followed_by_another_reads_what_that_one_does(void **state)
+{
+    struct lake lake;
+    lake_up(&lake);
+    lake_create(&lake, "t");
+    assert_ok(lake_put(lake.service, "t", "a", 1, NULL, ERR));
+    struct coll_service *other = lake_service(&lake);
+    assert_ok(lake_put(other, "t", "b", 2, NULL, ERR));
+    while (lake_count(lake.service, "t") < 2) { /* a test that hangs here has failed */
+    }
+    lake_has(&lake, lake.service, "t", "b", 2);
+    struct coll_info info;
+    assert_ok(coll_info(lake.service, STR("t"), &lake.arena, &info, ERR));
+    assert_false(info.writable);
+    assert_ok(lake_put(other, "t", "c", 3, NULL, ERR));
+    assert_kind(lake_put(lake.service, "t", "d", 4, NULL, ERR), E_CONFLICT);
+    coll_service_close(other);
+    lake_down(&lake);
+}
+
 static _Atomic int64_t told_ms = 1000;
 
 static int64_t tell_ms(void *ctx)
@@ -535,6 +556,11 @@ static void a_reader_sees_what_the_writer_did(void **state)
     while (lake_count(reader, "t") < 3) { /* a test that hangs here has failed */
     }
     lake_has(&lake, reader, "t", "c", 3);
+    assert_ok(lake_put(lake.service, "t", "d", 4, NULL, ERR));
+    assert_ok(coll_settle(lake.service, STR("t"), true, ERR)); /* and nothing comes behind it */
+    while (lake_count(reader, "t") < 4) {
+    }
+    lake_has(&lake, reader, "t", "d", 4);
     assert_ok(coll_drop(lake.service, STR("t"), ERR));
     while (coll_info(reader, STR("t"), &lake.arena, &info, ERR) == OK) {
     }
@@ -652,6 +678,7 @@ int main(void)
         cmocka_unit_test(another_index_s_object_stops_the_index),
         cmocka_unit_test(a_damaged_snapshot_stops_the_index),
         cmocka_unit_test(who_meets_a_newer_epoch_stops_writing_and_reads_on),
+        cmocka_unit_test(a_writer_that_was_followed_by_another_reads_what_that_one_does),
         cmocka_unit_test(who_slept_while_another_wrote_and_trimmed_acknowledges_nothing),
         cmocka_unit_test(a_reader_sees_what_the_writer_did),
         cmocka_unit_test(a_limit_of_memory_refuses_what_would_pass_it),
