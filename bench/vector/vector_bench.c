@@ -3,7 +3,8 @@
  *
  *     vector-bench --data DIR/NAME --ef 10,20,... [--k 10] [--build-threads N] [--search-threads N]
  *                  [--index m=..,ef_construction=..,graph_min=..,seed=..] [--isa plain|avx2|avx512]
- *                  [--rounds N] [--updates N] [--filter SHARE] [--json OUT] [--results OUT.i32]
+ *                  [--rounds N] [--updates N] [--filter SHARE] [--mode single|batch]
+ *                  [--json OUT] [--results OUT.i32]
  *
  * Reads NAME.base.f32, NAME.query.f32 (row-major float32), NAME.gt.i32 (nq x k row numbers) and
  * NAME.json (d, k, metric: euclidean or angular). The results file holds for each ef in order an
@@ -40,7 +41,8 @@ struct bench {
     bool asked; /* for each ef, by a line */
     uint32_t k;
     unsigned build_threads, search_threads, rounds, updates;
-    double filter_share;        /* 0: no filter */
+    double filter_share; /* 0: no filter */
+    bool batch;          /* many queries a call; a latency is then that of a call, shared out */
     uint32_t *slot_of, *row_of; /* [n], [slots]: where a row is, and what a slot holds */
     uint32_t slots_max;
     struct vec_opts opts;
@@ -270,6 +272,40 @@ static void *search_some(void *arg)
     return NULL;
 }
 
+enum { BATCH = 64 };
+
+/* As search_some, BATCH queries a call. */
+static void *search_batches(void *arg)
+{
+    struct worker *worker = arg;
+    struct bench *bench = worker->bench;
+    struct vec_scratch *scratch = NULL;
+    struct vec_hit *hits = calloc((size_t)BATCH * bench->k, sizeof *hits);
+    struct err err = { 0 };
+    need(vec_scratch_new(bench->index, &scratch, &err), &err);
+    struct vec_search_opts opts = { .k = bench->k, .ef = worker->ef };
+    for (size_t i = (size_t)worker->which * BATCH; i < bench->nq;
+         i += (size_t)bench->search_threads * BATCH) {
+        uint32_t found[BATCH];
+        uint32_t count = (uint32_t)(bench->nq - i < BATCH ? bench->nq - i : BATCH);
+        double start = now_s();
+        need(vec_search_batch(bench->index, scratch, bench->query + i * bench->d, count, &opts,
+                              hits, found, &err),
+             &err);
+        double each = (now_s() - start) / count;
+        for (uint32_t q = 0; q < count; q++) {
+            worker->latencies[i + q] = (float)each;
+            for (uint32_t j = 0; j < bench->k; j++) {
+                worker->found[(i + q) * bench->k + j] =
+                    j < found[q] ? (int32_t)bench->row_of[hits[q * bench->k + j].slot] : -1;
+            }
+        }
+    }
+    vec_scratch_free(scratch);
+    free(hits);
+    return NULL;
+}
+
 static double search_all(struct bench *bench, uint32_t ef, int32_t *found, float *latencies)
 {
     pthread_t threads[THREADS_MAX];
@@ -277,7 +313,8 @@ static double search_all(struct bench *bench, uint32_t ef, int32_t *found, float
     double start = now_s();
     for (unsigned i = 0; i < bench->search_threads; i++) {
         workers[i] = (struct worker){ bench, i, ef, found, latencies };
-        if (pthread_create(&threads[i], NULL, search_some, &workers[i]) != 0) {
+        void *(*work)(void *) = bench->batch ? search_batches : search_some;
+        if (pthread_create(&threads[i], NULL, work, &workers[i]) != 0) {
             die("cannot start", "a thread");
         }
     }
@@ -512,6 +549,8 @@ static void parse(struct bench *bench, int argc, char **argv)
             bench->rounds = count_of(value, 63);
         } else if (strcmp(argv[i], "--updates") == 0) {
             bench->updates = count_of(value, 100000000);
+        } else if (strcmp(argv[i], "--mode") == 0) {
+            bench->batch = strcmp(value, "batch") == 0;
         } else if (strcmp(argv[i], "--filter") == 0) {
             bench->filter_share = strtod(value, NULL);
         } else if (strcmp(argv[i], "--index") == 0) {
@@ -558,10 +597,11 @@ static void write_head(FILE *json, const struct bench *bench)
 {
     (void)fprintf(json,
                   "{\"build_s\":%.3f,\"build_cpu_s\":%.3f,\"memory_bytes\":%ld,"
-                  "\"build_threads\":%u,\"search_threads\":%u,\"mode\":\"single\","
+                  "\"build_threads\":%u,\"search_threads\":%u,\"mode\":\"%s\","
                   "\"isa\":\"%s\",\"options\":{\"m\":%u,\"ef_construction\":%u},\"curve\":[",
                   bench->build_s, bench->build_cpu_s, bench->memory_bytes, bench->build_threads,
-                  bench->search_threads, bench->isa, bench->opts.m, bench->opts.ef_construction);
+                  bench->search_threads, bench->batch ? "batch" : "single", bench->isa,
+                  bench->opts.m, bench->opts.ef_construction);
 }
 
 static void curve(struct bench *bench, int32_t *found)

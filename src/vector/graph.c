@@ -87,16 +87,36 @@ uint32_t graph_descend(const struct vec_index *index, const struct view *view,
     return slot;
 }
 
-void graph_walk(struct vec_scratch *scratch, const struct view *view, uint32_t slots)
+static struct walk walk_of(const struct vec_scratch *scratch, const struct view *view,
+                           uint32_t slots)
 {
-    const struct vec_index *index = scratch->index;
-    struct walk walk = {
+    return (struct walk){
         .codes = (const uint8_t *const *)view->codes,
         .links = (const uint32_t *const *)view->links,
-        .degree = index->degree,
+        .degree = scratch->index->degree,
         .visited = scratch->visited,
         .slots = slots,
         .query = &scratch->code,
     };
-    index->simd->walk[view->codec->kind](&walk, &scratch->beam);
+}
+
+void graph_walk(struct vec_scratch *scratch, const struct view *view, uint32_t slots)
+{
+    struct walk walk = walk_of(scratch, view, slots);
+    scratch->index->simd->walk[view->codec->kind](&walk, &scratch->beam);
+}
+
+void graph_walk_many(struct search *const *searches, size_t n)
+{
+    struct walk walks[WALKS_MAX];
+    struct beam *beams[WALKS_MAX];
+    if (n == 0) {
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        walks[i] = walk_of(searches[i]->scratch, searches[i]->view, searches[i]->slots);
+        beams[i] = &searches[i]->scratch->beam;
+    }
+    const struct search *first = searches[0];
+    first->scratch->index->simd->walk_many[first->view->codec->kind](walks, beams, n);
 }

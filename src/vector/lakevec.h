@@ -166,6 +166,20 @@ MUST_USE enum status vec_search(struct vec_index *index, struct vec_scratch *scr
                                 const float *query, const struct vec_search_opts *opts,
                                 struct vec_hit *hits_out, uint32_t *found_out, struct err *err);
 
+/**
+ * `count` queries, a few at once so that one computes while another waits for memory: the same
+ * answers as from one after the other.
+ *
+ * Shapes   queries [count][dimension]; hits_out [count][k]; found_out [count]
+ * Returns  opts->report tells of the last query; target_missed, whether one was
+ * Errors   as vec_search, before anything was searched; E_NO_MEMORY also later, when some of
+ *          hits_out has been written
+ */
+MUST_USE enum status vec_search_batch(struct vec_index *index, struct vec_scratch *scratch,
+                                      const float *queries, uint32_t count,
+                                      const struct vec_search_opts *opts, struct vec_hit *hits_out,
+                                      uint32_t *found_out, struct err *err);
+
 /** As vec_search, by a scan of all rows that the filter allows; `ef` does not matter. */
 MUST_USE enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch,
                                const float *query, const struct vec_search_opts *opts,

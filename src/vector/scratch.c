@@ -136,6 +136,9 @@ void vec_scratch_free(struct vec_scratch *scratch)
     if (scratch == NULL) {
         return;
     }
+    for (size_t i = 0; i < WALKS_MAX - 1; i++) {
+        vec_scratch_free(scratch->others[i]);
+    }
     struct vec_index *index = scratch->index;
     pthread_mutex_lock(&index->readers_lock);
     for (struct vec_scratch **at = &index->readers; *at != NULL; at = &(*at)->next) {

@@ -103,7 +103,9 @@ static enum status walk(struct search *search, bool *again_out, bool *found_out,
     float dist = graph_distance(scratch->index, search->view, &scratch->code, from);
     *again_out = !scratch->index->simd->beam_insert(&scratch->beam, dist, from);
     (void)bit_take(scratch->visited, from);
-    graph_walk(scratch, search->view, search->slots);
+    if (!search->waits) {
+        graph_walk(scratch, search->view, search->slots);
+    }
     return OK;
 }
 
@@ -494,22 +496,23 @@ static void rank_walked(struct search *search)
     }
 }
 
-/* *again_out: what was read first is older than what was read last, or too many of those that were
- * met are gone. */
-static enum status search_once(struct search *search, bool *again_out, struct err *err)
+enum status search_front(struct search *search, bool *again_out, struct err *err)
 {
     search_begin(search);
-    TRY(find_linked(search, again_out, err));
-    if (*again_out) {
-        return OK;
-    }
+    search->waits = search->waits && search->plan == VEC_PLAN_GRAPH && search->filter == NULL;
+    return find_linked(search, again_out, err);
+}
+
+/* Anew when what was read first is older than what was read last, or too many of those that were
+ * met are gone. */
+void search_back(struct search *search, bool *again_out)
+{
     bool walked = search->plan == VEC_PLAN_GRAPH;
     if (walked) {
         rank_walked(search);
     }
     bool told = scan_last(search, walked ? rank_high : search_rank, walked ? rank_exact : keep);
     *again_out = !told || (search->died > 0 && search_result(search)->count < search->k);
-    return OK;
 }
 
 static void report(const struct search *search, const struct vec_search_opts *opts)
@@ -563,37 +566,64 @@ enum status search_measure(struct vec_scratch *scratch, uint32_t k, uint32_t ef,
     return OK;
 }
 
+enum status search_check(const struct vec_index *index, const float *query,
+                         const struct vec_search_opts *opts, struct err *err)
+{
+    return check(index, query, opts->k == 0 ? 10 : opts->k, opts->ef, opts->recall_target, err);
+}
+
+enum status search_prepare(struct search *search, const float *query,
+                           const struct vec_search_opts *opts, struct err *err)
+{
+    TRY(search_check(search->scratch->index, query, opts, err));
+    search->filter = opts->filter;
+    search->k = opts->k == 0 ? 10 : opts->k;
+    search->ef = opts->ef == 0 ? VEC_EF_DEFAULT : opts->ef;
+    search->without = NO_SLOT;
+    prepare_row(search->scratch, query);
+    if (opts->recall_target != 0) {
+        target_begin(search, opts->recall_target);
+    }
+    return OK;
+}
+
+enum status search_run(struct search *search, struct err *err)
+{
+    bool again = true;
+    enum status status = OK;
+    search->waits = false;
+    for (int tries = 0; status == OK && again && tries < TRIES; tries++) {
+        reader_pin(search->scratch);
+        status = search_front(search, &again, err);
+        if (status == OK && !again) {
+            search_back(search, &again);
+        }
+        reader_unpin(search->scratch);
+    }
+    return status;
+}
+
+uint32_t search_hits(const struct search *search, const struct vec_search_opts *opts,
+                     struct vec_hit *hits_out)
+{
+    float unit_of = search->plan == VEC_PLAN_GRAPH ? 1 : unit(search->scratch->index);
+    curve_ask(search->scratch);
+    report(search, opts);
+    return hits_take(search_result(search), unit_of, hits_out);
+}
+
 enum status vec_search(struct vec_index *index, struct vec_scratch *scratch, const float *query,
                        const struct vec_search_opts *opts, struct vec_hit *hits_out,
                        uint32_t *found_out, struct err *err)
 {
-    struct search search = { .scratch = scratch,
-                             .filter = opts->filter,
-                             .k = opts->k == 0 ? 10 : opts->k,
-                             .ef = opts->ef == 0 ? VEC_EF_DEFAULT : opts->ef,
-                             .without = NO_SLOT };
-    TRY(check(index, query, search.k, opts->ef, opts->recall_target, err));
-    prepare_row(scratch, query);
-    if (opts->recall_target != 0) {
-        target_begin(&search, opts->recall_target);
-    }
-    enum status status = search.filter != NULL || search.target
-                             ? check_all(index, err)
-                             : check_search(scratch, search.ef < search.k ? search.k : search.ef,
-                                            err);
-    bool again = true;
-    for (int tries = 0; status == OK && again && tries < TRIES; tries++) {
-        reader_pin(scratch);
-        status = search_once(&search, &again, err);
-        reader_unpin(scratch);
-    }
-    if (status == OK) {
-        curve_ask(scratch);
-        bool walked = search.plan == VEC_PLAN_GRAPH;
-        *found_out = hits_take(search_result(&search), walked ? 1 : unit(index), hits_out);
-        report(&search, opts);
-    }
-    return status;
+    struct search search = { .scratch = scratch };
+    TRY(search_prepare(&search, query, opts, err));
+    TRY(search.filter != NULL || search.target
+            ? check_all(index, err)
+            : check_search(scratch, search.ef < search.k ? search.k : search.ef, err));
+    TRY(search_run(&search, err));
+    *found_out = search_hits(&search, opts, hits_out);
+    return OK;
 }
 
 enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch, const float *query,

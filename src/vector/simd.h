@@ -15,6 +15,7 @@ enum {
     CODE_TAIL = 8, /* bytes at a code row's end: struct code_tail */
     CODE_BYTES_MAX = 3 * LINE,
     ROW_PAD = 32,  /* stored rows have a multiple of this many dimensions */
+    WALKS_MAX = 4, /* at once: more gained nothing in the prototype */
     BEAM_PAD = 16, /* elements behind a beam that may be written */
 };
 
@@ -121,6 +122,8 @@ struct simd {
     void (*of_row[CODE_KINDS])(const uint8_t *row, size_t dimensions, struct code_query *out);
     /** Walk from what is in the beam until nothing in it is left to be walked. */
     void (*walk[CODE_KINDS])(const struct walk *walk, struct beam *beam);
+    /** The same of at most WALKS_MAX that have nothing to do with each other, in turn. */
+    void (*walk_many[CODE_KINDS])(const struct walk *walks, struct beam *const *beams, size_t n);
     /** Put one in; false when it is not among the nearest `cap`, is there already, or its distance
      * is no finite number. */
     bool (*beam_insert)(struct beam *beam, float dist, uint32_t slot);

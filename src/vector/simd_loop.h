@@ -138,35 +138,75 @@ INLINE const uint32_t *links_of(const struct walk *walk, uint32_t slot)
 
 enum { DEGREE_MAX = 64 };
 
-INLINE void walk_on(const struct walk *walk, struct beam *beam, size_t lines, int bits)
-{
+/* What a node leads to, on its way from memory. */
+struct step {
     uint32_t fresh[DEGREE_MAX + 16];
     const uint8_t *rows[DEGREE_MAX + 4];
+    size_t count;
+};
+
+INLINE void step_begin(const struct walk *walk, struct beam *beam, struct step *step, size_t lines)
+{
+    uint32_t slot = beam_take(beam);
+    size_t n = take_fresh(links_of(walk, slot), walk->degree, walk->visited, walk->slots,
+                          step->fresh);
+    step->count = n;
+    for (size_t i = 0; i < n; i++) {
+        step->rows[i] = walk->codes[step->fresh[i] >> CHUNK_BITS] +
+                        (size_t)(step->fresh[i] & (CHUNK_SLOTS - 1)) * lines * LINE;
+        for (size_t line = 0; line < lines; line++) {
+            __builtin_prefetch(step->rows[i] + line * LINE);
+        }
+    }
+    if (beam->next < beam->count) { /* most often what is walked next */
+        const uint32_t *links = links_of(walk, beam->slot[beam->next]);
+        for (size_t i = 0; i < walk->degree; i += LINE / sizeof(*links)) {
+            __builtin_prefetch(links + i);
+        }
+    }
+    for (size_t i = n; i < ((n + 3) & ~(size_t)3); i++) {
+        step->rows[i] = step->rows[n - 1];
+    }
+}
+
+INLINE void step_end(const struct walk *walk, struct beam *beam, const struct step *step,
+                     size_t lines, int bits)
+{
+    for (size_t i = 0; i < step->count; i += 4) {
+        float dist[4];
+        distances4(step->rows + i, walk->query, lines, bits, dist);
+        for (size_t j = 0; j < 4 && i + j < step->count; j++) {
+            insert(beam, dist[j], step->fresh[i + j]);
+        }
+    }
+}
+
+INLINE void walk_on(const struct walk *walk, struct beam *beam, size_t lines, int bits)
+{
+    struct step step;
     while (beam->next < beam->count) {
-        uint32_t slot = beam_take(beam);
-        size_t n = take_fresh(links_of(walk, slot), walk->degree, walk->visited, walk->slots,
-                              fresh);
+        step_begin(walk, beam, &step, lines);
+        step_end(walk, beam, &step, lines, bits);
+    }
+}
+
+/* While one computes, what the others will need is on its way. */
+INLINE void walk_on_many(const struct walk *walks, struct beam *const *beams, size_t n,
+                         size_t lines, int bits)
+{
+    struct step steps[WALKS_MAX];
+    bool going = n > 0;
+    for (size_t i = 0; i < n; i++) {
+        steps[i].count = 0;
+    }
+    while (going) {
+        going = false;
         for (size_t i = 0; i < n; i++) {
-            rows[i] = walk->codes[fresh[i] >> CHUNK_BITS] +
-                      (size_t)(fresh[i] & (CHUNK_SLOTS - 1)) * lines * LINE;
-            for (size_t line = 0; line < lines; line++) {
-                __builtin_prefetch(rows[i] + line * LINE);
-            }
-        }
-        if (beam->next < beam->count) { /* most often what is walked next */
-            const uint32_t *links = links_of(walk, beam->slot[beam->next]);
-            for (size_t i = 0; i < walk->degree; i += LINE / sizeof(*links)) {
-                __builtin_prefetch(links + i);
-            }
-        }
-        for (size_t i = n; i < ((n + 3) & ~(size_t)3); i++) {
-            rows[i] = rows[n - 1];
-        }
-        for (size_t i = 0; i < n; i += 4) {
-            float dist[4];
-            distances4(rows + i, walk->query, lines, bits, dist);
-            for (size_t j = 0; j < 4 && i + j < n; j++) {
-                insert(beam, dist[j], fresh[i + j]);
+            step_end(&walks[i], beams[i], &steps[i], lines, bits);
+            steps[i].count = 0;
+            if (beams[i]->next < beams[i]->count) {
+                step_begin(&walks[i], beams[i], &steps[i], lines);
+                going = true;
             }
         }
     }
@@ -185,6 +225,10 @@ INLINE void walk_on(const struct walk *walk, struct beam *beam, size_t lines, in
     static void walk_##name(const struct walk *walk, struct beam *beam)                            \
     {                                                                                              \
         walk_on(walk, beam, lines, bits);                                                          \
+    }                                                                                              \
+    static void walk_many_##name(const struct walk *walks, struct beam *const *beams, size_t n)    \
+    {                                                                                              \
+        walk_on_many(walks, beams, n, lines, bits);                                                \
     }
 FOR_KIND(8x56, 1, 8)
 FOR_KIND(8x120, 2, 8)
@@ -209,6 +253,11 @@ const struct simd SIMD_TABLE = {
               [CODE_8X184] = walk_8x184,
               [CODE_4X112] = walk_4x112,
               [CODE_F32X14] = walk_f32x14 },
+    .walk_many = { [CODE_8X56] = walk_many_8x56,
+                   [CODE_8X120] = walk_many_8x120,
+                   [CODE_8X184] = walk_many_8x184,
+                   [CODE_4X112] = walk_many_4x112,
+                   [CODE_F32X14] = walk_many_f32x14 },
     .beam_insert = beam_insert,
     .row_dot8 = row_dot8,
     .row_l2 = row_l2,

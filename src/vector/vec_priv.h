@@ -151,7 +151,8 @@ struct vec_scratch {
     uint32_t again_count;
     uint64_t *allow; /* a list of slots as bits, for a walk; as many words as `visited` */
     size_t allow_words;
-    float *scan_dist; /* [SCAN_BLOCK], and the slots they belong to */
+    struct vec_scratch *others[WALKS_MAX - 1]; /* for searches at once; NULL until needed */
+    float *scan_dist;                          /* [SCAN_BLOCK], and the slots they belong to */
     uint32_t *scan_slot;
     float *centred, *projected;
     void *fixed; /* the block that those of a fixed size stand in */
@@ -293,6 +294,7 @@ struct search {
     uint64_t reborn, gone;  /* as many were told */
     enum vec_plan plan;
     uint32_t died;    /* that were met and are gone by now */
+    bool waits;       /* is to walk, or has to, with others */
     uint32_t without; /* a slot that the walk goes round, or NO_SLOT */
     bool target;      /* a recall was asked for */
     bool missed;      /* and may not be reached */
@@ -309,6 +311,22 @@ bool search_bounded(const struct search *search);
  * codes tell by `off` at least. */
 float search_reach(const struct search *search, float off);
 
+/** What is wrong with options or query. */
+MUST_USE enum status search_check(const struct vec_index *index, const float *query,
+                                  const struct vec_search_opts *opts, struct err *err);
+/** The same; but for its scratch, which is set, `search` is filled in. */
+MUST_USE enum status search_prepare(struct search *search, const float *query,
+                                    const struct vec_search_opts *opts, struct err *err);
+/** Pinned: up to the walk when search->waits, which stays so when there is one to be made; else to
+ * its end. *again_out: begin anew. */
+MUST_USE enum status search_front(struct search *search, bool *again_out, struct err *err);
+/** The rest. *again_out: begin anew. */
+void search_back(struct search *search, bool *again_out);
+/** All of it, once or as often as is needed. */
+MUST_USE enum status search_run(struct search *search, struct err *err);
+/** What was found, and how. */
+uint32_t search_hits(const struct search *search, const struct vec_search_opts *opts,
+                     struct vec_hit *hits_out);
 /** What a scan of all costs. Pinned. */
 double search_scan_ns(struct vec_scratch *scratch);
 /** For curves, pinned, with scratch->row prepared: the k nearest of what is linked, by a walk with
@@ -333,6 +351,9 @@ MUST_USE enum status filtered_walk(struct search *search, uint32_t from, bool *f
                                    struct err *err);
 /** By the codes of what is linked and allowed, rows to scratch->best. The query is prepared. */
 MUST_USE enum status filtered_scan(struct search *search, struct err *err);
+
+/** Walks of searches with the same codec, from what is in their beams. */
+void graph_walk_many(struct search *const *searches, size_t n);
 
 /* --- link.c --- */
 
