@@ -49,10 +49,14 @@ static enum status check_rows(const struct place *at, uint32_t first, uint32_t c
         return damaged(at, TRAIL_ROW, "rows", err);
     }
     for (uint32_t slot = first; slot < first + count; slot++) {
-        if (row_dead(&index->shape, view_row(index, at->view, slot)) !=
-            bit_get(index->load->dead, slot)) {
+        const uint8_t *row = view_row(index, at->view, slot);
+        bool dead = row_dead(&index->shape, row);
+        if (dead != bit_get(index->load->dead, slot)) {
             return damaged(at, TRAIL_ROW, "rows that are there and should not be, or the reverse,",
                            err);
+        }
+        if (!dead && !row_possible(&index->shape, row)) {
+            return damaged(at, TRAIL_ROW, "numbers that cannot be", err);
         }
     }
     return OK;
@@ -71,6 +75,9 @@ static enum status check_codes(const struct place *at, uint32_t first, uint32_t 
         bool met = isfinite(tail.norm2) && isfinite(tail.scale);
         if (met != is_linked(at->view, slot)) {
             return damaged(at, TRAIL_CODE, "codes without a node, or the reverse,", err);
+        }
+        if (met && !codec_possible(at->view->codec, view_code(at->view, slot), tail)) {
+            return damaged(at, TRAIL_CODE, "numbers that cannot be", err);
         }
     }
     return OK;
@@ -191,6 +198,7 @@ static enum status check_nodes(const struct vec_index *index, const struct view 
     uint32_t upper = 0;
     uint32_t linked = 0;
     uint32_t again = 0;
+    uint32_t early = 0; /* where nodes will stand when gaps are closed, and not one of them */
     for (uint32_t slot = 0; slot < state->count; slot++) {
         const struct node *node = view_node(view, slot);
         if (node->upper != upper) {
@@ -198,8 +206,9 @@ static enum status check_nodes(const struct vec_index *index, const struct view 
         }
         upper += node->level;
         linked += is_linked(view, slot);
-        again += slot < state->linked &&
-                 atomic_load_explicit(&node->state, memory_order_relaxed) == NODE_NEW;
+        bool new = atomic_load_explicit(&node->state, memory_order_relaxed) == NODE_NEW;
+        again += slot < state->linked && new;
+        early += slot < state->nodes && new;
         for (uint32_t level = 1; level <= node->level; level++) {
             const uint32_t *links = view_upper(index, view, slot, level);
             if (!links_right(links, index->opts.m, state->count)) {
@@ -216,7 +225,7 @@ static enum status check_nodes(const struct vec_index *index, const struct view 
         const struct node *node = view_node(view, state->again[i]);
         again -= atomic_load_explicit(&node->state, memory_order_relaxed) == NODE_NEW;
     }
-    return upper == state->upper_used && linked == state->nodes && again == 0
+    return upper == state->upper_used && linked == state->nodes && again == 0 && early <= AGAIN_MAX
                ? OK
                : whole_wrong("it has another number of nodes", err);
 }

@@ -396,6 +396,38 @@ struct code_tail codec_encode(const struct codec *codec, const float *projected,
     return tail;
 }
 
+/* Components are centred, so they may be twice as large, and a norm is that of one vector. */
+bool codec_possible(const struct codec *codec, const uint8_t *row, struct code_tail tail)
+{
+    const float most = 2.1F * ROW_VALUE_MAX;
+    bool right = tail.scale >= 0 && tail.scale <= most && tail.norm2 >= 0 &&
+                 tail.norm2 <= (codec->dot ? most : most * most);
+    for (uint32_t i = 0; codec->bits == 32 && i < codec->dimensions; i++) {
+        float value;
+        memcpy(&value, row + i * sizeof(value), sizeof(value));
+        right = right && fabsf(value) <= most;
+    }
+    return right;
+}
+
+bool codec_trained(const struct codec *codec)
+{
+    const double longest = 1.01; /* columns are of unit length, but for rounding */
+    bool right = true;
+    for (uint32_t i = 0; i < codec->padded; i++) {
+        right = right && fabsf(codec->mean[i]) <= ROW_VALUE_MAX;
+    }
+    for (uint32_t j = 0; codec->matrix != NULL && j < codec->width; j++) {
+        double norm2 = 0;
+        for (uint32_t i = 0; i < codec->padded; i++) {
+            double value = (double)codec->matrix[(size_t)i * codec->width + j];
+            norm2 += value * value;
+        }
+        right = right && norm2 <= longest;
+    }
+    return right;
+}
+
 /* Where dimension i stands among a query's numbers. */
 static size_t place(const struct codec *codec, size_t i)
 {

@@ -42,6 +42,9 @@ void codec_project(const struct codec *codec, const float *values, float *centre
  * tail's norm2 under dot, else unused. */
 struct code_tail codec_encode(const struct codec *codec, const float *projected, float beside,
                               uint8_t *row_out);
+/** Whether codec_encode may have left that; and training, the mean and the matrix. */
+bool codec_possible(const struct codec *codec, const uint8_t *row, struct code_tail tail);
+bool codec_trained(const struct codec *codec);
 /** For a search; linking changes norm_factor and norm2 under dot. */
 void codec_query(const struct codec *codec, const float *projected, struct code_query *out);
 #endif

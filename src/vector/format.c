@@ -4,7 +4,6 @@
  */
 #include "vector/format.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/crc32c.h"
@@ -15,6 +14,8 @@
 #endif
 
 enum { FREED_A_PIECE = PIECE_BYTES_MAX / 4, FORMAT = 1, HEAD_BYTES = 20 };
+/* Twice a squared norm that is at most 1e30, and rounding. */
+static const float NORM2_MAX = 2.1e30F;
 static const char MAGIC[8] = { 'L', 'A', 'K', 'E', 'V', 'E', 'C', '\n' };
 
 _Static_assert(sizeof(struct node) == 12, "nodes are used where they were loaded");
@@ -242,7 +243,8 @@ static const char *options_wrong(const struct state *s)
            : s->freed > s->count                                  ? "freed"
            : s->live != s->count - s->freed                       ? "live"
            : s->again_count > AGAIN_MAX                           ? "again"
-           : isnan(s->norm2_max) || s->norm2_max < 0              ? "norm"
+           : s->graph_min == 0                                    ? "graph_min"
+           : !(s->norm2_max >= 0 && s->norm2_max <= NORM2_MAX)    ? "norm"
                                                                   : NULL;
 }
 
@@ -269,7 +271,8 @@ static const char *graph_wrong(const struct state *s)
         }
     }
     uint32_t slot = (uint32_t)s->entry;
-    if (s->nodes > s->live || s->upper_used > s->count * (uint64_t)(LEVELS_MAX - 1)) {
+    if (s->nodes > s->live || s->upper_used > SLOTS_MAX ||
+        s->upper_used > s->count * (uint64_t)(LEVELS_MAX - 1)) {
         return "graph";
     }
     if ((s->nodes == 0) != (s->entry == NO_ENTRY)) {

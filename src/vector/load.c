@@ -4,7 +4,6 @@
  */
 #include "vector/load.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/crc32c.h"
@@ -164,14 +163,7 @@ static enum status codec_load(struct loading *l, struct err *err)
     if (codec->matrix != NULL) {
         memcpy(codec->matrix, bytes + mean, manifest->codec_bytes - mean);
     }
-    for (size_t i = 0; i < manifest->codec_bytes; i += sizeof(float)) {
-        float value;
-        memcpy(&value, bytes + i, sizeof(value));
-        if (!isfinite(value)) {
-            return piece_damaged(0, err);
-        }
-    }
-    return OK;
+    return codec_trained(codec) ? OK : piece_damaged(0, err);
 }
 
 static enum status freed_load(struct loading *l, struct err *err)

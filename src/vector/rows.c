@@ -107,6 +107,20 @@ bool row_dead(const struct row_shape *shape, const uint8_t *row)
     return isnan(row_tail(shape, row).norm2);
 }
 
+bool row_possible(const struct row_shape *shape, const uint8_t *row)
+{
+    const float most = ROW_VALUE_MAX;
+    struct row_tail tail = row_tail(shape, row);
+    bool right = tail.scale >= 0 && tail.scale <= most && tail.norm2 >= 0 &&
+                 tail.norm2 <= most * most;
+    for (uint32_t i = 0; shape->floats && i < shape->padded; i++) {
+        float value;
+        memcpy(&value, row + i * sizeof(value), sizeof(value));
+        right = right && fabsf(value) <= most;
+    }
+    return right;
+}
+
 void row_read(const struct row_shape *shape, const uint8_t *row, float *out)
 {
     if (shape->floats) {

@@ -21,6 +21,8 @@ struct row_tail {
 };
 
 enum { ROW_FLOATS_MAX = ROW_PAD };
+/* A component is at most 1e15, as squared norms are at most 1e30; and what rounding adds. */
+#define ROW_VALUE_MAX 1.001e15F
 
 struct row_shape {
     uint32_t dimension, padded;
@@ -44,6 +46,8 @@ void row_read(const struct row_shape *shape, const uint8_t *row, float *out);
 void row_kill(const struct row_shape *shape, uint8_t *row);
 bool row_dead(const struct row_shape *shape, const uint8_t *row);
 struct row_tail row_tail(const struct row_shape *shape, const uint8_t *row);
+/** Whether row_write may have left a row that is not dead: no distance to it overflows. */
+bool row_possible(const struct row_shape *shape, const uint8_t *row);
 
 /** Prepare a query for stored rows; q8, q16 and f are the caller's, f as row_normalise left it. */
 void row_query_prepare(const struct row_shape *shape, struct row_query *query);

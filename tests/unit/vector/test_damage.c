@@ -229,6 +229,38 @@ static void wrong_rows_and_codes_are_refused(struct lie *lie)
     lie_end(lie, "a free slot that is not");
 }
 
+/* Finite or not: what would make a distance overflow, so that a search finds no way in. */
+static void numbers_too_large_are_refused(struct lie *lie)
+{
+    const float large = 1e38F;
+    struct code_tail far = { large, large };
+    lie_begin(lie, PIECE_CODES);
+    uint32_t slot = (uint32_t)lie->manifest.state.entry;
+    memcpy(lie->saved.bytes[lie->chunk] + (slot + 1) * lie->manifest.code_bytes - sizeof(far), &far,
+           sizeof(far));
+    lie_end(lie, "an entry point that is too far");
+
+    lie_begin(lie, PIECE_CODES);
+    memcpy(lie->saved.bytes[lie->chunk] + slot * lie->manifest.code_bytes, &large, sizeof(large));
+    lie_end(lie, "a code that is too far");
+
+    lie_begin(lie, PIECE_ROWS);
+    memcpy(lie->saved.bytes[lie->chunk] + slot * lie->manifest.shape.bytes, &large, sizeof(large));
+    lie_end(lie, "a row that is too long");
+
+    lie_begin(lie, PIECE_CODEC);
+    memcpy(lie->saved.bytes[lie->chunk], &large, sizeof(large));
+    lie_end(lie, "a mean that is too long");
+
+    lie_begin(lie, PIECE_CODEC);
+    lie->manifest.state.norm2_max = INFINITY;
+    lie_end(lie, "a greatest norm without end");
+
+    lie_begin(lie, PIECE_CODEC);
+    lie->manifest.state.graph_min = 0;
+    lie_end(lie, "a graph of none");
+}
+
 static void right_checksums_do_not_hide_wrong_numbers(void **state)
 {
     struct lie lie = { 0 };
@@ -237,6 +269,7 @@ static void right_checksums_do_not_hide_wrong_numbers(void **state)
     vec_free(index);
     wrong_links_and_nodes_are_refused(&lie);
     wrong_rows_and_codes_are_refused(&lie);
+    numbers_too_large_are_refused(&lie);
     saved_done(&lie.saved);
 }
 

@@ -115,6 +115,39 @@ static void what_was_loaded_answers_and_goes_on_as_what_was_saved(void **state)
     round_trip(24, VEC_L2, 700, 5000);
 }
 
+/* What is refused as too large when it is loaded is never what was added. */
+static void the_longest_vectors_are_saved(void **state)
+{
+    enum { N = 200, D_MAX = 260 };
+    static const uint32_t dimensions[] = { 1, 20, 90, D_MAX };
+    float *base = vectors_make(N, D_MAX, 1);
+    for (size_t i = 0; i < ARRAY_LEN(dimensions) * 3; i++) {
+        uint32_t d = dimensions[i / 3];
+        struct vec_opts opts = { .dimension = d, .graph_min = 50, .ef_construction = 32 };
+        opts.metric = (enum vec_metric)(i % 3);
+        struct vec_index *index = index_make(&opts, NULL, 0);
+        struct vec_index *loaded = NULL;
+        struct saved saved;
+        for (uint32_t j = 0; j < N; j++) {
+            float vector[D_MAX];
+            double length = sqrt(
+                vectors_distance(base + (size_t)j * d, (float[D_MAX]){ 0 }, d, VEC_L2));
+            for (uint32_t at = 0; at < d; at++) { /* up to the last float below 1e15 */
+                vector[at] = (float)((double)base[(size_t)j * d + at] * 0.9999999e15 / length);
+            }
+            add_some(index, vector, 1, d);
+        }
+        index_finish(index);
+        saved_take(&saved, index);
+        assert_int_equal(saved_load(&saved, NULL, &loaded, NULL), OK);
+        assert_same_answers(index, loaded, base, 5, d);
+        vec_free(loaded);
+        vec_free(index);
+        saved_done(&saved);
+    }
+    mem_free(base);
+}
+
 static void an_empty_index_is_saved(void **state)
 {
     struct vec_opts opts = { .dimension = 3 };
@@ -438,6 +471,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_loaded_answers_and_goes_on_as_what_was_saved),
+        cmocka_unit_test(the_longest_vectors_are_saved),
         cmocka_unit_test(an_empty_index_is_saved),
         cmocka_unit_test(the_same_bytes_are_saved_on_each_processor),
         cmocka_unit_test(a_snapshot_stays_as_it_was_while_the_index_changes),
