@@ -21,6 +21,11 @@ enum status meta_new(struct meta **out, struct err *err)
     if (meta == NULL) {
         return err_no_memory(err);
     }
+    meta->fields = fields_new();
+    if (meta->fields == NULL) {
+        mem_free(meta);
+        return err_no_memory(err);
+    }
     *out = meta;
     return OK;
 }
@@ -28,6 +33,7 @@ enum status meta_new(struct meta **out, struct err *err)
 void meta_free(struct meta *meta)
 {
     if (meta != NULL) {
+        fields_free(meta->fields);
         records_done(&meta->records);
         mem_free(meta->live);
         mem_free(meta);
@@ -173,16 +179,36 @@ static void set_live(struct meta *meta, uint32_t slot, bool live)
     meta->live[slot / 64] = live ? meta->live[slot / 64] | bit : meta->live[slot / 64] & ~bit;
 }
 
+static void index_slot(struct meta *meta, uint32_t slot)
+{
+    if (is_live(meta, slot)) {
+        fields_add(meta->fields, slot, meta_text(meta, slot));
+    }
+}
+
+static void forget_slot(struct meta *meta, uint32_t slot)
+{
+    if (is_live(meta, slot)) {
+        fields_remove(meta->fields, slot, meta_text(meta, slot));
+    }
+}
+
 static enum status put(struct meta *meta, uint32_t slot, struct str text, struct err *err)
 {
     bool empty = str_eq(text, STR("{}"));
-    if (room(meta, slot) != OK || (!empty && records_put(&meta->records, slot, text) != OK)) {
+    if (room(meta, slot) != OK) {
+        return err_no_memory(err);
+    }
+    forget_slot(meta, slot);
+    if (!empty && records_put(&meta->records, slot, text) != OK) {
+        index_slot(meta, slot);
         return err_no_memory(err);
     }
     if (empty) {
         records_remove(&meta->records, slot);
     }
     set_live(meta, slot, true);
+    index_slot(meta, slot);
     return OK;
 }
 
@@ -202,6 +228,7 @@ enum status meta_add(struct meta *meta, uint32_t slot, struct err *err)
 void meta_remove(struct meta *meta, uint32_t slot)
 {
     if (is_live(meta, slot)) {
+        forget_slot(meta, slot);
         records_remove(&meta->records, slot);
         set_live(meta, slot, false);
     }
@@ -212,12 +239,19 @@ enum status meta_move(struct meta *meta, uint32_t from, uint32_t to, struct err 
     if (from == to) {
         return OK;
     }
-    if (room(meta, from) != OK || room(meta, to) != OK ||
-        records_move(&meta->records, from, to) != OK) {
+    if (room(meta, from) != OK || room(meta, to) != OK) {
+        return err_no_memory(err);
+    }
+    forget_slot(meta, from);
+    forget_slot(meta, to);
+    if (records_move(&meta->records, from, to) != OK) {
+        index_slot(meta, from);
+        index_slot(meta, to);
         return err_no_memory(err);
     }
     set_live(meta, to, is_live(meta, from));
     set_live(meta, from, false);
+    index_slot(meta, to);
     return OK;
 }
 
@@ -237,6 +271,8 @@ void meta_stats(const struct meta *meta, struct meta_stats *out)
     *out = (struct meta_stats){
         .items = meta->items,
         .metadata_bytes = records_memory(&meta->records) + meta->word_count * sizeof(*meta->live),
+        .index_bytes = fields_memory(meta->fields),
+        .paths = fields_count(meta->fields),
     };
 }
 

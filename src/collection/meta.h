@@ -5,7 +5,8 @@
  * put. Filters have MongoDB's meaning for missing fields, arrays and numbers: see filter.h.
  *
  * Threads  one writer at a time; readers beside each other, not beside a writer: the caller holds a
- *          lock (the collection's), shared for the calls that take a const meta.
+ *          lock (the collection's), shared for the calls that take a const meta. A filter may make
+ *          an index under it; another that wants the same one waits.
  */
 #ifndef COLLECTION_META_H
 #define COLLECTION_META_H
@@ -47,7 +48,12 @@ struct meta_match {
     uint64_t count, word_count;
     const char *plan; /* "index", "index+scan", "scan" */
 };
-/** Reads no metadata that field indexes answer. */
+/**
+ * By field indexes, and by reading metadata where few items are left or no index answers. An index
+ * is made by the first filter that would have to read many items for its path, which takes a
+ * second or so a million; it is kept until the meta goes. Together they take at most 64 MiB or four
+ * times what metadata takes; a path beyond that, or beyond META_PATHS_MAX, is read.
+ */
 enum status meta_match(const struct meta *meta, const struct filter *filter, struct arena *arena,
                        struct meta_match *out, struct err *err) MUST_USE;
 /** One item. */

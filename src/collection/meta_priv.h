@@ -2,6 +2,7 @@
 #ifndef COLLECTION_META_PRIV_H
 #define COLLECTION_META_PRIV_H
 
+#include "collection/fields.h"
 #include "collection/filter_priv.h"
 #include "collection/meta.h"
 #include "collection/records.h"
@@ -11,6 +12,7 @@ struct meta {
     uint64_t *live;         /* a bit for each slot that is there */
     size_t word_count;
     uint64_t items;
+    struct fields *fields; /* a filter may make one, see fields.h */
 };
 
 static inline bool bit_is_set(const uint64_t *bits, uint32_t slot)

@@ -177,19 +177,15 @@ static char next_byte(const char **at)
     }
 }
 
-size_t value_unescape(struct str raw, char *out)
+size_t value_unescape(struct str raw, char *out, size_t room, bool *cut_out)
 {
-    if (raw.len == 0) {
-        return 0;
-    }
-    if (memchr(raw.ptr, '\\', raw.len) == NULL) {
-        memcpy(out, raw.ptr, raw.len);
-        return raw.len;
-    }
     size_t len = 0;
-    for (const char *at = raw.ptr; at < raw.ptr + raw.len;) {
+    const char *at = raw.ptr;
+    const char *end = raw.ptr + raw.len;
+    while (at < end && len < room) {
         out[len++] = next_byte(&at);
     }
+    *cut_out = at < end;
     return len;
 }
 

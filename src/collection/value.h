@@ -42,8 +42,9 @@ int number_cmp(struct number a, struct number b);
 struct str value_string(const char *at);
 /** By bytes, `raw` as it is without its escapes. */
 int value_string_cmp(struct str raw, struct str plain);
-/** `out` has room for raw.len bytes; gives how many there are. */
-size_t value_unescape(struct str raw, char *out);
+/** The first bytes without escapes, at most `room` of them; gives how many. `cut_out`: there are
+ * more. */
+size_t value_unescape(struct str raw, char *out, size_t room, bool *cut_out);
 /** Deep. Members of objects may stand in any order. */
 bool value_equal(const char *a, const char *b);
 
