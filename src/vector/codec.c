@@ -400,9 +400,10 @@ struct code_tail codec_encode(const struct codec *codec, const float *projected,
 bool codec_possible(const struct codec *codec, const uint8_t *row, struct code_tail tail)
 {
     const float most = 2.1F * ROW_VALUE_MAX;
+    size_t floats = codec->bits == 32 ? (LINE - CODE_TAIL) / sizeof(float) : 0;
     bool right = tail.scale >= 0 && tail.scale <= most && tail.norm2 >= 0 &&
                  tail.norm2 <= (codec->dot ? most : most * most);
-    for (uint32_t i = 0; codec->bits == 32 && i < codec->dimensions; i++) {
+    for (size_t i = 0; i < floats; i++) { /* behind the last dimension they count too */
         float value;
         memcpy(&value, row + i * sizeof(value), sizeof(value));
         right = right && fabsf(value) <= most;

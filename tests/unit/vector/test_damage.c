@@ -244,6 +244,12 @@ static void numbers_too_large_are_refused(struct lie *lie)
     memcpy(lie->saved.bytes[lie->chunk] + slot * lie->manifest.code_bytes, &large, sizeof(large));
     lie_end(lie, "a code that is too far");
 
+    const float none = NAN;
+    lie_begin(lie, PIECE_CODES);
+    memcpy(lie->saved.bytes[lie->chunk] + slot * lie->manifest.code_bytes + D * sizeof(none), &none,
+           sizeof(none));
+    lie_end(lie, "no number behind a code's last dimension");
+
     lie_begin(lie, PIECE_ROWS);
     memcpy(lie->saved.bytes[lie->chunk] + slot * lie->manifest.shape.bytes, &large, sizeof(large));
     lie_end(lie, "a row that is too long");
