@@ -371,7 +371,11 @@ static enum http_step delete_end(struct http_req *req)
     AUTO(buf_done) struct buf filter;
     buf_init(&filter, 0);
     enum status status = delete_request(req, &filter, &which);
-    if (status == OK && (which.id_count > 0 || which.ids == NULL)) {
+    /* none of them: the index must be there all the same */
+    if (status == OK && which.ids != NULL && which.id_count == 0) {
+        uint32_t dimension = 0;
+        status = coll_dimension(vectors_of(req), index_of(req), &dimension, &req->err);
+    } else if (status == OK) {
         status = coll_delete(vectors_of(req), index_of(req), &which, &deleted, &req->err);
         count(api_of(req)->deleted, deleted);
     }

@@ -206,7 +206,7 @@ def test_indexes_are_made_once_and_named_well(door):
     for method, path, body in (("GET", "", None), ("DELETE", "", None), ("POST", "/add", {"items": [{"id": "a", "vector": [1]}]}),
                                ("POST", "/search", {"vector": [1]}), ("GET", "/item/a", None), ("DELETE", "/item/a", None),
                                ("PATCH", "/item/a", {"metadata": {}}), ("POST", "/count", {}), ("GET", "/items", None),
-                               ("POST", "/delete", {"all": True}), ("GET", "/stats", None), ("POST", "/compact", None)):
+                               ("POST", "/delete", {"all": True}), ("POST", "/delete", {"ids": []}), ("GET", "/stats", None), ("POST", "/compact", None)):
         assert nothing.ask(method, path, 404, json=body)["error"]["code"] == "not_found"
     made.ask("DELETE", "", 204)
     made.ask("GET", "", 404)
