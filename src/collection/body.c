@@ -37,7 +37,8 @@ enum status body_new(const struct coll_spec *spec, struct spool *spool, struct b
     const struct vec_opts opts = { .dimension = spec->dimension,
                                    .metric = spec->metric,
                                    .m = spec->m,
-                                   .ef_construction = spec->ef_construction };
+                                   .ef_construction = spec->ef_construction,
+                                   .graph_min = BODY_GRAPH_MIN };
     enum status status = vec_new(&opts, &body->vec, err);
     status = status == OK ? meta_new(&body->meta, err) : status;
     if (status != OK) {
@@ -310,6 +311,16 @@ static enum status apply_record(struct body *body, const struct record *record, 
     return err_set(err, E_CORRUPT, "a log object empties the index beside other changes");
 }
 
+/** Small indexes have no graph, and nothing that wants to be done behind. */
+static void mark_behind(struct body *body)
+{
+    struct vec_stats stats;
+    vec_stats(body->vec, &stats);
+    if (stats.slots >= BODY_GRAPH_MIN) {
+        atomic_store_explicit(&body->behind, true, memory_order_release);
+    }
+}
+
 enum status body_apply(struct body *body, struct str bytes, const struct record_head *head,
                        struct err *err)
 {
@@ -334,7 +345,7 @@ enum status body_apply(struct body *body, struct str bytes, const struct record_
     body->epoch = head->epoch;
     atomic_fetch_add_explicit(&body->tail_objects, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&body->tail_bytes, bytes.len, memory_order_relaxed);
-    atomic_store_explicit(&body->behind, true, memory_order_release);
+    mark_behind(body);
     return OK;
 }
 
@@ -344,7 +355,7 @@ enum status body_load(struct body *body, const struct record *record, struct err
     enum status status = put(body, record, record->number, err);
     own_end(body);
     TRY(status);
-    atomic_store_explicit(&body->behind, true, memory_order_relaxed);
+    mark_behind(body);
     return OK;
 }
 

@@ -17,7 +17,11 @@
 #include "collection/meta.h"
 #include "collection/record.h"
 
-enum { BODY_SCRATCHES = 64, BODY_GHOSTS = 64 };
+enum {
+    BODY_SCRATCHES = 64,
+    BODY_GHOSTS = 64,
+    BODY_GRAPH_MIN = 5000, /* vectors from which on there is a graph: the library's default */
+};
 
 /** What an item was when a snapshot began that has not come to it yet. */
 struct body_before {

@@ -203,47 +203,20 @@ static enum status sweep(struct coll_service *service, struct err *err)
     return status;
 }
 
-/** An index that nobody has opened or looked at, with a user more. */
-static struct coll *take_unknown(struct coll_service *service)
+static bool is_open(const struct coll *coll)
 {
-    struct coll *unknown = NULL;
-    size_t pos = 0;
-    pthread_mutex_lock(&service->lock);
-    for (struct map_entry *entry;
-         unknown == NULL && (entry = map_next(&service->by_name, &pos)) != NULL;) {
-        struct coll *coll = entry->value;
-        if (coll->index == NULL && !coll->looked_at && !coll->opening && coll->body == NULL) {
-            unknown = coll;
-            coll->looked_at = true;
-            coll->users++;
-        }
-    }
-    pthread_mutex_unlock(&service->lock);
-    return unknown;
+    return coll->body != NULL;
 }
 
-/** Check the logs of those that nobody has opened, so that damage is told before it is met. */
-static void look_at_all(struct care *care)
+/** Nobody has opened it or looked at its log. */
+static bool is_unknown(const struct coll *coll)
 {
-    struct coll *coll = NULL;
-    while (!stopping(care) && (coll = take_unknown(care->service)) != NULL) {
-        struct err err;
-        uint64_t length = 0;
-        enum status status = recover_look(coll, true, &length, &err);
-        if (status == E_CORRUPT || status == E_UNSUPPORTED) {
-            coll_stop(coll, &err);
-        } else if (status == OK) {
-            pthread_mutex_lock(&care->service->lock);
-            coll->length = coll->length == UINT64_MAX ? length : coll->length;
-            pthread_mutex_unlock(&care->service->lock);
-        }
-        coll_unref(coll);
-    }
+    return coll->index == NULL && !coll->looked_at && !coll->opening && coll->body == NULL;
 }
 
-/** All open indexes, each with a user more. */
-static enum status take_open(struct coll_service *service, struct arena *arena, struct coll ***out,
-                             size_t *count_out)
+/** All entries that `fits` (called under the service's lock), each with a user more. */
+static enum status take(struct coll_service *service, bool (*fits)(const struct coll *coll),
+                        struct arena *arena, struct coll ***out, size_t *count_out)
 {
     size_t count = 0, pos = 0;
     pthread_mutex_lock(&service->lock);
@@ -251,7 +224,7 @@ static enum status take_open(struct coll_service *service, struct arena *arena, 
     struct map_entry *entry;
     while (all != NULL && (entry = map_next(&service->by_name, &pos)) != NULL) {
         struct coll *coll = entry->value;
-        if (coll->body != NULL) {
+        if (fits(coll)) {
             coll->users++;
             all[count++] = coll;
         }
@@ -260,6 +233,39 @@ static enum status take_open(struct coll_service *service, struct arena *arena, 
     *out = all;
     *count_out = count;
     return all != NULL ? OK : E_NO_MEMORY;
+}
+
+static void look_at(struct coll *coll)
+{
+    struct err err;
+    uint64_t length = 0;
+    enum status status = recover_look(coll, true, &length, &err);
+    if (status == E_CORRUPT || status == E_UNSUPPORTED) {
+        coll_stop(coll, &err);
+    } else if (status == OK) {
+        pthread_mutex_lock(&coll->service->lock);
+        coll->looked_at = true;
+        coll->length = coll->length == UINT64_MAX ? length : coll->length;
+        pthread_mutex_unlock(&coll->service->lock);
+    }
+}
+
+/** Check the logs of those that nobody has opened, so that damage is told before it is met. */
+static void look_at_all(struct care *care)
+{
+    struct arena arena;
+    struct coll **all = NULL;
+    size_t count = 0;
+    arena_init(&arena, SIZE_MAX);
+    if (take(care->service, is_unknown, &arena, &all, &count) == OK) {
+        for (size_t i = 0; i < count; i++) {
+            if (!stopping(care)) {
+                look_at(all[i]);
+            }
+            coll_unref(all[i]);
+        }
+    }
+    arena_done(&arena);
 }
 
 /** By the pointer as last read, whose first log object is told too. */
@@ -384,7 +390,7 @@ static bool keep_all(struct care *care, bool look)
     struct coll **open = NULL;
     size_t count = 0;
     arena_init(&arena, SIZE_MAX);
-    fine = take_open(service, &arena, &open, &count) == OK && fine;
+    fine = take(service, is_open, &arena, &open, &count) == OK && fine;
     for (size_t i = 0; i < count; i++) {
         if ((look || is_stale(open[i])) && !stopping(care)) {
             follow(open[i]);

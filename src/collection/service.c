@@ -225,6 +225,7 @@ void coll_stop(struct coll *coll, const struct err *err)
     pthread_mutex_lock(&coll->service->lock);
     if (coll->stopped == NULL) {
         coll->stopped = text;
+        coll->looked_at = true;
         text = NULL;
     }
     pthread_mutex_unlock(&coll->service->lock);

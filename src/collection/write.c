@@ -400,7 +400,9 @@ static void fail_all(struct write **writes, size_t count, enum status status, co
 static void wake_care(struct coll *coll)
 {
     struct coll_service *service = coll->service;
-    care_wake(service, CARE_LINK);
+    if (coll->body != NULL && atomic_load_explicit(&coll->body->behind, memory_order_relaxed)) {
+        care_wake(service, CARE_LINK);
+    }
     if (coll->body != NULL && atomic_load_explicit(&coll->body->tail_bytes, memory_order_relaxed) >=
                                   service->opts.snapshot_log_bytes) {
         care_wake(service, CARE_KEEP);
