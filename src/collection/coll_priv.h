@@ -65,6 +65,11 @@ struct coll {
     bool pending_durable;  /* it is there, and wants to be applied */
 };
 
+/** Any of them may be NULL. */
+struct coll_metrics {
+    struct metric *log_objects, *log_bytes, *snapshots, *fenced, *stopped, *open, *memory;
+};
+
 struct coll_service {
     struct coll_service_opts opts;
     struct store *store;
@@ -80,6 +85,7 @@ struct coll_service {
     uint64_t names_changed; /* counts changes of by_name by this process */
     bool sweep;             /* something was dropped */
     struct care *care;      /* care.c */
+    struct coll_metrics metrics;
 };
 
 /* --- names.c --- */

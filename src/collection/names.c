@@ -60,6 +60,7 @@ static void leave_locked(struct coll_service *service, struct coll *coll)
     if (coll->body != NULL) {
         /* nobody uses it, so the only reference is the index's own */
         service->memory_bytes -= coll->body->accounted;
+        metric_add(service->metrics.open, -1);
         body_free(coll->body);
         coll->body = NULL;
     }

@@ -28,6 +28,29 @@ static void set_defaults(struct coll_service_opts *opts)
     opts->clock = opts->clock != NULL ? opts->clock : clock_real();
 }
 
+static void metrics_init(struct coll_metrics *m, struct metrics *metrics)
+{
+    const struct {
+        struct metric **out;
+        enum metric_kind kind;
+        const char *name, *help;
+    } all[] = {
+        { &m->log_objects, METRIC_COUNTER, "lakehouse_vector_log_objects_total",
+          "log objects written; one may carry several requests" },
+        { &m->log_bytes, METRIC_COUNTER, "lakehouse_vector_log_bytes_total", "bytes of them" },
+        { &m->snapshots, METRIC_COUNTER, "lakehouse_vector_snapshots_total", "snapshots made" },
+        { &m->fenced, METRIC_COUNTER, "lakehouse_vector_fenced_total",
+          "indexes that another process took over" },
+        { &m->stopped, METRIC_COUNTER, "lakehouse_vector_stopped_total",
+          "indexes stopped because something of them is damaged" },
+        { &m->open, METRIC_GAUGE, "lakehouse_vector_open_indexes", "indexes in memory" },
+        { &m->memory, METRIC_GAUGE, "lakehouse_vector_memory_bytes", "memory of open indexes" },
+    };
+    for (size_t i = 0; metrics != NULL && i < ARRAY_LEN(all); i++) {
+        *all[i].out = metric_get(metrics, all[i].kind, all[i].name, "", all[i].help);
+    }
+}
+
 enum status coll_service_open(const struct coll_service_opts *opts, struct coll_service **out,
                               struct err *err)
 {
@@ -43,6 +66,7 @@ enum status coll_service_open(const struct coll_service_opts *opts, struct coll_
     pthread_cond_init(&service->changed, NULL);
     map_init(&service->by_name);
     map_init(&service->gone);
+    metrics_init(&service->metrics, opts->metrics);
     enum status status = spool_open(opts->cache_dir, &service->spool, err);
     status = status == OK ? care_start(service, err) : status;
     if (status != OK) {
@@ -107,6 +131,7 @@ static struct body *unref_locked(struct coll_service *service, struct body *body
         return NULL;
     }
     service->memory_bytes -= body->accounted;
+    metric_set(service->metrics.memory, (double)service->memory_bytes);
     return body;
 }
 
@@ -146,6 +171,7 @@ void coll_body_account(struct coll_service *service, struct body *body)
     pthread_mutex_lock(&service->lock);
     service->memory_bytes += bytes - body->accounted;
     body->accounted = bytes;
+    metric_set(service->metrics.memory, (double)service->memory_bytes);
     pthread_mutex_unlock(&service->lock);
 }
 
@@ -168,6 +194,7 @@ static struct coll *least_used_locked(struct coll_service *service, const struct
 static struct body *close_locked(struct coll_service *service, struct coll *coll)
 {
     struct body *body = coll->body;
+    metric_add(service->metrics.open, -1);
     coll->body = NULL;
     coll->length = atomic_load_explicit(&body->length, memory_order_relaxed);
     coll->stale = false;
@@ -208,6 +235,7 @@ void coll_unref(struct coll *coll)
     pthread_mutex_lock(&service->lock);
     bool gone = --coll->users == 0 && coll->dropped;
     if (gone) {
+        metric_add(service->metrics.open, coll->body != NULL ? -1 : 0);
         last = unref_locked(service, coll->body);
         coll->body = NULL;
     }
@@ -227,6 +255,7 @@ void coll_stop(struct coll *coll, const struct err *err)
         coll->stopped = text;
         coll->looked_at = true;
         text = NULL;
+        metric_add(coll->service->metrics.stopped, 1);
     }
     pthread_mutex_unlock(&coll->service->lock);
     mem_free(text);
@@ -251,6 +280,7 @@ static enum status open_locked(struct coll *coll, struct err *err)
     coll->opening = false;
     coll->looked_at = true;
     coll->body = body;
+    metric_add(service->metrics.open, body != NULL);
     pthread_cond_broadcast(&service->changed);
     return status;
 }

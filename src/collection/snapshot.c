@@ -332,6 +332,7 @@ static enum status publish(struct shot *shot, struct err *err)
         atomic_fetch_sub_explicit(&body->tail_objects, shot->tail_objects, memory_order_relaxed);
         atomic_fetch_sub_explicit(&body->tail_bytes, shot->tail_bytes, memory_order_relaxed);
         coll_body_unref(shot->coll->service, body);
+        metric_add(shot->coll->service->metrics.snapshots, 1);
         trim(shot, &base);
     } else if (status != E_UPSTREAM) { /* unknown: it may be named */
         forget(shot);

@@ -123,6 +123,7 @@ enum status write_run(struct coll *coll, struct write *write, struct err *err)
 
 static enum status conflict(struct coll *coll, struct err *err)
 {
+    metric_add(coll->service->metrics.fenced, coll->fenced ? 0 : 1);
     coll->fenced = true;
     atomic_store_explicit(&coll->writable, false, memory_order_release);
     return err_set(err, E_CONFLICT, "another process writes index \"%s\" now", coll->name);
@@ -345,6 +346,12 @@ static enum status settle_before(struct coll *coll, struct err *err)
     return coll->pending.len == 0 ? OK : status;
 }
 
+static void count_object(struct coll_service *service, size_t bytes)
+{
+    metric_add(service->metrics.log_objects, 1);
+    metric_add(service->metrics.log_bytes, (double)bytes);
+}
+
 /** The writes of one object. *done_out: how many of them are answered; the rest comes later. */
 static void run_writes(struct coll *coll, struct write **writes, size_t count, size_t *done_out)
 {
@@ -373,7 +380,11 @@ static void run_writes(struct coll *coll, struct write **writes, size_t count, s
         head.count = prepare.count;
         record_finish(&coll->pending, &head);
         coll->pending_durable = false;
+        size_t bytes = coll->pending.len;
         status = settle_pending(coll, &err);
+        if (status == OK) {
+            count_object(coll->service, bytes);
+        }
         coll_body_account(coll->service, coll->body);
     } else {
         buf_done(&coll->pending);
