@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "vector/check.h"
+#include "vector/curve.h"
 #include "vector/pages.h"
 #include "vector/snapshot.h"
 
@@ -354,6 +355,19 @@ static enum status prepare(struct compact *c, struct err *err)
     return upper_alloc(c) && first_alloc(c) ? OK : err_no_memory(err);
 }
 
+/* There are no gaps. */
+static enum status all_stay(struct compact *c, struct err *err)
+{
+    c->map = mem_alloc((c->count + (size_t)1) * sizeof(*c->map));
+    if (c->map == NULL) {
+        return err_no_memory(err);
+    }
+    for (uint32_t slot = 0; slot < c->count; slot++) {
+        c->map[slot] = slot;
+    }
+    return OK;
+}
+
 static enum status compact(struct compact *c, struct err *err)
 {
     struct vec_index *index = c->index;
@@ -363,14 +377,16 @@ static enum status compact(struct compact *c, struct err *err)
     if (held) {
         return err_set(err, E_CONFLICT, "a snapshot of the index is held");
     }
-    TRY(prepare(c, err));
-    if (c->live < c->count) {
-        move_all(c);
-        if (c->view->codec != NULL) {
-            graph_renumber(c);
-        }
-        give_back(c);
+    if (c->live == c->count) {
+        return all_stay(c, err);
     }
+    TRY(prepare(c, err));
+    move_all(c);
+    if (c->view->codec != NULL) {
+        graph_renumber(c);
+    }
+    give_back(c);
+    curve_renumbered(index);
     return OK;
 }
 

@@ -68,6 +68,14 @@ void curves_free(struct curves *curves)
     }
 }
 
+void curve_renumbered(struct vec_index *index)
+{
+    struct curves *curves = atomic_load_explicit(&index->curves, memory_order_acquire);
+    if (curves != NULL) {
+        curves->measure.on = false;
+    }
+}
+
 static bool take(struct curves *curves)
 {
     return !atomic_exchange_explicit(&curves->busy, true, memory_order_acquire);

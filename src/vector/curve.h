@@ -31,6 +31,9 @@ struct curve {
 struct curves *curves_new(const struct vec_index *index);
 void curves_free(struct curves *curves);
 
+/** Slots have other numbers now: a measurement under way begins anew. Nobody else is here. */
+void curve_renumbered(struct vec_index *index);
+
 /** Remember a query, as row_normalise left it: one of many. Never waits. */
 void curve_ask(struct vec_scratch *scratch);
 /** The beam that reaches this recall; 0 when there is no curve, or none that does. *most_out is the

@@ -149,6 +149,51 @@ static void gaps_are_closed(void **state)
     }
 }
 
+/* Nothing is moved then, though one that is not linked stands among those that are. */
+static void without_gaps_all_stay(void **state)
+{
+    struct vec_opts opts = options(100);
+    struct vec_index *index = NULL;
+    assert_int_equal(vec_new(&opts, &index, NULL), OK);
+    add_numbered(index, 0, 300, D);
+    index_finish(index);
+    delete_where(index, 50, 51, 1);
+    add_numbered(index, 300, 301, D);
+    assert_int_equal(stats_of(index).linked, 299);
+    assert_int_equal(stats_of(index).slots, 300);
+    compact_and_check(index, D);
+    index_finish(index);
+    assert_int_equal(stats_of(index).linked, 300);
+    assert_sound(index);
+    vec_free(index);
+}
+
+/* Of recall, which maintenance measures by stored vectors. */
+static void compaction_may_come_amid_a_measurement(void **state)
+{
+    enum { N = 2000 };
+    for (int steps = 0; steps < 3000; steps += 250) {
+        struct vec_opts opts = options(500);
+        struct vec_index *index = NULL;
+        struct vec_scratch *scratch = NULL;
+        bool more = true;
+        assert_int_equal(vec_new(&opts, &index, NULL), OK);
+        assert_int_equal(vec_scratch_new(index, &scratch, NULL), OK);
+        add_numbered(index, 0, N, D);
+        while (stats_of(index).linked < N) {
+            assert_int_equal(vec_maintain(index, scratch, 1, &more, NULL), OK);
+        }
+        for (int i = 0; i < steps && more; i++) {
+            assert_int_equal(vec_maintain(index, scratch, 0, &more, NULL), OK);
+        }
+        delete_where(index, 0, N - 10, 1);
+        compact_and_check(index, D);
+        index_finish(index);
+        vec_scratch_free(scratch);
+        vec_free(index);
+    }
+}
+
 static void everything_may_go_and_come_again(void **state)
 {
     for (uint32_t n = 0; n <= 3; n++) {
@@ -335,6 +380,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_index_of_100_vectors_takes_64_kib_at_most),
         cmocka_unit_test(gaps_are_closed),
+        cmocka_unit_test(without_gaps_all_stay),
+        cmocka_unit_test(compaction_may_come_amid_a_measurement),
         cmocka_unit_test(everything_may_go_and_come_again),
         cmocka_unit_test(chunks_are_given_back),
         cmocka_unit_test(parts_of_chunks_are_given_back),
