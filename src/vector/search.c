@@ -276,7 +276,7 @@ struct since {
 static struct since since_now(const struct vec_index *index)
 {
     struct since since;
-    atomic_thread_fence(memory_order_acquire); /* behind what the walk has seen */
+    fence_reads(); /* behind what the walk has seen */
     since.gone = atomic_load_explicit(&index->gone.total, memory_order_acquire);
     since.reborn = atomic_load_explicit(&index->reborn.total, memory_order_acquire);
     since.slots = atomic_load_explicit(&index->count, memory_order_acquire);
@@ -367,7 +367,7 @@ static bool scan_since(struct search *search, const struct since *from, const st
         scan_behind(search, log_at(&index->gone, at), to->slots, rank);
     }
     /* what was read must not have been overwritten meanwhile */
-    atomic_thread_fence(memory_order_acquire);
+    fence_reads();
     uint64_t reborn = atomic_load_explicit(&index->reborn.total, memory_order_relaxed);
     uint64_t gone = atomic_load_explicit(&index->gone.total, memory_order_relaxed);
     return reborn - from->reborn < LOG_MAX && (!walked || gone - from->gone < LOG_MAX);
