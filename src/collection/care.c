@@ -319,7 +319,7 @@ static void reopen(struct coll *coll)
 {
     struct err err = { 0 };
     struct body *next = NULL;
-    enum status status = recover_open(coll, &next, &err);
+    enum status status = recover_open(coll, false, &next, &err);
     if (status == E_CORRUPT || status == E_UNSUPPORTED) {
         coll_stop(coll, &err);
     } else if (status == OK) {

@@ -136,8 +136,9 @@ void coll_stop(struct coll *coll, const struct err *err);
 
 /* --- recover.c --- */
 
-/** Snapshot and log. E_NOT_FOUND: it was dropped. E_CORRUPT and E_UNSUPPORTED stop the index. */
-enum status recover_open(struct coll *coll, struct body **out, struct err *err) MUST_USE;
+/** Snapshot and log; `anew`: without the graph that is stored. E_NOT_FOUND: it was dropped.
+ * E_CORRUPT and E_UNSUPPORTED stop the index. */
+enum status recover_open(struct coll *coll, bool anew, struct body **out, struct err *err) MUST_USE;
 /** Apply what is in the log behind it; *body may become another one. E_NOT_FOUND: the log was
  * trimmed meanwhile; E_CORRUPT: or it has a gap. */
 enum status recover_tail(struct coll *coll, struct body **body, struct err *err) MUST_USE;

@@ -55,7 +55,7 @@ static enum status build_anew(struct coll_use *use, struct err *err)
     struct coll *coll = use->coll;
     struct body *next = NULL;
     TRY(service_room(coll->service, coll, body_measure(use->body), err));
-    TRY(recover_open(coll, &next, err));
+    TRY(recover_open(coll, true, &next, err));
     struct coll_use beside = { .coll = coll, .body = next };
     enum status status = link_all(&beside, err);
     if (status == OK) {

@@ -166,8 +166,8 @@ static enum status load_snapshot(struct coll *coll, struct body *body,
 
 /* --- both --- */
 
-static enum status load(struct coll *coll, const struct coll_pointer *pointer, struct body **out,
-                        struct err *err)
+static enum status load(struct coll *coll, const struct coll_pointer *pointer, bool anew,
+                        struct body **out, struct err *err)
 {
     struct body *body = NULL;
     if (pointer->first_log == 0 ||
@@ -177,7 +177,9 @@ static enum status load(struct coll *coll, const struct coll_pointer *pointer, s
     TRY(body_new(&coll->spec, coll->service->spool, &body, err));
     enum status status = OK;
     if (pointer->snapshot.name.len > 0) {
-        status = load_snapshot(coll, body, &pointer->snapshot, err);
+        struct coll_snapshot_ref snapshot = pointer->snapshot;
+        snapshot.graph_chunks = anew ? 0 : snapshot.graph_chunks;
+        status = load_snapshot(coll, body, &snapshot, err);
     } else {
         body->sequence = pointer->first_log - 1;
     }
@@ -207,7 +209,7 @@ static enum status read_pointer(struct coll *coll, struct arena *arena, struct c
                : err_set(err, E_PRECONDITION, "index \"%s\" is another one now", coll->name);
 }
 
-enum status recover_open(struct coll *coll, struct body **out, struct err *err)
+enum status recover_open(struct coll *coll, bool anew, struct body **out, struct err *err)
 {
     struct arena arena;
     arena_init(&arena, 0);
@@ -215,7 +217,7 @@ enum status recover_open(struct coll *coll, struct body **out, struct err *err)
     enum status status = read_pointer(coll, &arena, &pointer, err);
     bool more = status == OK;
     for (int i = 0; more && i < OPEN_TRIES; i++) {
-        status = load(coll, &pointer, out, err);
+        status = load(coll, &pointer, anew, out, err);
         more = false;
         if (status == E_NOT_FOUND || status == E_CORRUPT) {
             struct err second = { 0 };

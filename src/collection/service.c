@@ -269,7 +269,7 @@ static enum status open_locked(struct coll *coll, struct err *err)
     coll->opening = true;
     pthread_mutex_unlock(&service->lock);
     struct err own = { 0 };
-    enum status status = recover_open(coll, &body, &own);
+    enum status status = recover_open(coll, false, &body, &own);
     if (status == E_CORRUPT || status == E_UNSUPPORTED) {
         coll_stop(coll, &own);
     }

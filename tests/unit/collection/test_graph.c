@@ -95,6 +95,10 @@ static void a_graph_is_loaded_with_its_snapshot(void **state)
         check_search(&lake);
         assert_ok(coll_settle(lake.service, STR("t"), true, ERR)); /* and of what was loaded */
     }
+    assert_ok(coll_compact(lake.service, STR("t"), ERR));
+    assert_ok(coll_stats(lake.service, STR("t"), &lake.arena, &stats, ERR));
+    assert_int_equal(stats.graph.slots, ITEMS - 200);
+    assert_true(str_eq(before, lake_dump(&lake, lake.service, "t")));
     churn(&lake);
     check_search(&lake);
     before = lake_dump(&lake, lake.service, "t");
