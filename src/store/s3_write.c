@@ -140,6 +140,18 @@ static enum status judge(struct s3_store *s3, const struct s3_write *write,
     return s3_failed(s3, request, answer, err);
 }
 
+/** There was no memory: to send it, or to hear the answer. */
+static enum status unheard(struct s3_store *s3, const struct s3_write *write,
+                           struct store_info *info_out, struct err *err)
+{
+    enum landed landed = look(s3, write, info_out);
+    if (landed == LANDED_UNKNOWN) {
+        return err_set(err, E_UPSTREAM, "whether object \"%.*s\" was written is not known",
+                       STR_ARG(write->key));
+    }
+    return landed == LANDED_OURS ? OK : err_no_memory(err);
+}
+
 static enum status send_known(struct s3_store *s3, struct s3_write *write,
                               struct s3_request *request, uint64_t size,
                               struct store_info *info_out, struct err *err)
@@ -157,6 +169,8 @@ static enum status send_known(struct s3_store *s3, struct s3_write *write,
             status = judge(s3, write, request, &answer, &again, info_out, &why);
         } else if (unknown != OK) {
             status = settle(s3, write, &again, info_out, &why);
+        } else if (status == E_NO_MEMORY) {
+            status = unheard(s3, write, info_out, &why);
         }
         http_answer_done(&answer);
         if (status == OK && !again) {
