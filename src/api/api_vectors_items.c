@@ -227,7 +227,7 @@ static enum http_step search_end(struct http_req *req)
     struct search_state *state = req->state;
     struct vector_search search = { .k_max = api->k_max > 0 ? api->k_max : K_MAX_DEFAULT };
     if (!state->on_worker &&
-        (req->body.len > INPLACE_BODY_MAX || !coll_is_open(api->service, index_of(req)))) {
+        (req->body.len > INPLACE_BODY_MAX || !coll_is_quick(api->service, index_of(req)))) {
         state->on_worker = true;
         return HTTP_OFFLOAD;
     }

@@ -311,12 +311,19 @@ static enum status apply_record(struct body *body, const struct record *record, 
     return err_set(err, E_CORRUPT, "a log object empties the index beside other changes");
 }
 
-/** Small indexes have no graph, and nothing that wants to be done behind. */
-static void mark_behind(struct body *body)
+bool body_look(struct body *body)
 {
     struct vec_stats stats;
     vec_stats(body->vec, &stats);
-    if (stats.slots >= BODY_GRAPH_MIN) {
+    uint64_t scanned = stats.count > stats.linked ? stats.count - stats.linked : 0;
+    atomic_store_explicit(&body->scanned, scanned, memory_order_relaxed);
+    return stats.slots >= BODY_GRAPH_MIN;
+}
+
+/** Small indexes have no graph, and nothing that wants to be done behind. */
+static void mark_behind(struct body *body)
+{
+    if (body_look(body)) {
         atomic_store_explicit(&body->behind, true, memory_order_release);
     }
 }
@@ -381,5 +388,6 @@ void body_adopt(struct body *body, struct vec_index *vec)
     assert(body->scratch_count == 0 && body->own == NULL);
     vec_free(body->vec);
     body->vec = vec;
+    (void)body_look(body);
     atomic_store_explicit(&body->behind, true, memory_order_relaxed);
 }

@@ -63,6 +63,7 @@ struct body {
     /* read by others */
     _Atomic uint64_t length;
     _Atomic bool behind;                       /* vec_maintain has work */
+    _Atomic uint64_t scanned;                  /* vectors that are in no graph, as last looked */
     _Atomic uint64_t memory_bytes;             /* as last looked */
     _Atomic uint64_t tail_objects, tail_bytes; /* behind the last snapshot */
     _Atomic uint64_t plans_graph, plans_scan, plans_exact;
@@ -105,6 +106,9 @@ enum status body_load_at(struct body *body, const struct record *record, uint32_
 /** Take this instead of the empty one that it has; nobody has used it yet. */
 void body_adopt(struct body *body, struct vec_index *vec);
 
+/** Look how many vectors searches scan, and keep it in `scanned`; true when there may be a graph.
+ * Any thread that uses the body. */
+bool body_look(struct body *body);
 /** Look how much memory it takes, and keep it in memory_bytes. */
 uint64_t body_measure(struct body *body);
 

@@ -117,6 +117,7 @@ static enum status link_turn(struct coll_service *service, struct body *body, st
     atomic_store_explicit(&body->behind, false, memory_order_seq_cst);
     enum status status = vec_maintain(body->vec, scratch, TURN_US, &left, err);
     body_scratch_give(body, scratch);
+    (void)body_look(body);
     if (left || status != OK) {
         atomic_store_explicit(&body->behind, true, memory_order_release);
     } else {

@@ -198,9 +198,9 @@ enum status coll_search(struct coll_service *service, struct str name,
 enum status coll_dimension(struct coll_service *service, struct str name, uint32_t *out,
                            struct err *err) MUST_USE;
 
-/** True when the index is open now: a search of it opens nothing and asks no store. Never waits
- * long. */
-bool coll_is_open(struct coll_service *service, struct str name);
+/** True when the index is open now, so that a search of it opens nothing and asks no store, and has
+ * little that is in no graph yet and would be scanned. Never waits long. */
+bool coll_is_quick(struct coll_service *service, struct str name);
 
 /* --- care --- */
 

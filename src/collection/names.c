@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "collection/coll_priv.h"
 
-enum { FIND_TRIES = 16 };
+enum { FIND_TRIES = 16, QUICK_NUMBERS = 1000000 };
 
 void names_free(struct coll *coll)
 {
@@ -186,16 +186,24 @@ static struct coll *look_locked(struct coll_service *service, struct str name, b
     return coll;
 }
 
-bool coll_is_open(struct coll_service *service, struct str name)
+/** Does a search of it read a million numbers at most? That is less than a millisecond. */
+static bool scans_little(const struct body *body)
+{
+    uint64_t scanned = atomic_load_explicit(&body->scanned, memory_order_relaxed);
+    return scanned * body->spec.dimension <= QUICK_NUMBERS;
+}
+
+bool coll_is_quick(struct coll_service *service, struct str name)
 {
     pthread_mutex_lock(&service->lock);
     const struct coll *coll = map_get(&service->by_name, name);
     if (coll != NULL && coll->index != NULL) {
         coll = map_get(&service->by_name, str_of(coll->index));
     }
-    bool open = coll != NULL && coll->body != NULL && !coll->stale && coll->stopped == NULL;
+    bool quick = coll != NULL && coll->body != NULL && !coll->stale && coll->stopped == NULL &&
+                 scans_little(coll->body);
     pthread_mutex_unlock(&service->lock);
-    return open;
+    return quick;
 }
 
 /** The index of an alias is no index, as far as we know: look for it, and where it is none, whether

@@ -27,21 +27,48 @@ static void what_was_put_is_there_bit_for_bit_and_after_a_restart(void **state)
     lake_down(&lake);
 }
 
+static void a_search_that_scans_much_is_not_quick(void **state)
+{
+    enum { WIDE = 4096, MANY = 245 };
+    struct lake lake;
+    struct coll_added added;
+    struct coll_info info;
+    struct arena arena;
+    static float vector[WIDE];
+    struct coll_spec spec = { .name = STR("wide"), .dimension = WIDE, .metric = VEC_L2 };
+    lake_up(&lake);
+    arena_init(&arena, 0);
+    assert_ok(coll_create(lake.service, &spec, &arena, &info, ERR));
+    for (unsigned i = 0; i < MANY; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "%u", i);
+        struct coll_item item = { .id = str_of(id), .vector = vector };
+        vector[i] = 1;
+        assert_ok(coll_add(lake.service, spec.name, &item, 1, COLL_UPSERT, &added, ERR));
+        assert_int_equal(coll_is_quick(lake.service, spec.name), (i + 1) * WIDE <= 1000000);
+    }
+    assert_false(coll_is_quick(lake.service, spec.name));
+    arena_done(&arena);
+    lake_down(&lake);
+}
+
 static void an_index_is_open_from_its_first_use_on(void **state)
 {
     struct lake lake;
     lake_up(&lake);
     lake_create(&lake, "t");
     assert_ok(coll_alias_set(lake.service, STR("other"), STR("t"), ERR));
-    assert_false(coll_is_open(lake.service, STR("none")));
+    assert_false(coll_is_quick(lake.service, STR("none")));
     assert_ok(lake_put(lake.service, "t", "a", 1, NULL, ERR));
-    assert_true(coll_is_open(lake.service, STR("t")) && coll_is_open(lake.service, STR("other")));
+    assert_true(coll_is_quick(lake.service, STR("t")) && coll_is_quick(lake.service, STR("other")));
     lake_again(&lake);
-    assert_false(coll_is_open(lake.service, STR("t")) || coll_is_open(lake.service, STR("other")));
+    assert_false(coll_is_quick(lake.service, STR("t")) ||
+                 coll_is_quick(lake.service, STR("other")));
     lake_has(&lake, lake.service, "other", "a", 1);
-    assert_true(coll_is_open(lake.service, STR("t")));
+    assert_true(coll_is_quick(lake.service, STR("t")));
     assert_ok(coll_drop(lake.service, STR("t"), ERR));
-    assert_false(coll_is_open(lake.service, STR("t")) || coll_is_open(lake.service, STR("other")));
+    assert_false(coll_is_quick(lake.service, STR("t")) ||
+                 coll_is_quick(lake.service, STR("other")));
     lake_down(&lake);
 }
 
@@ -393,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_index_tells_the_values_that_work),
         cmocka_unit_test(what_was_put_is_there_bit_for_bit_and_after_a_restart),
+        cmocka_unit_test(a_search_that_scans_much_is_not_quick),
         cmocka_unit_test(an_index_is_open_from_its_first_use_on),
         cmocka_unit_test(a_batch_acts_as_if_in_order),
         cmocka_unit_test(what_is_wrong_with_an_item_is_said_and_nothing_is_added),
