@@ -15,6 +15,7 @@ static const char *const month_names[] = { "Jan", "Feb", "Mar", "Apr", "May", "J
 
 static int64_t real_wall_ms(void *ctx);
 static int64_t real_mono_ms(void *ctx);
+static int64_t real_boot_ms(void *ctx);
 static int64_t read_clock_us(clockid_t id);
 static enum status split_time(int64_t wall_ms, struct tm *tm_out, int *ms_out);
 static bool take_day_name(struct str *text, bool *long_name_out);
@@ -29,7 +30,9 @@ static bool is_real_date(const struct tm *tm);
 
 const struct lake_clock *clock_real(void)
 {
-    static const struct lake_clock real = { .wall_ms = real_wall_ms, .mono_ms = real_mono_ms };
+    static const struct lake_clock real = { .wall_ms = real_wall_ms,
+                                            .mono_ms = real_mono_ms,
+                                            .boot_ms = real_boot_ms };
     return &real;
 }
 
@@ -41,6 +44,11 @@ int64_t clock_wall_ms(const struct lake_clock *clock)
 int64_t clock_mono_ms(const struct lake_clock *clock)
 {
     return clock->mono_ms(clock->ctx);
+}
+
+int64_t clock_boot_ms(const struct lake_clock *clock)
+{
+    return clock->boot_ms != NULL ? clock->boot_ms(clock->ctx) : clock->mono_ms(clock->ctx);
 }
 
 int64_t clock_now_us(void)
@@ -138,11 +146,16 @@ static int64_t real_mono_ms(void *ctx UNUSED)
     return read_clock_us(CLOCK_MONOTONIC) / 1000;
 }
 
+static int64_t real_boot_ms(void *ctx UNUSED)
+{
+    return read_clock_us(CLOCK_BOOTTIME) / 1000;
+}
+
 static int64_t read_clock_us(clockid_t id)
 {
     struct timespec now;
     int result = clock_gettime(id, &now);
-    assert(result == 0); /* both clocks always exist on Linux */
+    assert(result == 0); /* these clocks always exist on Linux */
     (void)result;
     return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }

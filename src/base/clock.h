@@ -1,6 +1,7 @@
 /*
- * Time is passed in, so that tests own it. Wall time in ms since 1970 UTC, and a monotonic
- * clock for waits. A deadline is made once at the edge and handed down.
+ * Time is passed in, so that tests own it. Wall time in ms since 1970 UTC, a monotonic clock for
+ * waits, and one that goes on while the machine sleeps, for what others may have done meanwhile. A
+ * deadline is made once at the edge and handed down.
  */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
@@ -11,16 +12,20 @@
 extern "C" {
 #endif
 
-/** A clock is a pair of functions and their context; clock_real() is the machine's. */
+/** A clock is some functions and their context; clock_real() is the machine's. */
 struct lake_clock {
     int64_t (*wall_ms)(void *ctx);
     int64_t (*mono_ms)(void *ctx);
+    int64_t (*boot_ms)(void *ctx); /* NULL: as mono_ms */
     void *ctx;
 };
 
 const struct lake_clock *clock_real(void);
 int64_t clock_wall_ms(const struct lake_clock *clock);
+/** Stands still while the machine sleeps. */
 int64_t clock_mono_ms(const struct lake_clock *clock);
+/** Monotonic too, and goes on while the machine sleeps. */
+int64_t clock_boot_ms(const struct lake_clock *clock);
 /** Of the machine's monotonic clock, for measurements. */
 int64_t clock_now_us(void);
 

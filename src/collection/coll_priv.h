@@ -59,7 +59,7 @@ struct coll {
     _Atomic bool writable; /* the epoch is ours */
     uint64_t epoch;        /* ours, when writable */
     int64_t opened_ms;     /* for writing, monotonic */
-    int64_t confirmed_ms;  /* at that moment the pointer had our epoch, monotonic */
+    int64_t confirmed_ms;  /* at that moment the pointer had our epoch, clock_boot_ms */
     uint64_t fence;        /* the log object that our epoch began with */
     struct buf pending;    /* an object whose fate, or whose effect, is open; len 0: none */
     bool pending_durable;  /* it is there, and wants to be applied */

@@ -249,7 +249,7 @@ static enum status ensure_writable(struct coll *coll, struct err *err)
         return OK;
     }
     uint64_t epoch = 0;
-    int64_t now = clock_mono_ms(coll->service->clock);
+    int64_t now = clock_boot_ms(coll->service->clock);
     enum status status = E_PRECONDITION;
     for (int i = 0; status == E_PRECONDITION && i < EPOCH_TRIES; i++) {
         status = raise_epoch(coll, &epoch, err);
@@ -272,7 +272,7 @@ static enum status ensure_writable(struct coll *coll, struct err *err)
  * is another's; others: nobody knows. */
 static enum status check_epoch(struct coll *coll, struct err *err)
 {
-    int64_t begin = clock_mono_ms(coll->service->clock);
+    int64_t begin = clock_boot_ms(coll->service->clock);
     struct coll_pointer now = { 0 };
     struct arena arena;
     arena_init(&arena, 0);
@@ -299,7 +299,7 @@ static enum status put_pending(struct coll *coll, const struct record_head *head
         return status == OK ? err_set(err, E_UNAVAILABLE, "another object came first; try again")
                             : status;
     }
-    if (status == OK && clock_mono_ms(coll->service->clock) - coll->confirmed_ms > LATE_MS) {
+    if (status == OK && clock_boot_ms(coll->service->clock) - coll->confirmed_ms > LATE_MS) {
         TRY(check_epoch(coll, err));
     }
     return status;

@@ -12,12 +12,21 @@ static int64_t fake_wall(void *ctx)
     return *(int64_t *)ctx;
 }
 
+static int64_t fake_boot(void *ctx)
+{
+    return *(int64_t *)ctx + 1000;
+}
+
 static void a_clock_asks_its_own_functions(void **state)
 {
     int64_t now = 42;
     struct lake_clock clock = { .wall_ms = fake_wall, .mono_ms = fake_wall, .ctx = &now };
     assert_int_equal(clock_wall_ms(&clock), 42);
     now = 43;
+    assert_int_equal(clock_mono_ms(&clock), 43);
+    assert_int_equal(clock_boot_ms(&clock), 43); /* which is mono_ms where there is none */
+    clock.boot_ms = fake_boot;
+    assert_int_equal(clock_boot_ms(&clock), 1043);
     assert_int_equal(clock_mono_ms(&clock), 43);
 }
 
@@ -27,6 +36,7 @@ static void the_real_clock_runs_forward(void **state)
     int64_t before_us = clock_now_us();
     assert_true(clock_mono_ms(clock_real()) >= before);
     assert_true(clock_now_us() >= before_us);
+    assert_true(clock_boot_ms(clock_real()) >= before);       /* all sleep comes on top */
     assert_true(clock_wall_ms(clock_real()) > 1700000000000); /* after 2023 */
 }
 

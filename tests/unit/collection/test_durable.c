@@ -498,7 +498,7 @@ static void a_writer_that_was_followed_by_another_reads_what_that_one_does(void 
     lake_down(&lake);
 }
 
-static _Atomic int64_t told_ms = 1000;
+static _Atomic int64_t told_ms = 1000, asleep_ms;
 
 static int64_t tell_ms(void *ctx)
 {
@@ -506,17 +506,27 @@ static int64_t tell_ms(void *ctx)
     return atomic_load(&told_ms);
 }
 
+/** Of a machine that sleeps while told_ms goes on. */
+static int64_t awake_ms(void *ctx)
+{
+    (void)ctx;
+    return atomic_load(&told_ms) - atomic_load(&asleep_ms);
+}
+
 /** Behind a snapshot the log is trimmed, and places are free again that an older writer takes for
  * the next ones. */
-static void who_slept_while_another_wrote_and_trimmed_acknowledges_nothing(void **state)
+static void while_another_wrote(bool machine_sleeps)
 {
     struct lake lake;
     struct coll_service *both[2] = { NULL, NULL };
-    const struct lake_clock clock = { .wall_ms = tell_ms, .mono_ms = tell_ms };
+    const struct lake_clock clocks[] = {
+        { .wall_ms = tell_ms, .mono_ms = awake_ms, .boot_ms = tell_ms },
+        { .wall_ms = tell_ms, .mono_ms = tell_ms },
+    };
     lake_up(&lake);
     lake_create(&lake, "t");
     for (int i = 0; i < 2; i++) {
-        const struct coll_service_opts opts = { .store = lake.store, .clock = &clock };
+        const struct coll_service_opts opts = { .store = lake.store, .clock = &clocks[i] };
         assert_ok(coll_service_open(&opts, &both[i], ERR));
         assert_ok(lake_put(both[i], "t", i == 0 ? "a" : "b", 1, NULL, ERR));
     }
@@ -524,6 +534,7 @@ static void who_slept_while_another_wrote_and_trimmed_acknowledges_nothing(void 
         assert_ok(lake_put(both[1], "t", id_of(i), i, NULL, ERR));
     }
     atomic_fetch_add(&told_ms, 10 * 60 * 1000);
+    atomic_fetch_add(&asleep_ms, machine_sleeps ? 10 * 60 * 1000 : 0);
     assert_ok(coll_settle(both[1], STR("t"), true, ERR));
     assert_int_equal(lake_objects(&lake, lake_prefix(&lake, "t", "log/")), 0);
     assert_kind(lake_put(both[0], "t", "lost", 9, NULL, ERR), E_CONFLICT);
@@ -534,6 +545,12 @@ static void who_slept_while_another_wrote_and_trimmed_acknowledges_nothing(void 
     assert_int_equal(lake_count(lake.service, "t"), 8);
     lake_lacks(&lake, lake.service, "t", "lost");
     lake_down(&lake);
+}
+
+static void who_slept_while_another_wrote_and_trimmed_acknowledges_nothing(void **state)
+{
+    while_another_wrote(false);
+    while_another_wrote(true);
 }
 
 static void a_reader_sees_what_the_writer_did(void **state)

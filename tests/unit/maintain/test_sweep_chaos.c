@@ -322,7 +322,9 @@ static bool run_schedule(uint64_t seed)
     struct worker workers[CHAOS_WRITERS_MAX];
     void *args[CHAOS_WRITERS_MAX];
     schedule->now_ms = 1750000000000;
-    schedule->clock = (struct lake_clock){ schedule_now, schedule_now, schedule };
+    schedule->clock = (struct lake_clock){ .wall_ms = schedule_now,
+                                           .mono_ms = schedule_now,
+                                           .ctx = schedule };
     chaos_init(&schedule->chaos, seed, 2 + (int)(seed % (CHAOS_WRITERS_MAX - 1)), &schedule->clock);
     for (int i = 0; i < CHAOS_WRITERS_MAX; i++) {
         workers[i] = (struct worker){ schedule, i };

@@ -22,7 +22,7 @@ int desk_up(void **state)
     struct desk *desk = calloc(1, sizeof(*desk));
     desk->now_ms = DESK_NOW_MS;
     desk->fail_nth = -1;
-    desk->clock = (struct lake_clock){ now, now, desk };
+    desk->clock = (struct lake_clock){ .wall_ms = now, .mono_ms = now, .ctx = desk };
     desk->metrics = metrics_new();
     arena_init(&desk->arena, 0);
     struct s3api_opts opts = { .grants = grants,
