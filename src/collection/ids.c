@@ -22,7 +22,6 @@ static void make_seed(void)
 
 void ids_init(struct ids *ids)
 {
-    pthread_once(&seed_once, make_seed);
     *ids = (struct ids){ .bytes = sizeof *ids };
 }
 
@@ -48,9 +47,15 @@ void ids_done(struct ids *ids)
 
 /* --- the hash --- */
 
+uint64_t ids_hash(struct str id)
+{
+    pthread_once(&seed_once, make_seed);
+    return str_hash(id, seed);
+}
+
 static uint32_t hash_of(struct str id)
 {
-    uint64_t hash = str_hash(id, seed);
+    uint64_t hash = ids_hash(id);
     return (uint32_t)(hash ^ (hash >> 32));
 }
 

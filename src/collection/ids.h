@@ -69,6 +69,10 @@ static inline struct str ids_id(const struct ids_row *row)
     return str_from(row->id, row->id_len);
 }
 
+/** Under a seed that each process draws anew, so that nobody can choose ids that share their
+ * hash. */
+uint64_t ids_hash(struct str id);
+
 /** IDS_NONE when it is not there. */
 uint32_t ids_find(const struct ids *ids, struct str id);
 /** Whose slot it is: IDS_NONE nobody's; `*retired_out` is the stamp of its replacing, or 0. */

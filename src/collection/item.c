@@ -15,18 +15,15 @@ static enum status check_id(struct str id, size_t position, struct err *err)
     return what == NULL ? OK : err_set(err, E_INVALID, "item %zu: its id %s", position, what);
 }
 
-static enum status check_metadata(struct str metadata, size_t position, struct err *err)
+static enum status check_metadata(struct str metadata, struct err *err)
 {
-    if (metadata.len == 0) {
-        return OK;
-    }
     if (metadata.len > COLL_METADATA_MAX) {
-        return err_set(err, E_INVALID, "item %zu: its metadata has %zu bytes; the most is %d",
-                       position, metadata.len, COLL_METADATA_MAX);
+        return err_set(err, E_INVALID, "its metadata has %zu bytes; the most is %d", metadata.len,
+                       COLL_METADATA_MAX);
     }
-    enum status status = meta_check(metadata, err);
+    enum status status = metadata.len > 0 ? meta_check(metadata, err) : OK;
     if (status == E_INVALID) {
-        (void)err_context(err, "item %zu: its metadata", position);
+        (void)err_context(err, "its metadata");
     }
     return status;
 }
@@ -40,7 +37,11 @@ static enum status check_items(const struct coll_spec *spec, const struct coll_i
         if (refused != NULL) {
             return err_set(err, E_INVALID, "item %zu: its vector %s", i, refused);
         }
-        TRY(check_metadata(items[i].metadata, i, err));
+        enum status status = check_metadata(items[i].metadata, err);
+        if (status == E_INVALID) {
+            (void)err_context(err, "item %zu", i);
+        }
+        TRY(status);
     }
     return OK;
 }
@@ -71,7 +72,11 @@ enum status coll_patch(struct coll_service *service, struct str name, struct str
     if (metadata.len == 0) {
         return err_set(err, E_INVALID, "the metadata is missing");
     }
-    TRY(check_metadata(metadata, 0, err));
+    enum status status = check_metadata(metadata, err);
+    if (status == E_INVALID) {
+        (void)err_context(err, "id \"%.*s\"", STR_ARG(id));
+    }
+    TRY(status);
     struct write write = { .kind = WRITE_PATCH, .id = id, .metadata = metadata, .merge = merge };
     return write_run(use.coll, &write, err);
 }

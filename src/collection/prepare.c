@@ -11,7 +11,7 @@ enum { OVERLAY_CAP_MIN = 64 };
 
 static size_t overlay_place(const struct overlay *overlay, struct str id)
 {
-    size_t at = str_hash(id, 0) & (overlay->cap - 1);
+    size_t at = ids_hash(id) & (overlay->cap - 1);
     while (overlay->entries[at].id.ptr != NULL && !str_eq(overlay->entries[at].id, id)) {
         at = (at + 1) & (overlay->cap - 1);
     }

@@ -4,6 +4,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "collection/ids.h"
 
 static void what_was_put_is_there_bit_for_bit_and_after_a_restart(void **state)
 {
@@ -136,11 +140,57 @@ static void what_is_wrong_with_an_item_is_said_and_nothing_is_added(void **state
     items[1].id = STR("b");
     items[1].metadata = STR("[1]");
     assert_kind(coll_add(lake.service, STR("t"), items, 2, COLL_UPSERT, &added, ERR), E_INVALID);
+    assert_non_null(strstr(lake_err.msg, "item 1: its metadata: "));
     assert_int_equal(lake_count(lake.service, "t"), 0);
     items[1].metadata = STR_EMPTY;
     items[1].id = str_from(long_id, 512);
     assert_ok(coll_add(lake.service, STR("t"), items, 2, COLL_UPSERT, &added, ERR));
     lake_down(&lake);
+}
+
+/** Of a patch there is one item, which has no position. */
+static void what_is_wrong_with_a_patch_names_the_id(void **state)
+{
+    static const char filler[COLL_METADATA_MAX + 1];
+    const struct str wrong[] = { STR("[1]"), STR("{\"a\""), str_from(filler, sizeof filler) };
+    struct lake lake;
+    lake_up(&lake);
+    lake_create(&lake, "t");
+    assert_ok(lake_put(lake.service, "t", "a", 1, NULL, ERR));
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        assert_kind(coll_patch(lake.service, STR("t"), STR("a"), wrong[i], false, ERR), E_INVALID);
+        assert_non_null(strstr(lake_err.msg, "id \"a\": its metadata"));
+        assert_null(strstr(lake_err.msg, "item 0"));
+    }
+    lake_down(&lake);
+}
+
+/** What another process hashes `id` to. */
+static uint64_t hash_elsewhere(struct str id)
+{
+    uint64_t hash = 0;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        hash = ids_hash(id);
+        _exit(write(ends[1], &hash, sizeof hash) == (ssize_t)sizeof hash ? 0 : 1);
+    }
+    assert_int_equal(read(ends[0], &hash, sizeof hash), sizeof hash);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    close(ends[0]);
+    close(ends[1]);
+    return hash;
+}
+
+/** Else somebody chooses ids that all share it. The first test: the seed is drawn at first use. */
+static void no_two_processes_hash_an_id_alike(void **state)
+{
+    uint64_t a = hash_elsewhere(STR("an id")), b = hash_elsewhere(STR("an id"));
+    assert_true(a != b);
+    assert_true(ids_hash(STR("an id")) == ids_hash(STR("an id")));
+    assert_true(ids_hash(STR("an id")) != a);
 }
 
 static void searches_give_each_id_once_by_exact_distance(void **state)
@@ -418,12 +468,14 @@ static void an_index_tells_the_values_that_work(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_two_processes_hash_an_id_alike),
         cmocka_unit_test(an_index_tells_the_values_that_work),
         cmocka_unit_test(what_was_put_is_there_bit_for_bit_and_after_a_restart),
         cmocka_unit_test(a_search_that_scans_much_is_not_quick),
         cmocka_unit_test(an_index_is_open_from_its_first_use_on),
         cmocka_unit_test(a_batch_acts_as_if_in_order),
         cmocka_unit_test(what_is_wrong_with_an_item_is_said_and_nothing_is_added),
+        cmocka_unit_test(what_is_wrong_with_a_patch_names_the_id),
         cmocka_unit_test(searches_give_each_id_once_by_exact_distance),
         cmocka_unit_test(distances_are_those_of_the_metric),
         cmocka_unit_test(deletes_count_what_was_there),
