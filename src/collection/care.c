@@ -353,8 +353,15 @@ static bool is_stale(struct coll *coll)
     return stale;
 }
 
+/** Not while somebody makes one: what is left behind that one is known when it is through. */
 static bool snapshot_due(struct coll *coll)
 {
+    pthread_mutex_lock(&coll->service->lock);
+    bool shooting = coll->shooting;
+    pthread_mutex_unlock(&coll->service->lock);
+    if (shooting) {
+        return false;
+    }
     bool writable = atomic_load_explicit(&coll->writable, memory_order_acquire);
     struct body *body = writable ? coll_body_ref(coll) : NULL;
     if (body == NULL) {

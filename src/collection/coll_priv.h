@@ -43,8 +43,9 @@ struct coll {
     /* guarded by the service's lock */
     struct body *body; /* NULL: closed */
     bool opening;
-    bool dropped; /* out of the map; freed with its last user */
-    bool stale;   /* another process went on: what is in memory is too old to be continued */
+    bool shooting; /* a snapshot is made: the next waits for service->changed */
+    bool dropped;  /* out of the map; freed with its last user */
+    bool stale;    /* another process went on: what is in memory is too old to be continued */
     uint32_t users;
     uint64_t used;   /* the service's tick of the last use */
     uint64_t length; /* as last known while closed; UINT64_MAX: unknown */
@@ -76,7 +77,7 @@ struct coll_service {
     struct spool *spool;
     const struct lake_clock *clock;
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* an index was opened, or one user fewer */
+    pthread_cond_t changed; /* an index was opened, or one user fewer, or a snapshot is through */
     struct map by_name;     /* struct coll; guarded by lock, as are the others here */
     struct map gone;        /* names that were dropped: the ETags of their pointers */
     char *broken;           /* why a pointer could not be read; NULL: all could */
@@ -153,7 +154,8 @@ enum status recover_look(struct coll *coll, bool all, uint64_t *length_out,
 
 /* --- snapshot.c --- */
 
-/** Make one, swap the pointer to it, trim the log. OK too when there was nothing to do. */
+/** Make one, swap the pointer to it, trim the log. One at a time of an index: waits for its
+ * turn. */
 enum status snapshot_make(struct coll *coll, struct err *err) MUST_USE;
 
 /* --- care.c --- */

@@ -6,6 +6,9 @@
  * about to change before the walk has come to it is saved first by who changes it (body.c). Exact
  * vectors are read from slots that the snapshot's pin keeps from being used again.
  *
+ * One at a time of an index: the marks in the rows are one walk's, and the older of two would find
+ * its folder swept by the newer one.
+ *
  * The pointer is swapped when all chunks are durable. Then what is of no use any more goes: the old
  * snapshot, and log objects up to the position, oldest first.
  *
@@ -341,7 +344,28 @@ static enum status publish(struct shot *shot, struct err *err)
     return status;
 }
 
-enum status snapshot_make(struct coll *coll, struct err *err)
+/** Only one goes through the rows, and only one sweeps. */
+static void turn_begin(struct coll *coll)
+{
+    struct coll_service *service = coll->service;
+    pthread_mutex_lock(&service->lock);
+    while (coll->shooting) {
+        pthread_cond_wait(&service->changed, &service->lock);
+    }
+    coll->shooting = true;
+    pthread_mutex_unlock(&service->lock);
+}
+
+static void turn_end(struct coll *coll)
+{
+    struct coll_service *service = coll->service;
+    pthread_mutex_lock(&service->lock);
+    coll->shooting = false;
+    pthread_cond_broadcast(&service->changed);
+    pthread_mutex_unlock(&service->lock);
+}
+
+static enum status make_one(struct coll *coll, struct err *err)
 {
     struct shot shot = { .coll = coll };
     struct write begin = {
@@ -371,5 +395,13 @@ enum status snapshot_make(struct coll *coll, struct err *err)
     buf_done(&shot.chunk);
     buf_done(&shot.slots);
     mem_free(shot.vector);
+    return status;
+}
+
+enum status snapshot_make(struct coll *coll, struct err *err)
+{
+    turn_begin(coll);
+    enum status status = make_one(coll, err);
+    turn_end(coll);
     return status;
 }

@@ -13,10 +13,14 @@ static enum status fault_at(void *ctx, const char *op, struct str key, struct er
     enum status status = OK;
     pthread_mutex_lock(&fault->lock);
     void (*opened)(void *, struct str) = strcmp(op, "open") == 0 ? fault->opened : NULL;
+    void (*writing)(void *, struct str) = strcmp(op, "write") == 0 ? fault->writing : NULL;
     pthread_mutex_unlock(&fault->lock);
     if (opened != NULL) {
         opened(fault->opened_ctx, key);
         return OK;
+    }
+    if (writing != NULL) {
+        writing(fault->writing_ctx, key);
     }
     pthread_mutex_lock(&fault->lock);
     if ((after || strcmp(op, "write") == 0) && after == fault->after && fault->countdown >= 0 &&
@@ -77,6 +81,14 @@ void lake_opened(struct lake *lake, void (*opened)(void *ctx, struct str key), v
     pthread_mutex_lock(&lake->fault.lock);
     lake->fault.opened = opened;
     lake->fault.opened_ctx = ctx;
+    pthread_mutex_unlock(&lake->fault.lock);
+}
+
+void lake_writing(struct lake *lake, void (*writing)(void *ctx, struct str key), void *ctx)
+{
+    pthread_mutex_lock(&lake->fault.lock);
+    lake->fault.writing = writing;
+    lake->fault.writing_ctx = ctx;
     pthread_mutex_unlock(&lake->fault.lock);
 }
 

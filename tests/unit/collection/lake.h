@@ -49,6 +49,8 @@ struct lake_fault {
     bool happened;
     void (*opened)(void *ctx, struct str key); /* guarded by lock, as is its ctx; see lake_opened */
     void *opened_ctx;
+    void (*writing)(void *ctx, struct str key); /* likewise, see lake_writing */
+    void *writing_ctx;
     pthread_mutex_t lock;
 };
 
@@ -69,6 +71,8 @@ void lake_fail(struct lake *lake, long nth, enum status with, bool after, const 
 void lake_mend(struct lake *lake);
 /** Called before each object is read, by whoever reads it; NULL: no more. */
 void lake_opened(struct lake *lake, void (*opened)(void *ctx, struct str key), void *ctx);
+/** Likewise before each object is written. */
+void lake_writing(struct lake *lake, void (*writing)(void *ctx, struct str key), void *ctx);
 
 /** An index "t" of DIM dimensions under l2. */
 void lake_create(struct lake *lake, const char *name);

@@ -2,13 +2,14 @@
  * moment. */
 #include "lake.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/rng.h"
 
-enum { WRITERS = 3, READERS = 2, IDS = 60, ROUNDS = 250 };
+enum { WRITERS = 3, READERS = 2, IDS = 60, ROUNDS = 250, SETTLERS = 3, SETTLES = 15 };
 
 struct crowd {
     struct lake lake;
@@ -181,6 +182,89 @@ static void everything_goes_on_beside_everything(void **state)
     lake_down(&crowd.lake);
 }
 
+static void *settle_some(void *arg)
+{
+    struct lake *lake = arg;
+    for (int i = 0; i < SETTLES; i++) {
+        assert_ok(coll_settle(lake->service, STR("t"), true, ERR));
+    }
+    return NULL;
+}
+
+struct turns {
+    pthread_mutex_t lock;
+    char seen[SETTLERS * SETTLES + 8][200]; /* chunks; the rest is guarded by lock too */
+    unsigned count;
+    int open, most; /* chunks that were written and whose pointer was not */
+};
+
+/** Each snapshot is one chunk here; behind it, and before the next one, comes the pointer. A chunk
+ * that was seen before is being deleted. */
+static void see_turns(void *ctx, struct str key)
+{
+    struct turns *turns = ctx;
+    bool fresh = str_find(key, STR("/snap/")) != SIZE_MAX;
+    pthread_mutex_lock(&turns->lock);
+    for (unsigned i = 0; i < turns->count; i++) {
+        fresh = fresh && !str_eq(key, str_of(turns->seen[i]));
+    }
+    if (fresh && turns->count < ARRAY_LEN(turns->seen)) {
+        snprintf(turns->seen[turns->count++], sizeof turns->seen[0], "%.*s", STR_ARG(key));
+    }
+    turns->open += fresh ? 1 : str_ends(key, STR("/t.json")) ? -1 : 0;
+    turns->most = turns->open > turns->most ? turns->open : turns->most;
+    pthread_mutex_unlock(&turns->lock);
+    for (int i = 0; fresh && i < 1000; i++) {
+        sched_yield(); /* others could begin now */
+    }
+}
+
+/** Somebody asks for a snapshot while another is made: both are whole. */
+static void snapshots_asked_for_at_once_take_turns(void **state)
+{
+    enum { ITEMS = 600 };
+    static struct turns turns = { .lock = PTHREAD_MUTEX_INITIALIZER };
+    struct lake lake;
+    struct rng rng;
+    struct coll_stats stats;
+    pthread_t threads[SETTLERS];
+    char id[16];
+    lake_up(&lake);
+    lake_create(&lake, "t");
+    rng_seed(&rng, 3);
+    for (unsigned i = 0; i < ITEMS; i++) {
+        snprintf(id, sizeof id, "id%u", i);
+        assert_ok(lake_put(lake.service, "t", id, i, NULL, ERR));
+    }
+    lake_writing(&lake, see_turns, &turns);
+    for (unsigned i = 0; i < SETTLERS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, settle_some, &lake), 0);
+    }
+    for (unsigned i = 0; i < 300; i++) { /* what the walks have not come to yet goes and comes */
+        uint64_t deleted = 0;
+        snprintf(id, sizeof id, "id%u", (unsigned)rng_below(&rng, ITEMS));
+        const struct str one = str_of(id);
+        const struct coll_which which = { .ids = &one, .id_count = 1 };
+        assert_ok(coll_delete(lake.service, STR("t"), &which, &deleted, ERR));
+        assert_ok(lake_put(lake.service, "t", id, i, NULL, ERR));
+    }
+    for (unsigned i = 0; i < SETTLERS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    assert_ok(coll_settle(lake.service, STR("t"), true, ERR));
+    lake_writing(&lake, NULL, NULL);
+    assert_int_equal(turns.most, 1);
+    assert_int_equal(turns.count, SETTLERS * SETTLES + 1);
+    assert_int_equal(lake_objects(&lake, lake_prefix(&lake, "t", "snap/")), 1);
+    assert_ok(coll_stats(lake.service, STR("t"), &lake.arena, &stats, ERR));
+    assert_int_equal(stats.log_tail_objects, 0);
+    struct str before = lake_dump(&lake, lake.service, "t");
+    lake_again(&lake);
+    assert_true(str_eq(before, lake_dump(&lake, lake.service, "t")));
+    assert_int_equal(lake_count(lake.service, "t"), ITEMS);
+    lake_down(&lake);
+}
+
 /** Two services take the index from each other all the time: each acknowledged write stays. */
 static void two_services_lose_no_acknowledged_write(void **state)
 {
@@ -247,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_goes_on_beside_everything),
+        cmocka_unit_test(snapshots_asked_for_at_once_take_turns),
         cmocka_unit_test(two_services_lose_no_acknowledged_write),
         cmocka_unit_test(an_index_made_again_has_nothing_of_the_old_one),
     };
