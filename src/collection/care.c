@@ -315,19 +315,28 @@ static enum status reopened_call(struct coll *coll, struct body *body, void *ctx
 }
 
 /** The log does not go on from what we have: it was trimmed behind a snapshot, or is damaged. Read
- * all anew, and switch; who uses the old state goes on with it. */
+ * all anew, and switch; who uses the old state goes on with it. Where there is no room for both,
+ * the next use that finds itself alone closes the old one first. */
 static void reopen(struct coll *coll)
 {
     struct err err = { 0 };
-    struct body *next = NULL;
-    enum status status = recover_open(coll, false, &next, &err);
-    if (status == E_CORRUPT || status == E_UNSUPPORTED) {
+    struct body *next = NULL, *now = coll_body_ref(coll);
+    if (now == NULL) {
+        return;
+    }
+    enum status status = coll_beside_open(coll, now, false, &next, &err);
+    coll_body_unref(coll->service, now);
+    if (status == E_NO_MEMORY) {
+        pthread_mutex_lock(&coll->service->lock);
+        coll->stale = true;
+        pthread_mutex_unlock(&coll->service->lock);
+    } else if (status == E_CORRUPT || status == E_UNSUPPORTED) {
         coll_stop(coll, &err);
     } else if (status == OK) {
         struct write call = { .kind = WRITE_CALL, .call = reopened_call, .ctx = &next };
         status = write_run(coll, &call, &err);
     }
-    body_free(next);
+    coll_beside_free(coll->service, next);
 }
 
 /** Read what another process has written behind what we have. */

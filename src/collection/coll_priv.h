@@ -132,6 +132,18 @@ void coll_body_account(struct coll_service *service, struct body *body);
 /** Close the least used that nobody uses until `bytes` more have room. E_NO_MEMORY. */
 enum status service_room(struct coll_service *service, struct coll *keep, uint64_t bytes,
                          struct err *err) MUST_USE;
+/**
+ * recover_open for a body that is to take the place of `now`, which goes on meanwhile. From before
+ * it is read until coll_body_set measures it, it counts as much as `now` does in the memory of all
+ * indexes; the limit of one index is that of each of the two.
+ *
+ * Errors   as recover_open; E_NO_MEMORY: there is no room for both
+ * Owns     the caller gives it to coll_body_set, or back to coll_beside_free
+ */
+enum status coll_beside_open(struct coll *coll, const struct body *now, bool anew,
+                             struct body **out, struct err *err) MUST_USE;
+/** Nobody has used it. NULL is fine. */
+void coll_beside_free(struct coll_service *service, struct body *body);
 /** It answers nothing any more; the message is err's. */
 void coll_stop(struct coll *coll, const struct err *err);
 

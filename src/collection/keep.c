@@ -54,15 +54,15 @@ static enum status build_anew(struct coll_use *use, struct err *err)
 {
     struct coll *coll = use->coll;
     struct body *next = NULL;
-    TRY(service_room(coll->service, coll, body_measure(use->body), err));
-    TRY(recover_open(coll, true, &next, err));
+    coll_body_account(coll->service, use->body);
+    TRY(coll_beside_open(coll, use->body, true, &next, err));
     struct coll_use beside = { .coll = coll, .body = next };
     enum status status = link_all(&beside, err);
     if (status == OK) {
         struct write call = { .kind = WRITE_CALL, .call = take_over_call, .ctx = &next };
         status = write_run(coll, &call, err);
     }
-    body_free(next);
+    coll_beside_free(coll->service, next);
     return status;
 }
 

@@ -73,7 +73,8 @@ enum status recover_tail(struct coll *coll, struct body **body, struct err *err)
             struct body *before = *body;
             status = tail_one(coll, body, sequences[i], &bytes, err);
             if (*body != before && before != coll->body) {
-                body_free(before); /* nobody has seen it */
+                (*body)->accounted = before->accounted; /* coll_beside_open */
+                body_free(before);                      /* nobody has seen it */
             }
             looked += bytes.len;
             if (status == OK && looked > MEASURE_BYTES) {

@@ -203,8 +203,9 @@ static struct body *close_locked(struct coll_service *service, struct coll *coll
     return unref_locked(service, body);
 }
 
-enum status service_room(struct coll_service *service, struct coll *keep, uint64_t bytes,
-                         struct err *err)
+/** `take`: they count from now on. */
+static enum status make_room(struct coll_service *service, const struct coll *keep, uint64_t bytes,
+                             bool take, struct err *err)
 {
     uint64_t limit = service->opts.memory_limit;
     bool more = true;
@@ -214,6 +215,10 @@ enum status service_room(struct coll_service *service, struct coll *keep, uint64
         uint64_t now = service->memory_bytes;
         struct coll *least = over ? least_used_locked(service, keep) : NULL;
         struct body *last = least != NULL ? close_locked(service, least) : NULL;
+        if (!over && take) {
+            service->memory_bytes += bytes;
+            metric_set(service->metrics.memory, (double)service->memory_bytes);
+        }
         pthread_mutex_unlock(&service->lock);
         body_free(last);
         if (over && least == NULL) {
@@ -224,6 +229,46 @@ enum status service_room(struct coll_service *service, struct coll *keep, uint64
         more = over;
     }
     return OK;
+}
+
+enum status service_room(struct coll_service *service, struct coll *keep, uint64_t bytes,
+                         struct err *err)
+{
+    return make_room(service, keep, bytes, false, err);
+}
+
+/* --- a second body --- */
+
+static void give_back(struct coll_service *service, uint64_t bytes)
+{
+    pthread_mutex_lock(&service->lock);
+    service->memory_bytes -= bytes;
+    metric_set(service->metrics.memory, (double)service->memory_bytes);
+    pthread_mutex_unlock(&service->lock);
+}
+
+enum status coll_beside_open(struct coll *coll, const struct body *now, bool anew,
+                             struct body **out, struct err *err)
+{
+    struct body *body = NULL;
+    uint64_t bytes = atomic_load_explicit(&now->memory_bytes, memory_order_relaxed);
+    TRY(make_room(coll->service, coll, bytes, true, err));
+    enum status status = recover_open(coll, anew, &body, err);
+    if (status != OK) {
+        give_back(coll->service, bytes);
+        return status;
+    }
+    body->accounted = bytes; /* nobody else has seen it */
+    *out = body;
+    return OK;
+}
+
+void coll_beside_free(struct coll_service *service, struct body *body)
+{
+    if (body != NULL) {
+        give_back(service, body->accounted);
+        body_free(body);
+    }
 }
 
 /* --- uses --- */
