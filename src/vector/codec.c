@@ -298,6 +298,9 @@ enum status codec_train(const struct row_shape *shape, enum vec_metric metric,
     if (status == OK && codec_has_matrix(codec)) {
         status = make_matrix(&t, codec, err);
     }
+    if (status == OK) {
+        status = codec_steps(codec, err);
+    }
     if (status != OK) {
         codec_free(codec);
         return status;
@@ -311,6 +314,7 @@ void codec_free(struct codec *codec)
     if (codec != NULL) {
         mem_free(codec->mean);
         mem_free(codec->matrix);
+        mem_free(codec->steps);
         mem_free(codec);
     }
 }
@@ -330,6 +334,58 @@ void codec_project(const struct codec *codec, const float *values, float *centre
     }
     memset(projected_out, 0, codec->width * sizeof(*projected_out));
     codec->simd->project(centred, codec->padded, codec->matrix, codec->width, projected_out);
+}
+
+/* Of a vector of unit length, so that no product of two such vectors, nor of parts of them, reaches
+ * 2^31: it is at most the product of their lengths, rounding included. */
+static const float UNIT_STEPS = 32000;
+
+enum status codec_steps(struct codec *codec, struct err *err)
+{
+    if (codec->matrix == NULL) {
+        return OK;
+    }
+    size_t width = codec->width;
+    codec->steps = mem_alloc((size_t)codec->padded * width * sizeof(*codec->steps));
+    if (codec->steps == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < codec->padded; i++) {
+        for (size_t j = 0; j < width; j++) {
+            float steps = codec->matrix[i * width + j] * UNIT_STEPS;
+            codec->steps[(i / 2 * width + j) * 2 + i % 2] = (int16_t)lrintf(steps);
+        }
+    }
+    return OK;
+}
+
+static void centre_query(const float *restrict values, const float *restrict mean, size_t n,
+                         float *restrict out)
+{
+    for (size_t i = 0; i < n; i++) {
+        out[i] = values[i] - mean[i];
+    }
+}
+
+void codec_project_query(const struct codec *codec, const float *values, float *centred,
+                         int16_t *steps, float *projected_out)
+{
+    if (codec->matrix == NULL) {
+        codec_project(codec, values, centred, projected_out);
+        return;
+    }
+    int32_t sums[CODE_BYTES_MAX];
+    centre_query(values, codec->mean, codec->padded, centred);
+    float length = (float)sqrt(floats_dot(centred, centred, codec->padded));
+    float inverse = length > 0 ? UNIT_STEPS / length : 0;
+    inverse = isfinite(inverse) ? inverse : 0; /* too short for a float to tell */
+    for (uint32_t i = 0; i < codec->padded; i++) {
+        steps[i] = (int16_t)floats_nearest(centred[i] * inverse);
+    }
+    codec->simd->project16(steps, codec->padded, codec->steps, codec->width, sums);
+    for (uint32_t j = 0; j < codec->width; j++) {
+        projected_out[j] = (float)sums[j] * (length / (UNIT_STEPS * UNIT_STEPS));
+    }
 }
 
 static float norm2_of(const float *values, size_t n)

@@ -18,6 +18,7 @@ struct codec {
     bool dot;            /* there is no mean, and a row's tail has what it is told */
     float *mean;         /* [padded] */
     float *matrix;       /* [padded][width]; NULL: dimensions are taken as they are */
+    int16_t *steps;      /* the matrix in whole steps, in pairs of rows: see simd.h, project16 */
     const struct simd *simd;
 };
 
@@ -38,6 +39,12 @@ bool codec_has_matrix(const struct codec *codec);
 /** values [padded]; projected_out [width of at most CODE_BYTES_MAX] */
 void codec_project(const struct codec *codec, const float *values, float *centred,
                    float *projected_out);
+/** The same of a search's query, from a matrix of half the bytes: as near as 16 bits tell. steps
+ * [padded] is written. The same for each instruction set. */
+void codec_project_query(const struct codec *codec, const float *values, float *centred,
+                         int16_t *steps, float *projected_out);
+/** What codec_project_query needs; the matrix is one that codec_trained finds right. */
+MUST_USE enum status codec_steps(struct codec *codec, struct err *err);
 /** A code row of codec->lines lines; its tail has no numbers, it is returned. `beside` is the
  * tail's norm2 under dot, else unused. */
 struct code_tail codec_encode(const struct codec *codec, const float *projected, float beside,

@@ -8,10 +8,22 @@
 
 float floats_greatest(const float *values, size_t n)
 {
-    float max = 0;
-    for (size_t i = 0; i < n; i++) {
+    enum { LANES = 16 };
+    float lanes[LANES] = { 0 };
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (size_t lane = 0; lane < LANES; lane++) {
+            float size = fabsf(values[i + lane]);
+            lanes[lane] = size > lanes[lane] ? size : lanes[lane];
+        }
+    }
+    for (; i < n; i++) {
         float size = fabsf(values[i]);
-        max = size > max ? size : max;
+        lanes[0] = size > lanes[0] ? size : lanes[0];
+    }
+    float max = lanes[0];
+    for (size_t lane = 1; lane < LANES; lane++) {
+        max = lanes[lane] > max ? lanes[lane] : max;
     }
     return max;
 }

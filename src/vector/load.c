@@ -163,7 +163,7 @@ static enum status codec_load(struct loading *l, struct err *err)
     if (codec->matrix != NULL) {
         memcpy(codec->matrix, bytes + mean, manifest->codec_bytes - mean);
     }
-    return codec_trained(codec) ? OK : piece_damaged(0, err);
+    return codec_trained(codec) ? codec_steps(codec, err) : piece_damaged(0, err);
 }
 
 static enum status freed_load(struct loading *l, struct err *err)

@@ -142,10 +142,13 @@ void row_query_prepare(const struct row_shape *shape, struct row_query *query)
     float max = floats_greatest(query->f, shape->padded);
     float inverse = max > TINY ? QUERY_MAX / max : 0;
     int32_t sum = 0;
+    const float *restrict f = query->f;
+    int8_t *restrict q8 = query->q8;
+    int16_t *restrict q16 = query->q16;
     for (uint32_t i = 0; i < shape->padded; i++) {
-        int number = (int)lrintf(query->f[i] * inverse);
-        query->q8[i] = (int8_t)number;
-        query->q16[i] = (int16_t)number;
+        int number = floats_nearest(f[i] * inverse);
+        q8[i] = (int8_t)number;
+        q16[i] = (int16_t)number;
         sum += number;
     }
     query->factor = max / QUERY_MAX;

@@ -97,7 +97,7 @@ static enum status fixed_parts(struct vec_scratch *scratch, const struct vec_ind
 {
     size_t padded = index->shape.padded;
     size_t floats = padded * 2 + CODE_BYTES_MAX;
-    scratch->fixed_bytes = floats * sizeof(float) + padded * 3 + index->shape.bytes;
+    scratch->fixed_bytes = floats * sizeof(float) + padded * 5 + index->shape.bytes;
     char *block = pages_alloc(scratch->fixed_bytes);
     if (block == NULL) {
         return err_no_memory(err);
@@ -107,7 +107,8 @@ static enum status fixed_parts(struct vec_scratch *scratch, const struct vec_ind
     scratch->centred = scratch->row.f + padded;
     scratch->projected = scratch->centred + padded;
     scratch->row.q16 = (int16_t *)(scratch->projected + CODE_BYTES_MAX);
-    scratch->row.q8 = (int8_t *)(scratch->row.q16 + padded);
+    scratch->steps = scratch->row.q16 + padded;
+    scratch->row.q8 = (int8_t *)(scratch->steps + padded);
     return OK;
 }
 

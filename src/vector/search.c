@@ -51,7 +51,8 @@ static void prepare_row(struct vec_scratch *scratch, const float *query)
 static void prepare_code(struct search *search)
 {
     struct vec_scratch *scratch = search->scratch;
-    codec_project(search->view->codec, scratch->row.f, scratch->centred, scratch->projected);
+    codec_project_query(search->view->codec, scratch->row.f, scratch->centred, scratch->steps,
+                        scratch->projected);
     codec_query(search->view->codec, scratch->projected, &scratch->code);
 }
 
@@ -113,10 +114,13 @@ static enum status walk(struct search *search, bool *again_out, bool *found_out,
 
 void search_prefetch(const struct search *search, uint32_t slot, size_t bytes)
 {
-    const uint8_t *row = view_row(search->scratch->index, search->rows, slot);
+    const struct vec_index *index = search->scratch->index;
+    const uint8_t *row = view_row(index, search->rows, slot);
     for (size_t i = 0; i < bytes; i += LINE) {
         __builtin_prefetch(row + i);
     }
+    __builtin_prefetch(row + bytes - 1); /* rows begin anywhere in a line */
+    __builtin_prefetch(row + index->shape.bytes - sizeof(struct row_tail));
 }
 
 /* Distances are squared ones here, or twice minus the dot product: what codes tell as well. */

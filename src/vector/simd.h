@@ -136,6 +136,10 @@ struct simd {
                      size_t padded);
     /** out[j] += sum over i of x[i] * matrix[i * width + j]; width is a multiple of 16. */
     void (*project)(const float *x, size_t n, const float *matrix, size_t width, float *out);
+    /** out[j] = sum over i of x[i] * number(i, j), which is at matrix[(i / 2 * width + j) * 2 +
+     * i % 2]; n is even, width a multiple of 16, and no sum of a part overflows. */
+    void (*project16)(const int16_t *x, size_t n, const int16_t *matrix, size_t width,
+                      int32_t *out);
 };
 
 extern const struct simd simd_plain, simd_avx2, simd_avx512;

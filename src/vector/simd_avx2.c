@@ -7,6 +7,7 @@
 #ifdef __x86_64__
 
 #include <immintrin.h>
+#include <string.h>
 
 static inline __m256i load256(const void *from)
 {
@@ -181,6 +182,24 @@ static void project(const float *x, size_t n, const float *matrix, size_t width,
         }
         _mm256_storeu_ps(out + j, a);
         _mm256_storeu_ps(out + j + 8, b);
+    }
+}
+
+static void project16(const int16_t *x, size_t n, const int16_t *matrix, size_t width, int32_t *out)
+{
+    for (size_t j = 0; j < width; j += 16) {
+        __m256i a = _mm256_setzero_si256();
+        __m256i b = _mm256_setzero_si256();
+        for (size_t i = 0; i < n; i += 2) {
+            int32_t pair;
+            memcpy(&pair, x + i, sizeof(pair));
+            __m256i factor = _mm256_set1_epi32(pair);
+            const int16_t *at = matrix + i * width + 2 * j;
+            a = _mm256_add_epi32(a, _mm256_madd_epi16(factor, load256(at)));
+            b = _mm256_add_epi32(b, _mm256_madd_epi16(factor, load256(at + 16)));
+        }
+        _mm256_storeu_si256((__m256i *)(out + j), a);
+        _mm256_storeu_si256((__m256i *)(out + j + 8), b);
     }
 }
 

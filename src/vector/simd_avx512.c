@@ -6,6 +6,7 @@
 #ifdef __x86_64__
 
 #include <immintrin.h>
+#include <string.h>
 
 /* The sums of four registers' lanes: their transpose, added. */
 static inline void sum4(__m512i a, __m512i b, __m512i c, __m512i d, int32_t out[4])
@@ -269,6 +270,43 @@ static void project(const float *x, size_t n, const float *matrix, size_t width,
                                   acc);
         }
         _mm512_storeu_ps(out + j, acc);
+    }
+}
+
+/* `sums` times 16 columns. */
+static inline __attribute__((always_inline)) void project_some(const int16_t *x, size_t n,
+                                                               const int16_t *matrix, size_t width,
+                                                               int sums, int32_t *out)
+{
+    __m512i acc[8];
+    for (int c = 0; c < sums; c++) {
+        acc[c] = _mm512_setzero_si512();
+    }
+    for (size_t i = 0; i < n; i += 2) {
+        int32_t pair;
+        memcpy(&pair, x + i, sizeof(pair));
+        for (int c = 0; c < sums; c++) {
+            acc[c] = _mm512_dpwssd_epi32(acc[c], _mm512_set1_epi32(pair),
+                                         _mm512_loadu_si512(matrix + i * width + 32 * c));
+        }
+    }
+    for (int c = 0; c < sums; c++) {
+        _mm512_storeu_si512(out + 16 * c, acc[c]);
+    }
+}
+
+/* Each row of the matrix at once, so that it is read in order. */
+static void project16(const int16_t *x, size_t n, const int16_t *matrix, size_t width, int32_t *out)
+{
+    size_t j = 0;
+    for (; j + 128 <= width; j += 128) {
+        project_some(x, n, matrix + 2 * j, width, 8, out + j);
+    }
+    for (; j + 64 <= width; j += 64) {
+        project_some(x, n, matrix + 2 * j, width, 4, out + j);
+    }
+    for (; j < width; j += 16) {
+        project_some(x, n, matrix + 2 * j, width, 1, out + j);
     }
 }
 

@@ -263,4 +263,5 @@ const struct simd SIMD_TABLE = {
     .row_l2 = row_l2,
     .row_dot = row_dot,
     .project = project,
+    .project16 = project16,
 };

@@ -118,6 +118,17 @@ static void project(const float *x, size_t n, const float *matrix, size_t width,
     }
 }
 
+static void project16(const int16_t *x, size_t n, const int16_t *matrix, size_t width, int32_t *out)
+{
+    memset(out, 0, width * sizeof(*out));
+    for (size_t i = 0; i < n; i += 2) {
+        const int16_t *row = matrix + i * width;
+        for (size_t j = 0; j < width; j++) {
+            out[j] += x[i] * row[2 * j] + x[i + 1] * row[2 * j + 1];
+        }
+    }
+}
+
 #define SIMD_TABLE simd_plain
 #define SIMD_NAME "plain"
 #include "vector/simd_loop.h"

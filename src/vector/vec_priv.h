@@ -155,6 +155,7 @@ struct vec_scratch {
     float *scan_dist;                          /* [SCAN_BLOCK], and the slots they belong to */
     uint32_t *scan_slot;
     float *centred, *projected;
+    int16_t *steps;
     void *fixed; /* the block that those of a fixed size stand in */
     size_t fixed_bytes;
 };

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "base/rng.h"
+#include "vector/floats.h"
 #include "vector/rows.h"
 
 enum { D_MAX = 200 };
@@ -104,6 +105,34 @@ static void vectors_of_nothing_and_of_next_to_nothing_are_rows(void **state)
     mem_free(row);
 }
 
+static void the_nearest_whole_number_is_that_of_lrintf(void **state)
+{
+    for (int i = -4000000; i <= 4000000; i += 7) {
+        for (int eighths = 0; eighths < 8; eighths++) {
+            float value = (float)i + (float)eighths / 8;
+            assert_int_equal(floats_nearest(value), lrintf(value));
+        }
+    }
+    for (int i = -64000; i <= 64000; i++) { /* halves go to the even one */
+        float value = (float)i / 2;
+        assert_int_equal(floats_nearest(value), lrintf(value));
+    }
+}
+
+static void the_greatest_is_found_at_each_place(void **state)
+{
+    float values[67] = { 0 };
+    for (size_t n = 0; n <= 67; n++) {
+        for (size_t at = 0; at < n; at++) {
+            values[at] = at % 2 == 0 ? -3.5F : 3.5F;
+            assert_true(floats_greatest(values, n) == 3.5F);
+            values[at] = 0.25F;
+        }
+        assert_true(floats_greatest(values, n) == (n == 0 ? 0 : 0.25F));
+        memset(values, 0, sizeof(values));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -111,6 +140,8 @@ int main(void)
         cmocka_unit_test(what_has_no_length_that_can_be_counted_is_refused),
         cmocka_unit_test(distances_are_those_of_the_vectors),
         cmocka_unit_test(vectors_of_nothing_and_of_next_to_nothing_are_rows),
+        cmocka_unit_test(the_nearest_whole_number_is_that_of_lrintf),
+        cmocka_unit_test(the_greatest_is_found_at_each_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,6 +153,40 @@ static void stored_rows_and_projections_are_the_same(void **state)
     }
 }
 
+/* Of all widths that codes have, and with numbers as large as they come. */
+static void projections_in_whole_steps_are_the_same(void **state)
+{
+    const struct simd *set[3];
+    size_t count = sets(set);
+    struct rng rng;
+    rng_seed(&rng, 13);
+    for (size_t width = 16; width <= CODE_BYTES_MAX; width += 16) {
+        size_t n = ROW_PAD * (1 + width % 7);
+        int16_t *x = xmalloc(n * sizeof(*x));
+        int16_t *matrix = xmalloc(n * width * sizeof(*matrix));
+        int16_t most = (int16_t)(32000 / (int)n); /* so that no sum overflows */
+        for (size_t i = 0; i < n; i++) {
+            x[i] = (int16_t)((int)rng_below(&rng, 64001) - 32000);
+        }
+        for (size_t i = 0; i < n * width; i++) {
+            matrix[i] = (int16_t)((int)rng_below(&rng, 2 * (uint64_t)most + 1) - most);
+        }
+        for (size_t s = 0; s < count; s++) {
+            int32_t got[CODE_BYTES_MAX] = { 0 };
+            set[s]->project16(x, n, matrix, width, got);
+            for (size_t j = 0; j < width; j++) {
+                int64_t right = 0;
+                for (size_t i = 0; i < n; i++) {
+                    right += x[i] * matrix[(i / 2 * width + j) * 2 + i % 2];
+                }
+                assert_true(got[j] == right);
+            }
+        }
+        mem_free(x);
+        mem_free(matrix);
+    }
+}
+
 static void a_set_that_is_not_there_is_refused(void **state)
 {
     const struct simd *simd = NULL;
@@ -168,6 +202,7 @@ int main(void)
         cmocka_unit_test(distances_and_queries_of_rows_are_the_same),
         cmocka_unit_test(a_beam_holds_the_nearest_in_order),
         cmocka_unit_test(stored_rows_and_projections_are_the_same),
+        cmocka_unit_test(projections_in_whole_steps_are_the_same),
         cmocka_unit_test(a_set_that_is_not_there_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
