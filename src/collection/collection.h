@@ -216,7 +216,7 @@ struct coll_stats {
     uint64_t vector_bytes, id_bytes, metadata_bytes, field_index_bytes; /* memory by part */
     uint64_t log_tail_objects, log_tail_bytes; /* behind the last snapshot */
     uint64_t snapshot_sequence;
-    /* last measured, k = 10; negative: never */
+    /* last measured, k = 10 and the index's ef; negative: never, where there is no graph */
     double recall;
     uint64_t plans_graph, plans_scan, plans_exact; /* searches since it was opened */
 };

@@ -350,7 +350,7 @@ enum status coll_stats(struct coll_service *service, struct str name, struct are
                        struct coll_stats *out, struct err *err)
 {
     AUTO(use_done) struct coll_use use = { 0 };
-    struct coll_stats stats = { .recall = -1 };
+    struct coll_stats stats = { 0 };
     struct meta_stats meta;
     struct arena scrap;
     struct coll_pointer pointer = { 0 };
@@ -358,6 +358,7 @@ enum status coll_stats(struct coll_service *service, struct str name, struct are
     struct body *body = use.body;
     TRY(fill_info(use.coll, false, arena, &stats.info, err));
     vec_stats(body->vec, &stats.graph);
+    stats.recall = vec_recall(body->vec, body->spec.ef_search);
     pthread_rwlock_rdlock(&body->lock);
     meta_stats(body->meta, &meta);
     stats.id_bytes = body->ids.bytes;

@@ -16,7 +16,7 @@
 #include "vector/floats.h"
 #include "vector/rows.h"
 
-enum { K_DEFAULT = 10, TRIES = 4 };
+enum { K_DEFAULT = 10, TRIES = 4, GROUP = 16 /* queries behind one pin; chosen, not measured */ };
 
 struct mapped { /* a hit that is somebody's */
     uint32_t slot, row;
@@ -101,6 +101,32 @@ static size_t map_hits_locked(struct search *search, uint32_t found, uint64_t st
     return count;
 }
 
+/** What the library tells of `count` queries goes into the answer and the counters. */
+static void take_report(struct search *search, const struct vec_report *report, size_t count)
+{
+    struct body *body = search->body;
+    bool exact = search->query->exact, graph = !exact && report->plan == VEC_PLAN_GRAPH;
+    if (report->ef_used > search->answer->ef_used && graph) {
+        search->answer->ef_used = report->ef_used;
+    }
+    search->answer->target_missed = search->answer->target_missed || report->target_missed;
+    _Atomic uint64_t *counter = exact   ? &body->plans_exact
+                                : graph ? &body->plans_graph
+                                        : &body->plans_scan;
+    atomic_fetch_add_explicit(counter, count, memory_order_relaxed);
+    static const char *const plans[4][3] = {
+        { "graph", "scan", "exact" },
+        { "filter:index+graph", "filter:index+scan", "filter:index+exact" },
+        { "filter:index+scan+graph", "filter:index+scan+scan", "filter:index+scan+exact" },
+        { "filter:scan+graph", "filter:scan+scan", "filter:scan+exact" },
+    };
+    int how = search->filter == NULL                          ? 0
+              : strcmp(search->match.plan, "index") == 0      ? 1
+              : strcmp(search->match.plan, "index+scan") == 0 ? 2
+                                                              : 3;
+    search->answer->plan = plans[how][exact ? 2 : graph ? 0 : 1];
+}
+
 static enum status find(struct search *search, const float *query, uint32_t k, uint32_t *found_out,
                         struct err *err)
 {
@@ -115,32 +141,12 @@ static enum status find(struct search *search, const float *query, uint32_t k, u
                                           .filter = search->filter != NULL ? &allowed : NULL,
                                           .report = &report };
     struct body *body = search->body;
-    bool exact = search->query->exact;
-    if (exact) {
+    if (search->query->exact) {
         TRY(vec_exact(body->vec, search->scratch, query, &opts, search->hits, found_out, err));
     } else {
         TRY(vec_search(body->vec, search->scratch, query, &opts, search->hits, found_out, err));
     }
-    bool graph = !exact && report.plan == VEC_PLAN_GRAPH;
-    if (report.ef_used > search->answer->ef_used && graph) {
-        search->answer->ef_used = report.ef_used;
-    }
-    search->answer->target_missed = search->answer->target_missed || report.target_missed;
-    _Atomic uint64_t *counter = exact   ? &body->plans_exact
-                                : graph ? &body->plans_graph
-                                        : &body->plans_scan;
-    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
-    static const char *const plans[4][3] = {
-        { "graph", "scan", "exact" },
-        { "filter:index+graph", "filter:index+scan", "filter:index+exact" },
-        { "filter:index+scan+graph", "filter:index+scan+scan", "filter:index+scan+exact" },
-        { "filter:scan+graph", "filter:scan+scan", "filter:scan+exact" },
-    };
-    int how = search->filter == NULL                          ? 0
-              : strcmp(search->match.plan, "index") == 0      ? 1
-              : strcmp(search->match.plan, "index+scan") == 0 ? 2
-                                                              : 3;
-    search->answer->plan = plans[how][exact ? 2 : graph ? 0 : 1];
+    take_report(search, &report, 1);
     return OK;
 }
 
@@ -238,23 +244,79 @@ static enum status tell(struct search *search, size_t count, struct arena *arena
     return OK;
 }
 
+/** What `queries` need until the next call. */
+static enum status make_room(struct search *search, size_t queries, struct err *err)
+{
+    arena_reset(&search->scrap);
+    search->hits = arena_array(&search->scrap, search->k * queries, sizeof *search->hits);
+    search->mapped = arena_array(&search->scrap, search->k, sizeof *search->mapped);
+    search->vector = arena_array(&search->scrap, search->body->spec.dimension,
+                                 sizeof *search->vector);
+    bool memory = search->hits != NULL && search->mapped != NULL && search->vector != NULL;
+    return memory ? OK : err_no_memory(err);
+}
+
 static enum status search_one(struct search *search, const float *query, struct arena *arena,
                               struct coll_hits *out, struct err *err)
 {
     size_t count = 0;
-    arena_reset(&search->scrap);
-    search->hits = arena_array(&search->scrap, search->k, sizeof *search->hits);
-    search->mapped = arena_array(&search->scrap, search->k, sizeof *search->mapped);
-    search->vector = arena_array(&search->scrap, search->body->spec.dimension,
-                                 sizeof *search->vector);
-    if (search->hits == NULL || search->mapped == NULL || search->vector == NULL) {
-        return err_no_memory(err);
-    }
+    TRY(make_room(search, 1, err));
     vec_pin(search->body->vec, search->scratch);
     enum status status = find_mapped(search, query, &count, err);
     status = status == OK ? rank(search, query, count, err) : status;
     status = status == OK ? tell(search, count, arena, out, err) : status;
     vec_unpin(search->scratch);
+    return status;
+}
+
+/** Behind the pin. The hits of one query of a group; *again_out: of some that were nobody's others
+ * may take the place, so it is searched by itself. */
+static enum status finish_one(struct search *search, const float *query, uint32_t found,
+                              uint64_t stamp, struct arena *arena, struct coll_hits *out,
+                              bool *again_out, struct err *err)
+{
+    pthread_rwlock_rdlock(&search->body->lock);
+    size_t count = map_hits_locked(search, found, stamp);
+    pthread_rwlock_unlock(&search->body->lock);
+    *again_out = count < found && found == search->k;
+    if (*again_out) {
+        return OK;
+    }
+    TRY(rank(search, query, count, err));
+    return tell(search, count, arena, out, err);
+}
+
+/** Up to GROUP queries without a filter walk beside each other: one computes while another waits
+ * for memory. */
+static enum status search_group(struct search *search, const float *queries, size_t count,
+                                struct arena *arena, struct coll_hits *out, struct err *err)
+{
+    struct body *body = search->body;
+    uint32_t found[GROUP], dimension = body->spec.dimension, k = search->k;
+    bool again[GROUP] = { false };
+    struct vec_report report = { 0 };
+    const struct vec_search_opts opts = { .k = k,
+                                          .ef = search->query->recall_target > 0 ? 0 : search->ef,
+                                          .recall_target = search->query->recall_target,
+                                          .report = &report };
+    TRY(make_room(search, count, err));
+    vec_pin(body->vec, search->scratch);
+    uint64_t stamp = atomic_load_explicit(&body->stamp, memory_order_acquire); /* find_mapped */
+    enum status status = vec_search_batch(body->vec, search->scratch, queries, (uint32_t)count,
+                                          &opts, search->hits, found, err);
+    for (size_t i = 0; status == OK && i < count; i++, search->hits += k) {
+        status = finish_one(search, queries + i * dimension, found[i], stamp, arena, &out[i],
+                            &again[i], err);
+    }
+    vec_unpin(search->scratch);
+    if (status == OK) {
+        take_report(search, &report, count);
+    }
+    for (size_t i = 0; status == OK && i < count; i++) {
+        if (again[i]) {
+            status = search_one(search, queries + i * dimension, arena, &out[i], err);
+        }
+    }
     return status;
 }
 
@@ -320,9 +382,14 @@ static enum status search_all(struct search *search, struct arena *arena, struct
     if (vectors == NULL) {
         TRY(vector_of(search, query->id, arena, &vectors, err));
     }
-    for (size_t i = 0; i < count; i++) {
-        TRY(search_one(search, vectors + i * search->body->spec.dimension, arena,
-                       &answer->queries[i], err));
+    /* what a filter lets through is what it is only for as long as the lock is held */
+    size_t most = search->filter == NULL && !query->exact ? GROUP : 1,
+           dimension = search->body->spec.dimension;
+    for (size_t i = 0; i < count; i += most) {
+        size_t some = count - i < most ? count - i : most;
+        const float *from = vectors + i * dimension;
+        TRY(some == 1 ? search_one(search, from, arena, &answer->queries[i], err)
+                      : search_group(search, from, some, arena, &answer->queries[i], err));
     }
     return OK;
 }

@@ -169,6 +169,37 @@ uint32_t curve_ef(const struct vec_index *index, uint32_t k, float recall, uint3
     return ef > VEC_EF_MAX ? 0 : (uint32_t)ef;
 }
 
+/** The way back of ef_for. */
+static double recall_at(const struct curve *curve, uint32_t which, double wanted)
+{
+    uint32_t count = atomic_load_explicit(&curve->count[which], memory_order_relaxed);
+    double before_ef = 0, before = -1;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t point = atomic_load_explicit(&curve->points[which][i], memory_order_relaxed);
+        double here = (double)point_recall(point), ef = (double)(point >> 32);
+        if (ef >= wanted) {
+            if (i == 0 || ef <= before_ef) {
+                return here;
+            }
+            double missed = fmax(1 - before, 1e-5), missing = fmax(1 - here, 1e-5);
+            double part = log(wanted / before_ef) / log(ef / before_ef);
+            return fmin(fmax(here, before), 1 - missed * pow(missing / missed, part));
+        }
+        before_ef = ef;
+        before = here;
+    }
+    return before;
+}
+
+double vec_recall(const struct vec_index *index, uint32_t ef)
+{
+    const struct curves *curves = atomic_load_explicit(&index->curves, memory_order_acquire);
+    if (curves == NULL || !atomic_load_explicit(&curves->curve.there, memory_order_acquire)) {
+        return -1;
+    }
+    return recall_at(&curves->curve, 0, ef > 0 ? ef : VEC_EF_DEFAULT);
+}
+
 /* --- measuring --- */
 
 static uint64_t operations(const struct vec_index *index)

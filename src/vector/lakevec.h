@@ -197,6 +197,11 @@ MUST_USE enum status vec_exact(struct vec_index *index, struct vec_scratch *scra
 MUST_USE enum status vec_maintain(struct vec_index *index, struct vec_scratch *scratch,
                                   uint64_t budget_us, bool *left_out, struct err *err);
 
+/** Which share of the 10 nearest a search with this beam finds (0: VEC_EF_DEFAULT), as vec_maintain
+ * measured it last; between two beams that were measured, about. Negative: it was not measured yet.
+ * Threads  safe beside everything; takes no lock */
+double vec_recall(const struct vec_index *index, uint32_t ef);
+
 /** The row as floats; E_NOT_FOUND when the slot holds nothing. */
 MUST_USE enum status vec_get(struct vec_index *index, uint32_t slot, float *vector_out,
                              struct err *err);

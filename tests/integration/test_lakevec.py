@@ -66,7 +66,7 @@ def symbols(*words):
 
 def test_the_library_offers_what_its_header_declares_and_no_more(prefix):
     header = (prefix / "include/lakevec.h").read_text()
-    declared = set(re.findall(r"^(?:VEC_MUST_USE )?(?:enum vec_status|void|uint32_t) (vec_\w+)\(", header, re.MULTILINE))
+    declared = set(re.findall(r"^(?:VEC_MUST_USE )?(?:enum vec_status|void|uint32_t|double) (vec_\w+)\(", header, re.MULTILINE))
     assert {"vec_new", "vec_search", "vec_free", "vec_snapshot_chunks", "vec_load", "vec_compact"} <= declared
     assert symbols("-D", "--defined-only", prefix / "lib/liblakevec.so.0") == declared
     assert symbols("-g", "--defined-only", prefix / "lib/liblakevec.a") == declared

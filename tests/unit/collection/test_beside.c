@@ -93,16 +93,20 @@ static void *search_some(void *arg)
     while (!atomic_load(&crowd->stop)) {
         struct arena arena;
         struct coll_answer answer;
-        float query[DIM];
+        float queries[3][DIM];
         arena_init(&arena, 0);
-        lake_vector((unsigned)rng_below(&rng, 1000), query);
-        const struct coll_query ask = { .vectors = query,
-                                        .vector_count = 1,
+        for (unsigned i = 0; i < 3; i++) {
+            lake_vector((unsigned)rng_below(&rng, 1000), queries[i]);
+        }
+        const struct coll_query ask = { .vectors = queries[0],
+                                        .vector_count = 1 + rng_below(&rng, 3),
                                         .k = IDS,
                                         .with_vectors = true,
                                         .with_metadata = true };
         assert_ok(coll_search(crowd->lake.service, STR("t"), &ask, &arena, &answer, ERR));
-        check_hits(&answer.queries[0], query);
+        for (size_t i = 0; i < answer.query_count; i++) {
+            check_hits(&answer.queries[i], queries[i]);
+        }
         struct coll_item *items = NULL;
         size_t count = 0;
         struct str next;

@@ -108,6 +108,57 @@ static void a_graph_is_loaded_with_its_snapshot(void **state)
     lake_down(&lake);
 }
 
+static void ask(struct lake *lake, const float *vectors, size_t count, struct coll_answer *out)
+{
+    const struct coll_query query = { .vectors = vectors, .vector_count = count, .k = 20 };
+    assert_ok(coll_search(lake->service, STR("t"), &query, &lake->arena, out, ERR));
+    assert_int_equal(out->query_count, count);
+    assert_string_equal(out->plan, "graph");
+}
+
+static void many_queries_find_what_each_by_itself_finds(void **state)
+{
+    enum { QUERIES = 39 }; /* two whole groups and a part of one */
+    static float vectors[QUERIES][DIM];
+    struct lake lake;
+    struct coll_answer all, one;
+    struct coll_stats stats;
+    up(&lake);
+    for (unsigned i = 0; i < QUERIES; i++) {
+        lake_vector(i * 131 + 7, vectors[i]);
+    }
+    ask(&lake, vectors[0], QUERIES, &all);
+    for (unsigned i = 0; i < QUERIES; i++) {
+        ask(&lake, vectors[i], 1, &one);
+        assert_int_equal(one.queries[0].count, all.queries[i].count);
+        assert_int_equal(one.queries[0].count, 20);
+        assert_int_equal(one.ef_used, all.ef_used);
+        for (size_t hit = 0; hit < one.queries[0].count; hit++) {
+            const struct coll_hit *a = &one.queries[0].items[hit], *b = &all.queries[i].items[hit];
+            assert_true(str_eq(a->id, b->id) && a->distance == b->distance);
+        }
+    }
+    assert_ok(coll_stats(lake.service, STR("t"), &lake.arena, &stats, ERR));
+    assert_int_equal(stats.plans_graph, 2 * QUERIES);
+    lake_down(&lake);
+}
+
+static void the_recall_that_was_measured_is_told(void **state)
+{
+    struct lake lake;
+    struct coll_stats stats;
+    lake_up(&lake);
+    lake_create(&lake, "t");
+    assert_ok(lake_put(lake.service, "t", "a", 1, NULL, ERR));
+    assert_ok(coll_stats(lake.service, STR("t"), &lake.arena, &stats, ERR));
+    assert_true(stats.recall < 0);
+    fill(&lake);
+    assert_ok(coll_settle(lake.service, STR("t"), false, ERR));
+    assert_ok(coll_stats(lake.service, STR("t"), &lake.arena, &stats, ERR));
+    assert_true(stats.recall > 0.9 && stats.recall <= 1);
+    lake_down(&lake);
+}
+
 static void a_damaged_graph_is_made_anew_from_the_items(void **state)
 {
     struct lake lake;
@@ -151,6 +202,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_graph_is_loaded_with_its_snapshot),
+        cmocka_unit_test(many_queries_find_what_each_by_itself_finds),
+        cmocka_unit_test(the_recall_that_was_measured_is_told),
         cmocka_unit_test(a_damaged_graph_is_made_anew_from_the_items),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,6 +110,12 @@ static void target_check(struct vec_index *index, struct vec_scratch *scratch,
             print_message("[   INFO   ] %s: k %u target %.3f: ef %u recall %.4f\n", name, ks[k],
                           (double)targets[t], ef, recall);
             assert_true(off >= -0.01);
+            if (ks[k] == 10 && ef > 0) { /* the way back: the beam is rounded up */
+                double told = vec_recall(index, ef);
+                assert_true(told >= (double)targets[t] - 1e-4 && told <= 1);
+                assert_true(vec_recall(index, ef + 50) >= told);
+                assert_true(vec_recall(index, 0) == vec_recall(index, VEC_EF_DEFAULT));
+            }
             assert_true(off <= above || !measured || ef <= ks[k] + 2); /* narrower cannot be */
         }
     }
