@@ -154,7 +154,9 @@ static void the_recall_that_was_measured_is_told(void **state)
     assert_true(stats.recall < 0);
     fill(&lake);
     assert_ok(coll_settle(lake.service, STR("t"), false, ERR));
-    assert_ok(coll_stats(lake.service, STR("t"), &lake.arena, &stats, ERR));
+    do { /* the background may be who measures; a test that hangs here has failed */
+        assert_ok(coll_stats(lake.service, STR("t"), &lake.arena, &stats, ERR));
+    } while (stats.recall < 0);
     assert_true(stats.recall > 0.9 && stats.recall <= 1);
     lake_down(&lake);
 }
