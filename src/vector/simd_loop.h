@@ -145,6 +145,17 @@ struct step {
     size_t count;
 };
 
+/* Of what most often is walked next. */
+INLINE void links_ahead(const struct walk *walk, const struct beam *beam)
+{
+    if (beam->next < beam->count) {
+        const uint32_t *links = links_of(walk, beam->slot[beam->next]);
+        for (size_t i = 0; i < walk->degree; i += LINE / sizeof(*links)) {
+            __builtin_prefetch(links + i);
+        }
+    }
+}
+
 INLINE void step_begin(const struct walk *walk, struct beam *beam, struct step *step, size_t lines)
 {
     uint32_t slot = beam_take(beam);
@@ -158,12 +169,7 @@ INLINE void step_begin(const struct walk *walk, struct beam *beam, struct step *
             __builtin_prefetch(step->rows[i] + line * LINE);
         }
     }
-    if (beam->next < beam->count) { /* most often what is walked next */
-        const uint32_t *links = links_of(walk, beam->slot[beam->next]);
-        for (size_t i = 0; i < walk->degree; i += LINE / sizeof(*links)) {
-            __builtin_prefetch(links + i);
-        }
-    }
+    links_ahead(walk, beam);
     for (size_t i = n; i < ((n + 3) & ~(size_t)3); i++) {
         step->rows[i] = step->rows[n - 1];
     }
@@ -178,15 +184,45 @@ INLINE void step_end(const struct walk *walk, struct beam *beam, const struct st
         for (size_t j = 0; j < 4 && i + j < step->count; j++) {
             insert(beam, dist[j], step->fresh[i + j]);
         }
+        links_ahead(walk, beam);
     }
+}
+
+/* A walk, and its two last steps: the lines of one are on their way while the other's distances are
+ * computed. So a node is chosen before it is known where the one before it leads. */
+struct pipe {
+    struct step steps[2];
+    size_t at;
+};
+
+INLINE void pipe_begin(struct pipe *pipe)
+{
+    pipe->at = 0;
+    pipe->steps[1].count = 0;
+}
+
+/* False when there was nothing left. */
+INLINE bool pipe_turn(const struct walk *walk, struct beam *beam, struct pipe *pipe, size_t lines,
+                      int bits)
+{
+    struct step *now = &pipe->steps[pipe->at];
+    struct step *before = &pipe->steps[pipe->at ^ 1];
+    now->count = 0;
+    if (beam->next < beam->count) {
+        step_begin(walk, beam, now, lines);
+    } else if (before->count == 0) {
+        return false;
+    }
+    step_end(walk, beam, before, lines, bits);
+    pipe->at ^= 1;
+    return true;
 }
 
 INLINE void walk_on(const struct walk *walk, struct beam *beam, size_t lines, int bits)
 {
-    struct step step;
-    while (beam->next < beam->count) {
-        step_begin(walk, beam, &step, lines);
-        step_end(walk, beam, &step, lines, bits);
+    struct pipe pipe;
+    pipe_begin(&pipe);
+    while (pipe_turn(walk, beam, &pipe, lines, bits)) {
     }
 }
 
@@ -194,20 +230,15 @@ INLINE void walk_on(const struct walk *walk, struct beam *beam, size_t lines, in
 INLINE void walk_on_many(const struct walk *walks, struct beam *const *beams, size_t n,
                          size_t lines, int bits)
 {
-    struct step steps[WALKS_MAX];
+    struct pipe pipes[WALKS_MAX];
     bool going = n > 0;
     for (size_t i = 0; i < n; i++) {
-        steps[i].count = 0;
+        pipe_begin(&pipes[i]);
     }
     while (going) {
         going = false;
         for (size_t i = 0; i < n; i++) {
-            step_end(&walks[i], beams[i], &steps[i], lines, bits);
-            steps[i].count = 0;
-            if (beams[i]->next < beams[i]->count) {
-                step_begin(&walks[i], beams[i], &steps[i], lines);
-                going = true;
-            }
+            going = pipe_turn(&walks[i], beams[i], &pipes[i], lines, bits) || going;
         }
     }
 }
