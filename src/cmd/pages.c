@@ -54,7 +54,8 @@ static const struct service {
       { .command = "queryd",
         .summary = "SQL, as a service of its own",
         .synopsis = "[-config FILE] [options]",
-        .text = "SQL over the tables. Stands on storaged and catalogd." } },
+        .text = "SQL over the tables. Stands on storaged and catalogd, and asks vectord for "
+                "vector_search." } },
     { { "vectord", "storaged.dir", "gateway.hosts", "gateway.origins", "cluster" },
       { .command = "vectord",
         .summary = "vector indexes, as a service of its own",

@@ -6,7 +6,7 @@
  *   storaged   store (fs or s3)               /storage, /internal/store
  *   catalogd   store (http), catalog (local)  /catalog, /internal/catalog
  *   ingestd    store, catalog (http)          /ingest
- *   queryd     store, catalog (http)          /sql
+ *   queryd     store, catalog, vectors (http) /sql
  *   vectord    store (http)                   /vectors
  *   gateway    nothing but upstreams          /v1/...
  */
@@ -233,6 +233,25 @@ static enum status open_engines(struct parts *parts, const char *section, size_t
     return engine_pool_open(&opts, out, err);
 }
 
+/** What vector_search asks: our own indexes, vectord, or nobody. */
+static enum status open_vector_driver(struct parts *parts, struct query_vectors *out,
+                                      struct err *err)
+{
+    const char *url = text(parts, "queryd", "vectord_url");
+    if (!alone(parts)) {
+        *out = vector_driver_local(&parts->api_vectors);
+        return OK;
+    }
+    if (url[0] == '\0') {
+        return OK;
+    }
+    TRY(check_url(parts, "queryd", "vectord_url", err));
+    const struct vector_driver_opts opts = { .url = url, .cluster_secret = str_of(parts->secret) };
+    TRY(vector_driver_http(&opts, &parts->vector_driver, err));
+    *out = vector_driver_ops(parts->vector_driver);
+    return OK;
+}
+
 static enum status open_query(struct parts *parts, struct err *err)
 {
     size_t queue_max = (size_t)settings_int(parts->settings, "queryd", "queue");
@@ -240,6 +259,7 @@ static enum status open_query(struct parts *parts, struct err *err)
     struct query_service_opts opts = { .catalog = parts->catalog,
                                        .store = parts->store,
                                        .engines = parts->query_engines };
+    TRY(open_vector_driver(parts, &opts.vectors, err));
     TRY(query_service_open(&opts, &parts->query, err));
     struct api_sql_opts api = { .service = parts->query,
                                 .metrics = parts->metrics,
@@ -505,6 +525,7 @@ void parts_close(struct parts *parts)
     gateway_free(parts->gateway);
     api_sql_free(parts->api_sql);
     query_service_close(parts->query);
+    vector_driver_free(parts->vector_driver);
     ingest_close(parts->ingest);
     engine_pool_close(parts->query_engines);
     engine_pool_close(parts->ingest_engines);

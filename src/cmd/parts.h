@@ -13,6 +13,7 @@
 #include "api/api_sql.h"
 #include "api/api_storage.h"
 #include "api/api_vectors.h"
+#include "api/vector_driver.h"
 #include "base/settings.h"
 #include "catalog/catalog.h"
 #include "collection/collection.h"
@@ -38,6 +39,7 @@ struct parts {
     struct query_service *query;
     struct ingest *ingest;
     struct coll_service *vectors;
+    struct vector_driver *vector_driver; /* of queryd alone */
     struct api_health api_health;
     struct api_storage api_storage;
     struct api_catalog api_catalog;

@@ -105,11 +105,41 @@ struct duck_lake {
     void *ctx;
 };
 
+/* --- vectors: what `vector_search` asks --- */
+
+struct duck_nearest {
+    struct str index;
+    const float *vector; /* [dimension], finite; any dimension: the index says which is right */
+    size_t dimension;
+    bool has_k, has_ef; /* not given: as the index decides */
+    uint32_t k, ef;
+    struct str filter; /* text as the statement has it, meant to be JSON; empty: none */
+    bool with_metadata;
+};
+struct duck_hit {
+    struct str id;
+    double distance;
+    struct str metadata; /* JSON; .ptr NULL: none */
+};
+struct duck_vectors {
+    /**
+     * Called on DuckDB's threads, several at once, once per scan.
+     *
+     * Owns     what *out points to lies in `arena`, nearest first
+     * Errors   E_NOT_FOUND (the index), E_INVALID (dimension, k, ef, filter), E_UNSUPPORTED (there
+     *          are no vectors here), and others from who is asked
+     */
+    enum status (*search)(void *ctx, const struct duck_nearest *nearest, struct arena *arena,
+                          const struct duck_hit **out, size_t *count_out, struct err *err);
+    void *ctx;
+};
+
 /* --- a statement --- */
 
 struct duck_session_opts {
-    const struct duck_lake *lake;   /* NULL: no tables */
-    const struct duck_files *files; /* NULL: no files */
+    const struct duck_lake *lake;       /* NULL: no tables */
+    const struct duck_files *files;     /* NULL: no files */
+    const struct duck_vectors *vectors; /* NULL: no vector indexes */
     /* our own SQL (ingest): the guard is not asked, COPY and read_csv work on `files` paths */
     bool trusted;
 };

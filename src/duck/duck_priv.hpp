@@ -98,6 +98,7 @@ struct SessionState : public duckdb::ClientContextState {
 
     const struct duck_lake *tables = nullptr;
     const struct duck_files *files = nullptr;
+    const struct duck_vectors *vectors = nullptr;
     bool trusted = false;
     string sink; /* the one path that a client's statement writes its answer to; empty: none */
     /* what the first of the statement's threads failed with, kept while the executor goes away */
@@ -360,6 +361,10 @@ void register_plan_guard(duckdb::DatabaseInstance &db);
 /* --- texts of files as values (text_functions.cc) --- */
 
 void register_text_functions(duckdb::DatabaseInstance &db);
+
+/* --- the nearest of a vector index (vector_search.cc) --- */
+
+void register_vector_search(duckdb::DatabaseInstance &db);
 
 /* --- parameters (params.cc) --- */
 

@@ -209,6 +209,7 @@ void open_session(struct duck_session &session, const struct duck_session_opts &
     session.state = make_shared_ptr<SessionState>();
     session.state->tables = opts.lake;
     session.state->files = opts.files;
+    session.state->vectors = opts.vectors;
     session.state->trusted = opts.trusted;
     auto &context = *session.connection->context;
     context.registered_state->Insert(SessionState::KEY, session.state);

@@ -89,6 +89,9 @@ enum status child_tables_new(struct child_job *job, struct child_tables **out,
 void child_tables_free(struct child_tables *tables);
 const struct duck_lake *child_tables_lake(struct child_tables *tables);
 
+/** Vector indexes, asked of the parent; `job` is borrowed by what is given. child_vectors.c */
+struct duck_vectors child_vectors(struct child_job *job);
+
 /** main() of lakehouse-engine. */
 int child_main(int argc, char **argv);
 

@@ -22,6 +22,7 @@ enum {
 struct query_job {
     struct child_job *job;
     struct child_tables *tables;
+    struct duck_vectors vectors;
     struct duck_session *session;
     struct duck_result *result;
     struct duck_encoder *encoder;
@@ -144,8 +145,10 @@ static enum status run_query(struct query_job *q, struct buf *done, struct err *
         TRY(parse_format(format_name, &format, err));
     }
     TRY(child_tables_new(q->job, &q->tables, err));
+    q->vectors = child_vectors(q->job);
     const struct duck_session_opts opts = { .lake = child_tables_lake(q->tables),
-                                            .files = lakefs_files(q->job->lakefs) };
+                                            .files = lakefs_files(q->job->lakefs),
+                                            .vectors = &q->vectors };
     TRY(duck_session_open(q->job->duck, &opts, &q->session, err));
     child_set_session(q->job, q->session);
     uint64_t rows = 0;

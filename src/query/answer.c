@@ -337,6 +337,9 @@ enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct bu
     if (str_eq(name, STR("read"))) {
         return read_file(query, args, reply, err);
     }
+    if (str_eq(name, STR("nearest"))) {
+        return query_nearest(query, args, reply, err);
+    }
     return err_set(err, E_INTERNAL, "the engine asks for '%.*s', which nobody knows",
                    STR_ARG(name));
 }

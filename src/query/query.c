@@ -104,6 +104,7 @@ enum status query_start(struct query_service *service, const struct query_opts *
         return err_no_memory(err);
     }
     query->service = service;
+    query->deadline = opts->deadline;
     pthread_mutex_init(&query->lock, NULL);
     pthread_cond_init(&query->changed, NULL);
     arena_init(&query->arena, 0);

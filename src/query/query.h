@@ -9,6 +9,7 @@
  *      query_read  <-- frames                    |
  *      pins        <-- resolve, bounds, list ----'
  *      files       <-- open, read
+ *      vectors     <-- nearest
  */
 #ifndef QUERY_QUERY_H
 #define QUERY_QUERY_H
@@ -20,11 +21,33 @@
 struct query_service;
 struct query;
 
+/** One search of a vector index. */
+struct query_nearest {
+    struct str index;
+    struct str body; /* JSON: that of POST /vectors/index/{name}/search, by one vector */
+    deadline_ms deadline;
+    struct str request_id; /* of the statement */
+};
+/** Who knows vector indexes. */
+struct query_vectors {
+    /**
+     * Appends the answer of that route to `reply`: {"results":[{"id","distance","metadata"}],...},
+     * nearest first. Several threads at once.
+     *
+     * Errors   as that route: E_NOT_FOUND (the index), E_INVALID (dimension, k, ef, filter);
+     *          E_UPSTREAM, E_TIMEOUT of a process that cannot be asked
+     */
+    enum status (*search)(void *ctx, const struct query_nearest *nearest, struct buf *reply,
+                          struct err *err);
+    void *ctx;
+};
+
 struct query_service_opts {
-    struct catalog *catalog;     /* borrowed */
-    struct store *store;         /* borrowed */
-    struct engine_pool *engines; /* borrowed; its children do the work */
-    uint64_t sql_bytes_max;      /* 0: 1 MiB */
+    struct catalog *catalog;      /* borrowed */
+    struct store *store;          /* borrowed */
+    struct engine_pool *engines;  /* borrowed; its children do the work */
+    struct query_vectors vectors; /* .search NULL: vector_search is E_UNSUPPORTED */
+    uint64_t sql_bytes_max;       /* 0: 1 MiB */
 };
 enum status query_service_open(const struct query_service_opts *opts, struct query_service **out,
                                struct err *err) MUST_USE;

@@ -1,6 +1,6 @@
 /*
  * Inside of a query: pins.c keeps the tables, files.c their bytes, answer.c writes what the engine
- * hears, running.c lists what runs. Calls come on several threads.
+ * hears, vectors.c asks vector indexes, running.c lists what runs. Calls come on several threads.
  */
 #ifndef QUERY_QUERY_PRIV_H
 #define QUERY_QUERY_PRIV_H
@@ -52,6 +52,7 @@ struct query {
     struct str id, text;
     bool text_is_cut;
     int64_t since_ms, since_us;
+    deadline_ms deadline;
     struct query *before, *after; /* guarded by the service's lock */
     bool is_listed;               /* guarded by the service's lock */
     pthread_mutex_t lock;
@@ -93,6 +94,10 @@ enum status query_running_note(struct query *query, const struct query_opts *opt
                                struct err *err) MUST_USE;
 void query_running_add(struct query *query);
 void query_running_remove(struct query *query);
+
+/** What `vector_search` asks: vectors.c. */
+enum status query_nearest(struct query *query, yyjson_val *args, struct buf *reply,
+                          struct err *err) MUST_USE;
 
 /** What the engine asks: the call of its job. */
 enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct buf *reply,

@@ -206,10 +206,12 @@ def start_cluster(start, folder, *flags):
     common = ("--storaged.dir", folder, *flags)
     services = {"storaged": start("storaged", *common, "--storaged.bind", "127.0.0.1:0")}
     urls = {"storaged": services["storaged"].url}
-    for name in ("catalogd", "ingestd", "queryd", "vectord"):
+    for name in ("catalogd", "ingestd", "vectord", "queryd"):
         own = [f"--{name}.bind", "127.0.0.1:0", f"--{name}.storaged_url", urls["storaged"]]
         if name not in ("catalogd", "vectord"):
             own += [f"--{name}.catalogd_url", urls["catalogd"]]
+        if name == "queryd":
+            own += ["--queryd.vectord_url", urls["vectord"]]
         services[name] = start(name, *common, *own)
         urls[name] = services[name].url
     known = [word for name, url in urls.items() for word in (f"--gateway.{name}_url", url)]

@@ -218,6 +218,7 @@ static enum status list(void *ctx, struct arena *arena, struct duck_table **tabl
     return OK;
 }
 
+static const struct duck_vectors *vectors; /* of sessions that are opened from now on */
 static const struct duck_lake lake = { .resolve = resolve, .list = list };
 
 struct lab_table *lab_add(const char *ns, const char *name, const struct duck_column *columns,
@@ -309,10 +310,17 @@ void lab_slow_reads(unsigned us)
     delay_us = us;
 }
 
+void lab_vectors(const struct duck_vectors *next)
+{
+    vectors = next;
+}
+
 struct duck_session *lab_session(bool trusted)
 {
     struct duck_session *session = NULL;
-    const struct duck_session_opts opts = { .lake = &lake, .files = &files, .trusted = trusted };
+    const struct duck_session_opts opts = {
+        .lake = &lake, .files = &files, .vectors = vectors, .trusted = trusted
+    };
     assert_ok(duck_session_open(duck, &opts, &session, &lab_err));
     return session;
 }

@@ -53,6 +53,8 @@ struct lab_table *lab_add(const char *ns, const char *name, const struct duck_co
 struct lab_file *lab_write(struct lab_table *table, const char *name, const char *sql,
                            const char *options);
 struct duck_session *lab_session(bool trusted);
+/** What sessions from now on have for vector_search; NULL: nothing. */
+void lab_vectors(const struct duck_vectors *next);
 
 /** How many different data files were opened, and how often tables resolved, since the last
  * call. */
