@@ -12,7 +12,6 @@
 
 enum {
     ANSWER_BYTES_MAX = 1024 * 1024 * 1024,
-    K_MAX_DEFAULT = 10000,
     PAGE_DEFAULT = 1000,
     /* a line takes at most 4,096 floats of 25 characters, 64 KiB of metadata and an id */
     PIECE_BYTES = 64 * 1024,
@@ -44,13 +43,6 @@ static enum status body_kind(struct http_req *req, bool *json_out)
                : err_set(&req->err, E_TYPE,
                          "this route takes Content-Type: application/json, or "
                          "application/octet-stream");
-}
-
-static void count(struct metric *metric, uint64_t by)
-{
-    if (metric != NULL) {
-        metric_add(metric, (double)by);
-    }
 }
 
 static const struct api_vectors *api_of(const struct http_req *req)
@@ -85,7 +77,7 @@ static enum http_step add_reply(struct http_req *req, const struct coll_added *a
     jw_kv_u64(&w, "updated", added->updated);
     jw_kv_u64(&w, "length", added->length);
     jw_obj_end(&w);
-    count(api_of(req)->written, added->added + added->updated);
+    vectors_tally(api_of(req)->written, added->added + added->updated);
     http_log_field_i64(req, "added", (int64_t)added->added);
     http_log_field_i64(req, "updated", (int64_t)added->updated);
     return vectors_reply(req, 200, &w, &json);
@@ -209,10 +201,7 @@ static enum http_step search_run(struct http_req *req, struct vector_search *sea
     if (status != OK) {
         return http_fail(req, status);
     }
-    count(api_of(req)->searches, answer.query_count);
-    for (size_t i = 0; i < answer.query_count; i++) {
-        count(api_of(req)->results, answer.queries[i].count);
-    }
+    vectors_tally_answer(api_of(req), &answer);
     struct buf json;
     struct json_writer w;
     buf_init(&json, ANSWER_BYTES_MAX);
@@ -225,7 +214,7 @@ static enum http_step search_end(struct http_req *req)
 {
     const struct api_vectors *api = req->ctx;
     struct search_state *state = req->state;
-    struct vector_search search = { .k_max = api->k_max > 0 ? api->k_max : K_MAX_DEFAULT };
+    struct vector_search search = { .k_max = vectors_k_max(api) };
     if (!state->on_worker &&
         (req->body.len > INPLACE_BODY_MAX || !coll_is_quick(api->service, index_of(req)))) {
         state->on_worker = true;
@@ -296,7 +285,7 @@ static enum http_step item_delete_end(struct http_req *req)
     enum status status = coll_delete(vectors_of(req), index_of(req),
                                      &(struct coll_which){ .ids = &id, .id_count = 1 }, &deleted,
                                      &req->err);
-    count(api_of(req)->deleted, deleted);
+    vectors_tally(api_of(req)->deleted, deleted);
     if (status == OK && deleted == 0) {
         status = err_set(&req->err, E_NOT_FOUND, "there is no item \"%.*s\"",
                          STR_ARG(str_take(id, 200)));
@@ -377,7 +366,7 @@ static enum http_step delete_end(struct http_req *req)
         status = coll_dimension(vectors_of(req), index_of(req), &dimension, &req->err);
     } else if (status == OK) {
         status = coll_delete(vectors_of(req), index_of(req), &which, &deleted, &req->err);
-        count(api_of(req)->deleted, deleted);
+        vectors_tally(api_of(req)->deleted, deleted);
     }
     return status == OK ? number_reply(req, "deleted", deleted) : http_fail(req, status);
 }

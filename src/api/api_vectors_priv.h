@@ -11,6 +11,29 @@ static inline struct coll_service *vectors_of(const struct http_req *req)
     return ((const struct api_vectors *)req->ctx)->service;
 }
 
+/** The greatest `k` of a search. */
+static inline uint32_t vectors_k_max(const struct api_vectors *api)
+{
+    return api->k_max > 0 ? api->k_max : 10000;
+}
+
+/** Without metrics the metric is NULL. */
+static inline void vectors_tally(struct metric *metric, uint64_t by)
+{
+    if (metric != NULL) {
+        metric_add(metric, (double)by);
+    }
+}
+/** A search was answered. */
+static inline void vectors_tally_answer(const struct api_vectors *api,
+                                        const struct coll_answer *answer)
+{
+    vectors_tally(api->searches, answer->query_count);
+    for (size_t i = 0; i < answer->query_count; i++) {
+        vectors_tally(api->results, answer->queries[i].count);
+    }
+}
+
 /** Answer 200 (or given) with what the writer wrote; the buffer is freed. */
 enum http_step vectors_reply(struct http_req *req, int http_status, struct json_writer *w,
                              struct buf *json);

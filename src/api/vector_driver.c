@@ -1,26 +1,18 @@
 /* SQL's way to vector indexes: here, or over HTTP. */
 #include "api/vector_driver.h"
 
+#include "api/api_vectors_priv.h"
 #include "api/vector_answer.h"
 #include "api/vector_request.h"
-#include "base/encode.h"
 #include "base/mem.h"
 #include "http/client.h"
 
 enum {
     ANSWER_BYTES_MAX = 64 * 1024 * 1024, /* what an engine takes as a reply */
     HITS_BYTES_MAX = 256 * 1024 * 1024,  /* in memory; chosen, not measured */
-    K_MAX_DEFAULT = 10000,
 };
 
 /* --- of this process --- */
-
-static void count(struct metric *metric, uint64_t by)
-{
-    if (metric != NULL) {
-        metric_add(metric, (double)by);
-    }
-}
 
 static enum status search_local(const struct api_vectors *api, const struct query_nearest *nearest,
                                 struct vector_search *search, struct arena *arena,
@@ -30,10 +22,7 @@ static enum status search_local(const struct api_vectors *api, const struct quer
     TRY(coll_dimension(api->service, nearest->index, &search->dimension, err));
     TRY(vector_search_read_json(nearest->body, arena, search, err));
     TRY(coll_search(api->service, nearest->index, &search->query, arena, &answer, err));
-    count(api->searches, answer.query_count);
-    for (size_t i = 0; i < answer.query_count; i++) {
-        count(api->results, answer.queries[i].count);
-    }
+    vectors_tally_answer(api, &answer);
     struct json_writer w;
     json_writer_init(&w, reply);
     vector_answer_search(&w, search, &answer);
@@ -50,7 +39,7 @@ static enum status local_search(void *ctx, const struct query_nearest *nearest, 
                                 struct err *err)
 {
     const struct api_vectors *api = ctx;
-    struct vector_search search = { .k_max = api->k_max > 0 ? api->k_max : K_MAX_DEFAULT };
+    struct vector_search search = { .k_max = vectors_k_max(api) };
     AUTO(arena_done) struct arena arena;
     arena_init(&arena, HITS_BYTES_MAX);
     enum status kind = search_local(api, nearest, &search, &arena, reply, err);

@@ -89,6 +89,10 @@ enum status child_tables_new(struct child_job *job, struct child_tables **out,
 void child_tables_free(struct child_tables *tables);
 const struct duck_lake *child_tables_lake(struct child_tables *tables);
 
+/** A copy in the arena, of text in an answer of the parent. child_tables.c */
+enum status child_keep_text(struct arena *arena, struct str text, struct str *out,
+                            struct err *err) MUST_USE;
+
 /** Vector indexes, asked of the parent; `job` is borrowed by what is given. child_vectors.c */
 struct duck_vectors child_vectors(struct child_job *job);
 

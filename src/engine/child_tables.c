@@ -180,7 +180,7 @@ static void write_have(struct json_writer *w, struct str ns, struct str name)
 
 /* --- from JSON --- */
 
-static enum status keep_text(struct arena *arena, struct str text, struct str *out, struct err *err)
+enum status child_keep_text(struct arena *arena, struct str text, struct str *out, struct err *err)
 {
     *out = arena_str(arena, text);
     return out->ptr == NULL ? err_no_memory(err) : OK;
@@ -201,8 +201,8 @@ static enum status read_column(struct arena *arena, yyjson_val *json, struct duc
     TRY(json_get_i64(json, "id", JSON_REQUIRED, &id, err));
     TRY(json_get_bool(json, "required", JSON_OPTIONAL, &out->required, err));
     TRY(json_get_arr(json, "children", JSON_OPTIONAL, &children, err));
-    TRY(keep_text(arena, name, &out->name, err));
-    TRY(keep_text(arena, type, &out->type, err));
+    TRY(child_keep_text(arena, name, &out->name, err));
+    TRY(child_keep_text(arena, type, &out->type, err));
     out->id = (int32_t)id;
     return children == NULL ? OK
                             : read_columns(arena, children, &out->children, &out->child_count, err);
@@ -256,11 +256,11 @@ static enum status fill_snapshot(struct snapshot *snapshot, struct str key, yyjs
     struct str name;
     yyjson_val *columns = NULL;
     yyjson_val *files = NULL;
-    TRY(keep_text(&snapshot->arena, key, &snapshot->key, err));
+    TRY(child_keep_text(&snapshot->arena, key, &snapshot->key, err));
     TRY(json_get_str(json, "ns", JSON_REQUIRED, &ns, err));
     TRY(json_get_str(json, "name", JSON_REQUIRED, &name, err));
-    TRY(keep_text(&snapshot->arena, ns, &snapshot->ns, err));
-    TRY(keep_text(&snapshot->arena, name, &snapshot->name, err));
+    TRY(child_keep_text(&snapshot->arena, ns, &snapshot->ns, err));
+    TRY(child_keep_text(&snapshot->arena, name, &snapshot->name, err));
     TRY(json_get_i64(json, "rows", JSON_REQUIRED, &snapshot->row_count, err));
     TRY(json_get_arr(json, "columns", JSON_REQUIRED, &columns, err));
     TRY(json_get_arr(json, "files", JSON_OPTIONAL, &files, err));
@@ -528,8 +528,8 @@ static enum status list(void *ctx, struct arena *arena, struct duck_table **tabl
     yyjson_val *at;
     yyjson_arr_foreach(names, i, max, at)
     {
-        TRY(keep_text(arena, text_or_none(yyjson_arr_get(at, 0)), &made[i].ns, err));
-        TRY(keep_text(arena, text_or_none(yyjson_arr_get(at, 1)), &made[i].name, err));
+        TRY(child_keep_text(arena, text_or_none(yyjson_arr_get(at, 0)), &made[i].ns, err));
+        TRY(child_keep_text(arena, text_or_none(yyjson_arr_get(at, 1)), &made[i].name, err));
         made[i].row_count = -1;
     }
     *tables_out = made;

@@ -46,19 +46,13 @@ static enum status write_question(const struct duck_nearest *nearest, struct buf
                          nearest->dimension, nearest->filter.len);
 }
 
-static enum status keep(struct arena *arena, struct str text, struct str *out, struct err *err)
-{
-    *out = arena_str(arena, text);
-    return out->ptr != NULL ? OK : err_no_memory(err);
-}
-
 static enum status read_hit(yyjson_val *json, struct arena *arena, struct duck_hit *out,
                             struct err *err)
 {
     struct str id;
     yyjson_val *metadata = NULL;
     TRY(json_get_str(json, "id", JSON_REQUIRED, &id, err));
-    TRY(keep(arena, id, &out->id, err));
+    TRY(child_keep_text(arena, id, &out->id, err));
     TRY(json_get_double(json, "distance", JSON_REQUIRED, &out->distance, err));
     TRY(json_get_obj(json, "metadata", JSON_OPTIONAL, &metadata, err));
     if (metadata == NULL) {
@@ -69,7 +63,7 @@ static enum status read_hit(yyjson_val *json, struct arena *arena, struct duck_h
     buf_init(&text, 0);
     json_writer_init(&w, &text);
     jw_val(&w, metadata);
-    return json_writer_end(&w) == OK ? keep(arena, buf_str(&text), &out->metadata, err)
+    return json_writer_end(&w) == OK ? child_keep_text(arena, buf_str(&text), &out->metadata, err)
                                      : err_no_memory(err);
 }
 
