@@ -101,19 +101,15 @@ def test_an_upload_is_whole_however_many_answers_are_lost(lake, store, prefix, f
         assert wire.harmed
 
 
-@pytest.mark.parametrize("point", ["copy", "commit", "clear"])
-def test_a_complete_that_is_killed_can_be_asked_for_again(lake, store, prefix, point):
-    """While the store copies; when it has made the object and nobody heard of it; when only the clearing is left."""
+def killed_while_completing(lake, store, fate):
+    """An upload whose server was killed at the first request to the store that has a fate by its line: the store does it ("lose") or not ("refuse")."""
     armed = []
 
     def harm(line):
-        method, target, _ = line.split(" ")
-        hit = {"copy": method == "PUT" and "partNumber=2" in target, "commit": method == "POST" and "uploadId=" in target,
-               "clear": method == "POST" and target.endswith("?delete=")}[point]
-        if not hit or not armed:
-            return None
-        armed.pop().kill()
-        return "lose" if point == "commit" else "refuse"
+        end = fate(line) if armed else None
+        if end:
+            armed.pop().kill()
+        return end
 
     with BadWire(store.url, harm) as wire:
         server, s3 = lake(wire)
@@ -123,6 +119,19 @@ def test_a_complete_that_is_killed_can_be_asked_for_again(lake, store, prefix, p
         with pytest.raises(botocore.exceptions.BotoCoreError):
             complete(s3, "bucket", "k", upload, parts)
         assert not armed
+    return upload, parts
+
+
+@pytest.mark.parametrize("point", ["copy", "commit", "clear"])
+def test_a_complete_that_is_killed_can_be_asked_for_again(lake, store, prefix, point):
+    """While the store copies; when it has made the object and nobody heard of it; when only the clearing is left."""
+    def fate(line):
+        method, target, _ = line.split(" ")
+        hit = {"copy": method == "PUT" and "partNumber=2" in target, "commit": method == "POST" and "uploadId=" in target,
+               "clear": method == "POST" and target.endswith("?delete=")}[point]
+        return ("lose" if point == "commit" else "refuse") if hit else None
+
+    upload, parts = killed_while_completing(lake, store, fate)
     _, s3 = lake()
     assert complete(s3, "bucket", "k", upload, parts)["ETag"] == etag_of(PIECES)
     assert body(s3.get_object(Bucket="bucket", Key="k")) == b"".join(PIECES)
@@ -171,21 +180,7 @@ NEWER = pytest.mark.parametrize("newer", [newer_put, newer_delete])
 @NEWER
 def test_a_complete_that_was_done_is_not_done_again(lake, store, prefix, newer):
     """Its server was killed when the store had made the object; then somebody changed that object."""
-    armed = []
-
-    def harm(line):
-        if not armed or not is_commit(line):
-            return None
-        armed.pop().kill()
-        return "lose"
-
-    with BadWire(store.url, harm) as wire:
-        server, s3 = lake(wire)
-        s3.create_bucket(Bucket="bucket")
-        upload, parts = send(s3, "bucket", "k", list(enumerate(PIECES, 1)))
-        armed.append(server)
-        with pytest.raises(botocore.exceptions.BotoCoreError):
-            complete(s3, "bucket", "k", upload, parts)
+    upload, parts = killed_while_completing(lake, store, lambda line: "lose" if is_commit(line) else None)
     _, s3 = lake()
     assert body(s3.get_object(Bucket="bucket", Key="k")) == b"".join(PIECES)
     stands = newer(s3)
@@ -213,21 +208,7 @@ def test_a_complete_whose_answer_is_lost_undoes_nothing(lake, store, prefix, new
 
 def test_a_complete_that_was_not_done_is_done_after_newer_writes(lake, store, prefix):
     """As with every upload: what counts is when it is completed."""
-    armed = []
-
-    def harm(line):
-        if not armed or not is_commit(line):
-            return None
-        armed.pop().kill()
-        return "refuse"
-
-    with BadWire(store.url, harm) as wire:
-        server, s3 = lake(wire)
-        s3.create_bucket(Bucket="bucket")
-        upload, parts = send(s3, "bucket", "k", list(enumerate(PIECES, 1)))
-        armed.append(server)
-        with pytest.raises(botocore.exceptions.BotoCoreError):
-            complete(s3, "bucket", "k", upload, parts)
+    upload, parts = killed_while_completing(lake, store, lambda line: "refuse" if is_commit(line) else None)
     _, s3 = lake()
     newer_put(s3)
     assert complete(s3, "bucket", "k", upload, parts)["ETag"] == etag_of(PIECES)
