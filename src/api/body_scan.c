@@ -231,6 +231,9 @@ enum status scan_floats(struct body_scan *scan, float *out, size_t count_max, si
     const char *text = scan->body.ptr;
     size_t at = scan->at, len = scan->body.len;
     for (;;) {
+        count += count < count_max
+                     ? float_text_read_many(scan->body, &at, out + count, count_max - count)
+                     : 0;
         while (at < len && is_space(text[at])) {
             at++;
         }

@@ -35,7 +35,7 @@ struct vector_search {
  * from `body` or lie in `arena`.
  *
  * Errors   E_INVALID: names the field, its place and what is wrong; E_NO_MEMORY
- * Cost     about 4 us for a vector of 512 numbers of 7 digits, 6 us of 17
+ * Cost     about 10 ns a number, of 6 digits or 17: 5 us for 512
  */
 enum status vector_search_read_json(struct str body, struct arena *arena,
                                     struct vector_search *search, struct err *err) MUST_USE;

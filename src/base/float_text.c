@@ -1,13 +1,15 @@
 /*
- * Reading goes eight digits at a time: how many of the next eight bytes are digits is counted
- * without a branch, because the length of numbers in a vector is what no processor predicts.
+ * Numbers of a vector go the fast way, sixteen digits at a time: how many of the next bytes are
+ * digits is counted, and their value put together, without a branch on length or sign, because
+ * neither is what a processor can predict. All others go eight digits at a time, or by strtof.
  *
  *   text --> digits as an integer (up to 19) and a power of ten --> double --> float
  *
  * The double is the integer, rounded once, times a power of ten, itself rounded: off by less than 2
  * units in its last place (2^-53 each). Rounding it to a float gives the right float unless a
  * middle of two floats lies within those 2 units: then, and for what is too small to be a normal
- * float, strtof decides.
+ * float, strtof decides. Digits behind the sixteenth, which texts of doubles have, are left out at
+ * first: the double is off by more then, and so is what counts as near to a middle.
  *
  * Writing scales the float to an integer of 9 digits, takes digits away while the text still reads
  * back as the float, by the same reasoning.
@@ -26,10 +28,17 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first character is
 enum {
     POWER_MIN = -70,
     POWER_MAX = 60,
-    DIGITS_MAX = 19,    /* of an integer of 64 bits */
-    AHEAD = 32,         /* bytes that the fast way may look at */
-    SLOW_TEXT_MAX = 256 /* without asking for memory */
+    DIGITS_MAX = 19,     /* of an integer of 64 bits */
+    AHEAD = 32,          /* bytes that the fast way may look at */
+    COUNTED_MAX = 23,    /* digits of a fraction: one more, and there may be more than are seen */
+    BEHIND = 16,         /* and in front of the number */
+    SLOW_TEXT_MAX = 256, /* without asking for memory */
+    /* Units of a double within which a middle of two floats is too near to tell: more than the 2 of
+     * two roundings; and where digits were left out behind at least 2^40, which is 2^13 of 2^53. */
+    NEAR = 8,
+    NEAR_CUT = 1 << 14,
 };
+#define CUT_DIGITS_MIN ((uint64_t)1 << 40)
 
 static const double powers[] = {
     1e-70, 1e-69, 1e-68, 1e-67, 1e-66, 1e-65, 1e-64, 1e-63, 1e-62, 1e-61, 1e-60, 1e-59,
@@ -61,6 +70,13 @@ static bool is_digit(char c)
 static uint64_t eight_at(const char *p)
 {
     uint64_t word;
+    memcpy(&word, p, sizeof(word));
+    return word;
+}
+
+static uint16_t two_at(const char *p)
+{
+    uint16_t word;
     memcpy(&word, p, sizeof(word));
     return word;
 }
@@ -106,31 +122,91 @@ static unsigned take_sixteen(const char *p, uint64_t *value)
     return 8 + b;
 }
 
-/**
- * The float of digits * 10^exponent; false when it takes more care. The sign is put in without a
- * branch: it is not to be foreseen either.
- */
+#if defined(__SSE2__)
+
+typedef unsigned char bytes16 __attribute__((vector_size(16)));
+typedef signed char signed16 __attribute__((vector_size(16)));
+typedef char chars16 __attribute__((vector_size(16)));
+typedef short shorts8 __attribute__((vector_size(16)));
+typedef unsigned short words8 __attribute__((vector_size(16)));
+typedef int ints4 __attribute__((vector_size(16)));
+typedef unsigned long long longs2 __attribute__((vector_size(16)));
+
+static bytes16 load16(const void *p)
+{
+    bytes16 v;
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+/** Bit i: the byte at p + i is no digit; bits from 32 on are set. */
+static uint64_t others_at(const char *p)
+{
+    const unsigned char up = 128 - '0'; /* the ten digits become the ten least numbers */
+    chars16 low = (chars16)((signed16)(load16(p) + up) < -118);
+    chars16 high = (chars16)((signed16)(load16(p + 16) + up) < -118);
+    return ~((uint64_t)(uint32_t)__builtin_ia32_pmovmskb128(low) |
+             (uint64_t)(uint32_t)__builtin_ia32_pmovmskb128(high) << 16);
+}
+
+/** The integer of the `count` (0 to 16) digits in front of `end`: neighbours are added up. */
+static uint64_t value_before(const char *end, unsigned count)
+{
+    static const unsigned char keep[32] = { [16] = 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+                                            0xff,        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+    const shorts8 by100 = { 100, 1, 100, 1, 100, 1, 100, 1 };
+    const shorts8 by10000 = { 10000, 1, 10000, 1, 10000, 1, 10000, 1 };
+    words8 ones = (words8)((load16(end - 16) - '0') & load16(keep + count));
+    shorts8 tens = (shorts8)((ones & 0xff) * 10 + (ones >> 8));
+    ints4 fours = __builtin_ia32_pmaddwd128(tens, by100);
+    longs2 eights = (longs2)__builtin_ia32_pmaddwd128(__builtin_ia32_packssdw128(fours, fours),
+                                                      by10000);
+    return (eights[0] & 0xffffffff) * 100000000 + (eights[0] >> 32);
+}
+
+/** The digits at p + skip: all that are there, and the value of the first 16. `p` is the number's
+ * start. Where the next number begins hangs on the count, so that must be there soon. */
+static inline unsigned count_digits(const char *p, unsigned skip, uint64_t *value)
+{
+    unsigned count = (unsigned)__builtin_ctzll(others_at(p) >> skip);
+    unsigned kept = count < 16 ? count : 16;
+    *value = value_before(p + skip + kept, kept);
+    return count;
+}
+
+#else
+
+static inline unsigned count_digits(const char *p, unsigned skip, uint64_t *value)
+{
+    *value = 0;
+    unsigned count = take_sixteen(p + skip, value);
+    return count < 16 ? count : 16 + digits_in(eight_at(p + skip + 16));
+}
+
+#endif
+
+static bool is_middle(double value, uint64_t near)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    /* 29 of a double's bits are beyond a float's; 1 << 28 is the middle */
+    return (bits & 0x1fffffff) - ((1u << 28) - near) <= 2 * near;
+}
+
+/** The float of digits * 10^exponent; false when it takes more care. */
 static bool nearest(uint64_t digits, int exponent, bool minus, float *out)
 {
-    enum { NEAR = 8 }; /* more than the 2 units that the double may be off by */
     if (exponent < POWER_MIN || exponent > POWER_MAX) {
         return false;
     }
     /* up to 2^63 the processor has an instruction for it; 19 digits may be more */
     double value = (digits >> 63 == 0 ? (double)(int64_t)digits : (double)digits) *
                    power_of_ten(exponent);
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof(bits));
-    /* 29 of a double's bits are beyond a float's; 1 << 28 is the middle */
-    uint64_t beyond = bits & 0x1fffffff;
-    bool middle = beyond - ((1u << 28) - NEAR) <= 2 * NEAR;
     bool normal = value >= (double)FLT_MIN * 2 && value <= (double)FLT_MAX / 2;
-    if (middle || !(normal || digits == 0)) {
+    if (is_middle(value, NEAR) || !(normal || digits == 0)) {
         return false;
     }
-    bits |= (uint64_t)minus << 63;
-    memcpy(&value, &bits, sizeof(bits));
-    *out = (float)value;
+    *out = (float)(minus ? -value : value);
     return true;
 }
 
@@ -216,27 +292,32 @@ static const char *read_exponent(const char *p, const char *end, int *exponent)
     return p;
 }
 
-/** The usual number of a vector, `-0.0123`: returns the bytes it takes, 0 for all others. */
+/* by sign and digits of the fraction: neither is to be foreseen, so there is no branch on them */
+static const double fractions[2][17] = {
+    { 1e0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13, 1e-14,
+      1e-15, 1e-16 },
+    { -1e0, -1e-1, -1e-2, -1e-3, -1e-4, -1e-5, -1e-6, -1e-7, -1e-8, -1e-9, -1e-10, -1e-11, -1e-12,
+      -1e-13, -1e-14, -1e-15, -1e-16 },
+};
+
+/** The usual number of a vector, `-0.0123`, without an exponent: returns the bytes it takes, 0 for
+ * all others. It is 0, or at least 1e-16 and less than 1: a normal float. */
 static inline size_t read_fraction(const char *p, float *out)
 {
-    uint64_t front = eight_at(p), digits = 0;
+    uint64_t front = eight_at(p), digits;
     unsigned minus = (front & 0xff) == '-';
     if (((front >> minus * 8) & 0xffff) != ('0' | '.' << 8)) {
         return 0;
     }
-    unsigned len = minus + 2;
-    unsigned fraction = take_sixteen(p + len, &digits);
-    if (fraction == 16) { /* texts of doubles have 16 to 18 */
-        uint64_t third = eight_at(p + len + 16);
-        unsigned more = digits_in(third);
-        if (more > 0) {
-            digits = digits * small_powers[more] + value_of(third, more);
-        }
-        fraction += more;
+    unsigned count = count_digits(p, minus + 2, &digits);
+    unsigned kept = count < 16 ? count : 16; /* the others are left out */
+    double value = (double)(int64_t)digits * fractions[minus][kept];
+    bool rare = count - 1 >= COUNTED_MAX || (count > 16 && digits < CUT_DIGITS_MIN);
+    if (rare || is_middle(value, NEAR_CUT)) {
+        return 0;
     }
-    len += fraction;
-    bool ends = (p[len] | 0x20) != 'e' && fraction - 1 < DIGITS_MAX; /* so no digit comes behind */
-    return ends && nearest(digits, -(int)fraction, minus, out) ? len : 0;
+    *out = (float)value;
+    return minus + 2 + count;
 }
 
 /** With AHEAD bytes to look at behind the number. */
@@ -279,11 +360,39 @@ static size_t read_general(struct str text, float *out)
 
 size_t float_text_read(struct str text, float *out)
 {
-    if (text.len < 2 * AHEAD) {
-        return read_any(text, out);
+    char padded[2 * AHEAD];
+    if (text.len >= sizeof(padded)) {
+        return read_general(text, out);
     }
-    size_t len = read_fraction(text.ptr, out);
-    return len > 0 ? len : read_general(text, out);
+    memcpy(padded, text.ptr, text.len);
+    memset(padded + text.len, 0, sizeof(padded) - text.len);
+    return read_general(str_from(padded, sizeof(padded)), out);
+}
+
+size_t float_text_read_many(struct str text, size_t *at, float *out, size_t count_max)
+{
+    size_t i = 0, from = *at;
+    if (from < BEHIND) {
+        return 0;
+    }
+    /* what stands behind a number is as it is behind the first one: else a slower way goes on */
+    uint16_t mask = 0xffff, wanted = 0;
+    while (i < count_max && text.len - from >= 2 * AHEAD) {
+        const char *p = text.ptr + from;
+        size_t len = read_fraction(p, &out[i]);
+        uint16_t behind = two_at(p + len);
+        if (wanted == 0) {
+            mask = behind >> 8 == ' ' ? 0xffff : 0xff;
+            wanted = ',' | (' ' << 8 & mask);
+        }
+        if (len == 0 || (behind & mask) != wanted) {
+            break;
+        }
+        from += len + (mask == 0xff ? 1 : 2);
+        i++;
+    }
+    *at = from;
+    return i;
 }
 
 /* --- writing --- */

@@ -254,6 +254,65 @@ static void short_numbers_are_written_short(void **state)
     }
 }
 
+/** A number of a vector: mostly a fraction, of any length, now and then something else. */
+static size_t print_element(struct rng *rng, char *out, size_t size)
+{
+    double value = (double)(int64_t)rng_next(rng) / 9.3e18;
+    float low = (float)fabs(value);
+    switch (rng_below(rng, 16)) {
+    case 0:
+        return (size_t)snprintf(out, size, "%.*g", (int)rng_below(rng, 20), value * 1e6);
+    case 1: /* the middle of two floats: as it is, cut, and a little more */
+        return (size_t)snprintf(out, size, "%.*f", 15 + (int)rng_below(rng, 25),
+                                ((double)low + (double)nextafterf(low, 2)) / 2);
+    case 2:
+        return (size_t)snprintf(out, size, "%.*f", 1 + (int)rng_below(rng, 30), value / 1e12);
+    case 3:
+        return (size_t)snprintf(out, size, "%.*e", (int)rng_below(rng, 20), value);
+    case 4:
+        return (size_t)snprintf(out, size, "%s0.0", value < 0 ? "-" : "");
+    default:
+        return (size_t)snprintf(out, size, "%.*f", 1 + (int)rng_below(rng, 22), value);
+    }
+}
+
+static void a_list_is_read_as_strtof_reads_its_numbers(void **state)
+{
+    enum { COUNT = 100, LISTS = 20 * 1000, FRONT = 16 };
+    static const char *const gaps[] = { ",", ", ", ",  ", " ,", ",\n" };
+    char text[FRONT + COUNT * 48];
+    struct rng rng;
+    size_t fast = 0;
+    rng_seed(&rng, 17);
+    memset(text, '1', FRONT); /* digits in front are not the number's */
+    for (int list = 0; list < LISTS; list++) {
+        float wanted[COUNT], got[COUNT];
+        size_t starts[COUNT + 1], len = FRONT, at = FRONT;
+        const char *gap = gaps[list % 8 < 5 ? 0 : list % 8 - 4];
+        for (size_t i = 0; i < COUNT; i++) {
+            starts[i] = len;
+            len += print_element(&rng, text + len, 44);
+            wanted[i] = strtof(text + starts[i], NULL);
+            const char *behind = rng_below(&rng, 50) == 0 ? gaps[rng_below(&rng, 5)] : gap;
+            len += (size_t)sprintf(text + len, "%s", behind);
+        }
+        starts[COUNT] = len;
+        for (size_t i = 0; i < COUNT; i++) {
+            size_t count = float_text_read_many(str_from(text, len), &at, got + i, COUNT - i);
+            for (size_t k = i; k < i + count; k++) {
+                if (bits_of(got[k]) != bits_of(wanted[k])) {
+                    fail_msg("%.40s: %.9g", text + starts[k], (double)got[k]);
+                }
+            }
+            fast += count;
+            i += count;
+            assert_true(count == 0 || i == COUNT || at <= starts[i]);
+            at = starts[i < COUNT ? i + 1 : COUNT]; /* that one goes the other way */
+        }
+    }
+    assert_true(fast > (size_t)LISTS * COUNT / 2);
+}
+
 static void no_memory_for_a_long_number_is_no_number(void **state)
 {
     char text[1000];
@@ -274,6 +333,7 @@ int main(void)
         cmocka_unit_test(the_ends_of_floats_are_read),
         cmocka_unit_test(what_is_no_number_of_json_is_refused),
         cmocka_unit_test(any_bytes_are_read_the_same_fast_and_slowly),
+        cmocka_unit_test(a_list_is_read_as_strtof_reads_its_numbers),
         cmocka_unit_test(what_is_written_reads_back_as_the_same_float),
         cmocka_unit_test(short_numbers_are_written_short),
         cmocka_unit_test(no_memory_for_a_long_number_is_no_number),
