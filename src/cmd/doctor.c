@@ -378,6 +378,9 @@ static int conclude(struct report *report)
         fwrite(report->out.ptr, 1, report->out.len, stdout);
     } else if (report->problems > 0) {
         printf("%u problem%s\n", report->problems, report->problems == 1 ? "" : "s");
+    } else if (report->warnings > 0) {
+        printf("the lake is well, with %u warning%s\n", report->warnings,
+               report->warnings == 1 ? "" : "s");
     } else {
         printf("the lake is well\n");
     }

@@ -8,6 +8,9 @@
  * yet. Whoever gets the lock and finds it met the work of a process that died in between, or whose
  * fsync failed: what can be seen may vanish at a power cut, so everything is synced before it is
  * believed. After a power cut the byte means nothing: what is there then is on the disk.
+ *
+ * On a file system that became read-only, as a sick disk does, readers go on: they lock the file
+ * that is there, and where there is none nobody has ever written under it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -77,7 +80,7 @@ static enum status leftover_sync(struct fs_store *fs, const struct fs_lock *lock
     if (got == 0 || mark != CHANGING) {
         return OK;
     }
-    if (atomic_load_explicit(&fs->stopped, memory_order_acquire)) {
+    if (lock->reads_only || atomic_load_explicit(&fs->stopped, memory_order_acquire)) {
         return err_set(err, E_UNAVAILABLE,
                        "an fsync failed earlier: whether the last change of key \"%.*s\" lasts is "
                        "unknown until the disk is well and the service is started again",
@@ -105,23 +108,40 @@ enum status fs_lock_change_begin(struct fs_lock *lock, struct err *err)
     return OK;
 }
 
-static enum status lock_file_open(struct fs_store *fs, unsigned index, int *fd_out, struct err *err)
+/** -1 where a reader finds no file. */
+static int lock_file_open_to_read(const struct fs_store *fs, const char *name)
+{
+    int fd = fs->calls->openat(fs->locks_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+    if (fd < 0 && errno == ENOENT) {
+        errno = 0; /* nobody has ever written under it */
+    }
+    return fd;
+}
+
+static enum status lock_file_open(struct fs_store *fs, enum fs_lock_mode mode, struct fs_lock *lock,
+                                  struct err *err)
 {
     char name[8];
-    snprintf(name, sizeof name, "%02x", index);
+    snprintf(name, sizeof name, "%02x", lock->index);
     if (fs->read_only && fs->locks_fd < 0) {
-        *fd_out = -1; /* a folder that is no lake */
-        return OK;
+        return OK; /* a folder that is no lake */
     }
-    int flags = O_CLOEXEC | O_NOFOLLOW | (fs->read_only ? O_RDONLY : O_RDWR | O_CREAT);
-    int fd = fs->calls->openat(fs->locks_fd, name, flags, 0644);
-    /* Read-only and no lock file: nobody has ever written under it. */
-    if (fd < 0 && !(fs->read_only && errno == ENOENT)) {
+    errno = 0;
+    if (fs->read_only) {
+        lock->fd = lock_file_open_to_read(fs, name);
+    } else {
+        int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC;
+        lock->fd = fs->calls->openat(fs->locks_fd, name, flags, 0644);
+        if (lock->fd < 0 && errno == EROFS && mode == FS_LOCK_SHARED) {
+            lock->reads_only = true;
+            lock->fd = lock_file_open_to_read(fs, name);
+        }
+    }
+    if (lock->fd < 0 && errno != 0) {
         char path[32];
         snprintf(path, sizeof path, "_lake/locks/%s", name);
         return fs_own_failed(fs, errno, path, err);
     }
-    *fd_out = fd;
     return OK;
 }
 
@@ -133,7 +153,7 @@ enum status fs_lock_key(struct fs_store *fs, struct str key, enum fs_lock_mode m
         return err_set(err, E_UNAVAILABLE, "the lock of key \"%.*s\" is held for too long",
                        STR_ARG(key));
     }
-    enum status status = lock_file_open(fs, lock.index, &lock.fd, err);
+    enum status status = lock_file_open(fs, mode, &lock, err);
     if (status == OK && lock.fd >= 0) {
         status = fs_lock_file(fs, lock.fd, mode, key, err);
     }

@@ -163,6 +163,7 @@ struct fs_lock {
     int fd;
     unsigned index;
     bool held, changing;
+    bool reads_only; /* the file system became read-only: nothing can be settled */
 };
 enum fs_lock_mode { FS_LOCK_SHARED, FS_LOCK_EXCLUSIVE };
 /** Among threads and processes. E_UNAVAILABLE after 30 s. */

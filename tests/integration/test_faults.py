@@ -173,6 +173,8 @@ def test_a_disk_that_is_read_only_still_reads(serve, small_disk):
         assert "read-only" in answer["error"]["message"].lower(), answer
     assert call(server, "GET", "/v1/storage/get/kept")[1] == b"old"
     assert call(server, "GET", "/v1/storage/list")[0] == 200
+    assert call(server, "GET", "/v1/catalog/list")[0] == 200
+    assert count(server) == 100  # tables too: their pointers are read under a lock
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
     until_ready(server, 200)
     assert ingest(server, rows_of(1000, 100))[0] == 200
