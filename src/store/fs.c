@@ -131,6 +131,9 @@ static void fs_close(struct store *store)
     fd_done(&fs->sums_fd);
     fd_done(&fs->locks_fd);
     fd_done(&fs->uploads_fd);
+    for (size_t i = 0; i < FS_NURSERIES; i++) {
+        fd_done(&fs->new_fds[i]);
+    }
     fs_uploads_done(fs);
     fs_odd_done(fs);
     fs_folders_done(fs);
@@ -295,6 +298,9 @@ enum status store_fs_open(const struct store_fs_opts *opts, struct store **out, 
     fs->calls = opts->calls != NULL ? opts->calls : &io_calls_real;
     fs->hook = opts->hook;
     fs->root_fd = fs->tmp_fd = fs->odd_fd = fs->sums_fd = fs->locks_fd = fs->uploads_fd = -1;
+    for (size_t i = 0; i < FS_NURSERIES; i++) {
+        fs->new_fds[i] = -1;
+    }
     fs_uploads_init(fs);
     fs_odd_init(fs);
     fs_folders_init(fs);

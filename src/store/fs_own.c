@@ -4,6 +4,8 @@
  * would take for news about a key.
  */
 #include <errno.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "store/fs_priv.h"
@@ -63,6 +65,43 @@ static enum status own_dir(struct fs_store *fs, const char *path, int *fd_out, s
     return status == E_NOT_FOUND && fs->read_only ? OK : status;
 }
 
+/** Ask ext4 to put the folders in this one far from each other, as it does with those of the root.
+ */
+static void spread_folders(int fd)
+{
+    int flags = 0;
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_TOPDIR_FL) == 0) {
+        flags |= FS_TOPDIR_FL;
+        (void)ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    }
+}
+
+/**
+ * The folders in which unnamed files are made. They stay empty, and which one a file comes from is
+ * of no meaning: ext4 takes its inode from the neighbourhood of the folder, and there it looks at
+ * each inode that was deleted in the last minutes, to pass it over. Where many files are replaced,
+ * by us or by anybody near us, that is up to 8192 of them for each new file. So there are several,
+ * in neighbourhoods of their own. What cannot be made is done without, and nothing is synced: the
+ * next start makes them again.
+ */
+static void nurseries_open(struct fs_store *fs)
+{
+    AUTO(fd_done) int all = -1;
+    if (fs->read_only || own_dir(fs, "_lake/new", &all, NULL) != OK) {
+        return;
+    }
+    for (size_t i = 0; i < FS_NURSERIES; i++) {
+        char name[] = { (char)('0' + i), '\0' };
+        const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
+        fs->new_fds[i] = fs->calls->openat(all, name, flags);
+        if (fs->new_fds[i] < 0 && errno == ENOENT) {
+            spread_folders(all);
+            (void)fs->calls->mkdirat(all, name, 0755);
+            fs->new_fds[i] = fs->calls->openat(all, name, flags);
+        }
+    }
+}
+
 enum status fs_own_open(struct fs_store *fs, struct err *err)
 {
     AUTO(fd_done) int lake = -1;
@@ -72,6 +111,7 @@ enum status fs_own_open(struct fs_store *fs, struct err *err)
     TRY(own_dir(fs, "_lake/sums", &fs->sums_fd, err));
     TRY(own_dir(fs, "_lake/locks", &fs->locks_fd, err));
     TRY(own_dir(fs, "_lake/uploads", &fs->uploads_fd, err));
+    nurseries_open(fs);
     /* The way to `_lake` itself is synced with the first key below it, _lake/format.json. A lake
      * that has that one may lack its empty folders, after a copy that left them out. */
     return fs->read_only ? OK : fs_sync(fs, lake, "fsync_own", STR_EMPTY, false, err);

@@ -22,7 +22,8 @@
 #include "store/fs_priv.h"
 
 static const char *const RESERVED[] = { "_lake/tmp",   "_lake/odd",     "_lake/sums",
-                                        "_lake/locks", "_lake/uploads", "_lake/secret" };
+                                        "_lake/locks", "_lake/uploads", "_lake/secret",
+                                        "_lake/new" };
 
 /* a folder made here may be pruned by others before it is used; each try makes it again */
 enum { MAKE_TRIES = 16 };

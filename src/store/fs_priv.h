@@ -22,6 +22,7 @@ enum {
     /* of an open whose file is replaced meanwhile; chosen, not measured */
     FS_OPEN_TRIES = 64,
     FS_LOCKS = 256,
+    FS_NURSERIES = 8, /* chosen, not measured */
     /* chosen, not measured: a lake has some dozen folders in use at a time */
     FS_DURABLE_SLOTS = 1024,
     /* of odd keys that are remembered: some 150,000; chosen, not measured */
@@ -46,6 +47,9 @@ struct fs_store {
     char *dir; /* absolute, without links */
     char *uri;
     int root_fd, tmp_fd, odd_fd, sums_fd, locks_fd, uploads_fd;
+    /* where unnamed files are made, see fs_own_nurseries; -1: in tmp_fd */
+    int new_fds[FS_NURSERIES];
+    _Atomic unsigned new_turn; /* relaxed */
     bool read_only;
     bool remembers;             /* what listings saw: no network file system shows old times here */
     dev_t root_dev;             /* what is mounted below may be one, and is not remembered */

@@ -1,8 +1,8 @@
 /*
- * Temporary files in `_lake/tmp`: without a name where the file system has O_TMPFILE, so that a
- * crash leaves nothing; else, and for the moment between a link and a rename, with one. Each is
- * locked for as long as it is open, so whoever starts can tell the leftovers of the dead from the
- * work of the living.
+ * Temporary files: without a name where the file system has O_TMPFILE (made in `_lake/new`), so
+ * that a crash leaves nothing; else, and for the moment between a link and a rename, with one in
+ * `_lake/tmp`. Each is locked for as long as it is open, so whoever starts can tell the leftovers
+ * of the dead from the work of the living.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -51,11 +51,21 @@ static enum status named_new(struct fs_store *fs, struct fs_temp *out, struct er
     return OK;
 }
 
+/** In one nursery after the other; in `_lake/tmp` when that one cannot have it. */
+static int unnamed_new(struct fs_store *fs)
+{
+    const int flags = O_RDWR | O_TMPFILE | O_CLOEXEC;
+    unsigned turn = atomic_fetch_add_explicit(&fs->new_turn, 1, memory_order_relaxed);
+    int nursery = fs->new_fds[turn % FS_NURSERIES];
+    int fd = nursery < 0 ? -1 : fs->calls->openat(nursery, ".", flags, 0644);
+    return fd >= 0 ? fd : fs->calls->openat(fs->tmp_fd, ".", flags, 0644);
+}
+
 enum status fs_temp_new(struct fs_store *fs, struct fs_temp *out, struct err *err)
 {
     TRY(fs_fault(fs, "temp", STR_EMPTY, err));
     if (!atomic_load_explicit(&fs->no_unnamed, memory_order_relaxed)) {
-        int fd = fs->calls->openat(fs->tmp_fd, ".", O_RDWR | O_TMPFILE | O_CLOEXEC, 0644);
+        int fd = unnamed_new(fs);
         if (fd >= 0) {
             (void)fs_lock_try(fs, fd, F_WRLCK);
             *out = (struct fs_temp){ .fd = fd };

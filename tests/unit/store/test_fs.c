@@ -133,8 +133,8 @@ static void our_own_folders_hold_no_objects(void **state)
     struct err err = { 0 };
     struct store_info info;
     write_file("_lake/secret", "s");
-    const char *keys[] = { "_lake/secret", "_lake/tmp/x", "_lake/odd/x", "_lake/locks/00",
-                           "_lake/sums/x/y" };
+    const char *keys[] = { "_lake/secret",   "_lake/tmp/x",    "_lake/odd/x",
+                           "_lake/locks/00", "_lake/sums/x/y", "_lake/new/x" };
     for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
         assert_int_equal(store_put(store, str_of(keys[i]), STR("x"), NULL, NULL, &err), E_DENIED);
         assert_int_equal(store_stat(store, str_of(keys[i]), &info, &err), E_DENIED);

@@ -115,6 +115,36 @@ static void a_lost_folder_of_the_lake_itself_is_no_news_about_keys(void **state)
     }
 }
 
+/** They only say to the file system where a file should lie. */
+static void folders_of_unnamed_files_stay_empty_and_may_be_lost(void **state)
+{
+    struct store *store = open_plain();
+    struct err err = { 0 };
+    struct stat st;
+    for (int i = 0; i < 2 * FS_NURSERIES; i++) {
+        put_text(store, i % 2 == 0 ? "a" : "b", "1");
+    }
+    for (int i = 0; i < FS_NURSERIES; i++) {
+        char name[] = "_lake/new/0";
+        name[sizeof name - 2] = (char)('0' + i);
+        assert_int_equal(rmdir(path_of(name)), 0); /* nothing in it */
+    }
+    MUST(io_remove_tree(path_of("_lake/new"), &err));
+    for (int i = 0; i < FS_NURSERIES; i++) {
+        put_text(store, "a", "2");
+    }
+    store_close(store);
+    write_file("_lake/new", "no folder");
+    store = open_plain();
+    put_text(store, "a", "3");
+    store_close(store);
+    assert_int_equal(unlink(path_of("_lake/new")), 0);
+    store = open_plain();
+    expect_text(store, "a", "3");
+    assert_int_equal(stat(path_of("_lake/new/7"), &st), 0);
+    store_close(store);
+}
+
 /** What is the user's own may be closed to us: lost+found, files of mode 0600. */
 static void what_may_not_be_read_is_not_listed(void **state)
 {
@@ -479,6 +509,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_deleted_lake_is_unavailable_and_not_empty),
         T(a_lost_folder_of_the_lake_itself_is_no_news_about_keys),
+        T(folders_of_unnamed_files_stay_empty_and_may_be_lost),
         T(what_may_not_be_read_is_not_listed),
         T(what_another_left_half_done_is_synced_before_it_is_believed),
         T(a_pointer_whose_fsync_failed_is_not_read_as_if_it_were_safe),
