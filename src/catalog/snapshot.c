@@ -18,10 +18,13 @@ enum {
     BODY_BYTES_MAX = 512 * 1024 * 1024,
     PUT_TRIES = 3,
     SNAPSHOTS_MAX = 1000,
+    SNAPSHOTS_BUSY = 150, /* of a table that gets so many within an hour */
 };
 
 /* Five days, as Iceberg's history.expire.max-snapshot-age-ms has it. */
 #define SNAPSHOT_AGE_MAX_MS (5LL * 24 * 3600 * 1000)
+
+#define BUSY_MS (3600LL * 1000)
 
 #define EXPIRE_PROPERTY STR("lakehouse.expire-snapshots")
 #define MAPPING_PROPERTY STR("schema.name-mapping.default")
@@ -214,6 +217,20 @@ static enum status name_mapping(struct writer *w, const struct ice_metadata *bas
     return OK;
 }
 
+/**
+ * Each commit writes all snapshots anew, some 650 bytes each. Where commits are rare, many cost
+ * nothing and reach far back; where they are many, they reach back for minutes and are half of what
+ * a commit costs.
+ */
+static size_t snapshots_max(const struct ice_metadata *base, int64_t now)
+{
+    size_t young = 1; /* the new one */
+    for (size_t i = 0; i < base->snapshot_count; i++) {
+        young += base->snapshots[i].timestamp_ms > now - BUSY_MS ? 1 : 0;
+    }
+    return young > SNAPSHOTS_BUSY ? SNAPSHOTS_BUSY : SNAPSHOTS_MAX;
+}
+
 /** The new document, and what it says. */
 static enum status edit_metadata(struct writer *w, const struct ice_metadata *base, int64_t now,
                                  struct str list_uri, struct buf *json,
@@ -246,7 +263,7 @@ static enum status edit_metadata(struct writer *w, const struct ice_metadata *ba
                                           ? plan->base->pointer.table.metadata_location
                                           : STR_EMPTY,
         .now_ms = now,
-        .snapshots_max = ours ? SNAPSHOTS_MAX : 0,
+        .snapshots_max = ours ? snapshots_max(base, now) : 0,
         .snapshot_age_max_ms = ours ? SNAPSHOT_AGE_MAX_MS : 0,
     };
     TRY(ice_metadata_next(base, &edit, plan->arena, json, next_out, &w->out->edit, err));

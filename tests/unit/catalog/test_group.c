@@ -140,6 +140,45 @@ static void old_snapshots_expire_and_their_lists_go_to_the_trash(void **state)
     store_close(store);
 }
 
+/** How many snapshots a table has after so many appends, this much time between two. */
+static size_t snapshots_after(int appends, int64_t step_ms)
+{
+    struct store *store = fixture_mem();
+    struct catalog *catalog = NULL;
+    struct arena arena;
+    arena_init(&arena, 0);
+    now_ms = 1750000000000;
+    assert_ok(catalog_local_open(
+        &(struct catalog_local_opts){ .store = store, .clock = &test_clock }, &catalog, ERR));
+    for (int i = 0; i < appends; i++) {
+        now_ms += step_ms;
+        fixture_add(catalog, "t", "", &arena);
+        arena_reset(&arena);
+    }
+    struct catalog_pin *pin = NULL;
+    struct table_name name = fixture_name("t");
+    assert_ok(catalog_pin(catalog, &name, false, NULL, &pin, ERR));
+    size_t count = pin->metadata->snapshot_count;
+    catalog_unpin(pin);
+    assert_int_equal(fixture_rows(catalog, "t"), appends);
+    catalog_close(catalog);
+    arena_done(&arena);
+    store_close(store);
+    return count;
+}
+
+static void a_busy_table_keeps_fewer_snapshots(void **state)
+{
+    const int64_t minute = 60 * 1000;
+    assert_int_equal(snapshots_after(150, 1), 150);
+    assert_int_equal(snapshots_after(151, 1), 113);
+    assert_int_equal(snapshots_after(160, 1), 122);
+    /* never more than 60 within an hour: as many as there is room for */
+    assert_int_equal(snapshots_after(300, minute), 300);
+    assert_int_equal(snapshots_after(1000, minute), 1000);
+    assert_int_equal(snapshots_after(1001, minute), 750);
+}
+
 static void times_never_run_backwards(void **state)
 {
     struct store *store = fixture_mem();
@@ -239,6 +278,7 @@ int main(void)
         cmocka_unit_test(appends_that_arrive_together_share_one_snapshot),
         cmocka_unit_test(one_that_does_not_fit_leaves_the_others_alone),
         cmocka_unit_test(old_snapshots_expire_and_their_lists_go_to_the_trash),
+        cmocka_unit_test(a_busy_table_keeps_fewer_snapshots),
         cmocka_unit_test(times_never_run_backwards),
         cmocka_unit_test(with_clocks_an_hour_apart_commits_work_and_logs_rise),
     };
