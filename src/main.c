@@ -15,6 +15,7 @@
  *         ingest_open             ingest/          file -> Parquet -> one commit
  *         query_open              query/           SQL -> pinned snapshots -> rows
  *         api_*_mount             api/             the routes' wire formats
+ *         icerest_mount             icerest/         tables for whoever speaks Iceberg's REST
  *         gateway_mount           gateway/         forward to services of their own processes
  *       http_server_start         http/            the server; from here requests arrive
  *     cli_*                       cli/             ingest, sql, tables, describe against a running

@@ -102,6 +102,26 @@ enum status catalog_drop(struct catalog *catalog, const struct table_name *name,
     return catalog->ops->drop(catalog, name, err);
 }
 
+enum status catalog_namespaces(struct catalog *catalog, struct arena *arena, struct str **names_out,
+                               size_t *count_out, struct err *err)
+{
+    assert(catalog->ops->namespaces != NULL);
+    return catalog->ops->namespaces(catalog, arena, names_out, count_out, err);
+}
+
+enum status catalog_namespace(struct catalog *catalog, struct str ns, struct arena *arena,
+                              struct catalog_namespace *out, struct err *err)
+{
+    assert(catalog->ops->namespace != NULL);
+    return catalog->ops->namespace(catalog, ns, arena, out, err);
+}
+
+enum status catalog_metadata_text(struct catalog *catalog, struct str location, struct buf *out,
+                                  struct err *err)
+{
+    return reader_bytes(catalog->reader, location, out, err);
+}
+
 enum status catalog_ready(struct catalog *catalog, struct err *err)
 {
     return catalog->ops->ready(catalog, err);

@@ -70,6 +70,22 @@ enum status catalog_list(struct catalog *catalog, const struct catalog_list_opts
 enum status catalog_find(struct catalog *catalog, const struct table_name *name, bool nocase,
                          struct arena *arena, struct table_summary *out, struct err *err) MUST_USE;
 
+/** Those that are live, in byte order. Of the local driver only. Owns: in `arena`. */
+enum status catalog_namespaces(struct catalog *catalog, struct arena *arena, struct str **names_out,
+                               size_t *count_out, struct err *err) MUST_USE;
+struct catalog_namespace {
+    struct str uuid;
+    const struct ice_property *properties; /* "location", a URI, among them */
+    size_t property_count;
+};
+/** E_NOT_FOUND. Of the local driver only. Owns: in `arena`. */
+enum status catalog_namespace(struct catalog *catalog, struct str ns, struct arena *arena,
+                              struct catalog_namespace *out, struct err *err) MUST_USE;
+
+/** The JSON behind a table_summary's metadata_location, byte for byte, appended. */
+enum status catalog_metadata_text(struct catalog *catalog, struct str location, struct buf *out,
+                                  struct err *err) MUST_USE;
+
 /* --- reading a snapshot --- */
 
 /** One table as of one moment. Nothing in it changes. */
@@ -215,13 +231,15 @@ enum catalog_uri {
     CATALOG_URI_S3     /* s3: the store's own root where it is a bucket, else `s3_root` */
 };
 
+#define CATALOG_WAREHOUSE_DEFAULT "main"
+
 struct catalog_local_opts {
     struct store *store; /* borrowed */
     /* what the store is called by clients that come through the S3 API: "s3://lake". Static; NULL:
      * nothing */
     const char *s3_root;
     enum catalog_uri uri;
-    const char *warehouse; /* NULL: "main" */
+    const char *warehouse; /* NULL: CATALOG_WAREHOUSE_DEFAULT */
     const struct lake_clock *clock;
     struct metrics *metrics; /* may be NULL */
     uint64_t cache_bytes;    /* of parsed metadata and manifests; 0: 64 MiB */

@@ -23,6 +23,11 @@ struct catalog_ops {
     enum status (*batch)(struct catalog *, const struct table_name *, struct str batch_id,
                          struct arena *, bool *found_out, struct catalog_appended *, struct err *);
     enum status (*drop)(struct catalog *, const struct table_name *, struct err *);
+    /* NULL: this driver has none */
+    enum status (*namespaces)(struct catalog *, struct arena *, struct str **, size_t *,
+                              struct err *);
+    enum status (*namespace)(struct catalog *, struct str ns, struct arena *,
+                             struct catalog_namespace *, struct err *);
     enum status (*ready)(struct catalog *, struct err *);
 };
 

@@ -14,6 +14,7 @@
 #include "catalog/group.h"
 #include "catalog/marks.h"
 #include "catalog/mint.h"
+#include "catalog/namespace.h"
 #include "catalog/pin.h"
 #include "catalog/plan.h"
 #include "catalog/table_name.h"
@@ -272,6 +273,8 @@ static const struct catalog_ops local_ops = {
     .place = local_place,
     .batch = local_batch,
     .drop = local_drop,
+    .namespaces = local_namespaces,
+    .namespace = local_namespace,
     .ready = local_ready,
 };
 
@@ -294,7 +297,7 @@ enum status catalog_local_open(const struct catalog_local_opts *opts, struct cat
     if (local == NULL) {
         return err_no_memory(err);
     }
-    const char *warehouse = opts->warehouse == NULL ? "main" : opts->warehouse;
+    const char *warehouse = opts->warehouse == NULL ? CATALOG_WAREHOUSE_DEFAULT : opts->warehouse;
     local->base.ops = &local_ops;
     local->store = opts->store;
     local->clock = opts->clock == NULL ? clock_real() : opts->clock;

@@ -17,4 +17,10 @@ enum status namespace_ensure(struct local *local, struct str ns, struct arena *a
 enum status namespace_check(struct local *local, struct str ns, struct str uuid,
                             struct err *err) MUST_USE;
 
+/** catalog_namespaces and catalog_namespace. */
+enum status local_namespaces(struct catalog *catalog, struct arena *arena, struct str **names_out,
+                             size_t *count_out, struct err *err) MUST_USE;
+enum status local_namespace(struct catalog *catalog, struct str ns, struct arena *arena,
+                            struct catalog_namespace *out, struct err *err) MUST_USE;
+
 #endif

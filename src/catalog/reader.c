@@ -46,7 +46,7 @@ void reader_free(struct reader *reader)
 
 /** The whole object behind `uri`. A store that stumbles is asked again: nothing can have
  * changed. */
-static enum status fetch(struct reader *reader, struct str uri, struct buf *out, struct err *err)
+enum status reader_bytes(struct reader *reader, struct str uri, struct buf *out, struct err *err)
 {
     struct arena arena;
     arena_init(&arena, 64 * 1024);
@@ -88,7 +88,7 @@ static enum status metadata_read(struct reader *reader, struct str uri, struct s
 {
     AUTO(buf_done) struct buf json;
     buf_init(&json, OBJECT_BYTES_MAX);
-    TRY(fetch(reader, uri, &json, err));
+    TRY(reader_bytes(reader, uri, &json, err));
     struct ice_metadata *metadata = NULL;
     enum status status = ice_metadata_parse(buf_str(&json), &metadata, err);
     if (status != OK) {
@@ -156,7 +156,7 @@ static enum status list_read(struct reader *reader, struct str uri, struct str k
     }
     arena_init(&list->arena, PARSED_BYTES_MAX);
     buf_init(&list->bytes, OBJECT_BYTES_MAX);
-    enum status status = fetch(reader, uri, &list->bytes, err);
+    enum status status = reader_bytes(reader, uri, &list->bytes, err);
     if (status == OK) {
         status = ice_manifest_list_read(&list->arena, buf_str(&list->bytes), &list->rows,
                                         &list->count, err);
@@ -231,7 +231,7 @@ static enum status manifest_read(struct reader *reader, const struct ice_manifes
     }
     arena_init(&manifest->arena, PARSED_BYTES_MAX);
     buf_init(&manifest->bytes, OBJECT_BYTES_MAX);
-    enum status status = fetch(reader, row->path, &manifest->bytes, err);
+    enum status status = reader_bytes(reader, row->path, &manifest->bytes, err);
     if (status == OK) {
         status = ice_manifest_read(&manifest->arena, buf_str(&manifest->bytes), row,
                                    &manifest->manifest, err);

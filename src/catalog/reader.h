@@ -43,6 +43,9 @@ void reader_free(struct reader *reader);
  */
 enum status reader_metadata(struct reader *reader, struct str uri, const struct ice_metadata **out,
                             struct err *err) MUST_USE;
+/** The bytes of an object, appended; nothing is kept. */
+enum status reader_bytes(struct reader *reader, struct str uri, struct buf *out,
+                         struct err *err) MUST_USE;
 enum status reader_list(struct reader *reader, struct str uri, struct cache_item **item_out,
                         const struct reader_list **out, struct err *err) MUST_USE;
 enum status reader_manifest(struct reader *reader, const struct ice_manifest_file *row,

@@ -367,6 +367,7 @@ static enum status open_server(struct parts *parts, struct err *err)
         .hosts = hosts,
         .origins = origins,
         .trust_request_id = true,
+        .error_body = icerest_error_body,
     };
     TRY(http_server_new(&opts, &parts->server, err));
     TRY(http_server_mount_ops(parts->server, "", parts_ready, parts, err));
@@ -412,6 +413,11 @@ static enum status mount_catalog(struct parts *parts, const char *prefix, struct
     size_t count;
     const struct http_route *routes = api_catalog_routes(&count);
     TRY(http_server_mount(parts->server, prefix, routes, count, &parts->api_catalog, err));
+    parts->icerest = (struct icerest){ .catalog = parts->catalog,
+                                       .warehouse = CATALOG_WAREHOUSE_DEFAULT,
+                                       .s3_url = parts->api_catalog.s3_url,
+                                       .s3_region = parts->api_catalog.s3_region };
+    TRY(icerest_mount(&parts->icerest, parts->server, err));
     if (!alone(parts)) {
         return OK;
     }
@@ -432,13 +438,14 @@ static enum status open_gateway(struct parts *parts, struct err *err)
     static const char *const areas[][3] = {
         { "storage", "storaged", "storaged_url" }, { "catalog", "catalogd", "catalogd_url" },
         { "ingest", "ingestd", "ingestd_url" },    { "sql", "queryd", "queryd_url" },
-        { "vectors", "vectord", "vectord_url" },
+        { "vectors", "vectord", "vectord_url" },   { "iceberg", "catalogd", "catalogd_url" },
     };
     struct gateway_upstream upstreams[ARRAY_LEN(areas)];
     char settings_names[ARRAY_LEN(areas)][64];
     for (size_t i = 0; i < ARRAY_LEN(areas); i++) {
         snprintf(settings_names[i], sizeof(settings_names[i]), "gateway.%s", areas[i][2]);
         upstreams[i] = (struct gateway_upstream){ .area = areas[i][0],
+                                                  .bare = strcmp(areas[i][0], "iceberg") == 0,
                                                   .service = areas[i][1],
                                                   .setting = settings_names[i],
                                                   .url = text(parts, "gateway", areas[i][2]) };

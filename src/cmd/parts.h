@@ -20,6 +20,7 @@
 #include "engine/engine.h"
 #include "gateway/gateway.h"
 #include "http/server.h"
+#include "icerest/icerest.h"
 #include "ingest/ingest.h"
 #include "maintain/sweeper.h"
 #include "query/query.h"
@@ -43,6 +44,7 @@ struct parts {
     struct api_health api_health;
     struct api_storage api_storage;
     struct api_catalog api_catalog;
+    struct icerest icerest;
     struct api_sql *api_sql;
     struct api_vectors api_vectors;
     struct gateway *gateway;

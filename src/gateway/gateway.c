@@ -29,6 +29,7 @@ struct area {
     struct upstream *upstream;
     struct http_url url;
     char service[32];
+    const char *prefix; /* "/v1", which the service does not see, or "" */
     char pattern[64], tail_pattern[64];
     struct http_route routes[2];
 };
@@ -83,6 +84,7 @@ static enum status area_init(struct area *area, const struct gateway_upstream *i
     if (http_url_parse(str_of(in->url), &area->url, &why) != OK) {
         return err_set(err, E_INVALID, "%s = \"%s\": %s", in->setting, in->url, why.msg);
     }
+    area->prefix = in->bare ? "" : "/v1";
     snprintf(area->service, sizeof(area->service), "%s", in->service);
     snprintf(area->pattern, sizeof(area->pattern), "/%s", in->area);
     snprintf(area->tail_pattern, sizeof(area->tail_pattern), "/%s/{rest*}", in->area);
@@ -132,7 +134,8 @@ enum status gateway_mount(struct gateway *gateway, struct http_server *server, s
 {
     for (size_t i = 0; i < gateway->area_count; i++) {
         struct area *area = &gateway->areas[i];
-        TRY(http_server_mount(server, "/v1", area->routes, ARRAY_LEN(area->routes), NULL, err));
+        TRY(http_server_mount(server, area->prefix, area->routes, ARRAY_LEN(area->routes), NULL,
+                              err));
     }
     return http_server_mount(server, "/v1", &gateway->health_route, 1, NULL, err);
 }
@@ -199,8 +202,9 @@ static enum status head_write(const struct http_req *req, const struct area *are
 static struct area *area_of(struct http_req *req, struct str *target_out)
 {
     if (!str_starts(req->path, STR("/v1/health/"))) {
-        *target_out = str_skip(req->target, strlen("/v1"));
-        return req->ctx;
+        struct area *area = req->ctx;
+        *target_out = str_skip(req->target, strlen(area->prefix));
+        return area;
     }
     struct gateway *gateway = req->ctx;
     *target_out = STR("/health");

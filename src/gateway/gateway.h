@@ -13,6 +13,7 @@ struct gateway;
 /** One area of paths and the service behind it. */
 struct gateway_upstream {
     const char *area;    /* "storage": takes /v1/storage and /v1/storage/... */
+    bool bare;           /* takes /<area> and /<area>/..., and nothing is stripped */
     const char *service; /* "storaged", for errors and /v1/health/{service} */
     const char *setting; /* "gateway.storaged_url", for the message about a bad URL */
     const char *url;
@@ -27,7 +28,7 @@ struct gateway_opts {
 /** E_INVALID names the setting whose URL has no scheme or is wrong. */
 enum status gateway_new(const struct gateway_opts *opts, struct gateway **out,
                         struct err *err) MUST_USE;
-/** Mounts /v1/<area> and /v1/health/{service}; before http_server_start. */
+/** Mounts /v1/<area> (or /<area>) and /v1/health/{service}; before http_server_start. */
 enum status gateway_mount(struct gateway *gateway, struct http_server *server,
                           struct err *err) MUST_USE;
 /** After http_server_stop. */

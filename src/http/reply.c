@@ -24,9 +24,11 @@ static void error_body(struct http_exchange *ex, enum status kind)
     const struct http_server_opts *opts = &ex->server->opts;
     if (opts->error_body != NULL) {
         req->err.kind = kind;
-        http_reply_header(req, "Content-Type",
-                          str_of(opts->error_body(req, ex->reply.status, &ex->reply.body)));
-        return;
+        const char *type = opts->error_body(req, ex->reply.status, &ex->reply.body);
+        if (type != NULL) {
+            http_reply_header(req, "Content-Type", str_of(type));
+            return;
+        }
     }
     struct err copy = req->err;
     copy.kind = kind;

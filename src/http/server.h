@@ -138,7 +138,8 @@ struct http_server_opts {
     /* Each request proves who sends it (S3's signatures): any Host and any Origin will do, and a
      * path may hold any segments. */
     bool signed_edge;
-    /* Errors in another wire format: appends the body, returns its content type. NULL: our JSON */
+    /* Errors in another wire format: appends the body, returns its content type. NULL, also as
+     * what it returns: our JSON */
     const char *(*error_body)(struct http_req *req, int http_status, struct buf *out);
     /* of this server's metrics, where several share a registry: "door=\"s3\""; NULL: none */
     const char *labels;

@@ -124,6 +124,8 @@ def routes_of(server):
     patterns from the start, and a method that no route has is told those that there are."""
     text = requests.get(server.url + "/metrics", timeout=10).text
     patterns = set(re.findall(r'^lakehouse_http_request_seconds_count\{route="([^"]*)"\}', text, re.MULTILINE)) - {"(none)"}
+    # the Iceberg REST catalogue has a specification of its own; its /v1/config is held to its routes in test_iceberg_rest.py
+    patterns = {pattern for pattern in patterns if not pattern.startswith("/iceberg/")}
     found = set()
     for pattern in patterns:
         refused = requests.request("BREW", server.url + re.sub(r"\{\w+\*?\}", "x", pattern), timeout=10)

@@ -284,6 +284,60 @@ static void damage(struct lake *lake, const char *table, const char *bytes)
     assert_ok(store_put(lake->store, key, str_of(bytes), NULL, NULL, ERR));
 }
 
+/** Their names are percent-encoded in keys, whose order is another. */
+static void namespaces_are_listed_by_name_while_they_are_live(void **state)
+{
+    struct lake *lake = *state;
+    struct str *names = NULL;
+    size_t count = 1;
+    assert_ok(catalog_namespaces(lake->catalog, &lake->arena, &names, &count, ERR));
+    assert_int_equal(count, 0);
+    fixture_add(lake->catalog, "zoo.birds", "b1", &lake->arena);
+    fixture_add(lake->catalog, "birds", "b2", &lake->arena);
+    fixture_add(lake->catalog, "birds2", "b3", &lake->arena);
+    fixture_add(lake->catalog, "a b.t", "b4", &lake->arena);
+    assert_ok(catalog_namespaces(lake->catalog, &lake->arena, &names, &count, ERR));
+    assert_int_equal(count, 3);
+    assert_true(str_eq(names[0], STR("a b")) && str_eq(names[1], STR("main")) &&
+                str_eq(names[2], STR("zoo")));
+
+    struct catalog_namespace found;
+    assert_ok(catalog_namespace(lake->catalog, STR("a b"), &lake->arena, &found, ERR));
+    assert_int_equal(found.uuid.len, 36);
+    assert_int_equal(found.property_count, 1);
+    assert_true(str_eq(found.properties[0].name, STR("location")));
+    assert_true(str_ends(found.properties[0].value, STR("/wh/main/a-b")));
+    assert_int_equal(catalog_namespace(lake->catalog, STR("nope"), &lake->arena, &found, ERR),
+                     E_NOT_FOUND);
+
+    /* a namespace that is dropped is one no more */
+    assert_ok(
+        store_put(lake->store, STR("_lake/cat/main/ns/zoo/_ns.json"),
+                  STR("{\"format\":1,\"state\":\"dropped\",\"uuid\":\"u\",\"properties\":{}}"),
+                  NULL, NULL, ERR));
+    assert_int_equal(catalog_namespace(lake->catalog, STR("zoo"), &lake->arena, &found, ERR),
+                     E_NOT_FOUND);
+    assert_ok(catalog_namespaces(lake->catalog, &lake->arena, &names, &count, ERR));
+    assert_int_equal(count, 2);
+}
+
+static void the_text_of_metadata_is_the_file(void **state)
+{
+    struct lake *lake = *state;
+    AUTO(buf_done) struct buf text;
+    struct ice_metadata *metadata = NULL;
+    fixture_add(lake->catalog, "birds", "b1", &lake->arena);
+    struct table_summary table = find(lake, "birds");
+    buf_init(&text, 1024 * 1024);
+    assert_ok(catalog_metadata_text(lake->catalog, table.metadata_location, &text, ERR));
+    assert_ok(ice_metadata_parse(buf_str(&text), &metadata, ERR));
+    assert_true(str_eq(metadata->table_uuid, table.uuid));
+    assert_int_equal(metadata->json_bytes, text.len);
+    ice_metadata_unref(metadata);
+    assert_int_equal(catalog_metadata_text(lake->catalog, STR("mem:///_lake/secret"), &text, ERR),
+                     E_INVALID);
+}
+
 static void a_damaged_table_is_named_and_hides_no_other(void **state)
 {
     struct lake *lake = *state;
@@ -501,6 +555,8 @@ int main(void)
         LAKE_TEST(a_missing_table_is_not_found_and_its_neighbours_are_named),
         LAKE_TEST(evolving_adds_a_column_and_older_files_stay),
         LAKE_TEST(listing_goes_in_pages_in_byte_order),
+        LAKE_TEST(namespaces_are_listed_by_name_while_they_are_live),
+        LAKE_TEST(the_text_of_metadata_is_the_file),
         LAKE_TEST(a_damaged_table_is_named_and_hides_no_other),
         LAKE_TEST(many_small_manifests_are_merged),
         LAKE_TEST(a_manifest_that_cannot_be_written_again_is_left_out_of_merges),

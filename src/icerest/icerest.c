@@ -1,0 +1,243 @@
+/*
+ * The configuration, errors, and what all routes have in common.
+ *
+ * The endpoints that /v1/config tells are those that are mounted: both come from the same tables.
+ */
+#include "icerest/icerest_priv.h"
+
+#include "base/encode.h"
+
+enum { NS_SEPARATOR = 0x1f };
+
+/* --- errors --- */
+
+/** The exception that clients make of a status; of E_NOT_FOUND the route knows more. */
+static const char *type_of(const struct http_req *req, int http_status)
+{
+    const struct icerest_state *state = req->state;
+    switch (http_status) {
+    case 404:
+        return state != NULL && state->missing != NULL ? state->missing : "NoSuchRouteException";
+    case 401:
+    case 403:
+        return "ForbiddenException";
+    case 405:
+    case 501:
+        return "UnsupportedOperationException";
+    case 409:
+        return "CommitFailedException";
+    case 429:
+        return "TooManyRequestsException";
+    case 503:
+        return "ServiceUnavailableException";
+    default:
+        return http_status < 500 ? "BadRequestException" : "InternalServerError";
+    }
+}
+
+static enum status error_json(const struct http_req *req, int http_status, struct buf *out)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    jw_obj_begin(&w);
+    jw_kv_obj(&w, "error");
+    jw_kv_cstr(&w, "message", req->err.msg);
+    jw_kv_cstr(&w, "type", type_of(req, http_status));
+    jw_kv_i64(&w, "code", http_status);
+    jw_kv_str(&w, "request_id", req->request_id);
+    jw_obj_end(&w);
+    jw_obj_end(&w);
+    return json_writer_end(&w);
+}
+
+const char *icerest_error_body(struct http_req *req, int http_status, struct buf *out)
+{
+    if (!str_starts(req->path, STR(ICEREST_PATH "/"))) {
+        return NULL;
+    }
+    if (error_json(req, http_status, out) != OK) {
+        buf_clear(out);
+    }
+    return "application/json";
+}
+
+void icerest_missing(struct http_req *req, const char *type)
+{
+    ((struct icerest_state *)req->state)->missing = type;
+}
+
+/* --- names in paths --- */
+
+/**
+ * The `index`-th raw segment from "namespaces" on. Clients of Java write a space as '+', so what
+ * was sent has to be looked at before '%2B' and '+' have become the same.
+ */
+static enum status segment_of(struct http_req *req, int index, struct str *out)
+{
+    struct str rest = str_skip(req->path, strlen(ICEREST_PATH "/v1/"));
+    struct str segment = str_split(&rest, '/');
+    if (!str_eq(segment, STR("namespaces"))) {
+        segment = str_split(&rest, '/'); /* that was the warehouse */
+    }
+    for (int i = 0; i < index; i++) {
+        segment = str_split(&rest, '/');
+    }
+    return percent_decode(&req->arena, segment, true, out, &req->err);
+}
+
+enum status icerest_namespace_of(struct http_req *req, struct str *out)
+{
+    TRY(segment_of(req, 1, out));
+    if (str_find_char(*out, NS_SEPARATOR) != SIZE_MAX) {
+        return err_set(&req->err, E_NOT_FOUND, "namespaces have one level here");
+    }
+    return OK;
+}
+
+enum status icerest_table_of(struct http_req *req, struct table_name *out)
+{
+    TRY(icerest_namespace_of(req, &out->ns));
+    return segment_of(req, 3, &out->name);
+}
+
+/* --- answers --- */
+
+enum http_step icerest_reply(struct http_req *req, struct json_writer *w, struct buf *json)
+{
+    if (json_writer_end(w) != OK) {
+        return http_fail(req,
+                         err_set(&req->err, E_TOO_LARGE, "the answer would be larger than %d bytes",
+                                 ICEREST_JSON_MAX));
+    }
+    return http_reply_json(req, 200, json);
+}
+
+/** Index of the first name behind `token`. */
+static size_t first_behind(const struct str *names, size_t count, struct str token)
+{
+    size_t at = 0;
+    while (at < count && str_cmp(names[at], token) <= 0) {
+        at++;
+    }
+    return at;
+}
+
+enum status icerest_page_of(struct http_req *req, const struct str *names, size_t count,
+                            struct icerest_page *out)
+{
+    struct str token, size;
+    uint64_t most = count;
+    TRY(http_query(req, "pageToken", &token));
+    TRY(http_query(req, "pageSize", &size));
+    if (size.ptr != NULL && (!str_to_u64(size, &most) || most == 0)) {
+        return err_set(&req->err, E_INVALID, "pageSize=%.*s: a number above 0 is expected",
+                       STR_ARG(size));
+    }
+    bool paged = token.ptr != NULL; /* without a token everything is asked for */
+    size_t from = paged ? first_behind(names, count, token) : 0;
+    size_t to = paged && most < count - from ? from + (size_t)most : count;
+    *out = (struct icerest_page){ .from = from, .to = to, .more = to < count };
+    return OK;
+}
+
+void icerest_write_next(struct json_writer *w, const struct icerest_page *page,
+                        const struct str *names)
+{
+    jw_key(w, STR("next-page-token"));
+    if (page->more) {
+        jw_str(w, names[page->to - 1]);
+    } else {
+        jw_null(w);
+    }
+}
+
+/* --- the configuration --- */
+
+static void write_endpoints(struct json_writer *w, const struct icerest_endpoint *endpoints,
+                            size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        char text[128];
+        const struct icerest_endpoint *endpoint = &endpoints[i];
+        int len = snprintf(text, sizeof(text), "%s /v1/{prefix}%s",
+                           http_method_name(endpoint->method), endpoint->pattern);
+        jw_str(w, str_from(text, (size_t)len));
+        if (endpoint->head) {
+            len = snprintf(text, sizeof(text), "HEAD /v1/{prefix}%s", endpoint->pattern);
+            jw_str(w, str_from(text, (size_t)len));
+        }
+    }
+}
+
+static enum http_step config_end(struct http_req *req)
+{
+    const struct icerest *icerest = req->ctx;
+    struct str warehouse;
+    icerest_missing(req, "NoSuchWarehouseException");
+    enum status status = http_query(req, "warehouse", &warehouse);
+    if (status == OK && warehouse.len > 0 && !str_eq(warehouse, str_of(icerest->warehouse))) {
+        status = err_set(&req->err, E_NOT_FOUND, "there is no warehouse \"%.*s\", only \"%s\"",
+                         STR_ARG(warehouse), icerest->warehouse);
+    }
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    AUTO(buf_done) struct buf json;
+    buf_init(&json, ICEREST_JSON_MAX);
+    struct json_writer w;
+    json_writer_init(&w, &json);
+    jw_obj_begin(&w);
+    jw_kv_obj(&w, "defaults");
+    jw_obj_end(&w);
+    jw_kv_obj(&w, "overrides");
+    jw_kv_cstr(&w, "prefix", icerest->warehouse);
+    jw_obj_end(&w);
+    jw_kv_arr(&w, "endpoints");
+    size_t count;
+    const struct icerest_endpoint *endpoints = icerest_namespace_endpoints(&count);
+    write_endpoints(&w, endpoints, count);
+    endpoints = icerest_table_endpoints(&count);
+    write_endpoints(&w, endpoints, count);
+    jw_arr_end(&w);
+    jw_obj_end(&w);
+    return icerest_reply(req, &w, &json);
+}
+
+/* --- mounting --- */
+
+static const struct http_handler config_handler = { .end = config_end,
+                                                    .state_bytes = sizeof(struct icerest_state) };
+
+static enum status mount_endpoints(struct icerest *icerest, struct http_server *server,
+                                   const char *prefix, const struct icerest_endpoint *endpoints,
+                                   size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        /* the server keeps a copy of the route, not of the text, which is static */
+        struct http_route route = { .method = endpoints[i].method,
+                                    .pattern = endpoints[i].pattern,
+                                    .handler = endpoints[i].handler };
+        TRY(http_server_mount(server, prefix, &route, 1, icerest, err));
+    }
+    return OK;
+}
+
+enum status icerest_mount(struct icerest *icerest, struct http_server *server, struct err *err)
+{
+    static const struct http_route config = { .method = HTTP_GET,
+                                              .pattern = "/config",
+                                              .handler = &config_handler };
+    size_t namespace_count, table_count;
+    const struct icerest_endpoint *namespaces = icerest_namespace_endpoints(&namespace_count);
+    const struct icerest_endpoint *tables = icerest_table_endpoints(&table_count);
+    int len = snprintf(icerest->prefix, sizeof(icerest->prefix), ICEREST_PATH "/v1/%s",
+                       icerest->warehouse);
+    assert(len > 0 && (size_t)len < sizeof(icerest->prefix));
+    const char *const prefixes[] = { ICEREST_PATH "/v1", icerest->prefix };
+    TRY(http_server_mount(server, ICEREST_PATH "/v1", &config, 1, icerest, err));
+    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
+        TRY(mount_endpoints(icerest, server, prefixes[i], namespaces, namespace_count, err));
+        TRY(mount_endpoints(icerest, server, prefixes[i], tables, table_count, err));
+    }
+    return OK;
+}

@@ -1,0 +1,48 @@
+/*
+ * What the files of icerest share.
+ */
+#ifndef ICEREST_ICEREST_PRIV_H
+#define ICEREST_ICEREST_PRIV_H
+
+#include "icerest/icerest.h"
+
+/** Largest answer: a table's metadata with all snapshots. */
+enum { ICEREST_JSON_MAX = 512 * 1024 * 1024, ICEREST_NS_LEVELS_MAX = 32 };
+
+/** Of every request that reached a route. */
+struct icerest_state {
+    const char *missing; /* the type of E_NOT_FOUND: an exception's name of the specification */
+};
+
+/** One endpoint: a route, and how it is spelled in the answer of /v1/config. */
+struct icerest_endpoint {
+    enum http_method method;
+    const char *pattern; /* behind "/v1/{prefix}" */
+    const struct http_handler *handler;
+    bool head; /* HEAD asks whether it exists; told as an endpoint of its own */
+};
+
+const struct icerest_endpoint *icerest_namespace_endpoints(size_t *count_out);
+const struct icerest_endpoint *icerest_table_endpoints(size_t *count_out);
+
+/** "/namespaces/{namespace}": the name of a namespace, one level of it. Several levels are
+ * E_NOT_FOUND: a namespace has one here. */
+enum status icerest_namespace_of(struct http_req *req, struct str *out) MUST_USE;
+enum status icerest_table_of(struct http_req *req, struct table_name *out) MUST_USE;
+
+/** E_NOT_FOUND will be told as `type`. */
+void icerest_missing(struct http_req *req, const char *type);
+/** Ends the writer and answers 200. */
+enum http_step icerest_reply(struct http_req *req, struct json_writer *w, struct buf *json);
+
+/** pageToken and pageSize: which of `count` names in order make the page. Tokens are names. */
+struct icerest_page {
+    size_t from, to; /* half open */
+    bool more;       /* the token of the next page is names[to - 1] */
+};
+enum status icerest_page_of(struct http_req *req, const struct str *names, size_t count,
+                            struct icerest_page *out) MUST_USE;
+void icerest_write_next(struct json_writer *w, const struct icerest_page *page,
+                        const struct str *names);
+
+#endif

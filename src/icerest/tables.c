@@ -1,0 +1,282 @@
+/*
+ * Tables: which there are, and their metadata.
+ *
+ * Metadata leaves as the file that the pointer names, byte for byte, so nothing that another
+ * program has put there is lost. `snapshots=refs` leaves out the snapshots that no branch or tag
+ * names, as the specification has it. The ETag is of the file's name and of what was left out: the
+ * file never changes, so a client that has it gets 304 and nobody reads it.
+ *
+ * A table in a namespace that does not exist is a table that does not exist, and so is one behind
+ * two levels of names: Java asks for `snapshots` in `db.t` when it means the metadata table of
+ * db.t, and goes on only after NoSuchTableException.
+ */
+#include "icerest/icerest_priv.h"
+
+enum { TABLES_MAX = 10000 };
+
+static const struct icerest *icerest_of(const struct http_req *req)
+{
+    return req->ctx;
+}
+
+/* --- list --- */
+
+/** All names of a namespace in byte order. */
+static enum status all_tables(struct http_req *req, struct str ns, struct str **names_out,
+                              size_t *count_out)
+{
+    struct catalog *catalog = icerest_of(req)->catalog;
+    struct catalog_list_opts opts = { .ns = ns, .limit = TABLES_MAX };
+    size_t count = 0, cap = 16;
+    struct str *names = arena_array(&req->arena, cap, sizeof(*names));
+    if (names == NULL) {
+        return err_no_memory(&req->err);
+    }
+    do {
+        struct catalog_list list;
+        TRY(catalog_list(catalog, &opts, &req->arena, &list, &req->err));
+        if (count + list.count > cap) {
+            cap = 2 * (count + list.count);
+            struct str *more = arena_array(&req->arena, cap, sizeof(*more));
+            if (more == NULL) {
+                return err_no_memory(&req->err);
+            }
+            memcpy(more, names, count * sizeof(*names));
+            names = more;
+        }
+        for (size_t i = 0; i < list.count; i++) {
+            names[count++] = list.tables[i].name.name;
+        }
+        opts.after = list.next;
+    } while (opts.after.len > 0);
+    *names_out = names;
+    *count_out = count;
+    return OK;
+}
+
+static enum http_step list_end(struct http_req *req)
+{
+    struct str ns, *names = NULL;
+    size_t count = 0;
+    struct icerest_page page;
+    struct catalog_namespace found;
+    icerest_missing(req, "NoSuchNamespaceException");
+    enum status status = icerest_namespace_of(req, &ns);
+    if (status == OK) {
+        status = catalog_namespace(icerest_of(req)->catalog, ns, &req->arena, &found, &req->err);
+    }
+    status = status == OK ? all_tables(req, ns, &names, &count) : status;
+    status = status == OK ? icerest_page_of(req, names, count, &page) : status;
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    AUTO(buf_done) struct buf json;
+    buf_init(&json, ICEREST_JSON_MAX);
+    struct json_writer w;
+    json_writer_init(&w, &json);
+    jw_obj_begin(&w);
+    jw_kv_arr(&w, "identifiers");
+    for (size_t i = page.from; i < page.to; i++) {
+        jw_obj_begin(&w);
+        jw_kv_arr(&w, "namespace");
+        jw_str(&w, ns);
+        jw_arr_end(&w);
+        jw_kv_str(&w, "name", names[i]);
+        jw_obj_end(&w);
+    }
+    jw_arr_end(&w);
+    icerest_write_next(&w, &page, names);
+    jw_obj_end(&w);
+    return icerest_reply(req, &w, &json);
+}
+
+/* --- load --- */
+
+/** Does `ref` of the member "refs", or the current snapshot, name `id`? */
+static bool is_referenced(yyjson_val *root, int64_t id)
+{
+    size_t i, max;
+    yyjson_val *key, *ref, *refs = yyjson_obj_get(root, "refs");
+    yyjson_val *current = yyjson_obj_get(root, "current-snapshot-id");
+    if (yyjson_is_int(current) && yyjson_get_sint(current) == id) {
+        return true;
+    }
+    if (refs == NULL) {
+        return false;
+    }
+    yyjson_obj_foreach(refs, i, max, key, ref)
+    {
+        if (yyjson_get_sint(yyjson_obj_get(ref, "snapshot-id")) == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** The document without the snapshots that no branch or tag names. */
+static void write_referenced(struct json_writer *w, yyjson_val *root)
+{
+    size_t i, max, k, count;
+    yyjson_val *key, *val, *snapshot;
+    jw_obj_begin(w);
+    yyjson_obj_foreach(root, i, max, key, val)
+    {
+        jw_key(w, str_from(yyjson_get_str(key), yyjson_get_len(key)));
+        if (!yyjson_equals_str(key, "snapshots") || !yyjson_is_arr(val)) {
+            jw_val(w, val);
+            continue;
+        }
+        jw_arr_begin(w);
+        yyjson_arr_foreach(val, k, count, snapshot)
+        {
+            if (is_referenced(root, yyjson_get_sint(yyjson_obj_get(snapshot, "snapshot-id")))) {
+                jw_val(w, snapshot);
+            }
+        }
+        jw_arr_end(w);
+    }
+    jw_obj_end(w);
+}
+
+/** How a client reaches the files of a table at s3: URIs; the keys it must have itself. */
+static void write_config(struct json_writer *w, const struct icerest *icerest, struct str location)
+{
+    jw_kv_obj(w, "config");
+    if (icerest->s3_url != NULL && str_starts(location, STR("s3:"))) {
+        jw_kv_cstr(w, "s3.endpoint", icerest->s3_url);
+        jw_kv_cstr(w, "s3.region", icerest->s3_region);
+        jw_kv_cstr(w, "client.region", icerest->s3_region);
+        jw_kv_cstr(w, "s3.path-style-access", "true");
+    }
+    jw_obj_end(w);
+}
+
+static enum http_step load_reply(struct http_req *req, struct str location, bool refs_only)
+{
+    const struct icerest *icerest = req->ctx;
+    AUTO(buf_done) struct buf metadata, json;
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    buf_init(&metadata, ICEREST_JSON_MAX);
+    buf_init(&json, ICEREST_JSON_MAX);
+    enum status status = catalog_metadata_text(icerest->catalog, location, &metadata, &req->err);
+    if (status == OK && refs_only) {
+        status = json_parse(buf_str(&metadata), &doc, &req->err);
+        status = status == E_INVALID
+                     ? err_set(&req->err, E_CORRUPT, "\"%.*s\" is no JSON", STR_ARG(location))
+                     : status;
+    }
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct json_writer w;
+    json_writer_init(&w, &json);
+    jw_obj_begin(&w);
+    jw_kv_str(&w, "metadata-location", location);
+    jw_key(&w, STR("metadata"));
+    if (refs_only) {
+        write_referenced(&w, yyjson_doc_get_root(doc));
+    } else {
+        jw_raw(&w, buf_str(&metadata));
+    }
+    write_config(&w, icerest, location);
+    jw_obj_end(&w);
+    return icerest_reply(req, &w, &json);
+}
+
+/** "00003-<uuid>-all": the name of the file, which is never written again. */
+static enum status etag_of(struct http_req *req, struct str location, bool refs_only,
+                           struct str *out)
+{
+    size_t slash = str_rfind_char(location, '/');
+    struct str name = slash == SIZE_MAX ? location : str_skip(location, slash + 1);
+    size_t dot = str_find_char(name, '.');
+    name = dot == SIZE_MAX ? name : str_take(name, dot);
+    *out = arena_printf(&req->arena, "%.*s-%s", STR_ARG(name), refs_only ? "refs" : "all");
+    return out->ptr == NULL ? err_no_memory(&req->err) : OK;
+}
+
+static enum status refs_only_of(struct http_req *req, bool *out)
+{
+    struct str snapshots;
+    TRY(http_query(req, "snapshots", &snapshots));
+    *out = snapshots.ptr != NULL && str_eq(snapshots, STR("refs"));
+    if (snapshots.ptr != NULL && !*out && !str_eq(snapshots, STR("all"))) {
+        return err_set(&req->err, E_INVALID, "snapshots=%.*s: \"all\" or \"refs\" is expected",
+                       STR_ARG(snapshots));
+    }
+    return OK;
+}
+
+/** The table of the path. A name that no table can have is one that does not exist. */
+static enum status find_table(struct http_req *req, struct table_summary *out)
+{
+    struct table_name name;
+    icerest_missing(req, "NoSuchTableException");
+    TRY(icerest_table_of(req, &name));
+    enum status status = catalog_find(icerest_of(req)->catalog, &name, false, &req->arena, out,
+                                      &req->err);
+    return status == E_INVALID ? err_set(&req->err, E_NOT_FOUND, "%s", req->err.msg) : status;
+}
+
+static enum http_step load_end(struct http_req *req)
+{
+    struct table_summary table;
+    bool refs_only = false;
+    struct str etag;
+    enum status status = refs_only_of(req, &refs_only);
+    status = status == OK ? find_table(req, &table) : status;
+    status = status == OK ? etag_of(req, table.metadata_location, refs_only, &etag) : status;
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    if (req->method == HTTP_HEAD) {
+        return http_reply_empty(req, 204);
+    }
+    struct str quoted = arena_printf(&req->arena, "\"%.*s\"", STR_ARG(etag));
+    if (quoted.ptr == NULL) {
+        return http_fail(req, err_no_memory(&req->err));
+    }
+    http_reply_header(req, "ETag", quoted);
+    struct str known = http_headers_get(&req->headers, STR("If-None-Match"));
+    if (known.ptr != NULL && http_etag_matches(known, etag)) {
+        return http_reply_empty(req, 304);
+    }
+    return load_reply(req, table.metadata_location, refs_only);
+}
+
+/* --- metrics --- */
+
+/** What a client tells of its scan or commit is counted with the requests, and not kept. */
+static enum http_step metrics_end(struct http_req *req)
+{
+    struct table_summary table;
+    yyjson_val *root = NULL;
+    enum status status = http_body_json(req, &root);
+    status = status == OK ? find_table(req, &table) : status;
+    return status == OK ? http_reply_empty(req, 204) : http_fail(req, status);
+}
+
+static const struct http_handler list_handler = { .end = list_end,
+                                                  .state_bytes = sizeof(struct icerest_state) };
+static const struct http_handler load_handler = { .end = load_end,
+                                                  .state_bytes = sizeof(struct icerest_state) };
+static const struct http_handler metrics_handler = { .end = metrics_end,
+                                                     .state_bytes = sizeof(struct icerest_state) };
+
+const struct icerest_endpoint *icerest_table_endpoints(size_t *count_out)
+{
+    static const struct icerest_endpoint endpoints[] = {
+        { .method = HTTP_GET,
+          .pattern = "/namespaces/{namespace}/tables",
+          .handler = &list_handler },
+        { .method = HTTP_GET,
+          .pattern = "/namespaces/{namespace}/tables/{table}",
+          .handler = &load_handler,
+          .head = true },
+        { .method = HTTP_POST,
+          .pattern = "/namespaces/{namespace}/tables/{table}/metrics",
+          .handler = &metrics_handler },
+    };
+    *count_out = ARRAY_LEN(endpoints);
+    return endpoints;
+}
