@@ -416,6 +416,28 @@ static enum status descend(struct vec_scratch *scratch, const struct view *view,
     return OK;
 }
 
+/* What a node leads to. */
+struct met {
+    uint32_t count;
+    uint32_t slots[LINKS_MAX];
+    float dist[LINKS_MAX];
+};
+
+static enum status meet(struct vec_scratch *scratch, const struct view *view, uint32_t node,
+                        uint32_t slots, struct met *out, struct err *err)
+{
+    const uint32_t *links = view_links(scratch->index, view, node);
+    for (uint32_t i = 0; i < scratch->index->degree && link_at(links, i) != NO_SLOT; i++) {
+        uint32_t slot = link_at(links, i);
+        if (slot < slots && bit_take(scratch->visited, slot)) {
+            TRY(need_node(scratch, view, slot, 0, &out->dist[out->count], err));
+            out->slots[out->count++] = slot;
+        }
+    }
+    return OK;
+}
+
+/* As searches walk: the next node is taken before those that the last one leads to are in. */
 static enum status walk(struct vec_scratch *scratch, const struct view *view, uint32_t slots,
                         struct err *err)
 {
@@ -427,19 +449,19 @@ static enum status walk(struct vec_scratch *scratch, const struct view *view, ui
     if (entry == NO_ENTRY || (uint32_t)entry >= slots) {
         return OK; /* as above */
     }
-    codec_project(view->codec, scratch->row.f, scratch->centred, scratch->projected);
-    codec_query(view->codec, scratch->projected, &scratch->code);
+    search_code(scratch, view->codec, true);
     TRY(descend(scratch, view, entry, &slot, &dist, err));
     (void)bit_take(scratch->visited, slot);
     (void)index->simd->beam_insert(beam, dist, slot);
-    while (beam->next < beam->count) {
-        const uint32_t *links = view_links(index, view, beam_take(beam));
-        for (uint32_t i = 0; i < index->degree && link_at(links, i) != NO_SLOT; i++) {
-            uint32_t other = link_at(links, i);
-            if (other < slots && bit_take(scratch->visited, other)) {
-                TRY(need_node(scratch, view, other, 0, &dist, err));
-                (void)index->simd->beam_insert(beam, dist, other);
-            }
+    struct met steps[2] = { 0 };
+    for (size_t at = 0; beam->next < beam->count || steps[at ^ 1].count > 0; at ^= 1) {
+        steps[at].count = 0;
+        if (beam->next < beam->count) {
+            TRY(meet(scratch, view, beam_take(beam), slots, &steps[at], err));
+        }
+        const struct met *before = &steps[at ^ 1];
+        for (uint32_t i = 0; i < before->count; i++) {
+            (void)index->simd->beam_insert(beam, before->dist[i], before->slots[i]);
         }
     }
     for (uint32_t i = 0; i < beam->count; i++) {

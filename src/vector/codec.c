@@ -173,23 +173,29 @@ static enum status mix(struct training *t, float *matrix, size_t width, size_t c
     return status;
 }
 
+/* The last dimension of truncated codes is for what the others leave; see codec.h. */
+static size_t columns_of(const struct codec *codec)
+{
+    return codec->dimensions - (codec->truncated && !codec->dot);
+}
+
 static enum status find_subspace(struct training *t, struct codec *codec, double *kept_out,
                                  struct err *err)
 {
     size_t width = codec->width;
+    size_t columns = columns_of(codec);
     size_t size = t->padded * width;
     float *next = mem_alloc((size + width) * sizeof(*next));
     if (next == NULL) {
         return err_no_memory(err);
     }
     float *projected = next + size;
-    fill_random(codec->matrix, t->padded, width, codec->dimensions, &t->rng);
+    fill_random(codec->matrix, t->padded, width, columns, &t->rng);
     enum status status = OK;
     for (int i = 0; status == OK && i < ITERATIONS; i++) {
         iterate(t, codec->matrix, width, projected, next);
         memcpy(codec->matrix, next, size * sizeof(*next));
-        status = orthonormalise(codec->matrix, t->dimension, width, codec->dimensions, &t->rng,
-                                err);
+        status = orthonormalise(codec->matrix, t->dimension, width, columns, &t->rng, err);
     }
     if (status == OK) {
         *kept_out = variance_kept(t, codec->matrix, width, projected);
@@ -255,7 +261,7 @@ static enum status make_matrix(struct training *t, struct codec *codec, struct e
         set_kind(codec, CODE_8X184, t->dimension);
         return make_matrix(t, codec, err);
     }
-    return mix(t, codec->matrix, codec->width, codec->dimensions, err);
+    return mix(t, codec->matrix, codec->width, columns_of(codec), err);
 }
 
 static void centre(const struct training *t, float *sample, float *mean)
@@ -321,6 +327,15 @@ void codec_free(struct codec *codec)
 
 /* --- coding --- */
 
+/* `length2` is that of the vector that was projected. */
+static void rest_set(const struct codec *codec, double length2, float *projected)
+{
+    if (codec->rest) {
+        double kept = floats_dot(projected, projected, codec->width);
+        projected[codec->dimensions - 1] = (float)sqrt(fmax(length2 - kept, 0));
+    }
+}
+
 void codec_project(const struct codec *codec, const float *values, float *centred,
                    float *projected_out)
 {
@@ -334,11 +349,23 @@ void codec_project(const struct codec *codec, const float *values, float *centre
     }
     memset(projected_out, 0, codec->width * sizeof(*projected_out));
     codec->simd->project(centred, codec->padded, codec->matrix, codec->width, projected_out);
+    if (codec->rest) {
+        rest_set(codec, floats_dot(centred, centred, codec->padded), projected_out);
+    }
 }
 
 /* Of a vector of unit length, so that no product of two such vectors, nor of parts of them, reaches
  * 2^31: it is at most the product of their lengths, rounding included. */
 static const float UNIT_STEPS = 32000;
+
+static bool column_empty(const struct codec *codec, size_t column)
+{
+    bool empty = true;
+    for (size_t i = 0; i < codec->padded; i++) {
+        empty = empty && codec->matrix[i * codec->width + column] == 0;
+    }
+    return empty;
+}
 
 enum status codec_steps(struct codec *codec, struct err *err)
 {
@@ -356,6 +383,7 @@ enum status codec_steps(struct codec *codec, struct err *err)
             codec->steps[(i / 2 * width + j) * 2 + i % 2] = (int16_t)lrintf(steps);
         }
     }
+    codec->rest = codec->truncated && column_empty(codec, codec->dimensions - 1);
     return OK;
 }
 
@@ -376,7 +404,8 @@ void codec_project_query(const struct codec *codec, const float *values, float *
     }
     int32_t sums[CODE_BYTES_MAX];
     centre_query(values, codec->mean, codec->padded, centred);
-    float length = (float)sqrt(floats_dot(centred, centred, codec->padded));
+    double length2 = floats_dot(centred, centred, codec->padded);
+    float length = (float)sqrt(length2);
     float inverse = length > 0 ? UNIT_STEPS / length : 0;
     inverse = isfinite(inverse) ? inverse : 0; /* too short for a float to tell */
     for (uint32_t i = 0; i < codec->padded; i++) {
@@ -386,6 +415,7 @@ void codec_project_query(const struct codec *codec, const float *values, float *
     for (uint32_t j = 0; j < codec->width; j++) {
         projected_out[j] = (float)sums[j] * (length / (UNIT_STEPS * UNIT_STEPS));
     }
+    rest_set(codec, length2, projected_out);
 }
 
 static float norm2_of(const float *values, size_t n)

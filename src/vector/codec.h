@@ -8,6 +8,12 @@
 
 #include "vector/rows.h"
 
+/**
+ * Where dimensions are left out, the last one of a code is the length of what the others leave of
+ * the vector: the squared difference of two lengths is never more than that of the parts (Cauchy
+ * and Schwarz), so with it a code's distance is a closer lower bound. The matrix' last column is
+ * then of zeros. Not under dot.
+ */
 struct codec {
     enum code_kind kind;
     uint32_t lines, bits;
@@ -15,6 +21,7 @@ struct codec {
     uint32_t width;      /* of the matrix: dimensions rounded up to 16 */
     uint32_t padded;     /* of stored rows */
     bool truncated;      /* fewer than the vectors have: a squared code distance is a lower bound */
+    bool rest;           /* the last of them is the length of what the others leave */
     bool dot;            /* there is no mean, and a row's tail has what it is told */
     float *mean;         /* [padded] */
     float *matrix;       /* [padded][width]; NULL: dimensions are taken as they are */

@@ -19,6 +19,9 @@ enum {
 /* The distance of truncated codes is a lower bound but for rounding; this much of it is believed.
  * Chosen so that recall does not change (0.9 and 0.98 were tried as well). */
 static const float BOUND_BELIEVED = 0.95F;
+/* Of what codes leave of a query and a row, the part that neighbours have in common: the cosine
+ * between the two, about. Chosen: 0.4 to 0.6 differ little (docs/benchmarks/vector.md). */
+static const float REST_SHARED = 0.5F;
 
 static enum status check(const struct vec_index *index, const float *query, uint32_t k, uint32_t ef,
                          float target, struct err *err)
@@ -47,13 +50,14 @@ static void prepare_row(struct vec_scratch *scratch, const float *query)
     row_query_prepare(&index->shape, &scratch->row);
 }
 
-/* The query's code, for walks and for scans of codes. */
-static void prepare_code(struct search *search)
+void search_code(struct vec_scratch *scratch, const struct codec *codec, bool walks)
 {
-    struct vec_scratch *scratch = search->scratch;
-    codec_project_query(search->view->codec, scratch->row.f, scratch->centred, scratch->steps,
+    codec_project_query(codec, scratch->row.f, scratch->centred, scratch->steps,
                         scratch->projected);
-    codec_query(search->view->codec, scratch->projected, &scratch->code);
+    if (codec->rest && walks) {
+        scratch->projected[codec->dimensions - 1] *= REST_SHARED;
+    }
+    codec_query(codec, scratch->projected, &scratch->code);
 }
 
 /* Where a walk begins; NO_SLOT when there is no graph left. The entry point may be taken out at
@@ -191,9 +195,29 @@ float search_reach(const struct search *search, float off)
     return reach - scratch->code.norm2;
 }
 
+/* By how much rows are farther than their codes tell. */
+struct farther {
+    double n, sum, sum2;
+};
+
+static void farther_take(struct farther *farther, double by)
+{
+    farther->n += 1;
+    farther->sum += by;
+    farther->sum2 += by * by;
+}
+
+/* At least: the mean less three deviations. */
+static double farther_least(const struct farther *farther)
+{
+    double mean = farther->sum / farther->n;
+    return mean - 3 * sqrt(fmax(farther->sum2 / farther->n - mean * mean, 0));
+}
+
 /*
  * From what the walk met, nearest first by code, to scratch->best by high bytes. When codes are
- * truncated, nobody behind one whose lower bound is above the worst of the best can be among them.
+ * truncated, the first rows tell how far the others are at least: nobody behind one that would be
+ * farther than the last of the best can be among them.
  */
 static void rank_beam(struct search *search)
 {
@@ -202,6 +226,8 @@ static void rank_beam(struct search *search)
     const struct beam *best = &scratch->best;
     size_t bytes = scratch->index->shape.padded;
     bool bounded = search_bounded(search);
+    float norms = scratch->row.norm2 - scratch->code.norm2; /* neither distance has its own */
+    struct farther farther = { 0 };
     enum { AHEAD = 4 };
     for (uint32_t i = 0; i < beam->count && i < AHEAD; i++) {
         search_prefetch(search, beam->slot[i] & ~BEAM_DONE, bytes);
@@ -211,11 +237,14 @@ static void rank_beam(struct search *search)
             search_prefetch(search, beam->slot[i + AHEAD] & ~BEAM_DONE, bytes);
         }
         if (bounded && best->count == best->cap &&
-            (beam->dist[i] + scratch->code.norm2) * BOUND_BELIEVED >
-                best->dist[best->count - 1] + scratch->row.norm2) {
+            (double)beam->dist[i] + farther_least(&farther) >
+                (double)best->dist[best->count - 1] + (double)norms) {
             break;
         }
-        (void)rank_high(search, beam->slot[i] & ~BEAM_DONE);
+        float high = rank_high(search, beam->slot[i] & ~BEAM_DONE);
+        if (isfinite(high)) { /* it is there */
+            farther_take(&farther, (double)(high + norms - beam->dist[i]));
+        }
     }
 }
 
@@ -455,7 +484,7 @@ static enum status find_linked(struct search *search, bool *again_out, struct er
     bool found = false;
     *again_out = false;
     if (search->plan != VEC_PLAN_SCAN_ROWS) {
-        prepare_code(search);
+        search_code(scratch, search->view->codec, search->plan == VEC_PLAN_GRAPH);
     }
     if (search->plan == VEC_PLAN_GRAPH) {
         TRY(scratch_ready(scratch, beam, best, search->slots, err));
@@ -464,6 +493,7 @@ static enum status find_linked(struct search *search, bool *again_out, struct er
             return OK;
         }
         search->plan = filtered_scan_plan(search);
+        search_code(scratch, search->view->codec, false);
     }
     if (search->plan == VEC_PLAN_SCAN_CODES) {
         TRY(scratch_ready(scratch, filtered_beam(search), search->k, 0, err));

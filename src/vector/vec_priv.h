@@ -302,6 +302,10 @@ struct search {
     bool by_rank;     /* scratch->best has ranks for distances: nothing else can be put there */
 };
 
+/** scratch->code from what scratch->row.f holds. For a scan a code's distance is a lower bound; for
+ * a walk it is the one to be expected, |x|^2 - 2 shared |x| |q| for what codes leave out, less what
+ * all rows have in common. */
+void search_code(struct vec_scratch *scratch, const struct codec *codec, bool walks);
 /** For scans: the row to scratch->best, which has squared distances, or twice minus the dot
  * product, without loss; returns that, or about that when it is not among the best. */
 float search_rank(struct search *search, uint32_t slot);
