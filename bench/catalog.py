@@ -158,7 +158,7 @@ them an engine's, and two cores are the limit. Tried without effect: one sync of
 The MD5 of that file (its ETag), parsing it once more before it was published, and printing it made two thirds of the additional processor time. Expected of doing without: all
 of that, less a copy of the text. Now the file has a random ETag, its text is the old one with the new entries spliced in, and only these are parsed (`src/iceberg/metadata_next.c`). By turns on
 a busy machine, an append to an old table took 4.1 ms of processor time before and 2.5 to 3.0 ms after, one to a new table 2.0 to 2.4 ms both times. What was left was the copy into the kernel and to the disk, and once in 100 commits the merge of manifests. On a slow disk
-the syncs of a commit hide it; on a fast one the ratio of processor times is what to expect. So a table that gets more than 150 snapshots within an hour now keeps 113 to 150
+the syncs of a commit hide it; on a fast one the ratio of processor times is what to expect. So a table that gets more than 150 snapshots within ten minutes now keeps 113 to 150
 of them instead of 750 to 1000 ([decision 16](../decisions/0016-snapshots-kept.md)): predicted from 1.8 us a snapshot 2.77 ms to 1.4; seen, on a file system in memory and beside the old program: 1.79 ms
 to 1.31, where a new table has 1.0. What is left above that: the list of what expires is read once per snapshot and its files are noted as trash, and the snapshots that are still more than the fifty of a new table.
 

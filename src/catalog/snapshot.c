@@ -18,13 +18,13 @@ enum {
     BODY_BYTES_MAX = 512 * 1024 * 1024,
     PUT_TRIES = 3,
     SNAPSHOTS_MAX = 1000,
-    SNAPSHOTS_BUSY = 150, /* of a table that gets so many within an hour */
+    SNAPSHOTS_BUSY = 150, /* of a table that gets so many in ten minutes */
 };
 
 /* Five days, as Iceberg's history.expire.max-snapshot-age-ms has it. */
 #define SNAPSHOT_AGE_MAX_MS (5LL * 24 * 3600 * 1000)
 
-#define BUSY_MS (3600LL * 1000)
+#define BUSY_MS (600LL * 1000)
 
 #define EXPIRE_PROPERTY STR("lakehouse.expire-snapshots")
 #define MAPPING_PROPERTY STR("schema.name-mapping.default")

@@ -47,7 +47,7 @@ struct fs_store {
     char *dir; /* absolute, without links */
     char *uri;
     int root_fd, tmp_fd, odd_fd, sums_fd, locks_fd, uploads_fd;
-    /* where unnamed files are made, see fs_own_nurseries; -1: in tmp_fd */
+    /* where unnamed files are made, see nurseries_open in fs_own.c; -1: in tmp_fd */
     int new_fds[FS_NURSERIES];
     _Atomic unsigned new_turn; /* relaxed */
     bool read_only;
