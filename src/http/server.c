@@ -23,6 +23,7 @@
 #include "base/io.h"
 #include "base/mem.h"
 #include "base/rng.h"
+#include "http/mhd_pool.h"
 
 /* Each has an epoll of its own; chosen, not measured. */
 static unsigned thread_count(void)
@@ -221,20 +222,14 @@ static size_t leave_escapes(void *ctx, struct MHD_Connection *mhd, char *text)
 static enum status start_daemon(struct http_server *server, struct err *err)
 {
     const struct http_server_opts *opts = &server->opts;
-    /*
-     * The connection's memory holds the head as it came and as it was parsed, then pieces of the
-     * body, then the answer's head and chunks. libmicrohttpd clears all of it for each request:
-     * with 128 KiB that was a quarter of the time of a small one.
-     */
-    size_t memory = 2 * opts->header_bytes_max + 8 * 1024;
     unsigned threads = opts->http_threads;
     server->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0,
         NULL, NULL, exchange_on_access, server, MHD_OPTION_THREAD_POOL_SIZE,
         threads > 1 ? threads : 0U, MHD_OPTION_CLIENT_DISCIPLINE_LVL, 1,
         MHD_OPTION_CONNECTION_LIMIT, opts->connections_max + 2 * threads,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, memory, MHD_OPTION_CONNECTION_MEMORY_INCREMENT,
-        (size_t)(16 * 1024), MHD_OPTION_CONNECTION_TIMEOUT,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, mhd_pool_bytes(opts->header_bytes_max),
+        MHD_OPTION_CONNECTION_MEMORY_INCREMENT, (size_t)(16 * 1024), MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)((opts->idle_timeout_ms + 999) / 1000), MHD_OPTION_UNESCAPE_CALLBACK,
         leave_escapes, NULL, MHD_OPTION_URI_LOG_CALLBACK, exchange_on_target, server,
         MHD_OPTION_NOTIFY_COMPLETED, exchange_on_completed, server, MHD_OPTION_NOTIFY_CONNECTION,
