@@ -3,8 +3,8 @@
  *
  * Additions and searches are JSON or bytes, by their content type. A small search of an index that
  * is open waits for nothing but other searches' short locks, so it runs on the HTTP thread. GET
- * .../items is a page of JSON, or with `Accept: application/x-ndjson` all items, a line each, page
- * after page while the client takes them.
+ * .../items is a page of JSON, with `Accept: application/octet-stream` one of bytes, or with
+ * `application/x-ndjson` all items, a line each, page after page while the client takes them.
  */
 #include "api/api_vectors_priv.h"
 #include "api/vector_answer.h"
@@ -401,11 +401,13 @@ struct export
     struct str next;
 };
 
-static enum status page_request(struct http_req *req, bool all, struct coll_page *page)
+/** `vectors`: with them, unless it is said. */
+static enum status page_request(struct http_req *req, bool all, bool vectors,
+                                struct coll_page *page)
 {
     struct str limit;
     uint64_t number = PAGE_DEFAULT;
-    page->with_vectors = all;
+    page->with_vectors = vectors;
     TRY(http_query(req, "after", &page->after));
     TRY(http_query(req, "limit", &limit));
     TRY(vectors_query_bool(req, "with_vectors", &page->with_vectors));
@@ -453,17 +455,37 @@ static enum http_step page_reply(struct http_req *req, const struct export *expo
     return vectors_reply(req, 200, &w, &json);
 }
 
+static enum http_step packed_reply(struct http_req *req, const struct export *export)
+{
+    struct buf bytes;
+    buf_init(&bytes, ANSWER_BYTES_MAX);
+    enum status status = vector_answer_page(&bytes, export->items, export->count,
+                                            export->page.with_vectors ? export->dimension : 0,
+                                            export->next, &req->err);
+    if (status == OK) {
+        return http_reply_buf(req, 200, "application/octet-stream", &bytes);
+    }
+    buf_done(&bytes);
+    return http_fail(req, status);
+}
+
+static bool wants(const struct http_req *req, const char *type)
+{
+    struct str accept = http_headers_get(&req->headers, STR("Accept"));
+    return accept.ptr != NULL && str_find(accept, str_of(type)) != SIZE_MAX;
+}
+
 static enum http_step items_end(struct http_req *req)
 {
     struct export *export = req->state;
-    struct str accept = http_headers_get(&req->headers, STR("Accept"));
-    bool all = accept.ptr != NULL && str_find(accept, STR("application/x-ndjson")) != SIZE_MAX;
+    bool all = wants(req, "application/x-ndjson");
+    bool packed = !all && wants(req, "application/octet-stream");
     export->index = index_of(req);
     export->page.after = STR_EMPTY;
     export->open = true;
     arena_init(&export->arenas[0], ANSWER_BYTES_MAX);
     arena_init(&export->arenas[1], ANSWER_BYTES_MAX);
-    enum status status = page_request(req, all, &export->page);
+    enum status status = page_request(req, all, all || packed, &export->page);
     if (status == OK) {
         status = coll_dimension(vectors_of(req), export->index, &export->dimension, &req->err);
     }
@@ -471,7 +493,9 @@ static enum http_step items_end(struct http_req *req)
     if (status != OK) {
         return http_fail(req, status);
     }
-    return all ? http_stream(req, 200, "application/x-ndjson", -1) : page_reply(req, export);
+    return all      ? http_stream(req, 200, "application/x-ndjson", -1)
+           : packed ? packed_reply(req, export)
+                    : page_reply(req, export);
 }
 
 /** Lines of the page, until there are enough for a piece. */

@@ -49,6 +49,39 @@ void vector_answer_item(struct json_writer *w, const struct coll_item *item, uin
     jw_obj_end(w);
 }
 
+/* --- pages in bytes --- */
+
+/** Up to a multiple of 4. */
+static enum status pad(struct buf *out, size_t len)
+{
+    static const char zeros[4];
+    return buf_append_bytes(out, zeros, (4 - len % 4) % 4);
+}
+
+static enum status write_packed(struct buf *out, const struct coll_item *item, uint32_t dimension)
+{
+    const uint32_t head[2] = { (uint32_t)item->id.len, (uint32_t)item->metadata.len };
+    TRY(buf_append_bytes(out, head, sizeof(head)));
+    if (dimension > 0) {
+        TRY(buf_append_bytes(out, item->vector, dimension * sizeof(float)));
+    }
+    TRY(buf_append(out, item->id));
+    TRY(buf_append(out, item->metadata));
+    return pad(out, item->id.len + item->metadata.len);
+}
+
+enum status vector_answer_page(struct buf *out, const struct coll_item *items, size_t count,
+                               uint32_t dimension, struct str next, struct err *err)
+{
+    const uint32_t head[2] = { dimension, (uint32_t)next.len };
+    bool ok = buf_append_bytes(out, head, sizeof(head)) == OK && buf_append(out, next) == OK &&
+              pad(out, next.len) == OK;
+    for (size_t i = 0; i < count && ok; i++) {
+        ok = write_packed(out, &items[i], dimension) == OK;
+    }
+    return ok ? OK : err_no_memory(err);
+}
+
 /* --- fields --- */
 
 /** The next name of a dotted path, its escapes undone in `out` (as large as the path). */

@@ -9,6 +9,12 @@
 
 /** {"id","vector","metadata"}; the vector only when the item has one. */
 void vector_answer_item(struct json_writer *w, const struct coll_item *item, uint32_t dimension);
+/**
+ * A page in bytes (docs/reference/vectors.md): dimension, `next`, then items as an addition has
+ * them. A dimension of 0: without vectors.
+ */
+enum status vector_answer_page(struct buf *out, const struct coll_item *items, size_t count,
+                               uint32_t dimension, struct str next, struct err *err) MUST_USE;
 /** {"results":[...],"ef_used",...} */
 void vector_answer_search(struct json_writer *w, const struct vector_search *search,
                           const struct coll_answer *answer);

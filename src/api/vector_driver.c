@@ -4,12 +4,14 @@
 #include "api/api_vectors_priv.h"
 #include "api/vector_answer.h"
 #include "api/vector_request.h"
+#include "base/encode.h"
 #include "base/mem.h"
 #include "http/client.h"
 
 enum {
     ANSWER_BYTES_MAX = 64 * 1024 * 1024, /* what an engine takes as a reply */
     HITS_BYTES_MAX = 256 * 1024 * 1024,  /* in memory; chosen, not measured */
+    PAGE_ITEMS = 256, /* of the largest vectors and metadata they fit into an answer */
 };
 
 /* --- of this process --- */
@@ -47,9 +49,29 @@ static enum status local_search(void *ctx, const struct query_nearest *nearest, 
     return kind;
 }
 
+static enum status local_items(void *ctx, const struct query_items *asked, struct buf *reply,
+                               struct err *err)
+{
+    const struct api_vectors *api = ctx;
+    const struct coll_page page = { .after = asked->after,
+                                    .limit = PAGE_ITEMS,
+                                    .with_vectors = asked->with_vectors };
+    struct coll_item *items = NULL;
+    size_t count = 0;
+    struct str next = STR_EMPTY;
+    uint32_t dimension = 0;
+    AUTO(arena_done) struct arena arena;
+    arena_init(&arena, HITS_BYTES_MAX);
+    TRY(coll_dimension(api->service, asked->index, &dimension, err));
+    TRY(coll_items(api->service, asked->index, &page, &arena, &items, &count, &next, err));
+    return vector_answer_page(reply, items, count, asked->with_vectors ? dimension : 0, next, err);
+}
+
 struct query_vectors vector_driver_local(const struct api_vectors *api)
 {
-    return (struct query_vectors){ .search = local_search, .ctx = (void *)(uintptr_t)api };
+    return (struct query_vectors){ .search = local_search,
+                                   .items = local_items,
+                                   .ctx = (void *)(uintptr_t)api };
 }
 
 /* --- of another process --- */
@@ -59,13 +81,14 @@ struct vector_driver {
 };
 
 /** The name as it is, whatever is in it: no dot and no slash of it is one of the path. */
-static enum status write_target(struct str index, struct buf *out, struct err *err)
+static enum status write_target(struct str index, const char *tail, struct buf *out,
+                                struct err *err)
 {
     enum status kind = buf_append(out, STR("/vectors/index/"));
     for (size_t i = 0; i < index.len && kind == OK; i++) {
         kind = buf_printf(out, "%%%02X", (unsigned char)index.ptr[i]);
     }
-    return kind == OK && buf_append(out, STR("/search")) == OK ? OK : err_no_memory(err);
+    return kind == OK && buf_append(out, str_of(tail)) == OK ? OK : err_no_memory(err);
 }
 
 static enum status http_search(void *ctx, const struct query_nearest *nearest, struct buf *reply,
@@ -74,7 +97,7 @@ static enum status http_search(void *ctx, const struct query_nearest *nearest, s
     const struct vector_driver *driver = ctx;
     AUTO(buf_done) struct buf target;
     buf_init(&target, 0);
-    TRY(write_target(nearest->index, &target, err));
+    TRY(write_target(nearest->index, "/search", &target, err));
     struct http_header json = { STR("Content-Type"), STR("application/json") };
     struct http_call call = {
         .method = HTTP_POST,
@@ -85,6 +108,38 @@ static enum status http_search(void *ctx, const struct query_nearest *nearest, s
         .repeatable = true, /* it changes nothing */
         .deadline = nearest->deadline,
         .request_id = nearest->request_id,
+        .body_bytes_max = ANSWER_BYTES_MAX,
+    };
+    struct http_answer answer = { 0 };
+    enum status kind = http_client_call_ok(driver->client, &call, &answer, err);
+    if (kind == OK && buf_append(reply, buf_str(&answer.body)) != OK) {
+        kind = err_no_memory(err);
+    }
+    http_answer_done(&answer);
+    return kind;
+}
+
+static enum status http_items(void *ctx, const struct query_items *asked, struct buf *reply,
+                              struct err *err)
+{
+    const struct vector_driver *driver = ctx;
+    AUTO(buf_done) struct buf target;
+    buf_init(&target, 0);
+    TRY(write_target(asked->index, "/items", &target, err));
+    if (buf_printf(&target, "?limit=%d&with_vectors=%s&after=", PAGE_ITEMS,
+                   asked->with_vectors ? "true" : "false") != OK ||
+        percent_append(&target, asked->after, "") != OK) {
+        return err_no_memory(err);
+    }
+    struct http_header bytes = { STR("Accept"), STR("application/octet-stream") };
+    struct http_call call = {
+        .method = HTTP_GET,
+        .target = buf_str(&target),
+        .headers = &bytes,
+        .header_count = 1,
+        .repeatable = true,
+        .deadline = asked->deadline,
+        .request_id = asked->request_id,
         .body_bytes_max = ANSWER_BYTES_MAX,
     };
     struct http_answer answer = { 0 };
@@ -123,7 +178,7 @@ enum status vector_driver_http(const struct vector_driver_opts *opts, struct vec
 
 struct query_vectors vector_driver_ops(struct vector_driver *driver)
 {
-    return (struct query_vectors){ .search = http_search, .ctx = driver };
+    return (struct query_vectors){ .search = http_search, .items = http_items, .ctx = driver };
 }
 
 void vector_driver_free(struct vector_driver *driver)

@@ -29,8 +29,9 @@ static const struct cli_option vectors_options[] = {
     VALUE("ef-construction", ef_construction, "NUMBER",
           "create, load --create: effort of linking a vector"),
     SWITCH("create", create, "load: make the index when it is not there"),
-    VALUE("format", format, "ndjson|npy|fvecs",
-          "load: what the file is, when its name does not tell"),
+    VALUE(
+        "format", format, "ndjson|parquet|npy|fvecs",
+        "load: what the file is, when its name does not tell; export: ndjson or parquet [ndjson]"),
     VALUE("sql", sql, "SELECT", "load: the rows of a statement instead of a file"),
     VALUE("id-field", id_field, "NAME", "load: the field that is the id [id]"),
     VALUE("vector-field", vector_field, "NAME",
@@ -69,13 +70,14 @@ const struct cli_page cli_vectors_page = {
         "whose vectors are nearest.\n"
         "\n"
         "load takes NDJSON (a line is an object: its id, its vector, and the other fields become "
-        "metadata; what export prints is taken as it is), .npy (float32 or float64, a row is a "
-        "vector) and .fvecs; their ids are the numbers of the rows unless --ids has others. --sql "
-        "takes the rows of a statement in the same way as NDJSON; a Parquet file goes through "
-        "lakehouse ingest. Items are sent in batches; each is durable when its answer comes, and "
+        "metadata; what export prints is taken as it is), Parquet (the same with columns), .npy "
+        "(float32 or float64, a row is a vector) and .fvecs; the ids of these two are the numbers "
+        "of the rows unless --ids has others. --sql takes the rows of a statement in the same way "
+        "as NDJSON. Items are sent in batches; each is durable when its answer comes, and "
         "loading again replaces what has the same id. \"-\" reads NDJSON from standard input.\n"
         "\n"
-        "search and info print a table on a terminal and CSV when piped, export NDJSON.",
+        "search and info print a table on a terminal and CSV when piped, export NDJSON, or Parquet "
+        "with the columns id, vector and metadata (JSON).",
     .options = vectors_options,
     .option_count = ARRAY_LEN(vectors_options),
     .examples = "lakehouse vectors create docs --dimension 384\n"
@@ -84,6 +86,7 @@ const struct cli_page cli_vectors_page = {
                 "lakehouse vectors load birds --create --sql \"SELECT name AS id, v FROM birds\"\n"
                 "lakehouse vectors search docs --id intro --k 5 --filter '{\"lang\":\"en\"}'\n"
                 "lakehouse vectors export docs > docs.ndjson\n"
+                "lakehouse vectors export docs --format parquet > docs.parquet\n"
                 "lakehouse vectors delete docs --filter '{\"year\":{\"$lt\":2020}}'",
 };
 
@@ -416,6 +419,13 @@ static enum status export_all(struct http_client *client, int argc, char **argv,
 {
     AUTO(buf_done) struct buf target;
     AUTO(http_answer_done) struct http_answer answer = { 0 };
+    if (options->format != NULL && strcmp(options->format, "parquet") == 0) {
+        return vectors_export_parquet(client, str_of(argv[0]), err);
+    }
+    if (options->format != NULL && strcmp(options->format, "ndjson") != 0) {
+        return err_set(err, E_INVALID, "--format %s: export writes ndjson or parquet",
+                       options->format);
+    }
     struct http_header accept = { STR_INIT("Accept"), STR_INIT("application/x-ndjson") };
     buf_init(&target, 0);
     TRY(vectors_target(str_of(argv[0]), "/items", &target, err));
@@ -509,7 +519,7 @@ static const struct verb {
     { "search", 1, 1,
       " vector id k ef recall-target filter max-distance fields exact with-vectors ", search },
     { "info", 0, 1, " ", info },
-    { "export", 1, 1, " ", export_all },
+    { "export", 1, 1, " format ", export_all },
     { "delete", 1, INT32_MAX, " filter all drop ", delete_items },
 };
 

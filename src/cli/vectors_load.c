@@ -1,8 +1,8 @@
 /*
  * `lakehouse vectors load`: items from a file or a statement, sent in batches as bytes.
  *
- *   NDJSON, rows of SQL -> lines -> one object a line -> id, vector, the rest as metadata \
- *   .npy, .fvecs -------> rows of numbers, ids by their place or from --ids ----------------> batch
+ *   NDJSON, SQL, Parquet -> lines -> one object a line -> id, vector, the rest as metadata \
+ *   .npy, .fvecs -------> rows of numbers, ids by their place or from --ids ---------------> batch
  *
  * A batch is sent when it is full, and its answer waited for: what is told as loaded is durable.
  */
@@ -34,7 +34,8 @@ struct load {
     size_t batch_items;
     uint64_t read; /* lines or rows */
     uint64_t added, updated, length;
-    FILE *ids; /* NULL: the number of the row is the id */
+    FILE *ids;    /* NULL: the number of the row is the id */
+    bool columns; /* rows come from columns: an object is there as JSON text */
 };
 
 /* --- batches --- */
@@ -194,6 +195,16 @@ static enum status read_id(yyjson_val *value, char number[32], struct str *out, 
     return OK;
 }
 
+/** Metadata that a column has as text: an object, as export writes it. */
+static bool is_object_text(const struct load *load, yyjson_val *value)
+{
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    struct err none;
+    return load->columns && yyjson_is_str(value) &&
+           json_parse(str_from(yyjson_get_str(value), yyjson_get_len(value)), &doc, &none) == OK &&
+           yyjson_is_obj(yyjson_doc_get_root(doc));
+}
+
 /** All other fields as an object; a single one named "metadata" that is an object is it itself. */
 static enum status read_metadata(struct load *load, yyjson_val *row, yyjson_val *id_key,
                                  yyjson_val *vector_field, struct err *err)
@@ -204,6 +215,10 @@ static enum status read_metadata(struct load *load, yyjson_val *row, yyjson_val 
     buf_clear(&load->metadata);
     if (yyjson_obj_size(row) == 2) {
         return OK;
+    }
+    if (yyjson_obj_size(row) == 3 && is_object_text(load, whole)) {
+        struct str text = str_from(yyjson_get_str(whole), yyjson_get_len(whole));
+        return buf_append(&load->metadata, text) == OK ? OK : err_no_memory(err);
     }
     json_writer_init(&w, &load->metadata);
     if (yyjson_obj_size(row) == 3 && (yyjson_is_obj(whole) || yyjson_is_null(whole))) {
@@ -280,7 +295,7 @@ static enum status take_line(struct load *load, struct str line, struct err *err
     uint64_t sent = load->added + load->updated;
     status = status == OK ? take_row(load, row, err) : status;
     if (status != OK && sent == load->added + load->updated) {
-        return err_context(err, "%s %llu", load->options->sql != NULL ? "row" : "line",
+        return err_context(err, "%s %llu", load->columns ? "row" : "line",
                            (unsigned long long)load->read);
     }
     return status;
@@ -354,6 +369,13 @@ static enum status load_sql(struct load *load, struct err *err)
                                       .ctx = load,
                                       .deadline = DEADLINE_NEVER },
                  &answer, err));
+    return take_rest(load, err);
+}
+
+static enum status load_parquet(struct load *load, FILE *file, struct err *err)
+{
+    load->columns = true;
+    TRY(vectors_unpack(file, take_bytes, load, err));
     return take_rest(load, err);
 }
 
@@ -526,27 +548,31 @@ static enum status load_npy(struct load *load, FILE *file, struct err *err)
 static const char *format_of(const char *path, const struct vectors_options *options)
 {
     struct str name = str_of(path);
-    return options->format != NULL         ? options->format
-           : str_ends(name, STR(".npy"))   ? "npy"
-           : str_ends(name, STR(".fvecs")) ? "fvecs"
-                                           : "ndjson";
+    return options->format != NULL           ? options->format
+           : str_ends(name, STR(".npy"))     ? "npy"
+           : str_ends(name, STR(".parquet")) ? "parquet"
+           : str_ends(name, STR(".fvecs"))   ? "fvecs"
+                                             : "ndjson";
 }
 
 static enum status load_open_file(struct load *load, const char *path, FILE *file, struct err *err)
 {
     const char *format = format_of(path, load->options);
     bool lines = strcmp(format, "ndjson") == 0, npy = strcmp(format, "npy") == 0;
+    bool parquet = strcmp(format, "parquet") == 0;
     struct stat info;
-    if (!lines && !npy && strcmp(format, "fvecs") != 0) {
-        return err_set(err, E_INVALID, "--format %s: it is ndjson, npy or fvecs", format);
+    if (!lines && !npy && !parquet && strcmp(format, "fvecs") != 0) {
+        return err_set(err, E_INVALID, "--format %s: it is ndjson, parquet, npy or fvecs", format);
     }
     if (fstat(fileno(file), &info) != 0 || S_ISDIR(info.st_mode)) {
         return err_set(err, E_INVALID, "it is no file");
     }
-    cli_progress_start(&load->progress, path, S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0);
-    return lines ? load_lines(load, file, err)
-           : npy ? load_npy(load, file, err)
-                 : load_fvecs(load, file, err);
+    cli_progress_start(&load->progress, path,
+                       S_ISREG(info.st_mode) && !parquet ? (uint64_t)info.st_size : 0);
+    return lines     ? load_lines(load, file, err)
+           : parquet ? load_parquet(load, file, err)
+           : npy     ? load_npy(load, file, err)
+                     : load_fvecs(load, file, err);
 }
 
 static enum status load_with_ids(struct load *load, const char *path, FILE *file, struct err *err)
@@ -623,7 +649,9 @@ static enum status run(struct load *load, const char *file, struct err *err)
 enum status vectors_load(struct http_client *client, struct str name, const char *file,
                          const struct vectors_options *options, struct err *err)
 {
-    struct load load = { .client = client, .options = options, .index = name };
+    struct load load = {
+        .client = client, .options = options, .index = name, .columns = options->sql != NULL
+    };
     buf_init(&load.batch, 0);
     buf_init(&load.metadata, 0);
     buf_init(&load.line, 0);

@@ -4,6 +4,8 @@
 #ifndef CLI_VECTORS_PRIV_H
 #define CLI_VECTORS_PRIV_H
 
+#include <stdio.h>
+
 #include "cli/cli_priv.h"
 
 struct vectors_options {
@@ -29,5 +31,16 @@ enum status vectors_create(struct http_client *client, struct str name, uint64_t
 /** `load NAME [FILE]`; the file is NULL with --sql. */
 enum status vectors_load(struct http_client *client, struct str name, const char *file,
                          const struct vectors_options *options, struct err *err) MUST_USE;
+
+/* --- vectors_parquet.c --- */
+
+/** The rows of a Parquet file as NDJSON, in pieces that end anywhere; a failure of `take` ends
+ * it. */
+enum status vectors_unpack(FILE *file,
+                           enum status (*take)(void *ctx, struct str bytes, struct err *err),
+                           void *ctx, struct err *err) MUST_USE;
+/** All items to standard output. */
+enum status vectors_export_parquet(struct http_client *client, struct str index,
+                                   struct err *err) MUST_USE;
 
 #endif

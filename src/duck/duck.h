@@ -121,6 +121,17 @@ struct duck_hit {
     double distance;
     struct str metadata; /* JSON; .ptr NULL: none */
 };
+struct duck_item {
+    struct str id;
+    const float *vector; /* [dimension] of its page; NULL where vectors were not wanted */
+    struct str metadata; /* JSON; empty: none */
+};
+struct duck_page {
+    const struct duck_item *items;
+    size_t count;
+    uint32_t dimension;
+    struct str next; /* `after` of the page behind it; empty: this is the last one */
+};
 struct duck_vectors {
     /**
      * Called on DuckDB's threads, several at once, once per scan.
@@ -131,6 +142,13 @@ struct duck_vectors {
      */
     enum status (*search)(void *ctx, const struct duck_nearest *nearest, struct arena *arena,
                           const struct duck_hit **out, size_t *count_out, struct err *err);
+    /**
+     * The items of an index behind `after`, a page of them; called as search is, page by page.
+     *
+     * Owns     what *out points to lies in `arena`
+     */
+    enum status (*items)(void *ctx, struct str index, struct str after, bool with_vectors,
+                         struct arena *arena, struct duck_page *out, struct err *err);
     void *ctx;
 };
 

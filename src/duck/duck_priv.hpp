@@ -366,6 +366,10 @@ void register_text_functions(duckdb::DatabaseInstance &db);
 
 void register_vector_search(duckdb::DatabaseInstance &db);
 
+/* --- all items of a vector index (vector_items.cc) --- */
+
+void register_vector_items(duckdb::DatabaseInstance &db);
+
 /* --- parameters (params.cc) --- */
 
 using Params = duckdb::case_insensitive_map_t<duckdb::BoundParameterData>;

@@ -28,7 +28,7 @@ const names TABLE_FUNCTIONS = {
     "duckdb_keywords", "duckdb_schemas", "duckdb_tables",
     "duckdb_types",    "duckdb_views",   "pg_timezone_names",
     "test_all_types",  "summary",        "icu_calendar_names",
-    "vector_search",
+    "vector_search",   "vector_items",
 };
 
 /* Scans that information_schema, SHOW and our own tables are made of. */

@@ -97,6 +97,7 @@ void open(struct duck &duck, const struct duck_opts &opts)
     register_plan_guard(instance);
     register_text_functions(instance);
     register_vector_search(instance);
+    register_vector_items(instance);
 
     Connection connection(*duck.db);
     set_limits(connection, opts);

@@ -46,6 +46,7 @@ child_handler child_query;   /* child_query.c */
 child_handler child_convert; /* child_convert.c: a file in, Parquet out */
 /* child_inspect.c: schema and statistics of a Parquet file that is there */
 child_handler child_inspect;
+child_handler child_unpack; /* child_unpack.c: the rows of a Parquet file as NDJSON */
 
 struct child_kind {
     const char *name;

@@ -340,6 +340,9 @@ enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct bu
     if (str_eq(name, STR("nearest"))) {
         return query_nearest(query, args, reply, err);
     }
+    if (str_eq(name, STR("items"))) {
+        return query_items(query, args, reply, err);
+    }
     return err_set(err, E_INTERNAL, "the engine asks for '%.*s', which nobody knows",
                    STR_ARG(name));
 }

@@ -9,7 +9,7 @@
  *      query_read  <-- frames                    |
  *      pins        <-- resolve, bounds, list ----'
  *      files       <-- open, read
- *      vectors     <-- nearest
+ *      vectors     <-- nearest, items
  */
 #ifndef QUERY_QUERY_H
 #define QUERY_QUERY_H
@@ -28,6 +28,13 @@ struct query_nearest {
     deadline_ms deadline;
     struct str request_id; /* of the statement */
 };
+/** One page of all items of a vector index. */
+struct query_items {
+    struct str index, after; /* `after` empty: from the start */
+    bool with_vectors;
+    deadline_ms deadline;
+    struct str request_id; /* of the statement */
+};
 /** Who knows vector indexes. */
 struct query_vectors {
     /**
@@ -39,15 +46,19 @@ struct query_vectors {
      */
     enum status (*search)(void *ctx, const struct query_nearest *nearest, struct buf *reply,
                           struct err *err);
+    /** Appends a page of GET /vectors/index/{name}/items in bytes. Errors as of search. */
+    enum status (*items)(void *ctx, const struct query_items *items, struct buf *reply,
+                         struct err *err);
     void *ctx;
 };
 
 struct query_service_opts {
-    struct catalog *catalog;      /* borrowed */
-    struct store *store;          /* borrowed */
-    struct engine_pool *engines;  /* borrowed; its children do the work */
-    struct query_vectors vectors; /* .search NULL: vector_search is E_UNSUPPORTED */
-    uint64_t sql_bytes_max;       /* 0: 1 MiB */
+    struct catalog *catalog;     /* borrowed */
+    struct store *store;         /* borrowed */
+    struct engine_pool *engines; /* borrowed; its children do the work */
+    /* .search NULL: vector_search and vector_items are E_UNSUPPORTED */
+    struct query_vectors vectors;
+    uint64_t sql_bytes_max; /* 0: 1 MiB */
 };
 enum status query_service_open(const struct query_service_opts *opts, struct query_service **out,
                                struct err *err) MUST_USE;

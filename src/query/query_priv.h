@@ -98,6 +98,9 @@ void query_running_remove(struct query *query);
 /** What `vector_search` asks: vectors.c. */
 enum status query_nearest(struct query *query, yyjson_val *args, struct buf *reply,
                           struct err *err) MUST_USE;
+/** And `vector_items`. */
+enum status query_items(struct query *query, yyjson_val *args, struct buf *reply,
+                        struct err *err) MUST_USE;
 
 /** What the engine asks: the call of its job. */
 enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct buf *reply,

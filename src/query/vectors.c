@@ -1,6 +1,6 @@
 /*
- * `vector_search`: the engine's question becomes the body of a search, for whoever knows vector
- * indexes.
+ * `vector_search` and `vector_items`: the engine's question becomes the body of a search, or a page
+ * that is asked for, for whoever knows vector indexes.
  */
 #include "base/encode.h"
 #include "base/float_text.h"
@@ -77,22 +77,46 @@ static void drop_place(struct err *err)
     }
 }
 
+static enum status nobody_knows(const char *function, struct err *err)
+{
+    return err_set(err, E_UNSUPPORTED,
+                   "%s: this server knows no vector indexes (queryd.vectord_url is empty)",
+                   function);
+}
+
+/** Until when an answer may take. */
+static deadline_ms latest_of(const struct query *query)
+{
+    deadline_ms latest = deadline_in(SEARCH_MS_MAX);
+    return query->deadline != 0 && query->deadline < latest ? query->deadline : latest;
+}
+
+enum status query_items(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
+{
+    const struct query_vectors *vectors = &query->service->opts.vectors;
+    if (vectors->items == NULL) {
+        return nobody_knows("vector_items", err);
+    }
+    struct query_items items = { .deadline = latest_of(query), .request_id = query->id };
+    TRY(json_get_str(args, "index", JSON_REQUIRED, &items.index, err));
+    TRY(json_get_str(args, "after", JSON_REQUIRED, &items.after, err));
+    TRY(json_get_bool(args, "vectors", JSON_REQUIRED, &items.with_vectors, err));
+    return vectors->items(vectors->ctx, &items, reply, err);
+}
+
 enum status query_nearest(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
 {
     const struct query_vectors *vectors = &query->service->opts.vectors;
     if (vectors->search == NULL) {
-        return err_set(
-            err, E_UNSUPPORTED,
-            "vector_search: this server knows no vector indexes (queryd.vectord_url is empty)");
+        return nobody_knows("vector_search", err);
     }
     AUTO(buf_done) struct buf body;
     struct query_nearest nearest = { .request_id = query->id };
-    deadline_ms latest = deadline_in(SEARCH_MS_MAX);
     buf_init(&body, 0);
     TRY(json_get_str(args, "index", JSON_REQUIRED, &nearest.index, err));
     TRY(write_body(args, &body, err));
     nearest.body = buf_str(&body);
-    nearest.deadline = query->deadline != 0 && query->deadline < latest ? query->deadline : latest;
+    nearest.deadline = latest_of(query);
     enum status kind = vectors->search(vectors->ctx, &nearest, reply, err);
     if (kind == E_INVALID) {
         drop_place(err);

@@ -7,7 +7,10 @@ import json
 import random
 import re
 import struct
+import subprocess
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import requests
 from cli_kit import lake, shell  # noqa: F401 (fixtures)
@@ -173,3 +176,59 @@ def test_a_load_that_stops_halfway_says_what_is_in(lake, tmp_path):
     told = lake("vectors", "load", "half", "-", "--create", stdin="\n".join(lines))
     assert told.returncode == 1 and "line 1501" in told.stderr and "1000 items before are in" in told.stderr
     assert len(exported(lake, "half")) == 1000
+
+
+def write_parquet(path, table, **options):
+    pyarrow.parquet.write_table(table, path, **options)
+    return path
+
+
+@pytest.mark.parametrize("kind", [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.list_(pa.float32(), 9)], ids=str)
+def test_parquet_is_loaded_whatever_list_the_vector_is(lake, tmp_path, kind):
+    rows = gauss(2500, 9)
+    table = pa.table({"id": [f"d{n}" for n in range(len(rows))], "embedding": pa.array(rows, kind),
+                      "year": pa.array([None if n == 3 else n for n in range(len(rows))], pa.int32()),
+                      "at": pa.array([{"x": [n]} for n in range(len(rows))])})
+    file = write_parquet(tmp_path / "docs.parquet", table, row_group_size=700)
+    told = json.loads(ok(lake("vectors", "load", "columns", file, "--create", "--metric", "l2", "--json")))
+    assert told == {"added": 2500, "updated": 0, "length": 2500}
+    assert exported(lake, "columns") == {f"d{n}": (row, {"year": None if n == 3 else n, "at": {"x": [n]}}) for n, row in enumerate(rows)}
+    ok(lake("vectors", "delete", "columns", "--drop"))
+
+
+def test_an_index_comes_back_from_its_parquet(lake, tmp_path):
+    rows = gauss(1200, 16, seed=8)
+    text = "".join(json.dumps({"id": f"it's {n}", "vector": row, "metadata": {"n": n, "b": ["é", None]} if n % 2 else {}}) + "\n" for n, row in enumerate(rows))
+    ok(lake("vectors", "load", "whole", "-", "--create", "--metric", "l2", stdin=text))
+    done = subprocess.run([lake.program, "vectors", "export", "whole", "--format", "parquet"], env=lake.env, capture_output=True, timeout=60)
+    assert done.returncode == 0, done
+    file = tmp_path / "export"  # its name does not say what it is
+    file.write_bytes(done.stdout)
+    table = pyarrow.parquet.read_table(file)
+    assert table.column_names == ["id", "vector", "metadata"] and table.num_rows == len(rows)
+    assert {row["id"]: array.array("f", row["vector"]).tobytes() for row in table.to_pylist()} == {
+        f"it's {n}": array.array("f", row).tobytes() for n, row in enumerate(rows)}
+    ok(lake("vectors", "load", "again", file, "--format", "parquet", "--create", "--metric", "l2"))
+    assert exported(lake, "again") == exported(lake, "whole")
+    ok(lake("vectors", "load", "selected", "--create", "--metric", "l2", "--sql", "SELECT * FROM vector_items('whole')"))
+    assert exported(lake, "selected") == exported(lake, "whole")
+
+
+def test_parquet_that_cannot_be_taken_says_why(lake, tmp_path):
+    def told(content, *options):
+        file = tmp_path / "bad.parquet"
+        file.write_bytes(content)
+        done = lake("vectors", "load", "bad", file, "--create", *options)
+        assert done.returncode == 1, done
+        return done.stderr
+
+    good = write_parquet(tmp_path / "good.parquet", pa.table({"id": ["a", "b"], "v": [[1.0, 2.0], [1.0]]})).read_bytes()
+    assert "no readable Parquet file" in told(b"PAR1 nothing of the kind PAR1")
+    assert "no readable Parquet file" in told(b"")
+    assert "no readable Parquet file" in told(good[:-30])
+    assert "row 2" in told(good) and "a vector of 1 numbers, and those before have 2" in told(good)
+    assert '"key"' in told(good, "--id-field", "key")
+    assert "it cannot be a pipe" in lake("vectors", "load", "bad", "-", "--format", "parquet", stdin="x").stderr
+    assert lake("vectors", "export", "nowhere", "--format", "parquet").returncode == 1
+    done = lake("vectors", "export", "bad", "--format", "csv")
+    assert done.returncode == 1 and "export writes ndjson or parquet" in done.stderr

@@ -1,7 +1,13 @@
 """vector_search in SQL: the nearest items of an index as a table, in one process and across several."""
 
+import array
+import io
 import json
+import random
+import struct
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import requests
 
@@ -11,6 +17,11 @@ DOCS = [("owls", [0.9, 0.1, 0.0], {"lang": "en", "year": 2023}), ("eulen", [0.8,
         ("boats", [0.0, 0.2, 0.9], {"lang": "en", "year": 2020}), ("bare", [0.1, 0.9, 0.1], None)]
 BIRDS = b"id,title,pages\nowls,Night hunters,120\neulen,Nachtjaeger,90\nboats,At sea,300\nalone,Nobody,1\n"
 NEAR = "vector_search('docs', [1, 0, 0]::FLOAT[], k := 2)"
+
+
+def float32(numbers):
+    """As bytes: equal when each is the same float32."""
+    return array.array("f", numbers).tobytes()
 
 
 def sql(server, text, **more):
@@ -205,3 +216,66 @@ def test_a_vectord_that_is_away_is_named(start, tmp_path):
     status, message = fails(gateway, f"SELECT id FROM {NEAR}")
     assert status == 502 and "vectord" in message
     assert rows(gateway, "SELECT 1") == [[1]]
+
+
+def test_all_items_are_a_table(server):
+    answer = sql(server, "SELECT * FROM vector_items('docs') ORDER BY id").json()
+    assert answer["columns"] == [{"name": "id", "type": "VARCHAR"}, {"name": "vector", "type": "FLOAT[]"}, {"name": "metadata", "type": "JSON"}]
+    assert [row["id"] for row in answer["rows"]] == ["bare", "boats", "eulen", "owls"]
+    there = {item["id"]: item for item in vectors(server, "GET", "/index/docs/items?with_vectors=true")["items"]}
+    for row in answer["rows"]:
+        assert float32(row["vector"]) == float32(there[row["id"]]["vector"])
+        assert json.loads(row["metadata"]) == there[row["id"]]["metadata"]
+    assert rows(server, "SELECT id, title FROM vector_items('docs') JOIN books USING (id) WHERE pages > 100 ORDER BY id") == [
+        ["boats", "At sea"], ["owls", "Night hunters"]]
+    assert rows(server, "SELECT count(*) FROM vector_items('docs') WHERE (metadata->>'lang') = 'en'") == [[2]]
+    assert fails(server, "SELECT * FROM vector_items('nowhere')")[0] == 404
+    assert fails(server, "SELECT * FROM vector_items('')")[0] == 400
+    assert fails(server, "SELECT * FROM vector_items(NULL)")[0] == 400
+
+
+def test_a_large_index_becomes_parquet_page_by_page_and_bit_for_bit(server):
+    dice = random.Random(3)
+    floats = [array.array("f", [dice.gauss(0, 1) for _ in range(7)]) for _ in range(2100)]  # several pages of 256
+    vectors(server, "POST", "/index", {"name": "many", "dimension": 7, "metric": "l2"})
+    vectors(server, "POST", "/index/many/add", {"items": [
+        {"id": f"é{n}", "vector": list(row), **({} if n % 3 else {"metadata": {"n": n, "b": [n, None]}})} for n, row in enumerate(floats)]})
+    answer = sql(server, "SELECT * FROM vector_items('many')", format="parquet")
+    assert answer.status_code == 200, answer.text
+    table = pq.read_table(io.BytesIO(answer.content))
+    assert table.schema.field("vector").type.value_type == pa.float32()
+    found = {row["id"]: row for row in table.to_pylist()}
+    assert table.num_rows == len(found) == len(floats)
+    for n, row in enumerate(floats):
+        got = found[f"é{n}"]
+        assert float32(got["vector"]) == row.tobytes()
+        assert json.loads(got["metadata"]) == ({} if n % 3 else {"n": n, "b": [n, None]})
+    assert rows(server, "SELECT count(*), count(DISTINCT id) FROM vector_items('many')") == [[2100, 2100]]
+    vectors(server, "DELETE", "/index/many")
+
+
+def test_an_empty_index_has_no_items(server):
+    vectors(server, "POST", "/index", {"name": "none", "dimension": 2, "metric": "dot"})
+    assert rows(server, "SELECT * FROM vector_items('none')") == []
+    vectors(server, "DELETE", "/index/none")
+
+
+def test_a_page_in_bytes_has_what_one_of_json_has(server):
+    target = server.url + "/v1/vectors/index/docs/items"
+    after, found = "", []
+    for _ in range(5):
+        page = requests.get(target, params={"limit": 1, "after": after}, headers={"Accept": "application/octet-stream"}, timeout=60)
+        assert page.status_code == 200 and page.headers["Content-Type"] == "application/octet-stream"
+        dimension, length = struct.unpack_from("<II", page.content)
+        after = page.content[8:8 + length].decode()
+        at = 8 + (length + 3) // 4 * 4
+        if at == len(page.content):
+            break
+        named, told = struct.unpack_from("<II", page.content, at)
+        vector = struct.unpack_from(f"<{dimension}f", page.content, at + 8)
+        texts = page.content[at + 8 + 4 * dimension:]
+        assert len(texts) == (named + told + 3) // 4 * 4
+        found.append({"id": texts[:named].decode(), "vector": float32(vector), "metadata": json.loads(texts[named:named + told] or b"{}")})
+    assert after == ""
+    there = vectors(server, "GET", "/index/docs/items?with_vectors=true")["items"]
+    assert found == [{**item, "vector": float32(item["vector"])} for item in there]

@@ -32,7 +32,7 @@ static const char *const ALLOWED_TABLE_FUNCTIONS[] = {
     "duckdb_keywords", "duckdb_schemas", "duckdb_tables",
     "duckdb_types",    "duckdb_views",   "pg_timezone_names",
     "test_all_types",  "summary",        "icu_calendar_names",
-    "vector_search",
+    "vector_search",   "vector_items",
 };
 
 static bool listed(const char *const *list, size_t count, struct str name)

@@ -1,5 +1,6 @@
 /*
- * vector_search from a statement to the driver that queryd was handed, through a real engine.
+ * vector_search and vector_items from a statement to the driver that queryd was handed, through a
+ * real engine.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -36,6 +37,28 @@ static enum status search(void *ctx, const struct query_nearest *nearest, struct
     return buf_append(reply, str_of(reply_text));
 }
 
+/* pages of one item each: a driver's answer to vector_items, and what was asked for */
+static const char *pages[4];
+static size_t page_lens[4], page_count;
+static char asked_after[16];
+static bool asked_vectors;
+
+static enum status items(void *ctx, const struct query_items *asked, struct buf *reply,
+                         struct err *err)
+{
+    assert_ptr_equal(ctx, &lake);
+    snprintf(asked_index, sizeof(asked_index), "%.*s", STR_ARG(asked->index));
+    snprintf(asked_after, sizeof(asked_after), "%.*s", STR_ARG(asked->after));
+    asked_vectors = asked->with_vectors;
+    in_time = asked->deadline != 0 && asked->deadline <= deadline_in(30000);
+    if (refusal != OK) {
+        return err_set(err, refusal, "%s", refusal_text);
+    }
+    size_t page = asked->after.len == 0 ? 0 : (size_t)(asked->after.ptr[0] - '0');
+    assert_in_range(page, 0, page_count - 1);
+    return buf_append(reply, str_from(pages[page], page_lens[page]));
+}
+
 static int set_up(void **state)
 {
     struct err err = { 0 };
@@ -46,7 +69,8 @@ static int set_up(void **state)
     const struct query_service_opts opts = { .catalog = lake.catalog,
                                              .store = lake.store,
                                              .engines = lake.engines,
-                                             .vectors = { .search = search, .ctx = &lake } };
+                                             .vectors = {
+                                                 .search = search, .items = items, .ctx = &lake } };
     plain = lake.service;
     assert_int_equal(query_service_open(&opts, &lake.service, &err), OK);
     return 0;
@@ -173,6 +197,68 @@ static void query_nearest_without_a_driver_says_so(void **state)
     assert_non_null(strstr(err.msg, "queryd.vectord_url"));
 }
 
+#define PAGE(at, text) (pages[at] = (text), page_lens[at] = sizeof(text) - 1, page_count = (at) + 1)
+
+static void vector_items_reads_page_after_page(void **state)
+{
+    AUTO(buf_done) struct buf out;
+    struct err err = { 0 };
+    buf_init(&out, 0);
+    PAGE(0, "\2\0\0\0\1\0\0\0"
+            "1\0\0\0"
+            "\1\0\0\0\7\0\0\0"
+            "\0\0\200\77\0\0\0\300"
+            "a{\"n\":1}");
+    PAGE(1, "\2\0\0\0\1\0\0\0"
+            "2\0\0\0"); /* a page may be empty and not the last */
+    PAGE(2, "\2\0\0\0\0\0\0\0"
+            "\2\0\0\0\0\0\0\0"
+            "\0\0\0\77\0\0\0\0"
+            "bc\0\0");
+    const struct query_opts opts = { .sql = STR("SELECT * FROM vector_items('docs')"),
+                                     .format = QUERY_NDJSON_ARRAYS,
+                                     .deadline = deadline_in(30000),
+                                     .id = STR("request-2") };
+    if (lake_sql_opts(&lake, &opts, &out, &err) != OK) {
+        fail_msg("%s", err.msg);
+    }
+    assert_string_equal(buf_cstr(&out), "[\"a\",[1.0,-2.0],\"{\\\"n\\\":1}\"]\n"
+                                        "[\"bc\",[0.5,0.0],\"{}\"]\n");
+    assert_string_equal(asked_index, "docs");
+    assert_string_equal(asked_after, "2");
+    assert_true(asked_vectors && in_time);
+}
+
+static void vector_items_leaves_out_vectors_that_nobody_wants(void **state)
+{
+    struct err err = { 0 };
+    PAGE(0, "\0\0\0\0\0\0\0\0"
+            "\1\0\0\0\0\0\0\0"
+            "a\0\0\0");
+    assert_int_equal(
+        lake_sql(&lake, "SELECT count(*), min(id) FROM vector_items('docs')", NULL, &err), OK);
+    assert_false(asked_vectors);
+}
+
+static void vector_items_that_come_cut_short_are_an_error(void **state)
+{
+    static const char whole[] = "\1\0\0\0\0\0\0\0"
+                                "\1\0\0\0\2\0\0\0"
+                                "\0\0\0\0"
+                                "a{}\0";
+    for (size_t len = 0; len < sizeof(whole) - 1; len++) {
+        pages[0] = whole;
+        page_lens[0] = len;
+        page_count = 1;
+        struct err err = { 0 };
+        enum status kind = lake_sql(&lake, "SELECT * FROM vector_items('docs')", NULL, &err);
+        assert_int_equal(kind, len == 8 ? OK : E_UPSTREAM); /* 8: a page without items */
+    }
+    refusal = E_NOT_FOUND;
+    refusal_text = "index \"docs\" is not there";
+    assert_fails("SELECT * FROM vector_items('docs')", E_NOT_FOUND, refusal_text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +269,9 @@ int main(void)
         TEST(query_nearest_gives_the_drivers_error_without_places_of_a_body),
         TEST(query_nearest_survives_answers_that_are_none),
         TEST(query_nearest_without_a_driver_says_so),
+        TEST(vector_items_reads_page_after_page),
+        TEST(vector_items_leaves_out_vectors_that_nobody_wants),
+        TEST(vector_items_that_come_cut_short_are_an_error),
     };
     return cmocka_run_group_tests_name("nearest", tests, set_up, tear_down);
 }
