@@ -1,10 +1,12 @@
 /*
  * Merging manifests: entries of many small manifests are carried into few larger ones as
  * "existing", with the snapshot id and sequence numbers that they had. Deleted entries have told
- * their story and are left out. The old manifests stay where they are: older snapshots name them
- * until they expire.
+ * their story and are left out. What is much larger than all that is smaller waits. The old
+ * manifests stay where they are: older snapshots name them until they expire.
  */
 #include "catalog/merge.h"
+
+#include <stdlib.h>
 
 struct bin {
     struct ice_data_file *files;
@@ -91,20 +93,68 @@ static enum status bin_flush(struct bin *bin, const struct merge_writer *writer,
     return OK;
 }
 
+/** Files that a merge would carry; 0 where the list does not say. */
+static int64_t live_files(const struct ice_manifest_file *row)
+{
+    return (row->added_files > 0 ? (int64_t)row->added_files : 0) +
+           (row->existing_files > 0 ? (int64_t)row->existing_files : 0);
+}
+
+static int compare_counts(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/**
+ * The most files that a manifest may have to be merged. One with more than twice the files of all
+ * smaller ones stays as it is until those have grown: else each merge would write the whole table
+ * down again, for the sake of a hundred files. What stays apart grows by a factor, so there are few
+ * of them.
+ */
+static enum status files_max(const struct ice_metadata *metadata, const struct reader_list *list,
+                             size_t small, struct arena *arena, int64_t *out, struct err *err)
+{
+    int64_t *counts = arena_array(arena, small, sizeof(*counts));
+    if (counts == NULL) {
+        return err_no_memory(err);
+    }
+    size_t count = 0;
+    int64_t below = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        if (is_small(metadata, &list->rows[i])) {
+            counts[count] = live_files(&list->rows[i]);
+            below += counts[count++];
+        }
+    }
+    qsort(counts, count, sizeof(*counts), compare_counts);
+    for (; count > 1; count--) {
+        below -= counts[count - 1];
+        if (counts[count - 1] <= 2 * below) {
+            break;
+        }
+    }
+    *out = counts[count - 1];
+    return OK;
+}
+
 struct held { /* manifests that entries of the bin point into */
     struct cache_item **items;
     size_t count;
 };
 
 static enum status merge_small(struct reader *reader, const struct ice_metadata *metadata,
-                               const struct reader_list *list, const struct merge_writer *writer,
-                               int64_t snapshot_id, struct arena *arena, struct held *held,
+                               const struct reader_list *list, size_t small,
+                               const struct merge_writer *writer, int64_t snapshot_id,
+                               struct arena *arena, struct held *held,
                                struct ice_manifest_file *rows, size_t *count, struct err *err)
 {
     struct bin bin = { 0 };
+    int64_t most = 0;
+    TRY(files_max(metadata, list, small, arena, &most, err));
     for (size_t i = 0; i < list->count; i++) {
         const struct ice_manifest_file *row = &list->rows[i];
-        if (!is_small(metadata, row)) {
+        if (!is_small(metadata, row) || live_files(row) > most) {
             rows[(*count)++] = *row;
             continue;
         }
@@ -144,8 +194,8 @@ enum status merge_rows(struct reader *reader, const struct ice_metadata *metadat
     } else {
         struct held held = { .items = arena_array(arena, small, sizeof(*held.items)) };
         status = held.items == NULL ? err_no_memory(err)
-                                    : merge_small(reader, metadata, list, writer, snapshot_id,
-                                                  arena, &held, rows, &count, err);
+                                    : merge_small(reader, metadata, list, small, writer,
+                                                  snapshot_id, arena, &held, rows, &count, err);
         for (size_t i = 0; i < held.count; i++) {
             cache_release(held.items[i]);
         }

@@ -18,7 +18,9 @@ struct merge_writer {
 };
 /**
  * The rows of the next manifest list from those of the last one. Only manifests of unpartitioned
- * data are touched; with fewer than MERGE_COUNT_MIN small ones all rows are taken over.
+ * data are touched; with fewer than MERGE_COUNT_MIN small ones all rows are taken over. One with
+ * more than twice the files of all smaller ones together stays, so that a file is carried about as
+ * often as the table has grown by half.
  *
  * Returns  *rows_out has room for one more row at its end
  */

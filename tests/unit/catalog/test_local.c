@@ -370,6 +370,21 @@ static void a_damaged_table_is_named_and_hides_no_other(void **state)
     assert_string_equal(seen, "abcde");
 }
 
+/** What the current snapshot's list says. */
+static size_t rows_of(struct lake *lake, const struct catalog_pin *pin,
+                      struct ice_manifest_file **rows_out)
+{
+    struct buf bytes;
+    size_t count = 0;
+    buf_init(&bytes, 0);
+    struct str uri = pin->snapshot->manifest_list;
+    struct str key = str_skip(uri, str_find(uri, STR("wh/")));
+    assert_ok(store_read(lake->store, key, NULL, &bytes, NULL, ERR));
+    assert_ok(ice_manifest_list_read(&lake->arena, buf_str(&bytes), rows_out, &count, ERR));
+    buf_done(&bytes);
+    return count;
+}
+
 static void many_small_manifests_are_merged(void **state)
 {
     struct lake *lake = *state;
@@ -378,24 +393,43 @@ static void many_small_manifests_are_merged(void **state)
     }
     assert_int_equal(fixture_rows(lake->catalog, "t"), 120);
     struct catalog_pin *pin = NULL;
+    struct ice_manifest_file *rows = NULL;
     struct table_name name = fixture_name("t");
     assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
-    struct buf bytes;
-    buf_init(&bytes, 0);
-    struct str uri = pin->snapshot->manifest_list;
-    struct str key = str_skip(uri, str_find(uri, STR("wh/")));
-    assert_ok(store_read(lake->store, key, NULL, &bytes, NULL, ERR));
-    struct ice_manifest_file *rows = NULL;
-    size_t count = 0;
-    assert_ok(ice_manifest_list_read(&lake->arena, buf_str(&bytes), &rows, &count, ERR));
-    assert_true(count < 30);
-    buf_done(&bytes);
+    assert_true(rows_of(lake, pin, &rows) < 30);
     /* The log of metadata files is bounded; what fell out of it is in the trash, many at a time. */
     assert_int_equal(
         yyjson_arr_size(yyjson_obj_get(yyjson_doc_get_root(pin->metadata->doc), "metadata-log")),
         93);
     catalog_unpin(pin);
     assert_int_equal(fixture_objects(lake->store, "_lake/trash/"), 1);
+}
+
+/* The files of an old table are not written down again by each merge of the last hundred. */
+static void a_merge_leaves_what_is_much_larger_alone(void **state)
+{
+    struct lake *lake = *state;
+    enum { APPENDS = 1000 };
+    for (int i = 0; i < APPENDS; i++) {
+        fixture_add(lake->catalog, "t", "", &lake->arena);
+        arena_reset(&lake->arena);
+    }
+    assert_int_equal(fixture_rows(lake->catalog, "t"), APPENDS);
+    struct catalog_pin *pin = NULL;
+    struct ice_manifest_file *rows = NULL;
+    struct table_name name = fixture_name("t");
+    assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
+    size_t count = rows_of(lake, pin, &rows);
+    assert_true(count <= 100);
+    int64_t files = 0;
+    size_t merged = 0;
+    for (size_t i = 0; i < count; i++) {
+        files += rows[i].added_files + rows[i].existing_files;
+        merged += rows[i].existing_files > 0 ? 1 : 0;
+    }
+    assert_int_equal(files, APPENDS);
+    assert_true(merged >= 2 && merged <= 6);
+    catalog_unpin(pin);
 }
 
 /** The manifest that a snapshot's list names last, as its writer forgot the numbers of an old
@@ -559,6 +593,7 @@ int main(void)
         LAKE_TEST(the_text_of_metadata_is_the_file),
         LAKE_TEST(a_damaged_table_is_named_and_hides_no_other),
         LAKE_TEST(many_small_manifests_are_merged),
+        LAKE_TEST(a_merge_leaves_what_is_much_larger_alone),
         LAKE_TEST(a_manifest_that_cannot_be_written_again_is_left_out_of_merges),
         LAKE_TEST(a_lack_of_memory_never_loses_or_doubles_an_append),
         LAKE_TEST(parallel_appends_all_land),
