@@ -61,6 +61,9 @@ void body_free(struct body *body)
     meta_free(body->meta);
     ids_done(&body->ids);
     floats_done(&body->floats);
+    snap_list_done(&body->base);
+    body_stored_end(&body->stored);
+    body_stored_end(&body->stored_next);
     pthread_mutex_destroy(&body->scratch_lock);
     pthread_rwlock_destroy(&body->lock);
     mem_free(body);
@@ -108,13 +111,51 @@ uint64_t body_measure(struct body *body)
     return bytes;
 }
 
+/* --- what is stored as it is --- */
+
+bool body_stored_begin(struct body *body, struct body_stored *stored)
+{
+    struct vec_stats stats;
+    body_stored_end(stored);
+    vec_stats(body->vec, &stats);
+    size_t bytes = (stats.slots / 64 + 1) * sizeof *stored->slots;
+    stored->slots = mem_alloc(bytes);
+    if (stored->slots != NULL) {
+        memset(stored->slots, 0xff, bytes);
+        stored->slot_count = stats.slots;
+    }
+    return stored->slots != NULL;
+}
+
+void body_stored_end(struct body_stored *stored)
+{
+    mem_free(stored->slots);
+    *stored = (struct body_stored){ 0 };
+}
+
+bool body_stored_has(const struct body_stored *stored, uint32_t slot)
+{
+    return slot < stored->slot_count && (stored->slots[slot / 64] >> slot % 64 & 1) != 0;
+}
+
+static void stored_put(struct body_stored *stored, uint32_t slot)
+{
+    stored->changes++;
+    if (slot < stored->slot_count) {
+        stored->slots[slot / 64] &= ~((uint64_t)1 << slot % 64);
+    }
+}
+
 /* --- what a snapshot must still see --- */
 
-/** Guarded by lock, for writing. The item is about to change: keep what it was. */
-static void save_before(struct body *body, uint32_t row)
+/** Guarded by lock, for writing. The item is about to change: the next snapshot writes its part
+ * anew, and one that is made now may want what it was. */
+static void will_change(struct body *body, uint32_t row)
 {
     struct body_walk *walk = body->walk;
     struct ids_row *r = ids_row(&body->ids, row);
+    struct ids_rows *chunk = body->ids.rows[row / IDS_CHUNK];
+    chunk->changed = body->sequence + 1; /* of the object that is being applied */
     if (walk == NULL || row < walk->row || r->number >= walk->number_end || r->saved) {
         return;
     }
@@ -125,13 +166,14 @@ static void save_before(struct body *body, uint32_t row)
         return;
     }
     *before = (struct body_before){ .number = r->number,
+                                    .row = row,
                                     .slot = r->slot,
                                     .id_len = r->id_len,
                                     .metadata_len = (uint32_t)metadata.len,
-                                    .next = walk->saved };
+                                    .next = chunk->saved };
     memcpy(before->bytes, r->id, r->id_len);
     memcpy(before->bytes + r->id_len, metadata.ptr, metadata.len);
-    walk->saved = before;
+    chunk->saved = before;
     r->saved = true;
 }
 
@@ -153,6 +195,10 @@ static void own_end(struct body *body)
 static void slot_delete(struct body *body, uint32_t slot)
 {
     struct err err;
+    pthread_rwlock_wrlock(&body->lock);
+    body->stored.changes++;
+    body->stored_next.changes++;
+    pthread_rwlock_unlock(&body->lock);
     if (vec_delete(body->vec, body->own, slot, &err) == OK) {
         return;
     }
@@ -190,10 +236,11 @@ static enum status put_locked(struct body *body, const struct record *record, ui
             meta_remove(body->meta, slot);
             return err_no_memory(err);
         }
+        body->ids.rows[row / IDS_CHUNK]->changed = body->sequence + 1;
         return OK;
     }
     uint32_t old = ids_row(&body->ids, row)->slot;
-    save_before(body, row);
+    will_change(body, row);
     if (record->has_metadata) {
         TRY(meta_set(body->meta, slot, record->metadata, err));
         meta_remove(body->meta, old);
@@ -215,6 +262,8 @@ static enum status put(struct body *body, const struct record *record, uint64_t 
     enum status status = floats_write(&body->floats, slot, record->vector, err);
     if (status == OK) {
         pthread_rwlock_wrlock(&body->lock);
+        stored_put(&body->stored, slot);
+        stored_put(&body->stored_next, slot);
         status = put_locked(body, record, number, slot, &old, err);
         atomic_store_explicit(&body->length, body->ids.live, memory_order_relaxed);
         pthread_rwlock_unlock(&body->lock);
@@ -235,7 +284,7 @@ static void delete (struct body *body, struct str id)
     pthread_rwlock_wrlock(&body->lock);
     uint32_t row = ids_find(&body->ids, id);
     if (row != IDS_NONE) {
-        save_before(body, row);
+        will_change(body, row);
         slot = ids_row(&body->ids, row)->slot;
         meta_remove(body->meta, slot);
         ids_remove(&body->ids, row);
@@ -253,7 +302,7 @@ static enum status patch(struct body *body, const struct record *record, struct 
     pthread_rwlock_wrlock(&body->lock);
     uint32_t row = ids_find(&body->ids, record->id);
     if (row != IDS_NONE) {
-        save_before(body, row);
+        will_change(body, row);
         status = meta_set(body->meta, ids_row(&body->ids, row)->slot, record->metadata, err);
     }
     pthread_rwlock_unlock(&body->lock);
@@ -383,11 +432,37 @@ enum status body_load_at(struct body *body, const struct record *record, uint32_
     return status;
 }
 
+enum status body_load_end(struct body *body, struct err *err)
+{
+    struct vec_stats stats;
+    uint64_t retired = 0;
+    vec_stats(body->vec, &stats);
+    TRY(stats.count > body->ids.live ? own_begin(body, err) : OK);
+    enum status status = OK;
+    for (uint64_t slot = 0; status == OK && body->own != NULL && slot < stats.slots; slot++) {
+        if (ids_at_slot(&body->ids, (uint32_t)slot, &retired) == IDS_NONE) {
+            status = vec_delete(body->vec, body->own, (uint32_t)slot, err);
+            body->stored.changes += status == OK;
+            status = status == E_NOT_FOUND ? OK : status; /* it is free */
+        }
+    }
+    if (body->own != NULL) {
+        own_end(body);
+    }
+    TRY(status);
+    vec_stats(body->vec, &stats);
+    return stats.count == body->ids.live
+               ? OK
+               : err_set(err, E_CORRUPT, "the graph has %llu vectors, the snapshot %llu items",
+                         (unsigned long long)stats.count, (unsigned long long)body->ids.live);
+}
+
 void body_adopt(struct body *body, struct vec_index *vec)
 {
     assert(body->scratch_count == 0 && body->own == NULL);
     vec_free(body->vec);
     body->vec = vec;
+    (void)body_stored_begin(body, &body->stored); /* else it is stored anew the next time */
     (void)body_look(body);
     atomic_store_explicit(&body->behind, true, memory_order_relaxed);
 }

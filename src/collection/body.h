@@ -15,7 +15,7 @@
 #include "collection/floats.h"
 #include "collection/ids.h"
 #include "collection/meta.h"
-#include "collection/record.h"
+#include "collection/snap_list.h"
 
 enum {
     BODY_SCRATCHES = 64,
@@ -26,7 +26,7 @@ enum {
 /** What an item was when a snapshot began that has not come to it yet. */
 struct body_before {
     uint64_t number;
-    uint32_t slot;
+    uint32_t row, slot;
     uint16_t id_len;
     uint32_t metadata_len;
     struct body_before *next;
@@ -37,8 +37,14 @@ struct body_before {
 struct body_walk {
     uint32_t row;        /* rows before it are through */
     uint64_t number_end; /* items from here on came later */
-    struct body_before *saved;
-    bool failed; /* there was no memory to keep something */
+    bool failed;         /* there was no memory to keep something */
+};
+
+/** Which vectors are as they were in a graph that was stored. */
+struct body_stored {
+    uint64_t *slots; /* bits; NULL: there is no such graph */
+    uint64_t slot_count;
+    uint64_t changes; /* vectors that came or went since */
 };
 
 struct body {
@@ -60,6 +66,13 @@ struct body {
     struct vec_scratch *own; /* while records are applied */
     uint32_t ghosts[BODY_GHOSTS]; /* replaced or deleted slots that want to be deleted still */
     uint32_t ghost_count;
+    /* The snapshot that its rows are laid out as: of whoever loads it, then of whoever makes the
+     * next one; empty: there is none. */
+    struct snap_list base; /* guarded by lock, where it is not the maker who looks */
+    uint64_t base_sequence, base_tag;
+    /* slots that hold what they hold in the graph of that snapshot, and of one that is being
+     * made; guarded by lock */
+    struct body_stored stored, stored_next;
     /* read by others */
     _Atomic uint64_t length;
     _Atomic bool behind;                       /* vec_maintain has work */
@@ -105,6 +118,14 @@ enum status body_load_at(struct body *body, const struct record *record, uint32_
                          struct err *err) MUST_USE;
 /** Take this instead of the empty one that it has; nobody has used it yet. */
 void body_adopt(struct body *body, struct vec_index *vec);
+
+/** All slots are as in the graph that was loaded, or whose snapshot begins. False: no memory. */
+bool body_stored_begin(struct body *body, struct body_stored *stored);
+void body_stored_end(struct body_stored *stored);
+/** Guarded by lock. */
+bool body_stored_has(const struct body_stored *stored, uint32_t slot);
+/** Behind the last item: take out what no item has. E_CORRUPT: then some item has no vector. */
+enum status body_load_end(struct body *body, struct err *err) MUST_USE;
 
 /** Look how many vectors searches scan, and keep it in `scanned`; true when there may be a graph.
  * Any thread that uses the body. */

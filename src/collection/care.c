@@ -16,6 +16,7 @@ enum {
     LOOK_MS = 2000,         /* how often other processes' changes are looked for, */
     LOOK_REMOTE_MS = 10000, /* where looking is a request */
     RETRY_MS = 5000,        /* after something failed */
+    LOG_SHARE = 2,          /* of what a snapshot writes */
     LINKERS_MAX = 64,
 };
 
@@ -377,11 +378,10 @@ static bool snapshot_due(struct coll *coll)
         return false;
     }
     uint64_t tail = atomic_load_explicit(&body->tail_bytes, memory_order_relaxed);
-    uint64_t items = atomic_load_explicit(&body->length, memory_order_relaxed);
-    uint64_t all = items * body->spec.dimension * sizeof(float);
-    uint64_t due = coll->service->opts.snapshot_log_bytes;
+    bool due = tail >= coll->service->opts.snapshot_log_bytes &&
+               tail >= snapshot_cost(body) / LOG_SHARE;
     coll_body_unref(coll->service, body);
-    return tail >= due && tail >= all / 2; /* a snapshot writes everything */
+    return due;
 }
 
 /** Returns false when something failed and should be tried again. */

@@ -169,6 +169,8 @@ enum status recover_look(struct coll *coll, bool all, uint64_t *length_out,
 /** Make one, swap the pointer to it, trim the log. One at a time of an index: waits for its
  * turn. */
 enum status snapshot_make(struct coll *coll, struct err *err) MUST_USE;
+/** About how many bytes one would write now. */
+uint64_t snapshot_cost(struct body *body);
 
 /* --- care.c --- */
 

@@ -44,6 +44,9 @@ struct coll_service_opts {
     uint32_t maintain_threads;   /* 0: 1 */
     /* log behind a snapshot from which on the next is made; 0: 64 MiB */
     uint64_t snapshot_log_bytes;
+    /* rows of items that a snapshot writes together, rounded up to a multiple of 256; 0: those of
+     * about 4 MiB of vectors */
+    uint32_t snapshot_part_rows;
     bool read_only;                 /* never raises an epoch, answers writes E_CONFLICT */
     const struct lake_clock *clock; /* NULL: the machine's */
 };

@@ -10,60 +10,49 @@
  */
 #include "collection/graph.h"
 
-#include <stdio.h>
-
 #include "base/digest.h"
 #include "base/mem.h"
 
-enum { SLOTS_HEAD = 32, ALIGN = 64, PUT_TRIES = 3, MANIFEST_DIMENSION = 20, MANIFEST_METRIC = 24 };
+enum { SLOTS_HEAD = 32, ALIGN = 64, MANIFEST_DIMENSION = 20, MANIFEST_METRIC = 24 };
 
 static const char slots_magic[8] = { 'L', 'K', 'V', 'S', 'L', 'T', '1', '\n' };
 
-/** Beside the chunks of items; `what` is the last part of the key. */
-static struct str graph_key(char room[LOG_KEY_MAX], const struct coll *coll, struct str snapshot,
-                            const char *what)
-{
-    struct str chunk = log_chunk_key(room, str_of(coll->uuid), snapshot, 0);
-    size_t folder = chunk.len - 6;
-    int len = snprintf(room + folder, LOG_KEY_MAX - folder, "%s", what);
-    return str_from(room, folder + (size_t)len);
-}
-
-static struct str piece_key(char room[LOG_KEY_MAX], const struct coll *coll, struct str snapshot,
-                            uint32_t number)
-{
-    char what[16];
-    snprintf(what, sizeof what, "g%06u", number);
-    return graph_key(room, coll, snapshot, what);
-}
-
 /* --- writing --- */
 
-/** Nobody else writes under this name: an answer that was lost does no harm. */
-static enum status put(struct coll *coll, struct str key, struct str bytes, struct err *err)
+/** Stored already: the library gives another version to other bytes. */
+static const struct snap_entry *stored(const struct snap_list *base,
+                                       const struct vec_chunk_info *info)
 {
-    enum status status = E_UPSTREAM;
-    for (int i = 0; i < PUT_TRIES && (status == E_UPSTREAM || status == E_TIMEOUT); i++) {
-        status = store_put(coll->service->store, key, bytes,
-                           &(struct store_cond){ .opaque_etag = true }, NULL, err);
-    }
-    return status;
+    const struct snap_entry *entry = base == NULL ? NULL : snap_list_graph(base, info->number);
+    return entry != NULL && entry->version == info->version && entry->bytes == info->bytes ? entry
+                                                                                           : NULL;
 }
 
-static enum status put_pieces(struct coll *coll, const struct coll_snapshot_ref *ref,
-                              struct vec_snapshot *graph, struct err *err)
+static enum status put_piece(struct coll *coll, const struct coll_snapshot_ref *ref,
+                             struct vec_snapshot *graph, uint32_t number,
+                             const struct snap_list *base, struct snap_list *list, struct err *err)
 {
-    uint32_t count = vec_snapshot_chunks(graph);
-    for (uint32_t i = 0; i < count; i++) {
-        char room[LOG_KEY_MAX];
-        struct vec_chunk_info info;
-        const void *bytes = NULL;
-        TRY(vec_snapshot_chunk(graph, i, &info, &bytes, err));
-        if (info.bytes > 0) {
-            TRY(put(coll, piece_key(room, coll, ref->name, i), str_from(bytes, info.bytes), err));
-        }
+    char room[LOG_KEY_MAX];
+    struct vec_chunk_info info;
+    const void *bytes = NULL;
+    TRY(vec_snapshot_chunk(graph, number, &info, NULL, err));
+    if (info.bytes == 0) {
+        return OK;
     }
-    return OK;
+    const struct snap_entry *old = stored(base, &info);
+    const struct snap_entry entry = { .kind = SNAP_GRAPH,
+                                      .part = number,
+                                      .object = number,
+                                      .sequence = ref->sequence,
+                                      .tag = ref->tag,
+                                      .bytes = info.bytes,
+                                      .version = info.version };
+    if (old == NULL) {
+        TRY(vec_snapshot_chunk(graph, number, &info, &bytes, err));
+        TRY(snap_put(coll->service->store, snap_entry_key(room, str_of(coll->uuid), &entry),
+                     str_from(bytes, info.bytes), err));
+    }
+    return snap_list_add(list, old != NULL ? old : &entry) == OK ? OK : err_no_memory(err);
 }
 
 static enum status put_slots(struct coll *coll, const struct coll_snapshot_ref *ref,
@@ -84,31 +73,63 @@ static enum status put_slots(struct coll *coll, const struct coll_snapshot_ref *
         buf_append(&bytes, buf_str(slots)) != OK) {
         return err_no_memory(err);
     }
-    return put(coll, graph_key(room, coll, ref->name, "slots"), buf_str(&bytes), err);
+    return snap_put(coll->service->store, snap_key(room, str_of(coll->uuid), ref->name, "slots"),
+                    buf_str(&bytes), err);
 }
 
 enum status graph_write(struct coll *coll, const struct coll_snapshot_ref *ref,
-                        struct vec_snapshot *graph, const struct buf *slots, uint64_t *chunks_out,
+                        struct vec_snapshot *graph, const struct buf *slots,
+                        const struct snap_list *base, struct snap_list *list, uint64_t *chunks_out,
                         struct err *err)
 {
     char room[LOG_KEY_MAX];
     void *manifest = NULL;
     size_t len = 0;
-    TRY(put_pieces(coll, ref, graph, err));
+    for (uint32_t i = 0; i < vec_snapshot_chunks(graph); i++) {
+        TRY(put_piece(coll, ref, graph, i, base, list, err));
+    }
     TRY(put_slots(coll, ref, slots, err));
     TRY(vec_snapshot_manifest(graph, &manifest, &len, err));
-    enum status status = put(coll, graph_key(room, coll, ref->name, "graph"),
-                             str_from(manifest, len), err);
+    enum status status = snap_put(coll->service->store,
+                                  snap_key(room, str_of(coll->uuid), ref->name, "graph"),
+                                  str_from(manifest, len), err);
     vec_bytes_free(manifest);
+    const struct snap_entry entry = { .kind = SNAP_MANIFEST,
+                                      .items = (uint32_t)ref->items,
+                                      .sequence = ref->sequence,
+                                      .tag = ref->tag,
+                                      .bytes = len };
+    if (status == OK && snap_list_add(list, &entry) != OK) {
+        return err_no_memory(err);
+    }
     *chunks_out = status == OK ? vec_snapshot_chunks(graph) : *chunks_out;
     return status;
+}
+
+enum status graph_reuse(struct coll *coll, const struct coll_snapshot_ref *ref,
+                        const struct buf *slots, const struct snap_list *base,
+                        struct snap_list *list, uint64_t *chunks_out, struct err *err)
+{
+    uint64_t count = 0;
+    TRY(put_slots(coll, ref, slots, err));
+    for (size_t i = 0; i < base->count; i++) {
+        if (base->entries[i].kind != SNAP_ITEMS) {
+            if (snap_list_add(list, &base->entries[i]) != OK) {
+                return err_no_memory(err);
+            }
+            count++;
+        }
+    }
+    *chunks_out = count;
+    return OK;
 }
 
 /* --- reading --- */
 
 struct source {
     struct coll *coll;
-    struct str snapshot;
+    const struct coll_snapshot_ref *ref;
+    const struct snap_list *list;
 };
 
 /** Memory aligned for the library; what was allocated stands before it. */
@@ -136,8 +157,17 @@ static enum status piece_map(void *ctx, uint32_t number, void **bytes_out, size_
     const struct source *source = ctx;
     char room[LOG_KEY_MAX];
     struct store_object *object = NULL;
+    const struct snap_entry own = { .kind = SNAP_GRAPH,
+                                    .object = number,
+                                    .sequence = source->ref->sequence,
+                                    .tag = source->ref->tag };
+    const struct snap_entry *entry = source->list == NULL ? &own
+                                                          : snap_list_graph(source->list, number);
+    if (entry == NULL) {
+        return err_set(err, E_CORRUPT, "the snapshot's list lacks chunk %u of the graph", number);
+    }
     TRY(store_open(source->coll->service->store,
-                   piece_key(room, source->coll, source->snapshot, number), &object, err));
+                   snap_entry_key(room, str_of(source->coll->uuid), entry), &object, err));
     size_t len = store_object_info(object)->size, got = 0, all = 0;
     char *at = aligned_new(len);
     enum status status = at == NULL ? err_no_memory(err) : OK;
@@ -171,7 +201,7 @@ static enum status read_slots(struct coll *coll, const struct coll_snapshot_ref 
     char room[LOG_KEY_MAX];
     uint64_t tag = 0, count = 0;
     uint32_t crc = 0, head_crc = 0;
-    TRY(store_read(coll->service->store, graph_key(room, coll, ref->name, "slots"),
+    TRY(store_read(coll->service->store, snap_key(room, str_of(coll->uuid), ref->name, "slots"),
                    &(struct store_read_opts){ .bytes_max = 16ULL << 30 }, slots_out, NULL, err));
     const char *at = slots_out->ptr;
     if (slots_out->len >= SLOTS_HEAD) {
@@ -203,8 +233,7 @@ static enum status check_manifest(const struct coll *coll, struct str manifest, 
 }
 
 /** The library checks what it maps at first touch; an exact search touches all. */
-static enum status check_all(struct vec_index *index, const struct coll_snapshot_ref *ref,
-                             struct err *err)
+static enum status check_all(struct vec_index *index, uint64_t items, struct err *err)
 {
     struct vec_scratch *scratch = NULL;
     struct vec_hit hit;
@@ -212,9 +241,9 @@ static enum status check_all(struct vec_index *index, const struct coll_snapshot
     uint32_t found = 0;
     float query[VEC_DIMENSION_MAX] = { 1 };
     vec_stats(index, &stats);
-    if (stats.count != ref->items) {
-        return err_set(err, E_CORRUPT, "the graph has %llu vectors, the snapshot %llu items",
-                       (unsigned long long)stats.count, (unsigned long long)ref->items);
+    if (stats.count != items) {
+        return err_set(err, E_CORRUPT, "the graph has %llu vectors instead of %llu",
+                       (unsigned long long)stats.count, (unsigned long long)items);
     }
     TRY(vec_scratch_new(index, &scratch, err));
     enum status status = vec_exact(index, scratch, query, &(struct vec_search_opts){ .k = 1 }, &hit,
@@ -224,26 +253,33 @@ static enum status check_all(struct vec_index *index, const struct coll_snapshot
 }
 
 enum status graph_read(struct coll *coll, const struct coll_snapshot_ref *ref,
-                       struct vec_index **out, struct buf *slots_out, struct err *err)
+                       const struct snap_list *list, struct vec_index **out, struct buf *slots_out,
+                       struct err *err)
 {
     AUTO(buf_done) struct buf manifest;
     char room[LOG_KEY_MAX];
     struct vec_index *index = NULL;
-    struct source source = { .coll = coll, .snapshot = ref->name };
+    const struct snap_entry own = { .kind = SNAP_MANIFEST,
+                                    .items = (uint32_t)ref->items,
+                                    .sequence = ref->sequence,
+                                    .tag = ref->tag };
+    const struct snap_entry *entry = list == NULL ? &own : snap_list_manifest(list);
+    struct source source = { .coll = coll, .ref = ref, .list = list };
     const struct vec_chunk_source chunks = { .map = piece_map,
                                              .release = piece_release,
                                              .ctx = &source };
     buf_init(&manifest, 0);
     buf_init(slots_out, SIZE_MAX);
-    enum status status = read_slots(coll, ref, slots_out, err);
+    enum status status = entry != NULL ? read_slots(coll, ref, slots_out, err)
+                                       : err_set(err, E_CORRUPT, "the list has no graph");
     if (status == OK) {
-        status = store_read(coll->service->store, graph_key(room, coll, ref->name, "graph"),
+        status = store_read(coll->service->store, snap_entry_key(room, str_of(coll->uuid), entry),
                             &(struct store_read_opts){ 0 }, &manifest, NULL, err);
     }
     status = status == OK ? check_manifest(coll, buf_str(&manifest), err) : status;
     status = status == OK ? vec_load(NULL, manifest.ptr, manifest.len, &chunks, &index, err)
                           : status;
-    status = status == OK ? check_all(index, ref, err) : status;
+    status = status == OK ? check_all(index, entry->items, err) : status;
     if (status != OK) {
         vec_free(index);
         buf_done(slots_out);

@@ -189,12 +189,9 @@ static enum status free_room(struct ids *ids)
     return OK;
 }
 
-static enum status row_take(struct ids *ids, uint32_t *row_out)
+/** Behind all that were ever used. */
+static enum status row_append(struct ids *ids, uint32_t *row_out)
 {
-    if (ids->free_count > 0) {
-        *row_out = ids->free[--ids->free_count];
-        return OK;
-    }
     TRY(free_room(ids));
     if (ids->row_count / IDS_CHUNK >= ids->row_chunks) {
         TRY(directory_room(ids, (void ***)&ids->rows, ids->row_chunks, &ids->row_room));
@@ -208,6 +205,31 @@ static enum status row_take(struct ids *ids, uint32_t *row_out)
     }
     *row_out = ids->row_count++;
     return OK;
+}
+
+static enum status row_take(struct ids *ids, uint32_t *row_out)
+{
+    if (ids->free_count > 0 && !ids->in_order) {
+        *row_out = ids->free[--ids->free_count];
+        return OK;
+    }
+    return row_append(ids, row_out);
+}
+
+enum status ids_start_at(struct ids *ids, uint32_t row)
+{
+    ids->in_order = true;
+    while (ids->row_count < row) {
+        uint32_t unused = 0;
+        TRY(row_append(ids, &unused));
+        ids->free[ids->free_count++] = unused;
+    }
+    return OK;
+}
+
+void ids_start_anywhere(struct ids *ids)
+{
+    ids->in_order = false;
 }
 
 static void slot_unref(struct ids *ids, uint32_t slot)

@@ -32,6 +32,8 @@ struct ids_row {
 struct ids_rows { /* IDS_CHUNK rows */
     struct ids_row rows[IDS_CHUNK];
     uint64_t number_min, number_max; /* bounds of those that were ever live here */
+    uint64_t changed;                /* the caller's: the log object that changed one last */
+    struct body_before *saved;       /* the caller's: what some were when a snapshot began */
 };
 
 struct ids_slots {
@@ -52,6 +54,7 @@ struct ids {
     uint32_t *free; /* rows to be used again; room for all rows */
     uint32_t free_count, free_room;
     uint32_t row_count; /* ever used */
+    bool in_order;      /* free rows are left alone */
     uint64_t live;
     uint64_t bytes; /* of all this */
     struct ids_shard shards[IDS_SHARDS];
@@ -77,6 +80,11 @@ uint64_t ids_hash(struct str id);
 uint32_t ids_find(const struct ids *ids, struct str id);
 /** Whose slot it is: IDS_NONE nobody's; `*retired_out` is the stamp of its replacing, or 0. */
 uint32_t ids_at_slot(const struct ids *ids, uint32_t slot, uint64_t *retired_out);
+
+/** Rows from this one on are used next; those before it that were never used are free, and taken
+ * first once ids_start_anywhere was called. E_NO_MEMORY. */
+enum status ids_start_at(struct ids *ids, uint32_t row) MUST_USE;
+void ids_start_anywhere(struct ids *ids);
 
 /** Room for a slot, so that ids_insert and ids_move cannot fail on its account. */
 enum status ids_reserve(struct ids *ids, uint32_t slot) MUST_USE;

@@ -103,6 +103,9 @@ static void write_index(struct json_writer *w, const struct coll_pointer *pointe
         jw_kv_u64(w, "bytes", snapshot->bytes);
         jw_kv_u64(w, "next_number", snapshot->next_number);
         jw_kv_u64(w, "graph_chunks", snapshot->graph_chunks);
+        if (snapshot->entries > 0) {
+            jw_kv_u64(w, "entries", snapshot->entries);
+        }
         jw_obj_end(w);
     }
 }
@@ -112,7 +115,7 @@ enum status coll_pointer_encode(const struct coll_pointer *pointer, struct buf *
     struct json_writer w;
     json_writer_init(&w, out);
     jw_obj_begin(&w);
-    jw_kv_i64(&w, "format", COLL_POINTER_FORMAT);
+    jw_kv_i64(&w, "format", pointer->snapshot.entries > 0 ? COLL_POINTER_FORMAT : 1);
     jw_kv_cstr(&w, "kind", pointer->kind == COLL_POINTER_ALIAS ? "alias" : "index");
     jw_kv_cstr(&w, "state", pointer->dropped ? "dropped" : "live");
     jw_kv_str(&w, "name", pointer->name);
@@ -181,6 +184,7 @@ static enum status decode_snapshot(struct arena *arena, yyjson_val *root,
     TRY(json_get_u64(obj, "items", JSON_REQUIRED, &snapshot->items, err));
     TRY(json_get_u64(obj, "bytes", JSON_REQUIRED, &snapshot->bytes, err));
     TRY(json_get_u64(obj, "graph_chunks", JSON_OPTIONAL, &snapshot->graph_chunks, err));
+    TRY(json_get_u64(obj, "entries", JSON_OPTIONAL, &snapshot->entries, err));
     return json_get_u64(obj, "next_number", JSON_REQUIRED, &snapshot->next_number, err);
 }
 

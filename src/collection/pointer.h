@@ -10,7 +10,8 @@
 
 #include "collection/collection.h"
 
-enum { COLL_POINTER_FORMAT = 1 };
+/** Of one whose snapshot has a list; others say 1. */
+enum { COLL_POINTER_FORMAT = 2 };
 
 enum coll_pointer_kind { COLL_POINTER_INDEX, COLL_POINTER_ALIAS };
 
@@ -22,6 +23,7 @@ struct coll_snapshot_ref {
     uint64_t chunks, items, bytes;
     uint64_t next_number;
     uint64_t graph_chunks; /* of the library's own state beside it; 0: there is none */
+    uint64_t entries;      /* of its list; 0: it has none, and all is in its own folder */
 };
 
 struct coll_pointer {

@@ -89,7 +89,7 @@ enum status recover_tail(struct coll *coll, struct body **body, struct err *err)
 
 /* --- the snapshot --- */
 
-/** One item; `slots` empty: its vector is added, else it is in its slot. */
+/** One item; `slots` empty, or its own UINT32_MAX: its vector is added, else it is in its slot. */
 static enum status load_item(struct body *body, const struct record *record,
                              const struct buf *slots, struct err *err)
 {
@@ -102,17 +102,20 @@ static enum status load_item(struct body *body, const struct record *record,
         return err_set(err, E_CORRUPT, "the snapshot has more items than its pointer says");
     }
     memcpy(&slot, slots->ptr + at, sizeof slot);
-    return body_load_at(body, record, slot, err);
+    return slot == UINT32_MAX ? body_load(body, record, err)
+                              : body_load_at(body, record, slot, err);
 }
 
-static enum status load_chunk(struct coll *coll, struct body *body,
-                              const struct coll_snapshot_ref *snapshot, uint64_t chunk,
-                              const struct buf *slots, struct buf *bytes, struct err *err)
+/** The object of an entry. `listed`: it may be of an earlier snapshot, with other items before
+ * it. */
+static enum status load_chunk(struct coll *coll, struct body *body, const struct snap_entry *entry,
+                              bool listed, const struct buf *slots, struct buf *bytes,
+                              struct err *err)
 {
     char room[LOG_KEY_MAX];
     uint8_t mine[RECORD_UUID_BYTES];
     struct record_head head;
-    struct str key = log_chunk_key(room, str_of(coll->uuid), snapshot->name, chunk);
+    struct str key = snap_entry_key(room, str_of(coll->uuid), entry);
     buf_clear(bytes);
     TRY(store_read(coll->service->store, key,
                    &(struct store_read_opts){ .bytes_max = LOG_OBJECT_BYTES_MAX }, bytes, NULL,
@@ -122,9 +125,11 @@ static enum status load_chunk(struct coll *coll, struct body *body,
     if (status != OK) {
         return err_context(err, "snapshot chunk \"%.*s\"", STR_ARG(key)), status;
     }
-    if (head.object != RECORD_SNAPSHOT || head.tag != snapshot->tag || head.sequence != chunk ||
-        head.dimension != coll->spec.dimension || memcmp(mine, head.uuid, sizeof mine) != 0 ||
-        head.length != atomic_load_explicit(&body->length, memory_order_relaxed)) {
+    if (head.object != RECORD_SNAPSHOT || head.tag != entry->tag ||
+        head.sequence != entry->object || head.dimension != coll->spec.dimension ||
+        memcmp(mine, head.uuid, sizeof mine) != 0 ||
+        (listed ? head.count != entry->items
+                : head.length != atomic_load_explicit(&body->length, memory_order_relaxed))) {
         return err_set(err, E_CORRUPT, "snapshot chunk \"%.*s\" is of another snapshot",
                        STR_ARG(key));
     }
@@ -140,6 +145,62 @@ static enum status load_chunk(struct coll *coll, struct body *body,
     return OK;
 }
 
+static enum status load_plain(struct coll *coll, struct body *body,
+                              const struct coll_snapshot_ref *snapshot, const struct buf *slots,
+                              struct buf *bytes, struct err *err)
+{
+    for (uint64_t i = 0; i < snapshot->chunks; i++) {
+        const struct snap_entry entry = { .object = (uint32_t)i,
+                                          .sequence = snapshot->sequence,
+                                          .tag = snapshot->tag };
+        TRY(load_chunk(coll, body, &entry, false, slots, bytes, err));
+        TRY(i % 4 == 3 ? check_memory(coll, body, err) : OK);
+    }
+    return OK;
+}
+
+/** Each part's items go to its rows, so that what does not change need not be written again. */
+static enum status load_parts(struct coll *coll, struct body *body, const struct buf *slots,
+                              struct buf *bytes, struct err *err)
+{
+    const struct snap_list *list = &body->base;
+    for (size_t i = 0; i < list->count && list->entries[i].kind == SNAP_ITEMS; i++) {
+        const struct snap_entry *entry = &list->entries[i];
+        uint64_t first = (uint64_t)entry->part * list->part_rows;
+        uint64_t used = body->ids.row_count > first ? body->ids.row_count - first : 0;
+        if (first + list->part_rows > IDS_NONE || used + entry->items > list->part_rows) {
+            return err_set(err, E_CORRUPT, "the snapshot's list has too many items in a part");
+        }
+        if (ids_start_at(&body->ids, (uint32_t)first) != OK) {
+            return err_no_memory(err);
+        }
+        TRY(load_chunk(coll, body, entry, true, slots, bytes, err));
+        TRY(i % 4 == 3 ? check_memory(coll, body, err) : OK);
+    }
+    ids_start_anywhere(&body->ids);
+    return OK;
+}
+
+static enum status read_list(struct coll *coll, struct body *body,
+                             const struct coll_snapshot_ref *snapshot, struct buf *bytes,
+                             struct err *err)
+{
+    char room[LOG_KEY_MAX];
+    struct str key = snap_key(room, str_of(coll->uuid), snapshot->name, "list");
+    buf_clear(bytes);
+    TRY(store_read(coll->service->store, key,
+                   &(struct store_read_opts){ .bytes_max = LOG_OBJECT_BYTES_MAX }, bytes, NULL,
+                   err));
+    TRY(snap_list_decode(buf_str(bytes), snapshot->tag, &body->base, err));
+    body->base_sequence = snapshot->sequence;
+    body->base_tag = snapshot->tag;
+    return body->base.count == snapshot->entries
+               ? OK
+               : err_set(err, E_CORRUPT,
+                         "the snapshot's list has %zu entries, its pointer says %llu",
+                         body->base.count, (unsigned long long)snapshot->entries);
+}
+
 static enum status load_snapshot(struct coll *coll, struct body *body,
                                  const struct coll_snapshot_ref *snapshot, struct err *err)
 {
@@ -148,18 +209,22 @@ static enum status load_snapshot(struct coll *coll, struct body *body,
     struct vec_index *graph = NULL;
     buf_init(&bytes, LOG_OBJECT_BYTES_MAX);
     buf_init(&slots, SIZE_MAX);
+    bool listed = snapshot->entries > 0;
+    TRY(listed ? read_list(coll, body, snapshot, &bytes, err) : OK);
     /* without it, for whatever reason, the vectors are added, and linked behind */
-    if (snapshot->graph_chunks > 0 && graph_read(coll, snapshot, &graph, &slots, NULL) == OK) {
+    if (snapshot->graph_chunks > 0 &&
+        graph_read(coll, snapshot, listed ? &body->base : NULL, &graph, &slots, NULL) == OK) {
         body_adopt(body, graph);
+    } else {
+        snap_list_drop_graph(&body->base); /* what is linked now has versions of its own */
     }
-    for (uint64_t i = 0; i < snapshot->chunks; i++) {
-        TRY(load_chunk(coll, body, snapshot, i, &slots, &bytes, err));
-        TRY(i % 4 == 3 ? check_memory(coll, body, err) : OK);
-    }
+    TRY(listed ? load_parts(coll, body, &slots, &bytes, err)
+               : load_plain(coll, body, snapshot, &slots, &bytes, err));
     if (body->ids.live != snapshot->items) {
         return err_set(err, E_CORRUPT, "the snapshot has %llu items, its pointer says %llu",
                        (unsigned long long)body->ids.live, (unsigned long long)snapshot->items);
     }
+    TRY(body_load_end(body, err));
     body->sequence = snapshot->sequence;
     body->next_number = snapshot->next_number;
     return OK;

@@ -36,8 +36,9 @@ static enum status fault_at(void *ctx, const char *op, struct str key, struct er
 struct coll_service *lake_service(struct lake *lake)
 {
     struct coll_service *service = NULL;
-    assert_ok(
-        coll_service_open(&(struct coll_service_opts){ .store = lake->store }, &service, ERR));
+    const struct coll_service_opts opts = { .store = lake->store,
+                                            .snapshot_part_rows = lake->part_rows };
+    assert_ok(coll_service_open(&opts, &service, ERR));
     return service;
 }
 

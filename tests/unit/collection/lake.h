@@ -59,6 +59,7 @@ struct lake {
     struct coll_service *service;
     struct lake_fault fault;
     struct arena arena;
+    uint32_t part_rows; /* of services to be opened: snapshot_part_rows */
 };
 
 void lake_up(struct lake *lake);
