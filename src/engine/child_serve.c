@@ -59,7 +59,8 @@ struct care {
     int statm_fd;
     uint64_t resident_max; /* beyond it nothing that is free is kept */
     deadline_ms progress_at;
-    bool rested; /* nothing is kept since the last job */
+    bool rested;     /* nothing is kept since the last job */
+    bool job_waited; /* a job was running when the last wait began */
 };
 
 /** Pages of our own, as the parent counts them. */
@@ -94,9 +95,10 @@ static void look_at_memory(struct care *care, bool running)
 /* --- the control thread --- */
 
 /** Until something is to be done unasked. */
-static int quiet_ms(struct child_io *io, const struct care *care)
+static int quiet_ms(struct child_io *io, struct care *care)
 {
     pthread_mutex_lock(&io->lock);
+    care->job_waited = io->running;
     int ms = io->canceled   ? INTERRUPT_AGAIN_MS
              : io->running  ? MEMORY_MS
              : care->rested ? -1
@@ -105,13 +107,16 @@ static int quiet_ms(struct child_io *io, const struct care *care)
     return ms;
 }
 
-/** Nothing came for that long. */
+/** Nothing came for that long. A job that has ended meanwhile ends a wait that was short for its
+ * sake: the rest begins only now. */
 static void do_unasked(struct child_io *io, struct care *care)
 {
     pthread_mutex_lock(&io->lock);
     bool running = io->running;
     pthread_mutex_unlock(&io->lock);
-    look_at_memory(care, running);
+    if (running || !care->job_waited) {
+        look_at_memory(care, running);
+    }
     interrupt_again(io);
     if (deadline_passed(care->progress_at)) {
         care->progress_at = deadline_in(PROGRESS_MS);

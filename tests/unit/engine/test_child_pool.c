@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -85,6 +86,35 @@ static enum status job_die_once(struct child_job *job, struct buf *done, struct 
     }
     TRY(io_write_full(job->fds[0], "x", 1, err));
     abort();
+}
+
+/* The last "rest" job of this child: when it was done, and where to write how long its memory was
+ * kept. */
+static _Atomic int64_t rest_since_us;
+static _Atomic int rest_fd = -1;
+
+/** In the place of DuckDB's allocator, which is asked here when memory goes back to the system. */
+int duckdb_je_mallctl(const char *name, void *old, size_t *old_len, void *fresh, size_t fresh_len);
+int duckdb_je_mallctl(const char *name, void *old, size_t *old_len, void *fresh, size_t fresh_len)
+{
+    int fd = strstr(name, ".purge") != NULL ? atomic_exchange(&rest_fd, -1) : -1;
+    if (fd >= 0) {
+        int64_t ms = (clock_now_us() - rest_since_us) / 1000;
+        enum status written = io_write_full(fd, &ms, sizeof(ms), NULL);
+        (void)written; /* the test would wait in vain */
+        close(fd);
+    }
+    return 0;
+}
+
+/** Runs so long that the child has begun to look at the memory of a job that runs. */
+static enum status job_rest(struct child_job *job, struct buf *done, struct err *err)
+{
+    TRY(child_head(job, STR("{}"), err));
+    usleep(200000);
+    rest_since_us = clock_now_us();
+    rest_fd = dup(job->fds[0]);
+    return buf_printf(done, "{}");
 }
 
 static enum status job_die(struct child_job *job, struct buf *done, struct err *err)
@@ -175,7 +205,7 @@ static int child(int argc, char **argv)
         { "hang", job_hang }, { "sleep", job_sleep },       { "grow", job_grow },
         { "die", job_die },   { "big", job_big },           { "die_once", job_die_once },
         { "call", job_call }, { "die_late", job_die_late }, { "nonsense", job_nonsense },
-        { "look", job_look },
+        { "look", job_look }, { "rest", job_rest },
     };
     struct err err = { 0 };
     struct child_box box = { .parent_pid = 0 };
@@ -455,6 +485,33 @@ static void engine_queue_has_an_end(void **state)
     engine_pool_close(pool);
 }
 
+/** Statements that follow one another closely must find warm pages. A busy machine makes the child
+ * keep them for longer, never for less. */
+static void engine_keeps_free_memory_for_a_second(void **state)
+{
+    struct engine_pool *pool = open_pool(&(struct engine_pool_opts){ .engines_max = 1 });
+    int fds[2];
+    struct engine_run *run = NULL;
+    struct err err = { 0 };
+    int64_t kept_ms = 0;
+    assert_int_equal(pipe(fds), 0);
+    const struct engine_job job = { .kind = "rest",
+                                    .payload = STR("{}"),
+                                    .fds = { fds[1] },
+                                    .fd_count = 1,
+                                    .deadline = deadline_in(60000) };
+    assert_int_equal(engine_start(pool, &job, &run, &err), OK);
+    assert_int_equal(drain(run, NULL, NULL, &err), OK);
+    engine_free(run);
+    struct pollfd wait = { .fd = fds[0], .events = POLLIN };
+    assert_int_equal(poll(&wait, 1, 60000), 1);
+    assert_int_equal(read(fds[0], &kept_ms, sizeof(kept_ms)), sizeof(kept_ms));
+    assert_true(kept_ms >= 1000);
+    close(fds[0]);
+    close(fds[1]);
+    engine_pool_close(pool);
+}
+
 static enum status answer_call(void *ctx, struct str name, yyjson_val *args, struct buf *reply,
                                int *fd_out, struct err *err)
 {
@@ -694,6 +751,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(engine_that_dies_before_its_head_runs_the_job_again),
         cmocka_unit_test(engine_that_dies_after_its_head_is_an_error_after_the_bytes),
         cmocka_unit_test(engine_killed_from_outside_costs_nobody_an_answer_that_had_not_begun),
+        cmocka_unit_test(engine_keeps_free_memory_for_a_second),
         cmocka_unit_test(engine_queue_has_an_end),
         cmocka_unit_test(engine_calls_are_answered_with_bytes_and_descriptors),
         cmocka_unit_test(engine_of_a_slow_reader_is_free_for_the_next_job),
