@@ -113,11 +113,11 @@ def cpu_ms(pid):
 
 
 def post(connection, path, body, kind):
-    """POST on a kept connection: the answer as JSON; anything but 200 ends the run."""
+    """POST on a kept connection: the answer as JSON; anything but 200 and 201 ends the run."""
     connection.request("POST", path, body, {"Content-Type": kind})
     response = connection.getresponse()
     text = response.read()
-    if response.status != 200:
+    if response.status not in (200, 201):
         raise SystemExit(f"POST {path}: {response.status}: {text[:500].decode(errors='replace')}")
     return json.loads(text)
 
