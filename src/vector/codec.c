@@ -9,6 +9,7 @@
 #include "vector/codec.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -116,6 +117,7 @@ struct training {
     const struct simd *simd;
     const float *sample; /* [n][padded], centred */
     size_t n;
+    const float *common; /* a direction to be kept whatever the sample's variance there; or NULL */
     uint32_t dimension, padded;
     struct rng rng;
 };
@@ -195,6 +197,9 @@ static enum status find_subspace(struct training *t, struct codec *codec, double
     for (int i = 0; status == OK && i < ITERATIONS; i++) {
         iterate(t, codec->matrix, width, projected, next);
         memcpy(codec->matrix, next, size * sizeof(*next));
+        for (size_t j = 0; t->common != NULL && j < t->dimension; j++) {
+            codec->matrix[j * width] = t->common[j]; /* first, so it stays as it is */
+        }
         status = orthonormalise(codec->matrix, t->dimension, width, columns, &t->rng, err);
     }
     if (status == OK) {
@@ -264,6 +269,43 @@ static enum status make_matrix(struct training *t, struct codec *codec, struct e
     return mix(t, codec->matrix, codec->width, columns_of(codec), err);
 }
 
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* A few that are far away from all others would say what the mean is, and where variance is. */
+static enum status leave_strange(struct training *t, float *sample, struct err *err)
+{
+    const double strange = 100; /* times the median of squared norms; chosen */
+    double *norms = mem_alloc(2 * t->n * sizeof(*norms));
+    if (norms == NULL) {
+        return err_no_memory(err);
+    }
+    double *sorted = norms + t->n;
+    size_t kept = 0;
+    for (size_t s = 0; s < t->n; s++) {
+        norms[s] = floats_dot(sample + s * t->padded, sample + s * t->padded, t->padded);
+    }
+    memcpy(sorted, norms, t->n * sizeof(*norms));
+    qsort(sorted, t->n, sizeof(*sorted), by_size);
+    double most = strange * sorted[t->n / 2];
+    for (size_t s = 0; s < t->n; s++) {
+        if (most > 0 && norms[s] > most) {
+            continue;
+        }
+        if (kept < s) {
+            memcpy(sample + kept * t->padded, sample + s * t->padded, t->padded * sizeof(*sample));
+        }
+        kept++;
+    }
+    t->n = kept;
+    mem_free(norms);
+    return OK;
+}
+
 static void centre(const struct training *t, float *sample, float *mean)
 {
     for (uint32_t i = 0; i < t->padded; i++) {
@@ -278,9 +320,20 @@ static void centre(const struct training *t, float *sample, float *mean)
     }
 }
 
+/* Whether queries reach farther that way than vectors do in a kept dimension. */
+static bool common_counts(const struct training *t, const float *common, uint32_t dimensions)
+{
+    double norm2 = 0;
+    for (size_t s = 0; s < t->n; s++) {
+        const float *row = t->sample + s * t->padded;
+        norm2 += floats_dot(row, row, t->dimension) / (double)t->n;
+    }
+    return floats_dot(common, common, t->dimension) * dimensions > norm2;
+}
+
 enum status codec_train(const struct row_shape *shape, enum vec_metric metric,
-                        const struct simd *simd, float *sample, size_t n, uint64_t seed,
-                        struct codec **out, struct err *err)
+                        const struct simd *simd, float *sample, size_t n, const float *common,
+                        uint64_t seed, struct codec **out, struct err *err)
 {
     struct codec *codec = mem_zalloc(sizeof(*codec));
     struct training t = { .simd = simd,
@@ -297,9 +350,12 @@ enum status codec_train(const struct row_shape *shape, enum vec_metric metric,
     codec->dot = metric == VEC_DOT;
     set_kind(codec, kind_for(shape->dimension), shape->dimension);
     codec->mean = mem_zalloc(shape->padded * sizeof(*codec->mean));
-    enum status status = codec->mean == NULL ? err_no_memory(err) : OK;
+    enum status status = codec->mean == NULL ? err_no_memory(err) : leave_strange(&t, sample, err);
     if (status == OK && !codec->dot) {
         centre(&t, sample, codec->mean);
+    }
+    if (codec->dot && common != NULL && common_counts(&t, common, codec->dimensions)) {
+        t.common = common;
     }
     if (status == OK && codec_has_matrix(codec)) {
         status = make_matrix(&t, codec, err);

@@ -23,20 +23,24 @@ struct codec {
     bool truncated;      /* fewer than the vectors have: a squared code distance is a lower bound */
     bool rest;           /* the last of them is the length of what the others leave */
     bool dot;            /* there is no mean, and a row's tail has what it is told */
-    float *mean;         /* [padded] */
+    float *mean;         /* [padded], of stored rows: counted from their centre */
     float *matrix;       /* [padded][width]; NULL: dimensions are taken as they are */
     int16_t *steps;      /* the matrix in whole steps, in pairs of rows: see simd.h, project16 */
     const struct simd *simd;
 };
 
 /**
- * Shapes   sample [n][padded], rows as row_read gives them; it is overwritten
+ * Shapes   sample [n][padded], rows as row_read gives them; it is overwritten. common [padded]:
+ *          what
+ *          rows are counted from, or NULL. Under dot product queries hold it, so it is a direction
+ *          that codes keep
  * Errors   E_NO_MEMORY
  * Threads  none but the caller's; the same for each instruction set
  */
 MUST_USE enum status codec_train(const struct row_shape *shape, enum vec_metric metric,
-                                 const struct simd *simd, float *sample, size_t n, uint64_t seed,
-                                 struct codec **out, struct err *err);
+                                 const struct simd *simd, float *sample, size_t n,
+                                 const float *common, uint64_t seed, struct codec **out,
+                                 struct err *err);
 void codec_free(struct codec *codec);
 
 /** All but simd, dot, the mean and the matrix, which it may need. */

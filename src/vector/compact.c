@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "vector/centre.h"
 #include "vector/check.h"
 #include "vector/curve.h"
 #include "vector/pages.h"
@@ -336,6 +337,7 @@ static void give_back(struct compact *c)
     for (size_t i = 0; i < AGAIN_MAX; i++) {
         atomic_store(&index->again[i], NO_SLOT);
     }
+    centre_forget(index);
     atomic_store(&index->count, c->live);
     atomic_store(&index->linked, c->nodes);
     atomic_store(&index->claimed, c->nodes);

@@ -2,6 +2,7 @@
  * Measuring recall, a search at a time; see curve.h.
  */
 #include "vector/curve.h"
+#include "vector/centre.h"
 
 #include <math.h>
 #include <string.h>
@@ -268,6 +269,9 @@ static bool query_read(const struct curves *curves, struct vec_scratch *scratch)
             return false;
         }
         row_read(&index->shape, row, scratch->row.f);
+        if (index->opts.metric == VEC_DOT) { /* else queries are counted from the centre too */
+            centre_add(index, reader_view(scratch)->centre, scratch->row.f);
+        }
     }
     row_query_prepare(&index->shape, &scratch->row);
     return true;

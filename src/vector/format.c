@@ -4,18 +4,20 @@
  */
 #include "vector/format.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "vector/centre.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "pieces are used where they were loaded: little endian only"
 #endif
 
-enum { FREED_A_PIECE = PIECE_BYTES_MAX / 4, FORMAT = 1, HEAD_BYTES = 20 };
-/* Twice a squared norm that is at most 1e30, and rounding. */
-static const float NORM2_MAX = 2.1e30F;
+enum { FREED_A_PIECE = PIECE_BYTES_MAX / 4, FORMAT = 2, HEAD_BYTES = 20 };
+/* Twice a squared norm, of what is stored. */
+static const float NORM2_MAX = 2 * ROW_VALUE_MAX * ROW_VALUE_MAX;
 static const char MAGIC[8] = { 'L', 'A', 'K', 'E', 'V', 'E', 'C', '\n' };
 
 _Static_assert(sizeof(struct node) == 12, "nodes are used where they were loaded");
@@ -290,6 +292,28 @@ static const char *state_wrong(const struct state *s)
     return wrong != NULL ? wrong : graph_wrong(s);
 }
 
+/* False when there is no memory. */
+static bool centre_pass(struct cursor *c, struct manifest *m)
+{
+    uint32_t n = centre_wanted(&m->shape, (enum vec_metric)m->state.metric) ? m->shape.dimension
+                                                                            : 0;
+    if (c->reading && n > 0) {
+        m->centre = mem_zalloc(m->shape.padded * sizeof(*m->centre));
+        if (m->centre == NULL) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        float value = c->reading || m->centre == NULL ? 0 : m->centre[i];
+        number(c, &value, sizeof(value));
+        c->failed = c->failed || !(fabsf(value) <= ROW_CENTRE_MAX);
+        if (c->reading) {
+            m->centre[i] = value;
+        }
+    }
+    return true;
+}
+
 static bool upper_pass(struct cursor *c, struct manifest *m)
 {
     uint32_t before = 0;
@@ -341,6 +365,7 @@ static void write_pass(struct cursor *c, struct manifest *m, uint32_t len, uint3
     u32(c, &len);
     u32(c, &crc);
     state_pass(c, &m->state);
+    (void)centre_pass(c, m);
     (void)upper_pass(c, m);
     (void)pieces_pass(c, m);
 }
@@ -404,6 +429,12 @@ enum status manifest_read(struct manifest *out, const void *bytes, size_t len, s
         return err_set(err, E_CORRUPT, "the manifest of the vector index has a wrong %s", wrong);
     }
     manifest_derive(out);
+    if (!centre_pass(&c, out)) {
+        return err_no_memory(err);
+    }
+    if (c.failed) {
+        return err_set(err, E_CORRUPT, "the manifest of the vector index has a wrong centre");
+    }
     TRY(tables_alloc(out, len, err));
     if (!upper_pass(&c, out) || c.failed) {
         return err_set(err, E_CORRUPT, "the manifest of the vector index has wrong upper layers");
@@ -430,5 +461,6 @@ void manifest_done(struct manifest *manifest)
     mem_free(manifest->crcs);
     mem_free(manifest->versions);
     mem_free(manifest->upper_first);
+    mem_free(manifest->centre);
     *manifest = (struct manifest){ 0 };
 }

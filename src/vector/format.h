@@ -38,6 +38,7 @@ struct state {
 
 struct manifest {
     struct state state;
+    float *centre;         /* [padded]; NULL where rows have none */
     uint32_t *upper_first; /* [chunks + 1]: upper rows before each chunk's; NULL without a graph */
     uint64_t *versions;    /* [pieces] */
     uint32_t **crcs;       /* [pieces]; NULL for a piece without bytes */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "vector/centre.h"
 #include "vector/check.h"
 #include "vector/curve.h"
 #include "vector/load.h"
@@ -98,6 +99,7 @@ void vec_free(struct vec_index *index)
     load_free(index->load);
     mem_free(index->codec_stored.crcs);
     mem_free(index->freed);
+    mem_free(index->early);
     curves_free(atomic_load_explicit(&index->curves, memory_order_relaxed));
     (void)pthread_mutex_destroy(&index->train);
     (void)pthread_mutex_destroy(&index->add);
@@ -274,12 +276,18 @@ enum status vec_add(struct vec_index *index, const float *vector, uint32_t *slot
     }
     row_normalise(&index->shape, index->opts.metric, vector, values);
     pthread_mutex_lock(&index->add);
-    enum status status = norm_room(index, values, err);
+    enum status status = centre_before(index, values, err);
+    if (status == OK) {
+        centre_subtract(index, atomic_load_explicit(&index->view, memory_order_relaxed)->centre,
+                        values);
+        status = norm_room(index, values, err);
+    }
     if (status == OK && !add_again(index, values, &slot)) {
         status = add_behind(index, values, &slot, err);
     }
     if (status == OK) {
         atomic_fetch_add_explicit(&index->live, 1, memory_order_relaxed);
+        centre_after(index, slot, vector);
         *slot_out = slot;
     }
     pthread_mutex_unlock(&index->add);
@@ -357,6 +365,7 @@ enum status vec_get(struct vec_index *index, uint32_t slot, float *vector_out, s
     if (there) {
         const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
         row_read(&index->shape, view_row(index, view, slot), values);
+        centre_add(index, view->centre, values);
         memcpy(vector_out, values, index->shape.dimension * sizeof(*values));
     }
     pthread_mutex_unlock(&index->add);

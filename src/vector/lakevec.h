@@ -7,7 +7,8 @@
  * linked yet is scanned. There are no threads and no I/O in here.
  *
  * A stored vector is a row of 12 bits a dimension with a scale of its own (of floats, up to 32
- * dimensions); distances are those to the row. The vector as it came is not kept.
+ * dimensions), counted from a centre that the first vectors make; distances are those to the row.
+ * The vector as it came is not kept.
  */
 #ifndef VECTOR_LAKEVEC_H
 #define VECTOR_LAKEVEC_H

@@ -8,13 +8,15 @@
 
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "vector/centre.h"
 #include "vector/check.h"
 
 struct loading {
     struct vec_index *index;
     struct load *load;
     struct in_place in_place;
-    struct codec *codec; /* until it is the view's */
+    struct codec *codec; /* until it is the view's, as is the centre */
+    struct centre *centre;
 };
 
 static enum status piece_damaged(uint32_t number, struct err *err)
@@ -283,7 +285,15 @@ static enum status load_all(struct loading *l, struct err *err)
     }
     TRY(codec_load(l, err));
     TRY(freed_load(l, err));
-    TRY(view_restore(l->index, state->count, state->upper_used, l->codec, &l->in_place, err));
+    if (load->manifest.centre != NULL) {
+        l->centre = centre_new(l->index, load->manifest.centre);
+        if (l->centre == NULL) {
+            return err_no_memory(err);
+        }
+    }
+    TRY(view_restore(l->index, state->count, state->upper_used, l->centre, l->codec, &l->in_place,
+                     err));
+    l->centre = NULL;
     l->codec = NULL;
     for (uint32_t i = 0; i < load->manifest.pieces; i++) {
         struct piece piece = manifest_piece(&load->manifest, i);
@@ -334,6 +344,7 @@ enum status vec_load(const struct vec_opts *opts, const void *manifest, size_t l
     l.index->load = l.load;
     status = load_all(&l, err);
     codec_free(l.codec);
+    mem_free(l.centre);
     mem_free(l.in_place.rows);
     mem_free(l.in_place.codes);
     mem_free(l.in_place.links);

@@ -2,9 +2,11 @@
  * The care of an index: its codec is trained when there are enough vectors, and what was added is
  * linked, one at a time, by as many threads as call; then it is measured what searches find.
  */
+#include <string.h>
 #include <time.h>
 
 #include "base/mem.h"
+#include "vector/centre.h"
 #include "vector/check.h"
 #include "vector/curve.h"
 #include "vector/vec_priv.h"
@@ -22,20 +24,28 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* A sample of the rows that are there, spread over all of them. */
-static enum status sample_take(struct vec_index *index, float **out, size_t *n_out, struct err *err)
+struct sample {
+    float *values; /* [n][padded], and what follows */
+    size_t n;
+    const float *common; /* what rows are counted from; NULL: the origin */
+    uint64_t centre;     /* its serial number */
+};
+
+/* Rows that are there, spread over all of them. */
+static enum status sample_take(struct vec_index *index, struct sample *out, struct err *err)
 {
     uint32_t count = atomic_load_explicit(&index->count, memory_order_acquire);
-    size_t max = SAMPLE_FLOATS_MAX / index->shape.padded;
+    size_t padded = index->shape.padded;
+    size_t max = SAMPLE_FLOATS_MAX / padded;
     max = max < SAMPLE_ROWS_MAX ? max : SAMPLE_ROWS_MAX;
     size_t n = count < max ? count : max;
-    float *sample = mem_alloc(n * index->shape.padded * sizeof(*sample));
+    float *sample = mem_alloc((n + 1) * padded * sizeof(*sample));
     if (sample == NULL) {
         return err_no_memory(err);
     }
     pthread_rwlock_rdlock(&index->grow); /* the view stays */
     const struct view *view = atomic_load_explicit(&index->view, memory_order_relaxed);
-    size_t taken = 0;
+    *out = (struct sample){ .values = sample, .centre = centre_serial(view) };
     for (size_t i = 0; i < n; i++) {
         uint32_t slot = (uint32_t)((uint64_t)i * count / n);
         uint32_t end = (uint32_t)((uint64_t)(i + 1) * count / n);
@@ -43,39 +53,42 @@ static enum status sample_take(struct vec_index *index, float **out, size_t *n_o
             slot++;
         }
         if (slot < end) { /* and it stays: grow keeps deletes out */
-            row_read(&index->shape, view_row(index, view, slot),
-                     sample + taken++ * index->shape.padded);
+            row_read(&index->shape, view_row(index, view, slot), sample + out->n++ * padded);
         }
     }
+    if (view->centre != NULL) {
+        memcpy(sample + n * padded, view->centre->values, padded * sizeof(*sample));
+        out->common = sample + n * padded;
+    }
     pthread_rwlock_unlock(&index->grow);
-    *out = sample;
-    *n_out = taken;
     return OK;
 }
 
 /* Searches and adds go on while the codec is found; adds wait while the graph's chunks are made. */
 static enum status train(struct vec_index *index, struct err *err)
 {
-    float *sample = NULL;
-    size_t n = 0;
+    struct sample sample = { 0 };
     struct codec *codec = NULL;
-    TRY(sample_take(index, &sample, &n, err));
-    if (n == 0) { /* all were deleted meanwhile */
-        mem_free(sample);
+    TRY(sample_take(index, &sample, err));
+    if (sample.n == 0) { /* all were deleted meanwhile */
+        mem_free(sample.values);
         return OK;
     }
-    enum status status = codec_train(&index->shape, index->opts.metric, index->simd, sample, n,
-                                     index->opts.seed, &codec, err);
-    mem_free(sample);
+    enum status status = codec_train(&index->shape, index->opts.metric, index->simd, sample.values,
+                                     sample.n, sample.common, index->opts.seed, &codec, err);
+    mem_free(sample.values);
     if (status != OK) {
         return status;
     }
     pthread_mutex_lock(&index->add);
     pthread_rwlock_wrlock(&index->grow);
-    status = view_begin_graph(index, codec, err);
+    /* else rows are counted from elsewhere by now: the next sample is of those */
+    bool same = centre_serial(atomic_load_explicit(&index->view, memory_order_relaxed)) ==
+                sample.centre;
+    status = same ? view_begin_graph(index, codec, err) : OK;
     pthread_rwlock_unlock(&index->grow);
     pthread_mutex_unlock(&index->add);
-    if (status != OK) {
+    if (status != OK || !same) {
         codec_free(codec);
     }
     return status;
@@ -87,6 +100,11 @@ static bool has_graph(struct vec_index *index)
     bool has = atomic_load_explicit(&index->view, memory_order_relaxed)->codec != NULL;
     pthread_rwlock_unlock(&index->grow);
     return has;
+}
+
+static bool graph_due(struct vec_index *index)
+{
+    return atomic_load_explicit(&index->live, memory_order_relaxed) >= index->opts.graph_min;
 }
 
 static enum status train_once(struct vec_index *index, struct err *err)
@@ -201,10 +219,13 @@ enum status vec_maintain(struct vec_index *index, struct vec_scratch *scratch, u
     }
     bool more = has_graph(index);
     bool link = true;
-    if (!more &&
-        atomic_load_explicit(&index->live, memory_order_relaxed) >= index->opts.graph_min) {
+    if (!more && graph_due(index)) {
         TRY(train_once(index, err));
         more = has_graph(index);
+        if (!more) { /* rows changed meanwhile: another time */
+            *left_out = graph_due(index);
+            return OK;
+        }
     }
     do {
         if (more) {

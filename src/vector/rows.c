@@ -10,6 +10,7 @@
 
 /* Norms of what is stored: so that no distance overflows a float, and a unit vector is one. */
 static const float NORM2_MAX = 1e30F, NORM2_MIN = 1e-30F;
+enum { NUMBER_MAX = 2047 };
 /* What is smaller than this everywhere is taken for zero: its inverse would overflow. */
 static const float TINY = 1e-30F;
 
@@ -63,7 +64,6 @@ static void tail_write(const struct row_shape *shape, uint8_t *row, struct row_t
 
 void row_write(const struct row_shape *shape, const float *values, uint8_t *row_out)
 {
-    enum { NUMBER_MAX = 2047 };
     float max = floats_greatest(values, shape->padded);
     struct row_tail tail = { .scale = max / NUMBER_MAX,
                              .norm2 = (float)floats_dot(values, values, shape->padded) };
@@ -111,7 +111,7 @@ bool row_possible(const struct row_shape *shape, const uint8_t *row)
 {
     const float most = ROW_VALUE_MAX;
     struct row_tail tail = row_tail(shape, row);
-    bool right = tail.scale >= 0 && tail.scale <= most && tail.norm2 >= 0 &&
+    bool right = tail.scale >= 0 && tail.scale * NUMBER_MAX <= most && tail.norm2 >= 0 &&
                  tail.norm2 <= most * most;
     for (uint32_t i = 0; shape->floats && i < shape->padded; i++) {
         float value;

@@ -5,7 +5,8 @@
  * (unsigned), then the low nibbles, for each 32 dimensions 16 bytes of which byte i holds dimension
  * i below and dimension 16 + i above, then struct row_tail. The number of a dimension is
  * (high << 4 | low) - 2048, from -2047 to 2047, and its value that times the tail's scale. Behind
- * the dimension numbers are 0. Under cosine the row is that of the unit vector.
+ * the dimension numbers are 0. Under cosine the row is that of the unit vector. What is stored is
+ * the difference to a centre (centre.h), which is done by the caller, to a query as well.
  *
  * Up to ROW_FLOATS_MAX dimensions a row has floats instead, and the same tail: few numbers are
  * dense, and 12 bits do not tell neighbours apart (3,000 vectors on a circle: recall 0.52).
@@ -17,12 +18,14 @@
 
 struct row_tail {
     float scale;
-    float norm2; /* of the vector before it was rounded; under cosine 1 */
+    float norm2; /* of what is stored, before it was rounded */
 };
 
 enum { ROW_FLOATS_MAX = ROW_PAD };
-/* A component is at most 1e15, as squared norms are at most 1e30; and what rounding adds. */
-#define ROW_VALUE_MAX 1.001e15F
+/* A vector's norm is at most 1e15, and a centre's, a median in each dimension of some, at most
+ * sqrt(2) times as much; and what rounding adds. */
+#define ROW_VALUE_MAX 2.42e15F
+#define ROW_CENTRE_MAX 1.42e15F
 
 struct row_shape {
     uint32_t dimension, padded;

@@ -7,6 +7,7 @@
 #include <sched.h>
 
 #include "vector/allowed.h"
+#include "vector/centre.h"
 #include "vector/check.h"
 #include "vector/curve.h"
 #include "vector/vec_priv.h"
@@ -43,11 +44,29 @@ static enum status check(const struct vec_index *index, const float *query, uint
     return refused == NULL ? OK : err_set(err, E_INVALID, "the query %s", refused);
 }
 
-static void prepare_row(struct vec_scratch *scratch, const float *query)
+/* Pinned, since the view was taken. */
+static void prepare_row(const struct search *search, const struct view *view)
 {
+    struct vec_scratch *scratch = search->scratch;
     const struct vec_index *index = scratch->index;
-    row_normalise(&index->shape, index->opts.metric, query, scratch->row.f);
+    row_normalise(&index->shape, index->opts.metric, search->query, scratch->row.f);
+    scratch->lacks = centre_query(index, view->centre, scratch->row.f);
+    scratch->centre = centre_serial(view);
     row_query_prepare(&index->shape, &scratch->row);
+}
+
+static void prepare_query(const struct search *search)
+{
+    reader_pin(search->scratch);
+    prepare_row(search, reader_view(search->scratch));
+    reader_unpin(search->scratch);
+}
+
+/* Rows as they are by now. False when they are counted from elsewhere: begin anew. */
+static bool rows_now(struct search *search)
+{
+    search->rows = reader_view(search->scratch);
+    return centre_serial(search->rows) == centre_serial(search->view);
 }
 
 void search_code(struct vec_scratch *scratch, const struct codec *codec, bool walks)
@@ -257,10 +276,12 @@ static void rank_codes(struct vec_scratch *scratch)
     }
 }
 
-static uint32_t hits_take(const struct beam *order, float unit_of, struct vec_hit *hits)
+static uint32_t hits_take(const struct beam *order, float unit_of, float lacks,
+                          struct vec_hit *hits)
 {
     for (uint32_t i = 0; i < order->count; i++) {
-        hits[i] = (struct vec_hit){ .slot = order->slot[i], .distance = order->dist[i] / unit_of };
+        hits[i] = (struct vec_hit){ .slot = order->slot[i],
+                                    .distance = order->dist[i] / unit_of + lacks };
     }
     return order->count;
 }
@@ -391,7 +412,9 @@ static bool scan_since(struct search *search, const struct since *from, const st
     if (to->reborn - from->reborn > LOG_MAX || (walked && to->gone - from->gone > LOG_MAX)) {
         return false;
     }
-    search->rows = reader_view(search->scratch);
+    if (!rows_now(search)) {
+        return false;
+    }
     scan_rows(search, from->slots, to->slots, rank);
     for (uint64_t at = from->reborn; at < to->reborn; at++) {
         scan_named(search, log_at(&index->reborn, at), to->slots, rank);
@@ -418,7 +441,9 @@ static bool scan_last(struct search *search, rank_fn rank, void (*finish)(struct
     struct vec_scratch *scratch = search->scratch;
     struct since from = { .slots = search->linked, .reborn = search->reborn, .gone = search->gone };
     struct since to = since_now(scratch->index);
-    search->rows = reader_view(scratch);
+    if (!rows_now(search)) {
+        return false;
+    }
     for (uint32_t i = 0; i < scratch->again_count; i++) {
         scan_named(search, scratch->again[i], to.slots, rank);
     }
@@ -470,6 +495,9 @@ static void search_begin(struct search *search)
     search->slots = atomic_load_explicit(&index->count, memory_order_acquire);
     search->view = reader_view(scratch);
     search->rows = search->view;
+    if (search->query != NULL && scratch->centre != centre_serial(search->view)) {
+        prepare_row(search, search->view);
+    }
     search->died = 0;
     search->by_rank = false;
     search->plan = plan_of(search);
@@ -614,7 +642,8 @@ enum status search_prepare(struct search *search, const float *query,
     search->k = opts->k == 0 ? 10 : opts->k;
     search->ef = opts->ef == 0 ? VEC_EF_DEFAULT : opts->ef;
     search->without = NO_SLOT;
-    prepare_row(search->scratch, query);
+    search->query = query;
+    prepare_query(search);
     if (opts->recall_target != 0) {
         target_begin(search, opts->recall_target);
     }
@@ -643,7 +672,7 @@ uint32_t search_hits(const struct search *search, const struct vec_search_opts *
     float unit_of = search->plan == VEC_PLAN_GRAPH ? 1 : unit(search->scratch->index);
     curve_ask(search->scratch);
     report(search, opts);
-    return hits_take(search_result(search), unit_of, hits_out);
+    return hits_take(search_result(search), unit_of, search->scratch->lacks, hits_out);
 }
 
 enum status vec_search(struct vec_index *index, struct vec_scratch *scratch, const float *query,
@@ -665,11 +694,12 @@ enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch, cons
                       uint32_t *found_out, struct err *err)
 {
     struct search search = { .scratch = scratch,
+                             .query = query,
                              .filter = opts->filter,
                              .k = opts->k == 0 ? 10 : opts->k,
                              .without = NO_SLOT };
     TRY(check(index, query, search.k, 0, 0, err));
-    prepare_row(scratch, query);
+    prepare_query(&search);
     enum status status = check_all(index, err);
     bool again = true;
     for (int tries = 0; status == OK && again && tries < TRIES; tries++) {
@@ -685,7 +715,7 @@ enum status vec_exact(struct vec_index *index, struct vec_scratch *scratch, cons
         reader_unpin(scratch);
     }
     if (status == OK) {
-        *found_out = hits_take(&scratch->beam, 1, hits_out);
+        *found_out = hits_take(&scratch->beam, 1, scratch->lacks, hits_out);
         report(&search, opts);
     }
     return status;

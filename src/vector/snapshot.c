@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "vector/centre.h"
 #include "vector/check.h"
 #include "vector/pages.h"
 
@@ -407,6 +408,14 @@ static enum status tables_take(struct vec_snapshot *s, const struct view *view, 
     s->nodes = table_copy(view->nodes, graph, &failed);
     s->upper = table_copy(view->upper, view->upper_chunks, &failed);
     s->codec = view->codec;
+    if (view->centre != NULL) {
+        size_t bytes = s->manifest.shape.padded * sizeof(*s->manifest.centre);
+        s->manifest.centre = mem_alloc(bytes);
+        failed = failed || s->manifest.centre == NULL;
+        if (s->manifest.centre != NULL) {
+            memcpy(s->manifest.centre, view->centre->values, bytes);
+        }
+    }
     s->images = mem_zalloc((chunks + 1) * sizeof(*s->images));
     s->freed = mem_alloc((s->manifest.state.freed + (size_t)1) * sizeof(*s->freed));
     s->unit_upper = mem_zalloc((chunks * UNITS + 1) * sizeof(*s->unit_upper));

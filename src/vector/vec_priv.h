@@ -56,6 +56,7 @@ struct view {
     uint32_t chunks, upper_chunks;
     uint32_t first_slots;  /* of chunk 0 */
     struct trail **trails; /* by chunk */
+    struct centre *centre; /* of stored rows; NULL: the origin. See centre.h */
     struct codec *codec;   /* NULL: there is no graph yet, nor the next three */
     uint8_t **rows;        /* by part: 1 << row_bits slots, row_parts of them a chunk */
     uint8_t **codes;
@@ -116,6 +117,9 @@ struct vec_index {
     size_t freed_first, freed_count, freed_cap;
     uint32_t upper_used;   /* rows; guarded by add */
     float norm2_max;       /* M^2 of dot products, see simd.h; written by who holds add and grow */
+    float *early;          /* [CENTRE_ROWS_MAX][padded] vectors, or NULL; see centre.h */
+    uint32_t centred_at;   /* slots that there were when the centre was chosen last */
+    uint64_t centres;      /* that there have been */
     _Atomic uint32_t root; /* of the anchors; written below entry_lock */
     _Atomic size_t memory_bytes;
     _Atomic(struct curves *) curves; /* NULL until there is a graph to be measured */
@@ -147,6 +151,8 @@ struct vec_scratch {
     struct code_query code;
     struct code_query other; /* of another node, while links are chosen */
     struct row_query row;
+    uint64_t centre;           /* the serial number of what row is counted from; 0: the origin */
+    float lacks;               /* what distances to row lack; see centre_query */
     uint32_t again[AGAIN_MAX]; /* as they were when the search began */
     uint32_t again_count;
     uint64_t *allow; /* a list of slots as bits, for a walk; as many words as `visited` */
@@ -215,16 +221,19 @@ static inline uint32_t *view_upper(const struct vec_index *index, const struct v
 MUST_USE enum status index_new(const struct vec_opts *filled, struct vec_index **out,
                                struct err *err);
 MUST_USE enum status view_new(struct vec_index *index, struct err *err);
-/** In an empty index: room for so many slots, and the codec's (it may be NULL), whose nodes begin
- * in no way. What is loaded stands in `in_place` (by part, chunk and chunk), NULL where there is to
- * be memory. */
+/** In an empty index: room for so many slots, and the centre's and the codec's (they may be
+ * NULL), whose nodes begin in no way. What is loaded stands in `in_place` (by part, chunk and
+ * chunk), NULL where there is to be memory. */
 MUST_USE enum status view_restore(struct vec_index *index, uint32_t slots, uint32_t upper_rows,
-                                  struct codec *codec, const struct in_place *in_place,
-                                  struct err *err);
+                                  struct centre *centre, struct codec *codec,
+                                  const struct in_place *in_place, struct err *err);
 void view_free_all(struct vec_index *index);
 /** Room for one more slot, and its node and upper layers when there is a graph. Holds add; takes
  * grow. */
 MUST_USE enum status view_room(struct vec_index *index, struct err *err);
+/** Rows of chunk 0 stand elsewhere, counted from that centre: centre_rows_write. It is the view's
+ * then, or freed after a failure. Holds add and grow. */
+MUST_USE enum status view_recentre(struct vec_index *index, struct centre *centre, struct err *err);
 /** The beginning of a graph: chunks of codes, links and nodes for all rows; on success the codec
  * is the index's. Holds add and grow. */
 MUST_USE enum status view_begin_graph(struct vec_index *index, struct codec *codec,
@@ -289,6 +298,7 @@ struct search {
     struct vec_scratch *scratch;
     const struct view *view; /* of the walk; that of the rows may be newer */
     const struct view *rows;
+    const float *query; /* as the caller gave it; NULL: scratch->row has one that was stored */
     const struct vec_filter *filter;
     uint32_t k, ef;
     uint32_t linked, slots; /* as they were when it began */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "vector/centre.h"
 #include "vector/load.h"
 #include "vector/pages.h"
 #include "vector/vec_priv.h"
@@ -402,6 +403,40 @@ uint32_t node_level(const struct vec_index *index, uint32_t slot)
     return level;
 }
 
+static void centre_replace(struct change *c, struct centre *centre)
+{
+    list_add(c, &c->made, centre, 0);
+    if (c->failed) {
+        mem_free(centre);
+        return;
+    }
+    if (c->old->centre != NULL) {
+        list_add(c, &c->replaced, c->old->centre, 0);
+    }
+    c->next->centre = centre;
+}
+
+enum status view_recentre(struct vec_index *index, struct centre *centre, struct err *err)
+{
+    struct view *old = atomic_load_explicit(&index->view, memory_order_relaxed);
+    uint32_t slots = old->first_slots;
+    struct change c;
+    assert(old->codec == NULL && slots <= (uint32_t)1 << index->row_bits);
+    if (!change_begin(&c, index, 0, 0)) {
+        mem_free(centre);
+        return err_no_memory(err);
+    }
+    centre_replace(&c, centre);
+    if (!c.failed && slots > 0) {
+        trail_touch_all(old, slots);
+        c.next->rows[0] = regrow(&c, old->rows[0], index->shape.bytes, slots, slots);
+    }
+    if (!c.failed) {
+        centre_rows_write(index, c.next, atomic_load_explicit(&index->count, memory_order_relaxed));
+    }
+    return change_end(&c, err);
+}
+
 static enum status grow_upper(struct vec_index *index, uint32_t rows, struct err *err)
 {
     struct view *old = atomic_load_explicit(&index->view, memory_order_relaxed);
@@ -548,7 +583,8 @@ static void restore_chunk(struct change *c, uint32_t chunk, uint32_t slots,
 }
 
 enum status view_restore(struct vec_index *index, uint32_t slots, uint32_t upper_rows,
-                         struct codec *codec, const struct in_place *in_place, struct err *err)
+                         struct centre *centre, struct codec *codec,
+                         const struct in_place *in_place, struct err *err)
 {
     uint32_t chunks = (slots + CHUNK_SLOTS - 1) / CHUNK_SLOTS;
     uint32_t first = view_first_slots(slots);
@@ -557,6 +593,7 @@ enum status view_restore(struct vec_index *index, uint32_t slots, uint32_t upper
                       codec == NULL ? 0 : (upper_rows + UPPER_SLOTS) / UPPER_SLOTS)) {
         return err_no_memory(err);
     }
+    c.next->centre = centre;
     c.next->codec = codec;
     c.next->first_slots = chunks == 0 ? 0 : first;
     for (uint32_t i = 0; !c.failed && i < chunks; i++) {
@@ -691,5 +728,6 @@ void view_free_all(struct vec_index *index)
         pages_free(view->upper[i], (size_t)UPPER_SLOTS * index->opts.m * sizeof(uint32_t));
     }
     codec_free(view->codec);
+    mem_free(view->centre);
     view_tables_free(view, NULL);
 }

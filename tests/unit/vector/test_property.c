@@ -254,8 +254,12 @@ static void snapshot_check(struct model *m)
     for (uint32_t slot = 0; slot < SLOTS; slot++) {
         bool there = vec_get(loaded, slot, vector, NULL) == OK;
         assert_int_equal(there, m->was[slot] != UINT32_MAX);
-        if (there && m->d <= 32 && m->metric != VEC_COSINE) {
-            assert_memory_equal(vector, vector_of(m, m->was[slot]), m->d * sizeof(*vector));
+        const float *was = there ? vector_of(m, m->was[slot]) : NULL;
+        if (there && m->d <= 32 && m->metric == VEC_L2) {
+            assert_memory_equal(vector, was, m->d * sizeof(*vector));
+        }
+        for (uint32_t j = 0; there && m->d <= 32 && m->metric == VEC_DOT && j < m->d; j++) {
+            assert_true(fabsf(vector[j] - was[j]) <= 1e-5F);
         }
     }
     vec_free(loaded);
