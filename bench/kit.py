@@ -58,6 +58,10 @@ class Server:
         """Processor time of the server and its engines so far, those that have ended included."""
         return cpu_ms(self.process.pid)
 
+    def own_cpu_ms(self):
+        """Processor time of the server's process alone, without its engines."""
+        return own_cpu_ms(self.process.pid)
+
     def stop(self):
         self.process.terminate()
         self.process.wait(30)
@@ -110,6 +114,12 @@ def cpu_ms(pid):
         for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
             total += sum(cpu_ms(int(child)) for child in (task / "children").read_text().split())
     return total
+
+
+def own_cpu_ms(pid):
+    """Processor time of one process so far, without its children."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(int(field) for field in fields[11:13]) * 1e3 / os.sysconf("SC_CLK_TCK")
 
 
 def post(connection, path, body, kind):
