@@ -2,7 +2,8 @@
  * Builds an index over a data set and measures searches: recall, speed, latency, memory.
  *
  *     vector-bench --data DIR/NAME --ef 10,20,... [--k 10] [--build-threads N] [--search-threads N]
- *                  [--index m=..,ef_construction=..,graph_min=..,seed=..] [--isa plain|avx2|avx512]
+ *                  [--index m=..,ef_construction=..,graph_min=..,seed=..,preset=fast_build]
+ *                  [--isa plain|avx2|avx512]
  *                  [--rounds N] [--updates N] [--filter SHARE] [--mode single|batch]
  *                  [--json OUT] [--results OUT.i32]
  *
@@ -495,6 +496,8 @@ static void parse_index(struct bench *bench, char *list)
             *field32 = (uint32_t)value;
         } else if (strncmp(item, "seed=", 5) == 0) {
             bench->opts.seed = value;
+        } else if (strcmp(item, "preset=fast_build") == 0) {
+            bench->opts.preset = VEC_PRESET_FAST_BUILD;
         } else {
             die("no such option of --index", item);
         }

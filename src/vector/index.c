@@ -41,8 +41,13 @@ static enum status opts_check(const struct vec_opts *opts, struct err *err)
 enum status vec_new(const struct vec_opts *opts, struct vec_index **out, struct err *err)
 {
     struct vec_opts filled = *opts;
-    filled.m = or_default(opts->m, VEC_M_DEFAULT);
-    filled.ef_construction = or_default(opts->ef_construction, VEC_EF_CONSTRUCTION_DEFAULT);
+    bool fast = opts->preset == VEC_PRESET_FAST_BUILD;
+    if (opts->preset > VEC_PRESET_FAST_BUILD) {
+        return err_set(err, E_INVALID, "there is no preset %d", (int)opts->preset);
+    }
+    filled.m = or_default(opts->m, fast ? VEC_M_FAST_BUILD : VEC_M_DEFAULT);
+    filled.ef_construction = or_default(opts->ef_construction, fast ? VEC_EF_CONSTRUCTION_FAST_BUILD
+                                                                    : VEC_EF_CONSTRUCTION_DEFAULT);
     filled.graph_min = or_default(opts->graph_min, 5000);
     return index_new(&filled, out, err);
 }

@@ -42,6 +42,11 @@ struct vec_scratch;
 
 enum { VEC_M_DEFAULT = 32, VEC_EF_CONSTRUCTION_DEFAULT = 200, VEC_EF_DEFAULT = 64 };
 
+/** Which defaults m and ef_construction have: what searches best, or 16 and 64, which link about
+ * twice as fast and need a wider beam for the same recall. */
+enum vec_preset { VEC_PRESET_NONE, VEC_PRESET_FAST_BUILD };
+enum { VEC_M_FAST_BUILD = 16, VEC_EF_CONSTRUCTION_FAST_BUILD = 64 };
+
 /** Zero means the default. */
 struct vec_opts {
     uint32_t dimension; /* 1 to VEC_DIMENSION_MAX; there is no default */
@@ -51,6 +56,7 @@ struct vec_opts {
     uint32_t graph_min;       /* vectors from which on there is a graph: default 5000 */
     uint64_t seed;
     enum vec_isa isa;
+    enum vec_preset preset; /* not stored: m and ef_construction are */
 };
 
 struct vec_hit {

@@ -16,12 +16,15 @@
 /* On squared distances; 1.0 and 1.4 were worse on each data set that was tried. */
 static const float ALPHA = 1.15F;
 
+enum { AT_ONCE = LINKS_MAX + 1 };
+
 /* Candidates in ascending order, and which of them are kept. */
 struct choice {
     const float *dist; /* squared, to the node that chooses */
     const uint32_t *slot;
     uint32_t count;
-    uint32_t anchored_to; /* candidates that are anchored to this node are always kept */
+    uint32_t anchored_to; /* those that are anchored to this node are always kept; NO_SLOT, or there
+                           * are at most AT_ONCE candidates */
 };
 
 static void node_lock(struct node *node)
@@ -71,34 +74,75 @@ bool link_occluded(const struct vec_index *index, const struct code_query *candi
     return false;
 }
 
+/* Of the candidates that are left, those that `kept` does not occlude, or that are to stay. */
+static uint32_t occlude(struct vec_scratch *scratch, const struct view *view,
+                        const struct choice *from, uint32_t kept, const bool *stays, uint8_t *left,
+                        uint32_t count)
+{
+    const struct vec_index *index = scratch->index;
+    const uint8_t *rows[AT_ONCE];
+    float dist[AT_ONCE];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        rows[i] = view_code(view, from->slot[left[i]]);
+    }
+    link_query_of(index, view, from->slot[kept], &scratch->other);
+    index->simd->distances[view->codec->kind](&scratch->other, rows, count, dist);
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t other = left[i];
+        bool occluded = dist[i] + scratch->other.norm2 <= from->dist[other] / ALPHA;
+        left[n] = other;
+        n += !occluded || stays[other];
+    }
+    return n;
+}
+
+/* Of the first AT_ONCE candidates: each that is kept is held against all that are left, which needs
+ * one query for each that is kept and not for each that is not. */
+static uint32_t choose_near(struct vec_scratch *scratch, const struct view *view,
+                            const struct choice *from, uint32_t max, uint32_t *out)
+{
+    uint8_t left[AT_ONCE];
+    bool stays[AT_ONCE];
+    uint32_t count = from->count < AT_ONCE ? from->count : AT_ONCE;
+    uint32_t n = 0;
+    uint32_t anchored = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        left[i] = (uint8_t)i;
+        stays[i] = from->anchored_to != NO_SLOT &&
+                   anchor_of(view, from->slot[i]) == from->anchored_to;
+        anchored += stays[i];
+        code_prefetch(view, view_code(view, from->slot[i]));
+    }
+    while (count > 0 && n < max) {
+        uint32_t next = left[0];
+        memmove(left, left + 1, --count * sizeof(*left));
+        if (!stays[next] && n + anchored >= max) {
+            continue; /* the room that is left is theirs */
+        }
+        anchored -= stays[next];
+        out[n++] = from->slot[next];
+        count = count == 0 ? 0 : occlude(scratch, view, from, next, stays, left, count);
+    }
+    return n;
+}
+
 /* Writes at most `max` of the candidates to `out`, in order; returns how many. */
 static uint32_t choose(struct vec_scratch *scratch, const struct view *view,
                        const struct choice *from, uint32_t max, uint32_t *out)
 {
     const struct vec_index *index = scratch->index;
-    enum code_kind kind = view->codec->kind;
     const uint8_t *kept[LINKS_MAX];
-    uint32_t n = 0;
-    uint32_t anchored = 0;
-    for (uint32_t i = 0; from->anchored_to != NO_SLOT && i < from->count; i++) {
-        anchored += anchor_of(view, from->slot[i]) == from->anchored_to;
+    uint32_t n = choose_near(scratch, view, from, max, out);
+    for (uint32_t i = 0; i < n; i++) {
+        kept[i] = view_code(view, out[i]);
     }
-    for (uint32_t i = 0; i < from->count && n < max; i++) {
-        uint32_t slot = from->slot[i];
-        const uint8_t *row = view_code(view, slot);
-        bool ours = from->anchored_to != NO_SLOT && anchor_of(view, slot) == from->anchored_to;
-        if (!ours) {
-            if (n + anchored >= max) {
-                continue; /* the room that is left is theirs */
-            }
-            link_query_of(index, view, slot, &scratch->other);
-            if (link_occluded(index, &scratch->other, kind, kept, n, from->dist[i])) {
-                continue;
-            }
+    for (uint32_t i = AT_ONCE; i < from->count && n < max; i++) {
+        link_query_of(index, view, from->slot[i], &scratch->other);
+        if (!link_occluded(index, &scratch->other, view->codec->kind, kept, n, from->dist[i])) {
+            kept[n] = view_code(view, from->slot[i]);
+            out[n++] = from->slot[i];
         }
-        anchored -= ours && anchored > 0;
-        kept[n] = row;
-        out[n++] = slot;
     }
     return n;
 }
@@ -405,7 +449,8 @@ static struct code_tail encode(struct vec_scratch *scratch, const struct view *v
     const struct vec_index *index = scratch->index;
     trail_touch(view, TRAIL_CODE, slot);
     row_read(&index->shape, view_row(index, view, slot), scratch->row.f);
-    codec_project(view->codec, scratch->row.f, scratch->centred, scratch->projected);
+    codec_project_query(view->codec, scratch->row.f, scratch->centred, scratch->steps,
+                        scratch->projected);
     float beside = dot_beside(index, row_tail(&index->shape, view_row(index, view, slot)).norm2);
     struct code_tail tail = codec_encode(view->codec, scratch->projected, beside,
                                          view_code(view, slot));

@@ -1,5 +1,5 @@
 /* An index from outside: recall against brute force, growth, threads, and everything refused. */
-#include "vectors.h"
+#include "saving.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -276,6 +276,39 @@ static void adding_linking_and_searching_go_on_at_once(void **state)
 
 /* --- what is refused --- */
 
+static struct saved saved_of(const struct vec_opts *opts, const float *base, size_t n)
+{
+    struct saved saved = { 0 };
+    struct vec_index *index = index_make(opts, base, n);
+    saved_take(&saved, index);
+    vec_free(index);
+    return saved;
+}
+
+/* Stored indexes say what they were made with. */
+static void a_preset_fills_what_was_not_said(void **state)
+{
+    enum { D = 24, N = 600 };
+    float *base = vectors_make(N, D, 5);
+    struct vec_opts opts = { .dimension = D, .graph_min = 100, .preset = VEC_PRESET_FAST_BUILD };
+    struct vec_opts same = { .dimension = D, .graph_min = 100, .m = 16, .ef_construction = 64 };
+    struct saved preset = saved_of(&opts, base, N);
+    struct saved said = saved_of(&same, base, N);
+    saved_assert_equal(&preset, &said);
+    saved_done(&preset);
+    saved_done(&said);
+    opts.m = 24;
+    opts.ef_construction = 100;
+    same.m = 24;
+    same.ef_construction = 100;
+    preset = saved_of(&opts, base, N);
+    said = saved_of(&same, base, N);
+    saved_assert_equal(&preset, &said);
+    saved_done(&preset);
+    saved_done(&said);
+    mem_free(base);
+}
+
 static void wrong_options_are_refused_by_name(void **state)
 {
     struct vec_index *index = NULL;
@@ -291,6 +324,7 @@ static void wrong_options_are_refused_by_name(void **state)
         { { .dimension = 3, .ef_construction = 31 }, "ef_construction" },
         { { .dimension = 3, .metric = (enum vec_metric)3 }, "metric" },
         { { .dimension = 3, .isa = (enum vec_isa)9 }, "instruction set" },
+        { { .dimension = 3, .preset = (enum vec_preset)9 }, "preset" },
     };
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         assert_int_equal(vec_new(&wrong[i].opts, &index, &err), E_INVALID);
@@ -407,6 +441,7 @@ int main(void)
         cmocka_unit_test(what_is_not_linked_yet_is_found),
         cmocka_unit_test(each_instruction_set_gives_the_same_answers),
         cmocka_unit_test(adding_linking_and_searching_go_on_at_once),
+        cmocka_unit_test(a_preset_fills_what_was_not_said),
         cmocka_unit_test(wrong_options_are_refused_by_name),
         cmocka_unit_test(wrong_vectors_and_searches_are_refused),
         cmocka_unit_test(making_an_index_fails_well),
