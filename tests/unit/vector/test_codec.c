@@ -24,7 +24,8 @@ static void code(struct coded *c, enum vec_metric metric)
     assert_int_equal(simd_choose(VEC_ISA_BEST, &c->simd, &err), OK);
     float *sample = xmalloc(sizeof(float) * N * D);
     memcpy(sample, c->vectors, sizeof(float) * N * D);
-    assert_int_equal(codec_train(&c->shape, metric, c->simd, sample, N, 1, &c->codec, &err), OK);
+    assert_int_equal(codec_train(&c->shape, metric, c->simd, sample, N, NULL, 1, &c->codec, &err),
+                     OK);
     mem_free(sample);
 }
 
