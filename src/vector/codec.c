@@ -439,7 +439,7 @@ enum status codec_steps(struct codec *codec, struct err *err)
             codec->steps[(i / 2 * width + j) * 2 + i % 2] = (int16_t)lrintf(steps);
         }
     }
-    codec->rest = codec->truncated && column_empty(codec, codec->dimensions - 1);
+    codec->rest = codec->truncated && !codec->dot && column_empty(codec, codec->dimensions - 1);
     return OK;
 }
 

@@ -50,8 +50,8 @@ bool codec_has_matrix(const struct codec *codec);
 /** values [padded]; projected_out [width of at most CODE_BYTES_MAX] */
 void codec_project(const struct codec *codec, const float *values, float *centred,
                    float *projected_out);
-/** The same from a matrix of half the bytes, as near as 16 bits tell: what searches and linking
- * use. steps [padded] is written. The same for each instruction set. */
+/** The same of a search's query, from a matrix of half the bytes: as near as 16 bits tell. steps
+ * [padded] is written. The same for each instruction set. */
 void codec_project_query(const struct codec *codec, const float *values, float *centred,
                          int16_t *steps, float *projected_out);
 /** What codec_project_query needs; the matrix is one that codec_trained finds right. */

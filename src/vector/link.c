@@ -449,8 +449,7 @@ static struct code_tail encode(struct vec_scratch *scratch, const struct view *v
     const struct vec_index *index = scratch->index;
     trail_touch(view, TRAIL_CODE, slot);
     row_read(&index->shape, view_row(index, view, slot), scratch->row.f);
-    codec_project_query(view->codec, scratch->row.f, scratch->centred, scratch->steps,
-                        scratch->projected);
+    codec_project(view->codec, scratch->row.f, scratch->centred, scratch->projected);
     float beside = dot_beside(index, row_tail(&index->shape, view_row(index, view, slot)).norm2);
     struct code_tail tail = codec_encode(view->codec, scratch->projected, beside,
                                          view_code(view, slot));
