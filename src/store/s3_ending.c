@@ -240,6 +240,20 @@ static enum status join(struct joining *joining, struct s3_upload *upload, bool 
     return status == E_NOT_FOUND ? store_upload_not_found(joining->ref, err) : status;
 }
 
+/** A part that is not there may be one that an abort, or another complete, has just taken away:
+ * then it is the upload that is missing. */
+static enum status choose_or_gone(struct joining *joining, struct err *err)
+{
+    struct s3_record now;
+    enum status status = choose(joining, err);
+    if (status != E_CONFLICT) {
+        return status;
+    }
+    enum status found = s3_record_read(joining->s3, joining->ref, &joining->arena, &now, NULL);
+    bool gone = found == E_NOT_FOUND || (found == OK && now.state == S3_RECORD_ENDED);
+    return gone ? store_upload_not_found(joining->ref, err) : status;
+}
+
 static enum status complete_alone(struct joining *joining, struct store_info *info_out,
                                   struct err *err)
 {
@@ -249,7 +263,7 @@ static enum status complete_alone(struct joining *joining, struct store_info *in
     struct s3_upload upload;
     bool sent = false;
     TRY(s3_upload_settle(s3, joining->ref, STR_EMPTY, &joining->arena, &joining->record, err));
-    TRY(choose(joining, err));
+    TRY(choose_or_gone(joining, err));
     TRY(look_before(joining, err));
     s3_write_init(&write, joining->ref->key, &how->cond);
     TRY(s3_write_attrs(&write, how->attrs_new ? how->attrs : joining->record.attrs, &joining->arena,
