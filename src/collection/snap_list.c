@@ -7,6 +7,8 @@
  */
 #include "collection/snap_list.h"
 
+#include "collection/ids.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -174,7 +176,7 @@ enum status snap_list_decode(struct str bytes, uint64_t tag, struct snap_list *o
     memcpy(&crc, at + HEAD_CRC - sizeof crc, sizeof crc);
     memcpy(&head_crc, at + HEAD_CRC, sizeof head_crc);
     if (head_crc != crc32c(0, at, HEAD_CRC) || its_tag != tag || part_rows == 0 ||
-        count != (bytes.len - HEAD) / SNAP_ENTRY_BYTES ||
+        part_rows % IDS_CHUNK != 0 || count != (bytes.len - HEAD) / SNAP_ENTRY_BYTES ||
         (bytes.len - HEAD) % SNAP_ENTRY_BYTES != 0 ||
         crc != crc32c(0, at + HEAD, bytes.len - HEAD)) {
         return damaged(err);

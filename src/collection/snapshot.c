@@ -55,6 +55,7 @@ struct shot {
     uint32_t part_rows, part_count, part, row_end;
     uint32_t objects;
     bool plain;       /* no parts: whoever loads it gives rows anew */
+    bool offered;     /* a pointer that names it was sent, so it may be named for ever */
     struct buf step;  /* ids and metadata of some rows */
     struct buf chunk; /* an object to be */
     uint32_t chunk_count;
@@ -468,6 +469,13 @@ static void base_give(struct shot *shot)
     pthread_rwlock_unlock(&body->lock);
 }
 
+static void remember_etag(struct coll *coll, const struct coll_pointer *pointer)
+{
+    pthread_mutex_lock(&coll->service->lock);
+    memcpy(coll->etag, pointer->etag, sizeof pointer->etag);
+    pthread_mutex_unlock(&coll->service->lock);
+}
+
 static enum status swap_once(struct shot *shot, struct arena *arena, struct coll_pointer *base,
                              struct err *err)
 {
@@ -481,6 +489,11 @@ static enum status swap_once(struct shot *shot, struct arena *arena, struct coll
     if (base->epoch != coll->epoch || base->first_log > shot->ref.sequence + 1) {
         return err_set(err, E_CONFLICT, "another process writes index \"%s\" now", coll->name);
     }
+    if (shot->offered && base->snapshot.tag == shot->ref.tag) {
+        /* it came through, its answer was lost, and somebody has written the pointer since */
+        remember_etag(coll, base);
+        return OK;
+    }
     if (shot->base != NULL && base->snapshot.tag != shot->named_tag) {
         return err_set(err, E_CONFLICT, "the snapshot of index \"%s\" was changed meanwhile",
                        coll->name);
@@ -488,10 +501,9 @@ static enum status swap_once(struct shot *shot, struct arena *arena, struct coll
     struct coll_pointer next = *base;
     next.snapshot = shot->ref;
     next.first_log = shot->ref.sequence + 1;
+    shot->offered = true;
     TRY(coll_pointer_swap(service->store, base, arena, &next, err));
-    pthread_mutex_lock(&service->lock);
-    memcpy(coll->etag, next.etag, sizeof next.etag);
-    pthread_mutex_unlock(&service->lock);
+    remember_etag(coll, &next);
     return OK;
 }
 
@@ -500,8 +512,11 @@ static void trim(struct shot *shot, const struct coll_pointer *base)
 {
     struct coll *coll = shot->coll;
     struct err err;
+    /* named already, where the answer to the swap was lost */
+    bool ours = base->snapshot.tag == shot->ref.tag;
     enum status status = snap_sweep(coll->service->store, str_of(coll->uuid), &shot->list,
-                                    shot->ref.sequence, base->snapshot.name, &err);
+                                    shot->ref.sequence, ours ? STR_EMPTY : base->snapshot.name,
+                                    &err);
     bool young = clock_mono_ms(coll->service->clock) - coll->opened_ms < OLD_LOG_MS;
     uint64_t from = young ? coll->fence + 1 : 1;
     if (status == OK && from <= shot->ref.sequence) {
@@ -538,7 +553,7 @@ static enum status publish(struct shot *shot, struct err *err)
         metric_add(shot->coll->service->metrics.snapshots, 1);
         trim(shot, &base);
         base_give(shot);
-    } else if (status != E_UPSTREAM) { /* unknown: it may be named */
+    } else if (!shot->offered) { /* else it may be named, if only in what a later writer read */
         forget(shot);
     }
     arena_done(&arena);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "collection/pointer.h"
 #include "collection/snap_list.h"
 
 enum { ROWS = 256 };
@@ -275,6 +276,71 @@ static void who_takes_over_shares_only_with_what_the_pointer_names(void **state)
     lake_down(&lake);
 }
 
+/* The swap to a snapshot comes through, its answer is lost, and before anybody looks the pointer is
+ * written again. */
+struct rewrite {
+    struct lake *lake;
+    struct coll_service *other; /* NULL: only the pointer is written */
+    bool done;
+};
+
+static void write_pointer(struct lake *lake)
+{
+    struct arena arena;
+    struct coll_pointer base = { 0 };
+    arena_init(&arena, 0);
+    assert_ok(coll_pointer_read(lake->store, STR("t"), &arena, &base, ERR));
+    struct coll_pointer next = base;
+    assert_ok(coll_pointer_swap(lake->store, &base, &arena, &next, ERR));
+    arena_done(&arena);
+}
+
+static void rewrite(void *ctx, struct str key)
+{
+    struct rewrite *rewrite = ctx;
+    if (rewrite->done || !rewrite->lake->fault.happened || !str_ends(key, STR("/t.json"))) {
+        return;
+    }
+    rewrite->done = true;
+    lake_mend(rewrite->lake);
+    if (rewrite->other != NULL) {
+        assert_ok(lake_put(rewrite->other, "t", "taken", 7, NULL, ERR));
+    } else {
+        write_pointer(rewrite->lake);
+    }
+}
+
+static void a_snapshot_that_was_named_and_written_over_is_kept(void **state)
+{
+    for (int round = 0; round < 4; round++) {
+        struct lake lake;
+        up(&lake);
+        fill(&lake, 0, 1000);
+        if (round % 2 == 1) { /* it shares with an earlier one */
+            snapshot(&lake);
+            fill(&lake, 2000, 100);
+        }
+        struct rewrite ctx = { .lake = &lake };
+        ctx.other = round < 2 ? lake_service(&lake) : NULL;
+        lake_opened(&lake, rewrite, &ctx);
+        lake_fail(&lake, 0, E_UPSTREAM, true, "/t.json");
+        enum status status = coll_settle(lake.service, STR("t"), true, ERR);
+        lake_opened(&lake, NULL, NULL);
+        assert_true(ctx.done);
+        assert_int_equal(status, round < 2 ? E_CONFLICT : OK);
+        coll_service_close(ctx.other);
+        if (round >= 2) { /* and it goes on */
+            fill(&lake, 5000, 300);
+            snapshot(&lake);
+        }
+        lake_again(&lake);
+        lake_has(&lake, lake.service, "t", "k999", 999);
+        assert_int_equal(lake_count(lake.service, "t"),
+                         1000 + (round % 2) * 100 + (round < 2 ? 1 : 300));
+        lake_down(&lake);
+    }
+}
+
 static void a_sweep_that_comes_late_takes_nothing_that_is_named(void **state)
 {
     struct lake lake;
@@ -360,6 +426,7 @@ int main(void)
         cmocka_unit_test(shared_parts_and_tail_are_what_the_whole_log_is),
         cmocka_unit_test(a_snapshot_that_fails_changes_nothing),
         cmocka_unit_test(who_takes_over_shares_only_with_what_the_pointer_names),
+        cmocka_unit_test(a_snapshot_that_was_named_and_written_over_is_kept),
         cmocka_unit_test(a_sweep_that_comes_late_takes_nothing_that_is_named),
         cmocka_unit_test(a_list_is_read_as_it_was_written_or_refused),
     };
