@@ -33,11 +33,10 @@ def url(lakehouse, tmp_path_factory):
     next(starter, None)
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    """2,000 small files in folders, with names that need care, and one of 20 MB."""
-    folder, chance = tmp_path_factory.mktemp("tree"), random.Random(7)
-    for n in range(FILES - 1):
+def make_tree(folder, count):
+    """Small files in folders, with names that need care, and one of 20 MB."""
+    chance = random.Random(7)
+    for n in range(count - 1):
         place = folder / f"d{n % 17}" / f"e+{n % 5}"
         place.mkdir(parents=True, exist_ok=True)
         (place / f"f {n} ü%.bin").write_bytes(chance.randbytes(chance.randrange(3000)))
@@ -45,7 +44,12 @@ def tree(tmp_path_factory):
     return folder
 
 
-def assert_same(one, other):
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return make_tree(tmp_path_factory.mktemp("tree"), FILES)
+
+
+def assert_same(one, other, count=FILES):
     def compare(both):
         assert not both.left_only and not both.right_only and not both.funny_files, (both.left, both.left_only, both.right_only)
         _, differing, errors = filecmp.cmpfiles(both.left, both.right, both.common_files, shallow=False)
@@ -53,7 +57,7 @@ def assert_same(one, other):
         for below in both.subdirs.values():
             compare(below)
     compare(filecmp.dircmp(one, other))
-    assert sum(len(files) for _, _, files in os.walk(other)) == FILES
+    assert sum(len(files) for _, _, files in os.walk(other)) == count
 
 
 def run(*command, env=None, **options):
@@ -63,14 +67,17 @@ def run(*command, env=None, **options):
     return done.stdout
 
 
-def test_aws_cli(url, tree, tmp_path):
+@pytest.mark.parametrize("count", [200, pytest.param(FILES, marks=pytest.mark.slow)])
+def test_aws_cli(url, tmp_path, count):
+    """Its own work on 2,000 files takes a minute and a half."""
+    tree = make_tree(tmp_path / "tree", count)
     env = {"AWS_ACCESS_KEY_ID": "main", "AWS_SECRET_ACCESS_KEY": "main-secret", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": url,
            "AWS_CONFIG_FILE": str(tmp_path / "none"), "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none")}
     aws = lambda *words: run(environment_of("s3clients") / "bin/aws", *words, env=env)
     aws("s3", "mb", "s3://aws-cli")
     aws("s3", "sync", "--only-show-errors", tree, "s3://aws-cli/tree")
     aws("s3", "sync", "--only-show-errors", "s3://aws-cli/tree", tmp_path / "back")
-    assert_same(tree, tmp_path / "back")
+    assert_same(tree, tmp_path / "back", count)
     assert aws("s3", "sync", tree, "s3://aws-cli/tree") == ""  # nothing is sent twice
     assert "PRE d0/" in aws("s3", "ls", "s3://aws-cli/tree/")
     assert json.loads(aws("s3api", "head-object", "--bucket", "aws-cli", "--key", "tree/big", "--checksum-mode", "ENABLED"))["ContentLength"] == 20_000_000
