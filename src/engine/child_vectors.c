@@ -209,7 +209,9 @@ static enum status items(void *ctx, struct str index, struct str after, bool wit
     if (bytes == NULL) {
         return err_no_memory(err);
     }
-    memcpy(bytes, reply.ptr, reply.len);
+    if (reply.len > 0) {
+        memcpy(bytes, reply.ptr, reply.len);
+    }
     return read_page(str_from((const char *)bytes, reply.len), arena, out, err);
 }
 
