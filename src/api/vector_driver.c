@@ -91,10 +91,24 @@ static enum status write_target(struct str index, const char *tail, struct buf *
     return kind == OK && buf_append(out, str_of(tail)) == OK ? OK : err_no_memory(err);
 }
 
+/** Make the call, which changes nothing; the answer's body is appended. */
+static enum status ask(const struct vector_driver *driver, struct http_call *call,
+                       struct buf *reply, struct err *err)
+{
+    struct http_answer answer = { 0 };
+    call->repeatable = true;
+    call->body_bytes_max = ANSWER_BYTES_MAX;
+    enum status kind = http_client_call_ok(driver->client, call, &answer, err);
+    if (kind == OK && buf_append(reply, buf_str(&answer.body)) != OK) {
+        kind = err_no_memory(err);
+    }
+    http_answer_done(&answer);
+    return kind;
+}
+
 static enum status http_search(void *ctx, const struct query_nearest *nearest, struct buf *reply,
                                struct err *err)
 {
-    const struct vector_driver *driver = ctx;
     AUTO(buf_done) struct buf target;
     buf_init(&target, 0);
     TRY(write_target(nearest->index, "/search", &target, err));
@@ -105,24 +119,15 @@ static enum status http_search(void *ctx, const struct query_nearest *nearest, s
         .headers = &json,
         .header_count = 1,
         .body = nearest->body,
-        .repeatable = true, /* it changes nothing */
         .deadline = nearest->deadline,
         .request_id = nearest->request_id,
-        .body_bytes_max = ANSWER_BYTES_MAX,
     };
-    struct http_answer answer = { 0 };
-    enum status kind = http_client_call_ok(driver->client, &call, &answer, err);
-    if (kind == OK && buf_append(reply, buf_str(&answer.body)) != OK) {
-        kind = err_no_memory(err);
-    }
-    http_answer_done(&answer);
-    return kind;
+    return ask(ctx, &call, reply, err);
 }
 
 static enum status http_items(void *ctx, const struct query_items *asked, struct buf *reply,
                               struct err *err)
 {
-    const struct vector_driver *driver = ctx;
     AUTO(buf_done) struct buf target;
     buf_init(&target, 0);
     TRY(write_target(asked->index, "/items", &target, err));
@@ -137,18 +142,10 @@ static enum status http_items(void *ctx, const struct query_items *asked, struct
         .target = buf_str(&target),
         .headers = &bytes,
         .header_count = 1,
-        .repeatable = true,
         .deadline = asked->deadline,
         .request_id = asked->request_id,
-        .body_bytes_max = ANSWER_BYTES_MAX,
     };
-    struct http_answer answer = { 0 };
-    enum status kind = http_client_call_ok(driver->client, &call, &answer, err);
-    if (kind == OK && buf_append(reply, buf_str(&answer.body)) != OK) {
-        kind = err_no_memory(err);
-    }
-    http_answer_done(&answer);
-    return kind;
+    return ask(ctx, &call, reply, err);
 }
 
 enum status vector_driver_http(const struct vector_driver_opts *opts, struct vector_driver **out,

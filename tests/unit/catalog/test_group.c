@@ -111,15 +111,22 @@ static int64_t test_wall(void *ctx)
 
 static const struct lake_clock test_clock = { .wall_ms = test_wall, .mono_ms = test_wall };
 
-static void old_snapshots_expire_and_their_lists_go_to_the_trash(void **state)
+/** A catalogue that lives by now_ms, which is set to some day. */
+static struct catalog *clocked_catalog(struct store *store)
 {
-    struct store *store = fixture_mem();
     struct catalog *catalog = NULL;
-    struct arena arena;
-    arena_init(&arena, 0);
     now_ms = 1750000000000;
     assert_ok(catalog_local_open(
         &(struct catalog_local_opts){ .store = store, .clock = &test_clock }, &catalog, ERR));
+    return catalog;
+}
+
+static void old_snapshots_expire_and_their_lists_go_to_the_trash(void **state)
+{
+    struct store *store = fixture_mem();
+    struct catalog *catalog = clocked_catalog(store);
+    struct arena arena;
+    arena_init(&arena, 0);
     int64_t first = fixture_add(catalog, "t", "first", &arena).snapshot_id;
     for (int i = 0; i < 9; i++) {
         now_ms += 24LL * 3600 * 1000;
@@ -144,12 +151,9 @@ static void old_snapshots_expire_and_their_lists_go_to_the_trash(void **state)
 static size_t snapshots_after(int appends, int64_t step_ms)
 {
     struct store *store = fixture_mem();
-    struct catalog *catalog = NULL;
+    struct catalog *catalog = clocked_catalog(store);
     struct arena arena;
     arena_init(&arena, 0);
-    now_ms = 1750000000000;
-    assert_ok(catalog_local_open(
-        &(struct catalog_local_opts){ .store = store, .clock = &test_clock }, &catalog, ERR));
     for (int i = 0; i < appends; i++) {
         now_ms += step_ms;
         fixture_add(catalog, "t", "", &arena);
@@ -182,12 +186,9 @@ static void a_busy_table_keeps_fewer_snapshots(void **state)
 static void times_never_run_backwards(void **state)
 {
     struct store *store = fixture_mem();
-    struct catalog *catalog = NULL;
+    struct catalog *catalog = clocked_catalog(store);
     struct arena arena;
     arena_init(&arena, 0);
-    now_ms = 1750000000000;
-    assert_ok(catalog_local_open(
-        &(struct catalog_local_opts){ .store = store, .clock = &test_clock }, &catalog, ERR));
     int64_t last = 0;
     for (int i = 0; i < 5; i++) {
         now_ms += i % 2 == 0 ? 1000 : -5000;
