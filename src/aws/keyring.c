@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "aws/vended.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/rng.h"
@@ -33,6 +34,8 @@ struct aws_keyring {
     struct map by_access_key;
     struct aws_grant nobody; /* of unknown access keys */
     char nobodys_secret[40];
+    bool lends; /* `vendor` is set */
+    struct aws_vendor vendor;
     pthread_mutex_t lock;
     struct slot slots[SLOTS]; /* guarded by lock */
 };
@@ -131,6 +134,12 @@ void aws_keyring_free(struct aws_keyring *keyring)
     mem_free(keyring);
 }
 
+void aws_keyring_take_lent(struct aws_keyring *keyring, struct str cluster_secret)
+{
+    aws_vendor_init(&keyring->vendor, cluster_secret);
+    keyring->lends = true;
+}
+
 /* --- signing keys --- */
 
 static struct slot *slot_of(struct aws_keyring *keyring, const struct aws_grant *grant,
@@ -182,21 +191,39 @@ static void keep_key(struct aws_keyring *keyring, const struct aws_grant *grant,
 
 /* --- judging --- */
 
-enum status aws_keyring_verify(struct aws_keyring *keyring, const struct aws_auth *auth,
+/** The grant of a lent key, which nobody else's slot in the cache may stand for. */
+static enum status verify_lent(struct aws_keyring *keyring, const struct aws_auth *auth,
                                const struct aws_request *request, int64_t now_ms,
                                struct arena *arena, const struct aws_grant **grant_out,
-                               struct aws_signing_key *key_out, enum aws_code *code_out,
+                               struct aws_signing_key *key, enum aws_code *code_out,
+                               struct err *err)
+{
+    struct aws_grant *grant = arena_alloc(arena, sizeof(*grant));
+    if (grant == NULL) {
+        return err_no_memory(err);
+    }
+    TRY(aws_vended_read(&keyring->vendor, auth->access_key, auth->session_token, now_ms, arena,
+                        grant, code_out, err));
+    aws_signing_key_make(grant->secret_key, auth->day, auth->region, STR("s3"), key);
+    TRY(aws_auth_verify(auth, request, key, keyring->region, now_ms, arena, code_out, err));
+    *grant_out = grant;
+    return OK;
+}
+
+static enum status verify_kept(struct aws_keyring *keyring, const struct aws_auth *auth,
+                               const struct aws_request *request, int64_t now_ms,
+                               struct arena *arena, const struct aws_grant **grant_out,
+                               struct aws_signing_key *key, enum aws_code *code_out,
                                struct err *err)
 {
     const struct aws_grant *known = map_get(&keyring->by_access_key, auth->access_key);
     const struct aws_grant *grant = known != NULL ? known : &keyring->nobody;
     if (known != NULL && auth->session_token.len > 0) {
         *code_out = AWS_INVALID_TOKEN;
-        return err_set(err, aws_code_kind(*code_out), "this server issues no session tokens");
+        return err_set(err, aws_code_kind(*code_out), "this access key has no session tokens");
     }
-    struct aws_signing_key key;
-    bool cached = find_key(keyring, grant, auth, &key);
-    enum status status = aws_auth_verify(auth, request, &key, keyring->region, now_ms, arena,
+    bool cached = find_key(keyring, grant, auth, key);
+    enum status status = aws_auth_verify(auth, request, key, keyring->region, now_ms, arena,
                                          code_out, err);
     if (known == NULL) {
         *code_out = AWS_INVALID_ACCESS_KEY_ID;
@@ -205,12 +232,26 @@ enum status aws_keyring_verify(struct aws_keyring *keyring, const struct aws_aut
     }
     TRY(status);
     if (!cached) {
-        keep_key(keyring, grant, auth, &key);
+        keep_key(keyring, grant, auth, key);
     }
+    *grant_out = grant;
+    return OK;
+}
+
+enum status aws_keyring_verify(struct aws_keyring *keyring, const struct aws_auth *auth,
+                               const struct aws_request *request, int64_t now_ms,
+                               struct arena *arena, const struct aws_grant **grant_out,
+                               struct aws_signing_key *key_out, enum aws_code *code_out,
+                               struct err *err)
+{
+    struct aws_signing_key key;
+    bool lent = keyring->lends && aws_vended_looks(auth->access_key) &&
+                map_get(&keyring->by_access_key, auth->access_key) == NULL;
+    TRY((lent ? verify_lent : verify_kept)(keyring, auth, request, now_ms, arena, grant_out, &key,
+                                           code_out, err));
     if (key_out != NULL) {
         *key_out = key;
     }
-    *grant_out = grant;
     return OK;
 }
 

@@ -1,8 +1,8 @@
 /*
  * The access keys of our S3 server: who signed a request, and what that key may do.
  *
- * A key of ours is for ever, until the settings change: no session tokens are issued, so a request
- * that shows one is refused.
+ * A key of the settings is for ever, until they change, and knows no session token. Beside them a
+ * keyring may take keys that are lent (vended.h): those come with one.
  *
  * Owns     a keyring copies the grants that it is made of, and wipes the secrets when it is freed
  * Threads  safe; immutable but for a small cache of signing keys under a lock
@@ -31,11 +31,14 @@ struct aws_keyring;
 enum status aws_keyring_new(const struct aws_grant *grants, size_t count, struct str region,
                             struct aws_keyring **out, struct err *err) MUST_USE;
 void aws_keyring_free(struct aws_keyring *keyring);
+/** Take keys that `cluster_secret` lends, too. Before the first request. */
+void aws_keyring_take_lent(struct aws_keyring *keyring, struct str cluster_secret);
 
 /**
  * Whose is this request? `auth` is of aws_auth_read, and not anonymous.
  *
- * Returns  *grant_out lives as long as the keyring; *key_out (may be NULL) is the key that the
+ * Returns  *grant_out lives as long as the keyring, or `arena` where the key was lent; *key_out
+ * (may be NULL) is the key that the
  *          frames of a streaming body are signed with
  * Errors   with *code_out: AWS_INVALID_ACCESS_KEY_ID (after the same work as for a wrong
  *          signature), AWS_INVALID_TOKEN, and those of aws_auth_verify

@@ -122,6 +122,20 @@ enum status catalog_metadata_text(struct catalog *catalog, struct str location, 
     return reader_bytes(catalog->reader, location, out, err);
 }
 
+enum status catalog_location(struct catalog *catalog, struct str metadata_location,
+                             struct arena *arena, struct str *out, struct err *err)
+{
+    const struct ice_metadata *metadata;
+    TRY(reader_metadata(catalog->reader, metadata_location, &metadata, err));
+    struct str location = metadata->location;
+    while (location.len > 0 && location.ptr[location.len - 1] == '/') {
+        location.len--;
+    }
+    *out = arena_str(arena, location);
+    ice_metadata_unref(metadata);
+    return out->ptr == NULL ? err_no_memory(err) : OK;
+}
+
 enum status catalog_ready(struct catalog *catalog, struct err *err)
 {
     return catalog->ops->ready(catalog, err);

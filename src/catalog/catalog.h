@@ -86,6 +86,11 @@ enum status catalog_namespace(struct catalog *catalog, struct str ns, struct are
 enum status catalog_metadata_text(struct catalog *catalog, struct str location, struct buf *out,
                                   struct err *err) MUST_USE;
 
+/** The table's own location, a URI without a slash at its end, out of the metadata at
+ * `metadata_location`. */
+enum status catalog_location(struct catalog *catalog, struct str metadata_location,
+                             struct arena *arena, struct str *out, struct err *err) MUST_USE;
+
 /* --- reading a snapshot --- */
 
 /** One table as of one moment. Nothing in it changes. */

@@ -62,8 +62,8 @@ enum status catalog_register_metadata(struct catalog *catalog,
                                       struct err *err) MUST_USE;
 
 enum catalog_kind { CATALOG_TABLE, CATALOG_VIEW };
-/** E_NOT_FOUND: `from`, or the namespace of `to` (then *missing_ns_out is set). The files stay where
- * they are. */
+/** E_NOT_FOUND: `from`, or the namespace of `to` (then *missing_ns_out is set). The files stay
+ * where they are. */
 enum status catalog_rename(struct catalog *catalog, enum catalog_kind kind,
                            const struct table_name *from, const struct table_name *to,
                            bool *missing_ns_out, struct err *err) MUST_USE;
@@ -99,7 +99,8 @@ enum status catalog_namespace_update(struct catalog *catalog, struct str ns,
                                      const struct catalog_namespace_update *update,
                                      struct arena *arena, struct catalog_namespace_updated *out,
                                      struct err *err) MUST_USE;
-/** E_CONFLICT: it holds a table, a view or a namespace. By the protocol: dropping, look, dropped. */
+/** E_CONFLICT: it holds a table, a view or a namespace. By the protocol: dropping, look,
+ * dropped. */
 enum status catalog_namespace_drop(struct catalog *catalog, struct str ns,
                                    struct err *err) MUST_USE;
 

@@ -407,7 +407,6 @@ static enum status mount_catalog(struct parts *parts, const char *prefix, struct
 {
     parts->api_catalog.catalog = parts->catalog;
     parts->api_catalog.store = parts->store;
-    parts->api_catalog.s3_url = warehouse_s3_public_url(parts);
     parts->api_catalog.s3_region = text(parts, "s3api", "region");
     parts->api_catalog.inspector = ingest_inspector(parts->ingest);
     size_t count;
@@ -415,8 +414,13 @@ static enum status mount_catalog(struct parts *parts, const char *prefix, struct
     TRY(http_server_mount(parts->server, prefix, routes, count, &parts->api_catalog, err));
     parts->icerest = (struct icerest){ .catalog = parts->catalog,
                                        .warehouse = CATALOG_WAREHOUSE_DEFAULT,
-                                       .s3_url = parts->api_catalog.s3_url,
-                                       .s3_region = parts->api_catalog.s3_region };
+                                       .s3_region = parts->api_catalog.s3_region,
+                                       .clock = clock_real() };
+    if (warehouse_on_s3api(parts)) {
+        aws_vendor_init(&parts->lender, str_of(parts->secret));
+        parts->icerest.lender = &parts->lender;
+        parts->icerest.s3_bucket = S3API_LAKE;
+    }
     TRY(icerest_mount(&parts->icerest, parts->server, err));
     if (!alone(parts)) {
         return OK;
@@ -541,13 +545,18 @@ void parts_close(struct parts *parts)
     store_close(parts->store);
     metrics_free(parts->metrics);
     arena_done(&parts->arena);
+    aws_vendor_done(&parts->lender);
     *parts = (struct parts){ 0 };
 }
 
 enum status parts_listen(struct parts *parts, struct err *err)
 {
-    TRY(http_server_start(parts->server, err));
-    return parts->s3_server != NULL ? http_server_start(parts->s3_server, err) : OK;
+    if (parts->s3_server != NULL) {
+        TRY(http_server_start(parts->s3_server, err));
+    }
+    /* now it is known where that one listens */
+    parts->api_catalog.s3_url = parts->icerest.s3_url = warehouse_s3_url(parts);
+    return http_server_start(parts->server, err);
 }
 
 enum status parts_store_ready(struct parts *parts, struct err *err)

@@ -45,6 +45,7 @@ struct parts {
     struct api_storage api_storage;
     struct api_catalog api_catalog;
     struct icerest icerest;
+    struct aws_vendor lender; /* of keys for tables at s3: URIs */
     struct api_sql *api_sql;
     struct api_vectors api_vectors;
     struct gateway *gateway;

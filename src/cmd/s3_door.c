@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "aws/keyring.h"
+#include "cmd/warehouse.h"
 
 /* S3's requests carry up to 2 KiB of metadata, and presigned ones a long target */
 enum { HEADER_BYTES_MIN = 32 * 1024 };
@@ -106,11 +107,13 @@ enum status s3_door_open(struct parts *parts, const struct http_server_opts *edg
         .object_bytes_max = settings_bytes(parts->settings, "s3api", "max_object_bytes"),
         .upload_idle_ms = settings_int(parts->settings, "s3api", "upload_idle_seconds") * 1000,
         .metrics = parts->metrics,
+        .cluster_secret = str_of(parts->secret),
     };
     struct aws_grant *grants = NULL;
     TRY(read_grants(parts, &grants, &opts.grant_count, err));
     TRY(read_anonymous(parts, &opts.anonymous, err));
-    if (opts.grant_count == 0 && opts.anonymous == S3API_ANONYMOUS_NO) {
+    if (opts.grant_count == 0 && opts.anonymous == S3API_ANONYMOUS_NO &&
+        !warehouse_on_s3api(parts)) {
         return OK;
     }
     TRY(open_folders(parts, err));

@@ -46,12 +46,18 @@ static enum status read_uri(const struct parts *parts, enum catalog_uri *out, st
     return OK;
 }
 
+static const char *public_url(const struct parts *parts)
+{
+    struct str url = entry(parts->settings, "s3_public_url");
+    return url.len > 0 ? url.ptr : NULL;
+}
+
 enum status warehouse_of(const struct parts *parts, struct catalog_local_opts *opts,
                          struct err *err)
 {
     TRY(check_names(parts->settings, err));
     TRY(read_uri(parts, &opts->uri, err));
-    const char *url = warehouse_s3_public_url(parts);
+    const char *url = public_url(parts);
     struct http_url parsed;
     struct err why = { 0 };
     if (url != NULL && http_url_parse(str_of(url), &parsed, &why) != OK) {
@@ -61,8 +67,32 @@ enum status warehouse_of(const struct parts *parts, struct catalog_local_opts *o
     return OK;
 }
 
-const char *warehouse_s3_public_url(const struct parts *parts)
+bool warehouse_on_s3api(const struct parts *parts)
 {
-    struct str url = entry(parts->settings, "s3_public_url");
-    return url.len > 0 ? url.ptr : NULL;
+    enum catalog_uri uri = CATALOG_URI_STORE;
+    bool bucket = true;
+    return read_uri(parts, &uri, NULL) == OK && uri == CATALOG_URI_S3 &&
+           backend_is_s3(parts->settings, &bucket, NULL) == OK && !bucket;
+}
+
+/** Of "address:port", what a client can call. */
+static bool is_callable(struct str address)
+{
+    size_t colon = str_rfind_char(address, ':');
+    return colon != SIZE_MAX && !str_eq(str_skip(address, colon + 1), STR("0")) &&
+           !str_starts(address, STR("0.0.0.0:")) && !str_starts(address, STR("[::]:"));
+}
+
+const char *warehouse_s3_url(struct parts *parts)
+{
+    const char *url = public_url(parts);
+    if (url != NULL || !warehouse_on_s3api(parts)) {
+        return url;
+    }
+    const char *address = parts->s3_server != NULL ? http_server_address(parts->s3_server)
+                                                   : settings_str(parts->settings, "s3api", "bind");
+    if (!is_callable(str_of(address))) {
+        return NULL;
+    }
+    return arena_printf(&parts->arena, "http://%s", address).ptr;
 }

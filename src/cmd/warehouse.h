@@ -7,7 +7,14 @@
 /** Into the options of the catalogue. E_INVALID names the setting. */
 enum status warehouse_of(const struct parts *parts, struct catalog_local_opts *opts,
                          struct err *err) MUST_USE;
-/** What clients are told of the S3 API, or NULL. As long as the settings. */
-const char *warehouse_s3_public_url(const struct parts *parts);
+/** Are tables named by s3://lake/..., so that clients need our S3 API, and a key of it? */
+bool warehouse_on_s3api(const struct parts *parts);
+/**
+ * What clients are told of the S3 API: the setting, else where it listens. NULL when that is not
+ * known (another process may have taken any port) or no address to call.
+ *
+ * Owns     as long as the settings and the parts
+ */
+const char *warehouse_s3_url(struct parts *parts);
 
 #endif

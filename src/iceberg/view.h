@@ -1,7 +1,8 @@
 /*
  * Metadata of views: one immutable JSON document per version, as for tables.
  *
- * Source   Apache Iceberg, view specification version 1, and rest-catalog-open-api.yaml (ViewUpdate,
+ * Source   Apache Iceberg, view specification version 1, and rest-catalog-open-api.yaml
+ *          (ViewUpdate,
  *          ViewRequirement, CreateViewRequest)
  * Errors   as in change.h
  */

@@ -11,6 +11,7 @@
 #ifndef ICEREST_ICEREST_H
 #define ICEREST_ICEREST_H
 
+#include "aws/vended.h"
 #include "catalog/catalog.h"
 #include "http/server.h"
 
@@ -24,6 +25,10 @@ struct icerest {
     /* of the S3 API, told to clients of tables at s3: URIs; NULL: not told */
     const char *s3_url;
     const char *s3_region;
+    /* lends clients keys for tables in `s3_bucket` of the S3 API; NULL: they bring their own */
+    const struct aws_vendor *lender;
+    const char *s3_bucket;
+    const struct lake_clock *clock;
     char prefix[96]; /* filled by icerest_mount */
 };
 

@@ -35,6 +35,28 @@ void icerest_missing(struct http_req *req, const char *type);
 /** Ends the writer and answers 200. */
 enum http_step icerest_reply(struct http_req *req, struct json_writer *w, struct buf *json);
 
+/** How a client reaches the files of a table. */
+struct icerest_access {
+    struct str location; /* of the table, without a slash at its end */
+    bool on_s3;          /* and the S3 API's address is known */
+    bool lent;           /* `key` is set */
+    struct aws_vended key;
+    int64_t expires_ms;
+};
+/** Does the request ask for credentials (X-Iceberg-Access-Delegation)? */
+bool icerest_wants_key(struct http_req *req);
+/** For the table at `location`, a URI. With `lend` a key for it is made where this program can. */
+enum status icerest_access_of(struct http_req *req, struct str location, bool lend,
+                              struct icerest_access *out) MUST_USE;
+/** "config", and "storage-credentials" where a key is lent. */
+void icerest_write_access(struct json_writer *w, struct http_req *req,
+                          const struct icerest_access *access);
+/** "storage-credentials" alone. */
+void icerest_write_credentials(struct json_writer *w, struct http_req *req,
+                               const struct icerest_access *access);
+/** Changes with the time after which a client must not go on with a lent key, for ETags. */
+int64_t icerest_key_round(struct http_req *req);
+
 /** pageToken and pageSize: which of `count` names in order make the page. Tokens are names. */
 struct icerest_page {
     size_t from, to; /* half open */

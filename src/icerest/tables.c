@@ -138,20 +138,8 @@ static void write_referenced(struct json_writer *w, yyjson_val *root)
     jw_obj_end(w);
 }
 
-/** How a client reaches the files of a table at s3: URIs; the keys it must have itself. */
-static void write_config(struct json_writer *w, const struct icerest *icerest, struct str location)
-{
-    jw_kv_obj(w, "config");
-    if (icerest->s3_url != NULL && str_starts(location, STR("s3:"))) {
-        jw_kv_cstr(w, "s3.endpoint", icerest->s3_url);
-        jw_kv_cstr(w, "s3.region", icerest->s3_region);
-        jw_kv_cstr(w, "client.region", icerest->s3_region);
-        jw_kv_cstr(w, "s3.path-style-access", "true");
-    }
-    jw_obj_end(w);
-}
-
-static enum http_step load_reply(struct http_req *req, struct str location, bool refs_only)
+static enum http_step load_reply(struct http_req *req, struct str location,
+                                 const struct icerest_access *access, bool refs_only)
 {
     const struct icerest *icerest = req->ctx;
     AUTO(buf_done) struct buf metadata, json;
@@ -178,20 +166,25 @@ static enum http_step load_reply(struct http_req *req, struct str location, bool
     } else {
         jw_raw(&w, buf_str(&metadata));
     }
-    write_config(&w, icerest, location);
+    icerest_write_access(&w, req, access);
     jw_obj_end(&w);
     return icerest_reply(req, &w, &json);
 }
 
-/** "00003-<uuid>-all": the name of the file, which is never written again. */
+/** "00003-<uuid>-all": the name of the file, which is never written again. With a key in the answer
+ * also the half hour. */
 static enum status etag_of(struct http_req *req, struct str location, bool refs_only,
                            struct str *out)
 {
+    char round[24] = "";
     size_t slash = str_rfind_char(location, '/');
     struct str name = slash == SIZE_MAX ? location : str_skip(location, slash + 1);
     size_t dot = str_find_char(name, '.');
     name = dot == SIZE_MAX ? name : str_take(name, dot);
-    *out = arena_printf(&req->arena, "%.*s-%s", STR_ARG(name), refs_only ? "refs" : "all");
+    if (icerest_wants_key(req)) {
+        snprintf(round, sizeof(round), "-%lld", (long long)icerest_key_round(req));
+    }
+    *out = arena_printf(&req->arena, "%.*s-%s%s", STR_ARG(name), refs_only ? "refs" : "all", round);
     return out->ptr == NULL ? err_no_memory(&req->err) : OK;
 }
 
@@ -218,8 +211,18 @@ static enum status find_table(struct http_req *req, struct table_summary *out)
     return status == E_INVALID ? err_set(&req->err, E_NOT_FOUND, "%s", req->err.msg) : status;
 }
 
+static enum status access_of(struct http_req *req, const struct table_summary *table, bool lend,
+                             struct icerest_access *out)
+{
+    struct str location;
+    TRY(catalog_location(icerest_of(req)->catalog, table->metadata_location, &req->arena, &location,
+                         &req->err));
+    return icerest_access_of(req, location, lend, out);
+}
+
 static enum http_step load_end(struct http_req *req)
 {
+    struct icerest_access access;
     struct table_summary table;
     bool refs_only = false;
     struct str etag;
@@ -241,7 +244,31 @@ static enum http_step load_end(struct http_req *req)
     if (known.ptr != NULL && http_etag_matches(known, etag)) {
         return http_reply_empty(req, 304);
     }
-    return load_reply(req, table.metadata_location, refs_only);
+    status = access_of(req, &table, icerest_wants_key(req), &access);
+    return status == OK ? load_reply(req, table.metadata_location, &access, refs_only)
+                        : http_fail(req, status);
+}
+
+/* --- credentials --- */
+
+static enum http_step credentials_end(struct http_req *req)
+{
+    struct table_summary table;
+    struct icerest_access access;
+    AUTO(buf_done) struct buf json;
+    buf_init(&json, ICEREST_JSON_MAX);
+    enum status status = find_table(req, &table);
+    status = status == OK ? access_of(req, &table, true, &access) : status;
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct json_writer w;
+    json_writer_init(&w, &json);
+    jw_obj_begin(&w);
+    icerest_write_credentials(&w, req, &access);
+    jw_obj_end(&w);
+    http_reply_header(req, "Cache-Control", STR("no-store"));
+    return icerest_reply(req, &w, &json);
 }
 
 /* --- metrics --- */
@@ -260,6 +287,9 @@ static const struct http_handler list_handler = { .end = list_end,
                                                   .state_bytes = sizeof(struct icerest_state) };
 static const struct http_handler load_handler = { .end = load_end,
                                                   .state_bytes = sizeof(struct icerest_state) };
+static const struct http_handler credentials_handler = {
+    .end = credentials_end, .state_bytes = sizeof(struct icerest_state)
+};
 static const struct http_handler metrics_handler = { .end = metrics_end,
                                                      .state_bytes = sizeof(struct icerest_state) };
 
@@ -273,6 +303,9 @@ const struct icerest_endpoint *icerest_table_endpoints(size_t *count_out)
           .pattern = "/namespaces/{namespace}/tables/{table}",
           .handler = &load_handler,
           .head = true },
+        { .method = HTTP_GET,
+          .pattern = "/namespaces/{namespace}/tables/{table}/credentials",
+          .handler = &credentials_handler },
         { .method = HTTP_POST,
           .pattern = "/namespaces/{namespace}/tables/{table}/metrics",
           .handler = &metrics_handler },

@@ -72,6 +72,9 @@ enum status s3api_new(const struct s3api_opts *opts, struct s3api **out, struct 
         s3api_free(api);
         return status;
     }
+    if (opts->cluster_secret.len > 0) {
+        aws_keyring_take_lent(api->keyring, opts->cluster_secret);
+    }
     *out = api;
     return OK;
 }

@@ -39,6 +39,8 @@ struct s3api_opts {
     struct store *store;
     const struct aws_grant *grants;
     size_t grant_count;
+    /* keys that it lends are taken, too (aws/vended.h); empty: none are */
+    struct str cluster_secret;
     const char *region; /* requests may name any; this is what GetBucketLocation says */
     enum s3api_anonymous anonymous;
     const char *domain; /* also take `bucket.domain` as Host; NULL or "": paths only */
