@@ -4,12 +4,15 @@
  * Those of a table at an s3: URI are read and written through our own S3 API. Its address is told
  * with each table, and a client that asks for it (X-Iceberg-Access-Delegation: vended-credentials)
  * is lent a key for an hour, which opens that table's folder and nothing else. So a client needs to
- * be told of the catalogue only.
+ * be told of the catalogue only. One that wants no key (remote-signing) is told where its requests
+ * are signed for it (sign.c).
  *
  * Clients keep what they were told by its ETag. The ETag of an answer with a key in it changes
  * every half hour, so a key that a client finds in its own cache has half an hour left at least.
  */
 #include "icerest/icerest_priv.h"
+
+#include "base/encode.h"
 
 enum { KEY_MS = 3600 * 1000, ROUND_MS = KEY_MS / 2 };
 
@@ -29,10 +32,15 @@ static bool has_word(struct str list, struct str word)
     return false;
 }
 
-bool icerest_wants_key(struct http_req *req)
+enum icerest_wish icerest_wish_of(struct http_req *req)
 {
     struct str wish = http_headers_get(&req->headers, STR("X-Iceberg-Access-Delegation"));
-    return icerest_of(req)->lender != NULL && has_word(wish, STR("vended-credentials"));
+    if (icerest_of(req)->lender == NULL) {
+        return ICEREST_NOTHING;
+    }
+    return has_word(wish, STR("vended-credentials")) ? ICEREST_KEY
+           : has_word(wish, STR("remote-signing"))   ? ICEREST_SIGNING
+                                                     : ICEREST_NOTHING;
 }
 
 int64_t icerest_key_round(struct http_req *req)
@@ -60,7 +68,22 @@ static enum status prefix_of(struct http_req *req, struct str location, struct s
     return out->ptr == NULL ? err_no_memory(&req->err) : OK;
 }
 
-enum status icerest_access_of(struct http_req *req, struct str location, bool lend,
+/** "v1/main/namespaces/geo/tables/towns/sign", behind the catalogue's URL. */
+static enum status signer_of(struct http_req *req, const struct table_name *name, struct str *out)
+{
+    AUTO(buf_done) struct buf path;
+    buf_init(&path, 16 * 1024);
+    if (buf_printf(&path, "v1/%s/namespaces/", icerest_of(req)->warehouse) != OK ||
+        percent_append(&path, name->ns, "") != OK || buf_append(&path, STR("/tables/")) != OK ||
+        percent_append(&path, name->name, "") != OK || buf_append(&path, STR("/sign")) != OK) {
+        return err_no_memory(&req->err);
+    }
+    *out = arena_str(&req->arena, buf_str(&path));
+    return out->ptr == NULL ? err_no_memory(&req->err) : OK;
+}
+
+enum status icerest_access_of(struct http_req *req, const struct table_name *name,
+                              struct str location, enum icerest_wish wish,
                               struct icerest_access *out)
 {
     const struct icerest *icerest = icerest_of(req);
@@ -69,14 +92,16 @@ enum status icerest_access_of(struct http_req *req, struct str location, bool le
         .on_s3 = icerest->s3_url != NULL && str_starts(location, STR("s3:")),
         .expires_ms = clock_wall_ms(icerest->clock) + KEY_MS,
     };
-    if (lend && access.on_s3 && icerest->lender != NULL) {
-        struct str prefix;
+    struct str prefix = STR_EMPTY;
+    if (access.on_s3 && icerest->lender != NULL) {
         TRY(prefix_of(req, location, &prefix));
-        if (prefix.len > 0) {
-            TRY(aws_vend(icerest->lender, prefix, true, access.expires_ms, &req->arena, &access.key,
-                         &req->err));
-            access.lent = true;
-        }
+    }
+    if (prefix.len > 0 && wish == ICEREST_KEY) {
+        TRY(aws_vend(icerest->lender, prefix, true, access.expires_ms, &req->arena, &access.key,
+                     &req->err));
+        access.lent = true;
+    } else if (prefix.len > 0 && wish == ICEREST_SIGNING) {
+        TRY(signer_of(req, name, &access.signer));
     }
     *out = access;
     return OK;
@@ -113,6 +138,12 @@ static void write_properties(struct json_writer *w, struct http_req *req,
         jw_kv_cstr(w, "s3.secret-access-key", access->key.secret_key);
         jw_kv_str(w, "s3.session-token", access->key.session_token);
         jw_kv_cstr(w, "s3.session-token-expires-at-ms", expires);
+    }
+    if (access->signer.len > 0) {
+        jw_kv_cstr(w, "s3.remote-signing-enabled", "true");
+        jw_kv_cstr(w, "s3.signer", "S3V4RestSigner"); /* PyIceberg's name for it */
+        jw_kv_str(w, "s3.signer.endpoint", access->signer);
+        jw_kv_str(w, "signer.endpoint", access->signer);
     }
 }
 

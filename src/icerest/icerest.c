@@ -7,7 +7,7 @@
 
 #include "base/encode.h"
 
-enum { NS_SEPARATOR = 0x1f };
+enum { NS_SEPARATOR = 0x1f, TOKEN_REQUEST_MAX = 64 * 1024 };
 
 /* --- errors --- */
 
@@ -224,9 +224,13 @@ static enum status mount_endpoints(struct icerest *icerest, struct http_server *
 
 enum status icerest_mount(struct icerest *icerest, struct http_server *server, struct err *err)
 {
-    static const struct http_route config = { .method = HTTP_GET,
-                                              .pattern = "/config",
-                                              .handler = &config_handler };
+    static const struct http_route unprefixed[] = {
+        { .method = HTTP_GET, .pattern = "/config", .handler = &config_handler },
+        { .method = HTTP_POST,
+          .pattern = "/oauth/tokens",
+          .handler = &icerest_tokens_handler,
+          .body_bytes_max = TOKEN_REQUEST_MAX },
+    };
     size_t namespace_count, table_count;
     const struct icerest_endpoint *namespaces = icerest_namespace_endpoints(&namespace_count);
     const struct icerest_endpoint *tables = icerest_table_endpoints(&table_count);
@@ -234,7 +238,8 @@ enum status icerest_mount(struct icerest *icerest, struct http_server *server, s
                        icerest->warehouse);
     assert(len > 0 && (size_t)len < sizeof(icerest->prefix));
     const char *const prefixes[] = { ICEREST_PATH "/v1", icerest->prefix };
-    TRY(http_server_mount(server, ICEREST_PATH "/v1", &config, 1, icerest, err));
+    TRY(http_server_mount(server, ICEREST_PATH "/v1", unprefixed, ARRAY_LEN(unprefixed), icerest,
+                          err));
     for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
         TRY(mount_endpoints(icerest, server, prefixes[i], namespaces, namespace_count, err));
         TRY(mount_endpoints(icerest, server, prefixes[i], tables, table_count, err));

@@ -25,6 +25,8 @@ struct icerest_endpoint {
 const struct icerest_endpoint *icerest_namespace_endpoints(size_t *count_out);
 const struct icerest_endpoint *icerest_table_endpoints(size_t *count_out);
 
+extern const struct http_handler icerest_tokens_handler; /* of /v1/oauth/tokens */
+
 /** "/namespaces/{namespace}": the name of a namespace, one level of it. Several levels are
  * E_NOT_FOUND: a namespace has one here. */
 enum status icerest_namespace_of(struct http_req *req, struct str *out) MUST_USE;
@@ -35,6 +37,10 @@ void icerest_missing(struct http_req *req, const char *type);
 /** Ends the writer and answers 200. */
 enum http_step icerest_reply(struct http_req *req, struct json_writer *w, struct buf *json);
 
+/** What a client asks for with a table (X-Iceberg-Access-Delegation). */
+enum icerest_wish { ICEREST_NOTHING, ICEREST_KEY, ICEREST_SIGNING };
+enum icerest_wish icerest_wish_of(struct http_req *req);
+
 /** How a client reaches the files of a table. */
 struct icerest_access {
     struct str location; /* of the table, without a slash at its end */
@@ -42,11 +48,11 @@ struct icerest_access {
     bool lent;           /* `key` is set */
     struct aws_vended key;
     int64_t expires_ms;
+    struct str signer; /* where requests for it are signed; empty: not told */
 };
-/** Does the request ask for credentials (X-Iceberg-Access-Delegation)? */
-bool icerest_wants_key(struct http_req *req);
-/** For the table at `location`, a URI. With `lend` a key for it is made where this program can. */
-enum status icerest_access_of(struct http_req *req, struct str location, bool lend,
+/** For the table `name` at `location`, a URI. What is wished is given where this program can. */
+enum status icerest_access_of(struct http_req *req, const struct table_name *name,
+                              struct str location, enum icerest_wish wish,
                               struct icerest_access *out) MUST_USE;
 /** "config", and "storage-credentials" where a key is lent. */
 void icerest_write_access(struct json_writer *w, struct http_req *req,
@@ -56,6 +62,8 @@ void icerest_write_credentials(struct json_writer *w, struct http_req *req,
                                const struct icerest_access *access);
 /** Changes with the time after which a client must not go on with a lent key, for ETags. */
 int64_t icerest_key_round(struct http_req *req);
+/** The answer to a request that is to be signed with `access->key`. */
+enum http_step icerest_sign(struct http_req *req, const struct icerest_access *access);
 
 /** pageToken and pageSize: which of `count` names in order make the page. Tokens are names. */
 struct icerest_page {

@@ -181,7 +181,7 @@ static enum status etag_of(struct http_req *req, struct str location, bool refs_
     struct str name = slash == SIZE_MAX ? location : str_skip(location, slash + 1);
     size_t dot = str_find_char(name, '.');
     name = dot == SIZE_MAX ? name : str_take(name, dot);
-    if (icerest_wants_key(req)) {
+    if (icerest_wish_of(req) == ICEREST_KEY) {
         snprintf(round, sizeof(round), "-%lld", (long long)icerest_key_round(req));
     }
     *out = arena_printf(&req->arena, "%.*s-%s%s", STR_ARG(name), refs_only ? "refs" : "all", round);
@@ -211,13 +211,13 @@ static enum status find_table(struct http_req *req, struct table_summary *out)
     return status == E_INVALID ? err_set(&req->err, E_NOT_FOUND, "%s", req->err.msg) : status;
 }
 
-static enum status access_of(struct http_req *req, const struct table_summary *table, bool lend,
-                             struct icerest_access *out)
+static enum status access_of(struct http_req *req, const struct table_summary *table,
+                             enum icerest_wish wish, struct icerest_access *out)
 {
     struct str location;
     TRY(catalog_location(icerest_of(req)->catalog, table->metadata_location, &req->arena, &location,
                          &req->err));
-    return icerest_access_of(req, location, lend, out);
+    return icerest_access_of(req, &table->name, location, wish, out);
 }
 
 static enum http_step load_end(struct http_req *req)
@@ -244,7 +244,7 @@ static enum http_step load_end(struct http_req *req)
     if (known.ptr != NULL && http_etag_matches(known, etag)) {
         return http_reply_empty(req, 304);
     }
-    status = access_of(req, &table, icerest_wants_key(req), &access);
+    status = access_of(req, &table, icerest_wish_of(req), &access);
     return status == OK ? load_reply(req, table.metadata_location, &access, refs_only)
                         : http_fail(req, status);
 }
@@ -258,7 +258,7 @@ static enum http_step credentials_end(struct http_req *req)
     AUTO(buf_done) struct buf json;
     buf_init(&json, ICEREST_JSON_MAX);
     enum status status = find_table(req, &table);
-    status = status == OK ? access_of(req, &table, true, &access) : status;
+    status = status == OK ? access_of(req, &table, ICEREST_KEY, &access) : status;
     if (status != OK) {
         return http_fail(req, status);
     }
@@ -269,6 +269,15 @@ static enum http_step credentials_end(struct http_req *req)
     jw_obj_end(&w);
     http_reply_header(req, "Cache-Control", STR("no-store"));
     return icerest_reply(req, &w, &json);
+}
+
+static enum http_step sign_end(struct http_req *req)
+{
+    struct table_summary table;
+    struct icerest_access access;
+    enum status status = find_table(req, &table);
+    status = status == OK ? access_of(req, &table, ICEREST_KEY, &access) : status;
+    return status == OK ? icerest_sign(req, &access) : http_fail(req, status);
 }
 
 /* --- metrics --- */
@@ -290,6 +299,8 @@ static const struct http_handler load_handler = { .end = load_end,
 static const struct http_handler credentials_handler = {
     .end = credentials_end, .state_bytes = sizeof(struct icerest_state)
 };
+static const struct http_handler sign_handler = { .end = sign_end,
+                                                  .state_bytes = sizeof(struct icerest_state) };
 static const struct http_handler metrics_handler = { .end = metrics_end,
                                                      .state_bytes = sizeof(struct icerest_state) };
 
@@ -306,6 +317,9 @@ const struct icerest_endpoint *icerest_table_endpoints(size_t *count_out)
         { .method = HTTP_GET,
           .pattern = "/namespaces/{namespace}/tables/{table}/credentials",
           .handler = &credentials_handler },
+        { .method = HTTP_POST,
+          .pattern = "/namespaces/{namespace}/tables/{table}/sign",
+          .handler = &sign_handler },
         { .method = HTTP_POST,
           .pattern = "/namespaces/{namespace}/tables/{table}/metrics",
           .handler = &metrics_handler },

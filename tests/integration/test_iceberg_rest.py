@@ -73,6 +73,18 @@ def test_pyiceberg_reads_our_tables_through_the_catalogue(url):
         catalog.drop_table("geo.towns")
 
 
+def test_who_has_a_credential_gets_a_token(url):
+    catalog = load_catalog("lake", type="rest", uri=url + "/iceberg", credential="somebody:secret", **{"oauth2-server-uri": url + "/iceberg/v1/oauth/tokens"})
+    assert catalog.table_exists("main.birds")
+    ask = lambda body: requests.post(url + "/iceberg/v1/oauth/tokens", data=body, timeout=10)  # noqa: E731
+    exchange = {"grant_type": "urn:ietf:params:oauth:grant-type:token-exchange", "subject_token": "a", "scope": "catalog"}
+    tokens = [ask({"grant_type": "client_credentials"}).json(), ask(exchange).json()]
+    assert len({token["access_token"] for token in tokens}) == 2 and {token["token_type"] for token in tokens} == {"bearer"}
+    assert tokens[1]["scope"] == "catalog"
+    assert (ask({"grant_type": "password"}).status_code, ask({"grant_type": "password"}).json()["error"]) == (400, "unsupported_grant_type")
+    assert ask({}).json()["error"] == ask("grant_type=%zz").json()["error"] == "invalid_request"
+
+
 def test_the_configuration_lists_what_there_is(serve):
     server = serve()
     config = requests.get(server.url + "/iceberg/v1/config", timeout=10).json()

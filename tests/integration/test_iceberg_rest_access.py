@@ -6,6 +6,7 @@ import botocore.exceptions
 import pytest
 import requests
 from pyiceberg.catalog import load_catalog
+from pyiceberg.io.fsspec import S3V4RestSigner
 
 from conftest import free_port, start_cluster
 from s3_api import s3_url
@@ -113,6 +114,34 @@ def test_keys_are_lent_to_those_who_ask(lake):
     assert (answer.status_code, answer.json()["error"]["type"]) == (404, "NoSuchTableException")
     clickhouse = load(lake.url, headers={**DELEGATE, "User-Agent": "ClickHouse/26.9"}).json()
     assert clickhouse["config"]["s3.endpoint"] == s3_url(lake) + "/"
+
+
+def test_requests_are_signed_for_who_holds_no_key(lake):
+    answer = load(lake.url, headers={"X-Iceberg-Access-Delegation": "remote-signing"}).json()
+    config = answer["config"]
+    assert "s3.secret-access-key" not in config and "storage-credentials" not in answer and config["s3.remote-signing-enabled"] == "true"
+    own = answer["metadata"]["location"].removeprefix("s3://lake/")
+    other = load(lake.url, "namespaces/geo/tables/towns").json()["metadata-location"].removeprefix("s3://lake/")
+    s3 = boto3.client("s3", endpoint_url=config["s3.endpoint"], region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none",
+                      config=botocore.config.Config(signature_version=botocore.UNSIGNED, s3={"addressing_style": "path"}, retries={"max_attempts": 0}))
+    signer = S3V4RestSigner({"uri": lake.url + "/iceberg", "s3.signer.endpoint": config["s3.signer.endpoint"]})
+    s3.meta.events.register_last("before-sign.s3", lambda request, **_: signer(request))
+    s3.put_object(Bucket="lake", Key=own + "/data/a b+ü.parquet", Body=b"bytes", ContentType="text/plain")
+    assert s3.get_object(Bucket="lake", Key=own + "/data/a b+ü.parquet", Range="bytes=1-2")["Body"].read() == b"yt"
+    assert len(s3.list_objects_v2(Bucket="lake", Prefix=own + "/data/")["Contents"]) == 2
+    assert refused(s3.get_object, Bucket="lake", Key=other) == "AccessDenied"
+    s3.delete_object(Bucket="lake", Key=own + "/data/a b+ü.parquet")
+
+
+SIGNER = "namespaces/main/tables/birds/sign"
+
+
+@pytest.mark.parametrize("change", [{"uri": "http://example.org/lake/x"}, {"uri": "/lake/x"}, {"headers": {"a": "b"}}, {"headers": {"a": ["b\nc"]}}, {"method": None},
+                                    {"headers": {"x-amz-content-sha256": ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD"]}}])
+def test_what_is_not_asked_of_the_s3_api_is_not_signed(lake, change):
+    body = {"method": "GET", "region": "us-east-1", "uri": s3_url(lake) + "/lake/x", "headers": {}, **change}
+    answer = requests.post(f"{lake.url}/iceberg/v1/main/{SIGNER}", json=body, timeout=30)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "BadRequestException")
 
 
 def test_what_a_client_keeps_by_its_etag_is_no_key_of_long_ago(lake):
