@@ -83,10 +83,19 @@ static void key_check(struct http_req *req, const struct router_entry *entry)
 
 static void table_check(struct str text)
 {
-    struct table_name name;
-    if (table_name_parse(text, &name, NULL) == OK) {
-        assert(!str_has_control(text) && str_find_char(text, '/') == SIZE_MAX);
+    struct table_name name, again;
+    struct arena arena;
+    struct buf printed;
+    arena_init(&arena, 0);
+    buf_init(&printed, 0);
+    if (table_name_parse(&arena, text, &name, NULL) == OK) { /* what is printed reads the same */
+        assert(!str_has_control(text));
+        assert(table_name_print(&name, &printed) == OK);
+        assert(table_name_parse(&arena, buf_str(&printed), &again, NULL) == OK);
+        assert(str_eq(name.ns, again.ns) && str_eq(name.name, again.name));
     }
+    buf_done(&printed);
+    arena_done(&arena);
 }
 
 static void ask_service(struct http_req *req)

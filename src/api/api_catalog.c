@@ -231,7 +231,7 @@ static enum http_step manifest_end(struct http_req *req)
     struct table_name name;
     struct catalog_pin *pin = NULL;
     struct catalog_files files;
-    enum status status = table_name_parse(http_param(req, "table"), &name, &req->err);
+    enum status status = table_name_parse(&req->arena, http_param(req, "table"), &name, &req->err);
     status = status == OK ? catalog_pin(catalog_of(req), &name, false, NULL, &pin, &req->err)
                           : status;
     if (status != OK) {
@@ -256,7 +256,8 @@ static enum status register_request(struct http_req *req, struct catalog_registe
     struct str name = STR_EMPTY;
     TRY(http_body_json(req, &root));
     TRY(json_get_str(root, "name", JSON_REQUIRED, &name, &req->err));
-    TRY(table_name_parse(name, &out->name, &req->err));
+    TRY(table_name_parse(&req->arena, name, &out->name, &req->err));
+    TRY(table_name_check_plain(&out->name, &req->err));
     TRY(json_get_arr(root, "objects", JSON_REQUIRED, &arr, &req->err));
     struct str *keys = arena_array(&req->arena, yyjson_arr_size(arr), sizeof(*keys));
     if (keys == NULL) {
@@ -324,7 +325,7 @@ static enum http_step register_end(struct http_req *req)
 static enum http_step drop_end(struct http_req *req)
 {
     struct table_name name;
-    enum status status = table_name_parse(http_param(req, "table"), &name, &req->err);
+    enum status status = table_name_parse(&req->arena, http_param(req, "table"), &name, &req->err);
     status = status == OK ? catalog_drop(catalog_of(req), &name, &req->err) : status;
     return status == OK ? http_reply_empty(req, 204) : http_fail(req, status);
 }

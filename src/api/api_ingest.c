@@ -83,7 +83,8 @@ static enum status read_params(struct http_req *req, struct ingest_params *param
     if (name.ptr == NULL || name.len == 0) {
         return err_set(&req->err, E_INVALID, "which table? say ?name=T");
     }
-    TRY(table_name_parse(name, &params->table, &req->err));
+    TRY(table_name_parse(&req->arena, name, &params->table, &req->err));
+    TRY(table_name_check_plain(&params->table, &req->err));
     TRY(query_bool(req, "evolve", &params->evolve));
     TRY(query_choice(req, "on_error", STR("fail"), STR("skip"), &params->skip_bad));
     TRY(query_choice(req, "dedup", STR("on"), STR("off"), &params->dedup_off));

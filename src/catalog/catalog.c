@@ -102,11 +102,11 @@ enum status catalog_drop(struct catalog *catalog, const struct table_name *name,
     return catalog->ops->drop(catalog, name, err);
 }
 
-enum status catalog_namespaces(struct catalog *catalog, struct arena *arena, struct str **names_out,
-                               size_t *count_out, struct err *err)
+enum status catalog_namespaces(struct catalog *catalog, struct str parent, struct arena *arena,
+                               struct str **names_out, size_t *count_out, struct err *err)
 {
     assert(catalog->ops->namespaces != NULL);
-    return catalog->ops->namespaces(catalog, arena, names_out, count_out, err);
+    return catalog->ops->namespaces(catalog, parent, arena, names_out, count_out, err);
 }
 
 enum status catalog_namespace(struct catalog *catalog, struct str ns, struct arena *arena,

@@ -17,19 +17,36 @@
 
 struct catalog;
 
-/** `namespace.table`; on the /v1 surface a bare name is in `main`. One level of namespace here. */
+/** Levels of a namespace are joined by this byte, in table_name.ns and wherever a namespace is a
+ * str. */
+enum { CATALOG_NS_SEPARATOR = 0x1f, CATALOG_NS_LEVELS_MAX = 32 };
+
 struct table_name {
-    struct str ns;
+    struct str ns; /* one level or several */
     struct str name;
 };
 /**
- * Split and check the text form: "t", "ns.t". Parts are 1 to 80 characters of UTF-8 without control
- * characters, '/', '.' or quotes; else E_INVALID.
- * Slices borrow from `text`; "main" is static.
+ * Split and check the text form: "t", "ns.t", "a.b.t"; a bare name is in `main`. Parts are 1 to 80
+ * characters of UTF-8 without control characters; one with '/', '.' or a quote in it stands in
+ * double quotes, a double quote in it twice. Else E_INVALID.
+ *
+ * Owns     the parts are in `arena`; "main" is static
  */
-enum status table_name_parse(struct str text, struct table_name *out, struct err *err) MUST_USE;
-/** "t" for main.t, else "ns.t". */
+enum status table_name_parse(struct arena *arena, struct str text, struct table_name *out,
+                             struct err *err) MUST_USE;
+/** "t" for main.t, else "ns.t"; parts with odd characters in quotes. table_name_parse reads it. */
 enum status table_name_print(const struct table_name *name, struct buf *out) MUST_USE;
+/** The same of a namespace alone. */
+enum status table_name_print_ns(struct str ns, struct buf *out) MUST_USE;
+/** What /v1 may make tables of: one level of namespace, and no '/', '.' or quotes. E_INVALID. */
+enum status table_name_check_plain(const struct table_name *name, struct err *err) MUST_USE;
+/** The namespace as SQL's schema: one level as it is; several joined by dots, levels with a dot or
+ * a double quote in them in double quotes. */
+enum status table_name_schema(struct str ns, struct buf *out) MUST_USE;
+/** The namespaces that a schema of SQL can mean, the likeliest first; one is the usual case.
+ * Borrows from `schema`, or in `arena`. */
+enum status table_name_of_schema(struct arena *arena, struct str schema, struct str out[2],
+                                 size_t *count_out, struct err *err) MUST_USE;
 
 /** What the pointer of a table says by itself; no metadata is read for it. */
 struct table_summary {
@@ -70,9 +87,10 @@ enum status catalog_list(struct catalog *catalog, const struct catalog_list_opts
 enum status catalog_find(struct catalog *catalog, const struct table_name *name, bool nocase,
                          struct arena *arena, struct table_summary *out, struct err *err) MUST_USE;
 
-/** Those that are live, in byte order. Of the local driver only. Owns: in `arena`. */
-enum status catalog_namespaces(struct catalog *catalog, struct arena *arena, struct str **names_out,
-                               size_t *count_out, struct err *err) MUST_USE;
+/** Those directly below `parent` (empty: of one level) that are live, whole names in byte order.
+ * E_NOT_FOUND: the parent. Of the local driver only. Owns: in `arena`. */
+enum status catalog_namespaces(struct catalog *catalog, struct str parent, struct arena *arena,
+                               struct str **names_out, size_t *count_out, struct err *err) MUST_USE;
 struct catalog_namespace {
     struct str uuid;
     const struct ice_property *properties; /* "location", a URI, among them */

@@ -24,8 +24,8 @@ struct catalog_ops {
                          struct arena *, bool *found_out, struct catalog_appended *, struct err *);
     enum status (*drop)(struct catalog *, const struct table_name *, struct err *);
     /* NULL: this driver has none */
-    enum status (*namespaces)(struct catalog *, struct arena *, struct str **, size_t *,
-                              struct err *);
+    enum status (*namespaces)(struct catalog *, struct str parent, struct arena *, struct str **,
+                              size_t *, struct err *);
     enum status (*namespace)(struct catalog *, struct str ns, struct arena *,
                              struct catalog_namespace *, struct err *);
     enum status (*ready)(struct catalog *, struct err *);

@@ -73,11 +73,8 @@ enum status catalog_drop_table(struct catalog *catalog, const struct table_name 
 
 /* --- namespaces --- */
 
-/**
- * Names of namespaces: levels joined by the byte 0x1F, here and in table_name.ns. A level has 1 to
- * 80 characters, any but control characters; at most CATALOG_NS_LEVELS_MAX of them.
- */
-enum { CATALOG_NS_SEPARATOR = 0x1f, CATALOG_NS_LEVELS_MAX = 32 };
+/* A namespace is its levels joined by CATALOG_NS_SEPARATOR. A level has 1 to 80 characters, any but
+ * control characters; at most CATALOG_NS_LEVELS_MAX of them. */
 
 /** "location" among the properties is kept; without it the warehouse's own is put in. E_EXISTS;
  * E_NOT_FOUND: its parent. */

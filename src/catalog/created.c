@@ -50,7 +50,8 @@ static enum status give_way(struct local *local, const struct created *created, 
     *gone_out = false;
     TRY(local_read_pointer(local, created->key, arena, &base, err));
     if (is_untouched(created, &base)) {
-        TRY(drop_swap(local, created->key, &base, created->deadline, arena, &outcome, err));
+        struct drop how = { .purge = true, .deadline = created->deadline };
+        TRY(drop_swap(local, created->key, &base, &how, arena, &outcome, err));
         *gone_out = outcome == SWAP_WON;
     }
     return OK;
@@ -111,7 +112,8 @@ static enum status check_namespace(struct local *local, const struct created *cr
         E_CONFLICT) {
         return OK; /* or it cannot be read: a later drop of the namespace finds the table */
     }
-    enum status status = drop_table(local, created->name, created->as->table.uuid, &undone);
+    struct drop how = { .purge = true, .uuid = created->as->table.uuid };
+    enum status status = drop_table(local, created->name, &how, &undone);
     if (status != OK && status != E_NOT_FOUND) {
         return unknown(&why, err);
     }

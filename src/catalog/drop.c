@@ -1,5 +1,7 @@
 /*
- * Dropping a table: its pointer becomes a tombstone, and its folder is noted in the trash.
+ * Dropping a table: its pointer becomes a tombstone, and its folder is noted in the trash, unless
+ * the files are to stay: then the tombstone names them, and keeps the batches that have no marker
+ * yet, because the table may be registered again.
  *
  * The tombstone keeps the metadata location, so that a crash before the trash was written leaves
  * something to find: the sweep writes it then, or whoever makes the name again. Files of a table
@@ -7,6 +9,8 @@
  */
 #include "catalog/drop.h"
 
+#include "catalog/changes.h"
+#include "catalog/table_name.h"
 #include "catalog/trash.h"
 
 enum { DROP_TIMEOUT_MS = 30000, POINTER_BYTES_MAX = 16 * 1024 * 1024 };
@@ -33,7 +37,7 @@ static enum status may_purge(struct local *local, const struct pointer *pointer,
 }
 
 enum status drop_swap(struct local *local, struct str key, const struct local_base *base,
-                      deadline_ms deadline, struct arena *arena, enum swap_outcome *outcome,
+                      const struct drop *how, struct arena *arena, enum swap_outcome *outcome,
                       struct err *err)
 {
     struct pointer next = {
@@ -43,7 +47,11 @@ enum status drop_swap(struct local *local, struct str key, const struct local_ba
         .namespace_uuid = base->pointer.namespace_uuid,
     };
     next.table.version++;
-    TRY(may_purge(local, &base->pointer, &next.purge, err));
+    TRY(how->purge ? may_purge(local, &base->pointer, &next.purge, err) : OK);
+    if (!how->purge) {
+        next.batches = base->pointer.batches;
+        next.batch_count = base->pointer.batch_count;
+    }
     struct rng rng;
     local_rng(local, &rng);
     TRY(pointer_add_commit(arena, &base->pointer, &rng, &next, err));
@@ -57,7 +65,7 @@ enum status drop_swap(struct local *local, struct str key, const struct local_ba
         .base_etag = str_of(base->etag),
         .body = buf_str(&body),
         .commit_id = next.commit_ids[next.commit_count - 1],
-        .deadline = deadline,
+        .deadline = how->deadline,
     };
     TRY(swap_pointer(local, &swap, outcome, err));
     if (*outcome == SWAP_WON && next.purge) {
@@ -69,20 +77,25 @@ enum status drop_swap(struct local *local, struct str key, const struct local_ba
     return OK;
 }
 
-static enum status require(struct local *local, const struct table_name *name, struct str uuid,
-                           struct arena *arena, struct local_base *out, struct err *err)
+static enum status require(struct local *local, const struct table_name *name,
+                           const struct drop *how, struct arena *arena, struct local_base *out,
+                           struct err *err)
 {
     TRY(local_require(local, name, arena, out, err));
-    if (uuid.len > 0 && !str_eq(out->pointer.table.uuid, uuid)) {
+    if (how->tables_only && out->pointer.is_view) {
+        return err_set(err, E_NOT_FOUND, "\"%.*s\" is a view and no table", STR_ARG(name->name));
+    }
+    if (how->uuid.len > 0 && !str_eq(out->pointer.table.uuid, how->uuid)) {
         return err_set(err, E_NOT_FOUND, "table \"%.*s\" is another one now", STR_ARG(name->name));
     }
     return OK;
 }
 
-enum status drop_table(struct local *local, const struct table_name *name, struct str uuid,
+enum status drop_table(struct local *local, const struct table_name *name, const struct drop *asked,
                        struct err *err)
 {
-    deadline_ms deadline = deadline_in(DROP_TIMEOUT_MS);
+    struct drop how = *asked;
+    how.deadline = how.deadline == 0 ? deadline_in(DROP_TIMEOUT_MS) : how.deadline;
     for (int round = 0;; round++) {
         struct arena arena;
         arena_init(&arena, 0);
@@ -90,23 +103,37 @@ enum status drop_table(struct local *local, const struct table_name *name, struc
         struct str key;
         enum swap_outcome outcome = SWAP_REFUSED;
         enum status status = pointer_key(&arena, local->warehouse, name, &key, err);
-        status = status == OK ? require(local, name, uuid, &arena, &base, err) : status;
-        status = status == OK ? drop_swap(local, key, &base, deadline, &arena, &outcome, err)
-                              : status;
+        status = status == OK ? require(local, name, &how, &arena, &base, err) : status;
+        status = status == OK ? drop_swap(local, key, &base, &how, &arena, &outcome, err) : status;
         arena_done(&arena);
         if (status != OK || outcome == SWAP_WON) {
             return status;
         }
-        if (deadline_passed(deadline)) {
+        if (deadline_passed(how.deadline)) {
             return err_set(err, E_UNAVAILABLE,
                            "table \"%.*s\" is too busy to be dropped; nothing was changed",
                            STR_ARG(name->name));
         }
-        local_backoff(local, round, deadline);
+        local_backoff(local, round, how.deadline);
     }
 }
 
 enum status local_drop(struct catalog *catalog, const struct table_name *name, struct err *err)
 {
-    return drop_table((struct local *)catalog, name, STR_EMPTY, err);
+    return drop_table((struct local *)catalog, name, &(struct drop){ .purge = true }, err);
+}
+
+enum status catalog_drop_table(struct catalog *catalog, const struct table_name *name, bool purge,
+                               struct err *err)
+{
+    assert(catalog->ops->namespace != NULL);
+    if (table_name_check(name, NULL) != OK) {
+        return err_set(err, E_NOT_FOUND, "no table can have that name");
+    }
+    enum status status = drop_table((struct local *)catalog, name,
+                                    &(struct drop){ .purge = purge, .tables_only = true }, err);
+    /* a name whose key would be too long for a store is one that no table has */
+    return status == E_INVALID
+               ? err_set(err, E_NOT_FOUND, "table \"%.*s\" does not exist", STR_ARG(name->name))
+               : status;
 }

@@ -54,6 +54,17 @@ enum status pointer_ns_prefix(struct arena *arena, struct str warehouse, struct 
     return finish_key(arena, &key, append_ns_prefix(&key, warehouse, ns), out, err);
 }
 
+enum status pointer_children_prefix(struct arena *arena, struct str warehouse, struct str parent,
+                                    struct str *out, struct err *err)
+{
+    AUTO(buf_done) struct buf key;
+    buf_init(&key, STORE_KEY_PLAIN_MAX);
+    enum status status = buf_printf(&key, "_lake/cat/%.*s/ns/", STR_ARG(warehouse));
+    status = status == OK ? percent_append(&key, parent, "") : status;
+    status = status == OK && parent.len > 0 ? buf_append(&key, STR("%1F")) : status;
+    return finish_key(arena, &key, status, out, err);
+}
+
 enum status pointer_key(struct arena *arena, struct str warehouse, const struct table_name *name,
                         struct str *out, struct err *err)
 {

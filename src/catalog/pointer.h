@@ -43,6 +43,9 @@ enum status pointer_prefix(struct arena *arena, struct str warehouse, struct str
 /** `_lake/cat/<warehouse>/ns/<namespace>/t/` */
 enum status pointer_ns_prefix(struct arena *arena, struct str warehouse, struct str ns,
                               struct str *out, struct err *err) MUST_USE;
+/** What the keys of all namespaces below `parent` begin with; empty: pointer_prefix. */
+enum status pointer_children_prefix(struct arena *arena, struct str warehouse, struct str parent,
+                                    struct str *out, struct err *err) MUST_USE;
 /** `_lake/cat/<warehouse>/ns/<namespace>/t/<name>.json`; a name whose key is too long for a store
  * is E_INVALID. */
 enum status pointer_key(struct arena *arena, struct str warehouse, const struct table_name *name,

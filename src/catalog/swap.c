@@ -26,6 +26,20 @@ static bool is_refusal(enum status status)
            status == E_AUTH || status == E_RATE || status == E_UNSUPPORTED;
 }
 
+static enum status has_pointer_commit(struct str body, struct str commit_id, bool *has_out,
+                                      struct err *err)
+{
+    struct arena arena;
+    struct pointer pointer;
+    arena_init(&arena, 2 * POINTER_BYTES_MAX);
+    enum status status = pointer_decode(&arena, body, &pointer, err);
+    if (status == OK) {
+        *has_out = pointer_has_commit(&pointer, commit_id);
+    }
+    arena_done(&arena);
+    return status;
+}
+
 /** *moved_out: the pointer is not what the swap was based on any more; then *won_out tells whether
  * by us. */
 static enum status look(struct local *local, const struct swap *swap, bool *moved_out,
@@ -43,16 +57,10 @@ static enum status look(struct local *local, const struct swap *swap, bool *move
     if (swap->base_etag.len > 0 && str_eq(str_of(info.etag), swap->base_etag)) {
         return OK;
     }
-    struct arena arena;
-    arena_init(&arena, 2 * POINTER_BYTES_MAX);
-    struct pointer pointer;
-    status = pointer_decode(&arena, buf_str(&body), &pointer, err);
-    if (status == OK) {
-        *won_out = pointer_has_commit(&pointer, swap->commit_id);
-        *moved_out = true;
-    }
-    arena_done(&arena);
-    return status;
+    TRY((swap->has_commit != NULL ? swap->has_commit : has_pointer_commit)(
+        buf_str(&body), swap->commit_id, won_out, err));
+    *moved_out = true;
+    return OK;
 }
 
 enum status swap_pointer(struct local *local, const struct swap *swap,

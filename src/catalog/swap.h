@@ -12,6 +12,9 @@ struct swap {
     struct str body;      /* ends in a commit id that no other body has */
     struct str commit_id;
     deadline_ms deadline;
+    /* does a body have that commit id? NULL: the object is a pointer */
+    enum status (*has_commit)(struct str body, struct str commit_id, bool *has_out,
+                              struct err *err);
 };
 
 enum swap_outcome {

@@ -6,8 +6,10 @@
 
 #include "catalog/catalog.h"
 
-/** The rules of table_name_parse for a name that is already split. */
+/** A name that is already split: E_INVALID when it can be none. Any characters but control
+ * characters may be in it. */
 enum status table_name_check(const struct table_name *name, struct err *err) MUST_USE;
+enum status table_name_check_ns(struct str ns, struct err *err) MUST_USE;
 /** May a table be made under this name? E_INVALID where SQL has its own: it could not be read. */
 enum status table_name_check_new(const struct table_name *name, struct err *err) MUST_USE;
 /** table_name_print into an arena. */

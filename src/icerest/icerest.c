@@ -7,11 +7,11 @@
 
 #include "base/encode.h"
 
-enum { NS_SEPARATOR = 0x1f, TOKEN_REQUEST_MAX = 64 * 1024 };
+enum { TOKEN_REQUEST_MAX = 64 * 1024 };
 
 /* --- errors --- */
 
-/** The exception that clients make of a status; of E_NOT_FOUND the route knows more. */
+/** The exception that clients make of a status; of 404 and 409 the route knows more. */
 static const char *type_of(const struct http_req *req, int http_status)
 {
     const struct icerest_state *state = req->state;
@@ -25,7 +25,12 @@ static const char *type_of(const struct http_req *req, int http_status)
     case 501:
         return "UnsupportedOperationException";
     case 409:
-        return "CommitFailedException";
+        if (req->err.kind == E_EXISTS) {
+            return "AlreadyExistsException";
+        }
+        return state != NULL && state->conflict != NULL ? state->conflict : "CommitFailedException";
+    case 422:
+        return "UnprocessableEntityException";
     case 429:
         return "TooManyRequestsException";
     case 503:
@@ -66,6 +71,21 @@ void icerest_missing(struct http_req *req, const char *type)
     ((struct icerest_state *)req->state)->missing = type;
 }
 
+void icerest_conflict(struct http_req *req, const char *type)
+{
+    ((struct icerest_state *)req->state)->conflict = type;
+}
+
+enum http_step icerest_refuse(struct http_req *req, int http_status)
+{
+    AUTO(buf_done) struct buf json;
+    buf_init(&json, ICEREST_JSON_MAX);
+    if (error_json(req, http_status, &json) != OK) {
+        return http_fail(req, err_no_memory(&req->err));
+    }
+    return http_reply_json(req, http_status, &json);
+}
+
 /* --- names in paths --- */
 
 /**
@@ -87,17 +107,51 @@ static enum status segment_of(struct http_req *req, int index, struct str *out)
 
 enum status icerest_namespace_of(struct http_req *req, struct str *out)
 {
-    TRY(segment_of(req, 1, out));
-    if (str_find_char(*out, NS_SEPARATOR) != SIZE_MAX) {
-        return err_set(&req->err, E_NOT_FOUND, "namespaces have one level here");
-    }
-    return OK;
+    return segment_of(req, 1, out);
 }
 
 enum status icerest_table_of(struct http_req *req, struct table_name *out)
 {
     TRY(icerest_namespace_of(req, &out->ns));
     return segment_of(req, 3, &out->name);
+}
+
+/* --- names in bodies --- */
+
+enum status icerest_levels(struct http_req *req, yyjson_val *obj, const char *name, struct str *out)
+{
+    yyjson_val *arr = NULL, *val;
+    size_t i, max;
+    AUTO(buf_done) struct buf ns;
+    buf_init(&ns, 64 * 1024);
+    TRY(json_get_arr(obj, name, JSON_REQUIRED, &arr, &req->err));
+    yyjson_arr_foreach(arr, i, max, val)
+    {
+        struct str level = str_from(yyjson_get_str(val), yyjson_get_len(val));
+        if (!yyjson_is_str(val) || level.len == 0 ||
+            str_find_char(level, CATALOG_NS_SEPARATOR) != SIZE_MAX) {
+            return err_set(&req->err, E_INVALID, "\"%s\": level %zu can be none", name, i);
+        }
+        enum status status = i > 0 ? buf_append_char(&ns, CATALOG_NS_SEPARATOR) : OK;
+        status = status == OK ? buf_append(&ns, level) : status;
+        if (status != OK) {
+            return err_set(&req->err, E_INVALID, "\"%s\" is too long", name);
+        }
+    }
+    if (ns.len == 0) {
+        return err_set(&req->err, E_INVALID, "\"%s\" names no namespace", name);
+    }
+    *out = arena_str(&req->arena, buf_str(&ns));
+    return out->ptr == NULL ? err_no_memory(&req->err) : OK;
+}
+
+void icerest_write_levels(struct json_writer *w, struct str ns)
+{
+    jw_arr_begin(w);
+    for (struct str rest = ns; rest.ptr != NULL;) {
+        jw_str(w, str_split(&rest, CATALOG_NS_SEPARATOR));
+    }
+    jw_arr_end(w);
 }
 
 /* --- answers --- */
@@ -151,6 +205,14 @@ void icerest_write_next(struct json_writer *w, const struct icerest_page *page,
     }
 }
 
+/* --- what there is --- */
+
+static const struct icerest_endpoint *(*const groups[])(size_t *count_out) = {
+    icerest_namespace_endpoints,
+    icerest_table_endpoints,
+    icerest_move_endpoints,
+};
+
 /* --- the configuration --- */
 
 static void write_endpoints(struct json_writer *w, const struct icerest_endpoint *endpoints,
@@ -193,11 +255,11 @@ static enum http_step config_end(struct http_req *req)
     jw_kv_cstr(&w, "prefix", icerest->warehouse);
     jw_obj_end(&w);
     jw_kv_arr(&w, "endpoints");
-    size_t count;
-    const struct icerest_endpoint *endpoints = icerest_namespace_endpoints(&count);
-    write_endpoints(&w, endpoints, count);
-    endpoints = icerest_table_endpoints(&count);
-    write_endpoints(&w, endpoints, count);
+    for (size_t i = 0; i < ARRAY_LEN(groups); i++) {
+        size_t count;
+        const struct icerest_endpoint *endpoints = groups[i](&count);
+        write_endpoints(&w, endpoints, count);
+    }
     jw_arr_end(&w);
     jw_obj_end(&w);
     return icerest_reply(req, &w, &json);
@@ -231,18 +293,17 @@ enum status icerest_mount(struct icerest *icerest, struct http_server *server, s
           .handler = &icerest_tokens_handler,
           .body_bytes_max = TOKEN_REQUEST_MAX },
     };
-    size_t namespace_count, table_count;
-    const struct icerest_endpoint *namespaces = icerest_namespace_endpoints(&namespace_count);
-    const struct icerest_endpoint *tables = icerest_table_endpoints(&table_count);
     int len = snprintf(icerest->prefix, sizeof(icerest->prefix), ICEREST_PATH "/v1/%s",
                        icerest->warehouse);
     assert(len > 0 && (size_t)len < sizeof(icerest->prefix));
     const char *const prefixes[] = { ICEREST_PATH "/v1", icerest->prefix };
     TRY(http_server_mount(server, ICEREST_PATH "/v1", unprefixed, ARRAY_LEN(unprefixed), icerest,
                           err));
-    for (size_t i = 0; i < ARRAY_LEN(prefixes); i++) {
-        TRY(mount_endpoints(icerest, server, prefixes[i], namespaces, namespace_count, err));
-        TRY(mount_endpoints(icerest, server, prefixes[i], tables, table_count, err));
+    for (size_t i = 0; i < ARRAY_LEN(prefixes) * ARRAY_LEN(groups); i++) {
+        size_t count;
+        const struct icerest_endpoint *endpoints = groups[i % ARRAY_LEN(groups)](&count);
+        TRY(mount_endpoints(icerest, server, prefixes[i / ARRAY_LEN(groups)], endpoints, count,
+                            err));
     }
     return OK;
 }

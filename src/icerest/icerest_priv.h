@@ -7,11 +7,13 @@
 #include "icerest/icerest.h"
 
 /** Largest answer: a table's metadata with all snapshots. */
-enum { ICEREST_JSON_MAX = 512 * 1024 * 1024, ICEREST_NS_LEVELS_MAX = 32 };
+enum { ICEREST_JSON_MAX = 512 * 1024 * 1024 };
 
 /** Of every request that reached a route. */
 struct icerest_state {
-    const char *missing; /* the type of E_NOT_FOUND: an exception's name of the specification */
+    /* what E_NOT_FOUND and E_CONFLICT are told as: exceptions' names of the specification. NULL:
+     * NoSuchRouteException, CommitFailedException. E_EXISTS is always AlreadyExistsException */
+    const char *missing, *conflict;
 };
 
 /** One endpoint: a route, and how it is spelled in the answer of /v1/config. */
@@ -24,16 +26,25 @@ struct icerest_endpoint {
 
 const struct icerest_endpoint *icerest_namespace_endpoints(size_t *count_out);
 const struct icerest_endpoint *icerest_table_endpoints(size_t *count_out);
+const struct icerest_endpoint *icerest_move_endpoints(size_t *count_out);
 
 extern const struct http_handler icerest_tokens_handler; /* of /v1/oauth/tokens */
 
-/** "/namespaces/{namespace}": the name of a namespace, one level of it. Several levels are
- * E_NOT_FOUND: a namespace has one here. */
+/** "/namespaces/{namespace}": its levels as the catalogue has them, joined by 0x1F. */
 enum status icerest_namespace_of(struct http_req *req, struct str *out) MUST_USE;
 enum status icerest_table_of(struct http_req *req, struct table_name *out) MUST_USE;
 
-/** E_NOT_FOUND will be told as `type`. */
+/** A namespace of a body: an array of levels. Required; E_INVALID when it can be none. */
+enum status icerest_levels(struct http_req *req, yyjson_val *obj, const char *name,
+                           struct str *out) MUST_USE;
+/** The other way: `["a","b"]`. */
+void icerest_write_levels(struct json_writer *w, struct str ns);
+
+/** E_NOT_FOUND will be told as `type`, or E_CONFLICT. */
 void icerest_missing(struct http_req *req, const char *type);
+void icerest_conflict(struct http_req *req, const char *type);
+/** Answer req->err with a status that no kind of error has (422). */
+enum http_step icerest_refuse(struct http_req *req, int http_status);
 /** Ends the writer and answers 200. */
 enum http_step icerest_reply(struct http_req *req, struct json_writer *w, struct buf *json);
 

@@ -7,10 +7,12 @@
  * file never changes, so a client that has it gets 304 and nobody reads it.
  *
  * A table in a namespace that does not exist is a table that does not exist, and so is one behind
- * two levels of names: Java asks for `snapshots` in `db.t` when it means the metadata table of
+ * several levels of names: Java asks for `snapshots` in `db.t` when it means the metadata table of
  * db.t, and goes on only after NoSuchTableException.
  */
 #include "icerest/icerest_priv.h"
+
+#include <stdlib.h>
 
 enum { TABLES_MAX = 10000 };
 
@@ -20,6 +22,11 @@ static const struct icerest *icerest_of(const struct http_req *req)
 }
 
 /* --- list --- */
+
+static int compare_names(const void *a, const void *b)
+{
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
 
 /** All names of a namespace in byte order. */
 static enum status all_tables(struct http_req *req, struct str ns, struct str **names_out,
@@ -49,6 +56,9 @@ static enum status all_tables(struct http_req *req, struct str ns, struct str **
         }
         opts.after = list.next;
     } while (opts.after.len > 0);
+    if (count > 0) { /* pages go by the names, the catalogue's order is that of their text */
+        qsort(names, count, sizeof(*names), compare_names);
+    }
     *names_out = names;
     *count_out = count;
     return OK;
@@ -78,9 +88,8 @@ static enum http_step list_end(struct http_req *req)
     jw_kv_arr(&w, "identifiers");
     for (size_t i = page.from; i < page.to; i++) {
         jw_obj_begin(&w);
-        jw_kv_arr(&w, "namespace");
-        jw_str(&w, ns);
-        jw_arr_end(&w);
+        jw_key(&w, STR("namespace"));
+        icerest_write_levels(&w, ns);
         jw_kv_str(&w, "name", names[i]);
         jw_obj_end(&w);
     }

@@ -126,6 +126,18 @@ static enum status snapshot_key(const struct query_pin *pin, bool with_files, ch
                          STR_ARG(pin->name));
 }
 
+/** A namespace as SQL spells it. */
+static enum status write_schema(struct json_writer *w, struct str ns, struct err *err)
+{
+    AUTO(buf_done) struct buf schema;
+    buf_init(&schema, 0);
+    if (table_name_schema(ns, &schema) != OK) {
+        return err_no_memory(err);
+    }
+    jw_str(w, buf_str(&schema));
+    return OK;
+}
+
 static enum status write_resolved(const struct query_pin *pin, yyjson_val *args, bool with_files,
                                   struct json_writer *w, struct err *err)
 {
@@ -135,7 +147,8 @@ static enum status write_resolved(const struct query_pin *pin, yyjson_val *args,
     jw_kv_u64(w, "pin", pin->number);
     jw_kv_u64(w, "first", with_files ? pin->first : 0);
     jw_kv_cstr(w, "key", key);
-    jw_kv_str(w, "ns", pin->pin->table.name.ns);
+    jw_key(w, STR("ns"));
+    TRY(write_schema(w, pin->pin->table.name.ns, err));
     jw_kv_str(w, "name", pin->pin->table.name.name);
     if (!has_key(args, str_of(key))) {
         jw_kv_i64(w, "rows", count_rows(pin, with_files));
@@ -256,14 +269,16 @@ static enum status bounds(struct query *query, yyjson_val *args, struct buf *rep
 
 /* --- list --- */
 
-static void write_names(struct json_writer *w, const struct catalog_list *page)
+static enum status write_names(struct json_writer *w, const struct catalog_list *page,
+                               struct err *err)
 {
     for (size_t i = 0; i < page->count; i++) {
         jw_arr_begin(w);
-        jw_str(w, page->tables[i].name.ns);
+        TRY(write_schema(w, page->tables[i].name.ns, err));
         jw_str(w, page->tables[i].name.name);
         jw_arr_end(w);
     }
+    return OK;
 }
 
 static enum status list(struct query *query, struct buf *reply, struct err *err)
@@ -279,9 +294,7 @@ static enum status list(struct query *query, struct buf *reply, struct err *err)
     for (bool more = true; more && kind == OK;) {
         struct catalog_list page = { .count = 0 };
         kind = catalog_list(query->service->opts.catalog, &opts, &arena, &page, err);
-        if (kind == OK) {
-            write_names(&w, &page);
-        }
+        kind = kind == OK ? write_names(&w, &page, err) : kind;
         more = kind == OK && page.next.len > 0;
         opts.after = page.next;
     }

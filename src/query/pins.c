@@ -101,9 +101,20 @@ static struct query_pin *find_twin(struct query *query, const struct query_pin *
 /** Look it up. Claimed. */
 static void pin_look_up(struct query *query, struct query_pin *pin)
 {
-    const struct table_name name = { pin->ns, pin->name };
-    pin->kind = catalog_pin(query->service->opts.catalog, &name, true, &pin->at, &pin->pin,
-                            &pin->err);
+    struct str namespaces[2];
+    size_t count = 0;
+    pin->kind = table_name_of_schema(&pin->arena, pin->ns, namespaces, &count, &pin->err);
+    assert(count <= ARRAY_LEN(namespaces));
+    for (size_t i = 0; i < count && (i == 0 || pin->kind == E_NOT_FOUND); i++) {
+        const struct table_name name = { namespaces[i], pin->name };
+        struct err why = { 0 }; /* what is told is the miss of the likeliest one */
+        enum status kind = catalog_pin(query->service->opts.catalog, &name, true, &pin->at,
+                                       &pin->pin, &why);
+        if (i == 0 || kind != E_NOT_FOUND) {
+            pin->err = why;
+            pin->kind = kind;
+        }
+    }
     pin->pinned = true;
 }
 

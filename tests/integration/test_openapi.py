@@ -336,7 +336,8 @@ def test_answers_are_as_the_document_says(door, tmp_path):
     ask("GET", "/v1/catalog/manifest/birds", 200)
     assert "source" in ask("GET", "/v1/catalog/manifest/numbers", 200).json()["files"][0]
     ask("GET", "/v1/catalog/manifest/none", 404)
-    ask("GET", "/v1/catalog/manifest/a.b.c", 400)
+    ask("GET", "/v1/catalog/manifest/a.b.c", 404)
+    ask("GET", "/v1/catalog/manifest/a..c", 400)
 
     sql("SELECT * FROM birds")
     sql("SELECT * FROM birds WHERE id = ?", params=[1], row_format="arrays")

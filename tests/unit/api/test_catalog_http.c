@@ -87,7 +87,7 @@ static enum status append(struct lab *lab, const char *table, const char *batch,
 {
     struct table_name name;
     struct catalog_place place;
-    TRY(table_name_parse(str_of(table), &name, &err));
+    TRY(table_name_parse(&lab->arena, str_of(table), &name, &err));
     TRY(catalog_place(lab->remote, &name, &lab->arena, &place, &err));
     struct ice_field fields[] = {
         { .id = 1, .name = STR("id"), .type = { .kind = ICE_LONG } },
@@ -223,7 +223,8 @@ static void the_public_routes_have_their_shapes(void **state)
     yyjson_doc_free(doc);
     yyjson_doc_free(call(lab, HTTP_GET, "/catalog/manifest/none", NULL, 404));
     yyjson_doc_free(call(lab, HTTP_GET, "/catalog/list?limit=0", NULL, 400));
-    yyjson_doc_free(call(lab, HTTP_GET, "/catalog/manifest/a.b.c", NULL, 400));
+    yyjson_doc_free(call(lab, HTTP_GET, "/catalog/manifest/a..c", NULL, 400));
+    yyjson_doc_free(call(lab, HTTP_GET, "/catalog/manifest/a.b.c", NULL, 404));
     yyjson_doc_free(call(lab, HTTP_POST, "/catalog/register",
                          "{\"name\":\"t\",\"objects\":[\"x\"]}", 503)); /* no engine here */
     yyjson_doc_free(

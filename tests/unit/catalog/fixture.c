@@ -39,8 +39,12 @@ struct ice_schema *fixture_schema(struct arena *arena, const char *extra)
 
 struct table_name fixture_name(const char *text)
 {
-    struct table_name name;
-    assert_ok(table_name_parse(str_of(text), &name, ERR));
+    struct str whole = str_of(text);
+    size_t dot = str_rfind_char(whole, '.');
+    struct table_name name = { .ns = STR("main"), .name = whole };
+    if (dot != SIZE_MAX) {
+        name = (struct table_name){ str_take(whole, dot), str_skip(whole, dot + 1) };
+    }
     return name;
 }
 

@@ -62,6 +62,7 @@ enum status fixture_append(struct catalog *catalog, const struct fixture_append 
 /** One row in a fresh file, and it must succeed. */
 struct catalog_appended fixture_add(struct catalog *catalog, const char *table, const char *batch,
                                     struct arena *arena);
+/** "t" or "ns.t", split at the last dot; levels as table_name has them. Borrows. */
 struct table_name fixture_name(const char *text);
 /** Sum of the record counts of the table's live files, by its manifests. */
 int64_t fixture_rows(struct catalog *catalog, const char *table);

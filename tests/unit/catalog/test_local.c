@@ -290,13 +290,13 @@ static void namespaces_are_listed_by_name_while_they_are_live(void **state)
     struct lake *lake = *state;
     struct str *names = NULL;
     size_t count = 1;
-    assert_ok(catalog_namespaces(lake->catalog, &lake->arena, &names, &count, ERR));
+    assert_ok(catalog_namespaces(lake->catalog, STR_EMPTY, &lake->arena, &names, &count, ERR));
     assert_int_equal(count, 0);
     fixture_add(lake->catalog, "zoo.birds", "b1", &lake->arena);
     fixture_add(lake->catalog, "birds", "b2", &lake->arena);
     fixture_add(lake->catalog, "birds2", "b3", &lake->arena);
     fixture_add(lake->catalog, "a b.t", "b4", &lake->arena);
-    assert_ok(catalog_namespaces(lake->catalog, &lake->arena, &names, &count, ERR));
+    assert_ok(catalog_namespaces(lake->catalog, STR_EMPTY, &lake->arena, &names, &count, ERR));
     assert_int_equal(count, 3);
     assert_true(str_eq(names[0], STR("a b")) && str_eq(names[1], STR("main")) &&
                 str_eq(names[2], STR("zoo")));
@@ -317,7 +317,7 @@ static void namespaces_are_listed_by_name_while_they_are_live(void **state)
                   NULL, NULL, ERR));
     assert_int_equal(catalog_namespace(lake->catalog, STR("zoo"), &lake->arena, &found, ERR),
                      E_NOT_FOUND);
-    assert_ok(catalog_namespaces(lake->catalog, &lake->arena, &names, &count, ERR));
+    assert_ok(catalog_namespaces(lake->catalog, STR_EMPTY, &lake->arena, &names, &count, ERR));
     assert_int_equal(count, 2);
 }
 

@@ -10,37 +10,101 @@
 
 static void names_are_split_checked_and_printed(void **state)
 {
+    struct arena arena;
     struct table_name name;
-    assert_ok(table_name_parse(STR("t"), &name, ERR));
+    arena_init(&arena, 0);
+    assert_ok(table_name_parse(&arena, STR("t"), &name, ERR));
     assert_str(name.ns, "main");
-    assert_ok(table_name_parse(STR("zoo.b\xc3\xa4r 1"), &name, ERR));
+    assert_ok(table_name_parse(&arena, STR("zoo.b\xc3\xa4r 1"), &name, ERR));
     assert_str(name.ns, "zoo");
     assert_str(name.name, "b\xc3\xa4r 1");
-    static const char *const bad[] = { "",     ".",   "a.",   ".a",    "a.b.c", "a/b",
-                                       "a\"b", "a'b", "a\nb", "a\x80", "\x7f" };
+    static const char *const bad[] = { "",       ".",    "a.",      ".a",           "a/b",
+                                       "a\"b",   "a'b",  "a\nb",    "a\x80",        "\x7f",
+                                       "\"a",    "\"\"", "\"a\"b",  "\"a\".",       "a..b",
+                                       "\"a.b'", "`a`",  "a\037.t", "\"a\037z\".t", "\".\".t",
+                                       "\"..\"" };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        assert_kind(table_name_parse(str_of(bad[i]), &name, ERR), E_INVALID);
+        assert_kind(table_name_parse(&arena, str_of(bad[i]), &name, ERR), E_INVALID);
     }
     char text[400];
     memset(text, 'x', sizeof(text));
-    assert_ok(table_name_parse(str_from(text, 80), &name, ERR));
-    assert_kind(table_name_parse(str_from(text, 81), &name, ERR), E_INVALID);
+    assert_ok(table_name_parse(&arena, str_from(text, 80), &name, ERR));
+    assert_kind(table_name_parse(&arena, str_from(text, 81), &name, ERR), E_INVALID);
     for (size_t i = 0; i < 80; i++) {
         memcpy(text + 4 * i, "\xf0\x9f\xa6\x86", 4);
     }
-    assert_ok(table_name_parse(str_from(text, 320), &name, ERR)); /* 80 ducks */
+    assert_ok(table_name_parse(&arena, str_from(text, 320), &name, ERR)); /* 80 ducks */
+    arena_done(&arena);
+}
+
+static void the_text_of_a_name_is_read_back(void **state)
+{
+    static const struct {
+        const char *ns, *name, *text;
+    } names[] = {
+        { "main", "t", "t" },
+        { "zoo", "t", "zoo.t" },
+        { "main", "a.b", "\"a.b\"" },
+        { "a\037b", "t", "a.b.t" },
+        { "a.b", "tab/le", "\"a.b\".\"tab/le\"" },
+        { "a\037b.c\037d", "T t", "a.\"b.c\".d.T t" },
+        { "it's", "say \"hi\"", "\"it's\".\"say \"\"hi\"\"\"" },
+        { "\"", "\"\"", "\"\"\"\".\"\"\"\"\"\"" },
+        { "50%", "a+b\xc3\xa4#?", "50%.a+b\xc3\xa4#?" },
+    };
+    struct arena arena;
     struct buf out;
+    arena_init(&arena, 0);
     buf_init(&out, 0);
-    assert_ok(table_name_print(&(struct table_name){ STR("main"), STR("t") }, &out));
-    assert_ok(table_name_print(&(struct table_name){ STR("zoo"), STR("t") }, &out));
-    assert_str(buf_str(&out), "tzoo.t");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct table_name name = { str_of(names[i].ns), str_of(names[i].name) }, back;
+        buf_clear(&out);
+        assert_ok(table_name_print(&name, &out));
+        assert_str(buf_str(&out), names[i].text);
+        assert_ok(table_name_parse(&arena, buf_str(&out), &back, ERR));
+        assert_true(str_eq(back.ns, name.ns) && str_eq(back.name, name.name));
+    }
     buf_done(&out);
+    arena_done(&arena);
+}
+
+static void a_schema_of_sql_names_one_level_or_several(void **state)
+{
+    static const struct {
+        const char *schema, *first, *second; /* second NULL: nothing else */
+    } schemas[] = {
+        { "main", "main", NULL },        { "a/b c", "a/b c", NULL },
+        { "a.b", "a.b", "a\037b" },      { "a..b", "a..b", NULL },
+        { "\"a.b\"", "a.b", "\"a.b\"" }, { "\"a\".\"b\"", "a\037b", "\"a\".\"b\"" },
+        { "\"a", "\"a", NULL },
+    };
+    struct arena arena;
+    struct buf out;
+    arena_init(&arena, 0);
+    buf_init(&out, 0);
+    for (size_t i = 0; i < ARRAY_LEN(schemas); i++) {
+        struct str found[2];
+        size_t count = 0;
+        assert_ok(table_name_of_schema(&arena, str_of(schemas[i].schema), found, &count, ERR));
+        assert_int_equal(count, schemas[i].second == NULL ? 1 : 2);
+        assert_str(found[0], schemas[i].first);
+        assert_true(count == 1 || str_eq(found[1], str_of(schemas[i].second)));
+        buf_clear(&out);
+        assert_ok(table_name_schema(found[0], &out));
+        struct str again[2];
+        assert_ok(table_name_of_schema(&arena, buf_str(&out), again, &count, ERR));
+        bool is_among = str_eq(again[0], found[0]) || (count > 1 && str_eq(again[1], found[0]));
+        assert_true(is_among);
+    }
+    buf_done(&out);
+    arena_done(&arena);
 }
 
 static void every_name_has_a_key_of_its_own_and_back(void **state)
 {
-    static const char *const names[] = { "t",           "T",   "a b",   "%61", "a",
-                                         "caf\xc3\xa9", "x+y", "a~-_z", "_ns" };
+    static const char *const names[] = { "t",           "T",      "a b",   "%61", "a",
+                                         "caf\xc3\xa9", "x+y",    "a~-_z", "_ns", "a/b",
+                                         ".",           "a.json", "..",    "\"" };
     struct arena arena;
     struct str prefix, seen[ARRAY_LEN(names)];
     arena_init(&arena, 0);
@@ -52,6 +116,18 @@ static void every_name_has_a_key_of_its_own_and_back(void **state)
         assert_ok(store_key_check_plain(seen[i], ERR));
         assert_ok(pointer_key_name(&arena, prefix, seen[i], &is_pointer, &back, ERR));
         assert_true(is_pointer && str_eq(back.ns, name.ns) && str_eq(back.name, name.name));
+        for (size_t j = 0; j < i; j++) {
+            assert_false(str_eq(seen[i], seen[j]));
+        }
+    }
+    static const char *const namespaces[] = { "a\037b", "a.b", "a/b", "a%1Fb" };
+    for (size_t i = 0; i < ARRAY_LEN(namespaces); i++) {
+        struct table_name name = { str_of(namespaces[i]), STR("t") }, back;
+        bool is_pointer = false;
+        assert_ok(pointer_key(&arena, STR("main"), &name, &seen[i], ERR));
+        assert_ok(store_key_check_plain(seen[i], ERR));
+        assert_ok(pointer_key_name(&arena, prefix, seen[i], &is_pointer, &back, ERR));
+        assert_true(is_pointer && str_eq(back.ns, name.ns));
         for (size_t j = 0; j < i; j++) {
             assert_false(str_eq(seen[i], seen[j]));
         }
@@ -269,6 +345,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_split_checked_and_printed),
+        cmocka_unit_test(the_text_of_a_name_is_read_back),
+        cmocka_unit_test(a_schema_of_sql_names_one_level_or_several),
         cmocka_unit_test(every_name_has_a_key_of_its_own_and_back),
         cmocka_unit_test(a_pointer_is_read_as_it_was_written),
         cmocka_unit_test(a_pointer_of_the_future_is_not_read),

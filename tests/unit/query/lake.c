@@ -156,7 +156,7 @@ int64_t lake_append(struct lake *lake, const char *table, struct str csv)
     arena_init(&append.arena, 0);
     AUTO(fd_done) int in_fd = memfd_create("csv", MFD_CLOEXEC);
     AUTO(fd_done) int out_fd = -1;
-    CHECK(table_name_parse(str_of(table), &name, err));
+    CHECK(table_name_parse(&append.arena, str_of(table), &name, err));
     CHECK(io_write_full(in_fd, csv.ptr, csv.len, err));
     CHECK(store_spool(lake->store, &out_fd, err));
     CHECK(catalog_place(lake->catalog, &name, &append.arena, &append.place, err));

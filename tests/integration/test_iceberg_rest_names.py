@@ -1,0 +1,202 @@
+"""Namespaces and tables under their names through the Iceberg REST catalogue: made, changed, dropped, moved, registered."""
+
+from urllib.parse import quote
+
+import pytest
+import requests
+from pyiceberg.catalog import load_catalog
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NamespaceNotEmptyError, NoSuchNamespaceError, NoSuchTableError, RESTError
+
+from conftest import start_cluster
+
+BIRDS = "id,name,weight\n1,owl,1.5\n2,wren,0.01\n3,emu,36\n"
+ODD = ["a.b", "sla/sh", "it's", 'say "hi"', "sp ace", "pl+us", "UPPER", "Käse 🧀", "50%", "100%25", "#?&=", "-", "~"]
+
+
+class Rest:
+    """The raw surface: what it answers, by path."""
+
+    def __init__(self, url):
+        self.url, self.base = url, url + "/iceberg/v1/main"
+
+    @staticmethod
+    def namespace(*levels):
+        return "/namespaces/" + "%1F".join(quote(level, safe="") for level in levels)
+
+    def table(self, levels, name):
+        return f"{self.namespace(*levels)}/tables/{quote(name, safe='')}"
+
+    def ask(self, method, path, status, type_=None, **options):
+        answer = requests.request(method, self.base + path, timeout=60, **options)
+        assert answer.status_code == status, answer.text
+        if status < 400:
+            return answer.json() if answer.content else None
+        error = answer.json()["error"]
+        assert error["code"] == status and error["message"] and error["type"] == type_, error
+        return error
+
+    def make(self, *levels, **properties):
+        return self.ask("POST", "/namespaces", 200, json={"namespace": list(levels), "properties": properties})
+
+    def namespaces(self, *parent):
+        return [tuple(levels) for levels in self.ask("GET", "/namespaces", 200, params={"parent": "\x1f".join(parent)} if parent else {})["namespaces"]]
+
+    def tables(self, *levels):
+        return [entry["name"] for entry in self.ask("GET", self.namespace(*levels) + "/tables", 200)["identifiers"]]
+
+    def fill(self, name, body=BIRDS):
+        answer = requests.post(f"{self.url}/v1/ingest", params={"name": name}, data=body.encode(), headers={"Content-Type": "text/csv"}, timeout=60)
+        assert answer.status_code == 200, answer.text
+
+    def sql(self, text):
+        answer = requests.post(f"{self.url}/v1/sql", json={"sql": text, "row_format": "arrays"}, timeout=60)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["rows"]
+
+
+@pytest.fixture
+def rest(serve):
+    return Rest(serve().url)
+
+
+@pytest.fixture(params=["serve", "cluster"])
+def catalog(request, serve, start, tmp_path):
+    """PyIceberg, in one process and behind the gateway."""
+    url = serve().url if request.param == "serve" else start_cluster(start, tmp_path / "data")[0].url
+    found = load_catalog("lake", type="rest", uri=url + "/iceberg")
+    found.served = url
+    return found
+
+
+# --- namespaces ---
+
+
+def test_pyiceberg_makes_changes_lists_and_drops_namespaces(catalog):
+    catalog.create_namespace("geo", {"owner": "anna", "comment": "places"})
+    catalog.create_namespace(("geo", "europe"))
+    catalog.create_namespace(("geo", "a.b/c"), {"x": "1"})
+    with pytest.raises(NamespaceAlreadyExistsError):
+        catalog.create_namespace("geo")
+    with pytest.raises(RESTError, match="NoSuchNamespaceException"):  # the parent has to be there
+        catalog.create_namespace(("nope", "child"))
+    assert catalog.list_namespaces() == [("geo",)]
+    assert sorted(catalog.list_namespaces("geo")) == [("geo", "a.b/c"), ("geo", "europe")]
+    assert catalog.list_namespaces(("geo", "europe")) == []
+    with pytest.raises(NoSuchNamespaceError):
+        catalog.list_namespaces("nope")
+    properties = catalog.load_namespace_properties("geo")
+    assert properties.pop("location").endswith("/wh/main/geo") and properties == {"owner": "anna", "comment": "places"}
+    assert catalog.load_namespace_properties(("geo", "a.b/c"))["x"] == "1"
+    summary = catalog.update_namespace_properties("geo", removals={"comment", "nope"}, updates={"owner": "bert", "new": "n"})
+    assert sorted(summary.updated) == ["new", "owner"] and summary.removed == ["comment"] and summary.missing == ["nope"]
+    properties = catalog.load_namespace_properties("geo")
+    del properties["location"]
+    assert properties == {"owner": "bert", "new": "n"}
+    with pytest.raises(NamespaceNotEmptyError):
+        catalog.drop_namespace("geo")
+    catalog.drop_namespace(("geo", "a.b/c"))
+    catalog.drop_namespace(("geo", "europe"))
+    catalog.drop_namespace("geo")
+    assert not catalog.namespace_exists("geo") and catalog.list_namespaces() == []
+    with pytest.raises(NoSuchNamespaceError):
+        catalog.drop_namespace("geo")
+    catalog.create_namespace("geo")  # and it starts anew
+    assert list(catalog.load_namespace_properties("geo")) == ["location"]
+
+
+def test_a_namespace_with_a_table_in_it_is_not_dropped(rest):
+    rest.fill("geo.towns")
+    path = rest.namespace("geo")
+    error = rest.ask("DELETE", path, 409, "NamespaceNotEmptyException")
+    assert "geo" in error["message"]
+    rest.ask("HEAD", path, 204)
+    rest.ask("DELETE", path + "/tables/towns", 204)
+    rest.ask("DELETE", path, 204)
+    rest.ask("GET", path, 404, "NoSuchNamespaceException")
+    rest.ask("GET", path + "/tables", 404, "NoSuchNamespaceException")
+    rest.fill("geo.towns")  # ingest makes it again, and no table is left from before
+    assert rest.tables("geo") == ["towns"] and rest.sql("SELECT count(*) FROM geo.towns") == [[3]]
+
+
+def test_names_of_namespaces_may_hold_anything_but_control_characters(rest):
+    for name in ODD:
+        rest.make(name)
+        rest.make(name, name)
+        rest.ask("HEAD", rest.namespace(name), 204)
+        assert rest.ask("GET", rest.namespace(name, name), 200)["namespace"] == [name, name]
+        assert rest.namespaces(name) == [(name, name)]
+        assert rest.tables(name, name) == []
+    assert rest.namespaces() == sorted([(name,) for name in ODD], key=lambda levels: levels[0].encode())
+    # levels are no dots: ["a.b"] is there, ["a", "b"] is not
+    rest.ask("GET", rest.namespace("a", "b"), 404, "NoSuchNamespaceException")
+    for name in ODD:
+        rest.ask("DELETE", rest.namespace(name), 409, "NamespaceNotEmptyException")
+        rest.ask("DELETE", rest.namespace(name, name), 204)
+        rest.ask("DELETE", rest.namespace(name), 204)
+    assert rest.namespaces() == []
+
+
+def test_lists_of_children_come_in_pages(rest):
+    rest.make("p")
+    rest.make("p2")
+    told = [f"c{i}" for i in range(7)]
+    for name in told:
+        rest.make("p", name)
+        rest.make("p", name, "deep")
+    found, token = [], ""
+    while token is not None:
+        page = rest.ask("GET", "/namespaces", 200, params={"parent": "p", "pageToken": token, "pageSize": 3})
+        assert len(page["namespaces"]) <= 3
+        found, token = found + page["namespaces"], page["next-page-token"]
+    assert found == [["p", name] for name in told]
+
+
+@pytest.mark.parametrize("body", [
+    {}, {"namespace": []}, {"namespace": "a"}, {"namespace": [""]}, {"namespace": [1]}, {"namespace": ["a", ""]}, {"namespace": ["a\u001fb"]},
+    {"namespace": ["a\nb"]}, {"namespace": ["."]}, {"namespace": [".."]}, {"namespace": ["n" * 81]}, {"namespace": ["information_schema"]},
+    {"namespace": ["a"], "properties": {"x": 1}}, {"namespace": ["a"], "properties": []}, {"namespace": ["a"], "properties": {"location": "file:///etc"}},
+    {"namespace": ["a"], "properties": {"location": "s3://elsewhere/a"}}, {"namespace": ["a"], "properties": {"big": "x" * 1_100_000}}, [], 1])
+def test_what_is_no_namespace_is_refused(rest, body):
+    rest.ask("POST", "/namespaces", 400, "BadRequestException", json=body)
+    assert rest.namespaces() == []
+
+
+def test_properties_are_refused_when_they_contradict_themselves(rest):
+    rest.make("n", a="1")
+    path = rest.namespace("n") + "/properties"
+    rest.ask("POST", path, 422, "UnprocessableEntityException", json={"removals": ["b", "a"], "updates": {"a": "2"}})
+    assert rest.ask("GET", rest.namespace("n"), 200)["properties"]["a"] == "1"
+    assert rest.ask("POST", path, 200, json={}) == {"updated": [], "removed": [], "missing": []}
+    assert rest.ask("POST", path, 200, json={"removals": ["z", "z"]}) == {"updated": [], "removed": [], "missing": ["z"]}
+    for body in ({"updates": {"a": None}}, {"removals": "a"}, {"removals": [1]}, {"updates": {"location": "file:///etc"}}):
+        rest.ask("POST", path, 400, "BadRequestException", json=body)
+    for type_, path in (("NoSuchNamespaceException", rest.namespace("nope")), ("NoSuchNamespaceException", rest.namespace("n", "nope"))):
+        rest.ask("POST", path + "/properties", 404, type_, json={"updates": {"a": "2"}})
+
+
+# --- tables ---
+
+
+def test_a_table_is_dropped_with_its_files_or_without(rest):
+    for name in ("keep", "purge"):
+        rest.fill(name)
+    kept = rest.ask("GET", rest.table(["main"], "keep"), 200)["metadata-location"]
+    for value, status in [("maybe", 400), ("FALSE", 204)]:
+        rest.ask("DELETE", rest.table(["main"], "keep"), status, "BadRequestException", params={"purgeRequested": value})
+    rest.ask("DELETE", rest.table(["main"], "purge"), 204, params={"purgeRequested": "True"})
+    for name in ("keep", "purge", "nope", "a.b", "n" * 300):
+        rest.ask("DELETE", rest.table(["main"], name), 404, "NoSuchTableException")
+    rest.ask("DELETE", rest.table(["nope"], "keep"), 404, "NoSuchTableException")
+    with open(kept.removeprefix("file://"), encoding="utf-8") as file:
+        assert file.read(1) == "{"
+
+
+def test_pyiceberg_drops_and_purges_tables(catalog):
+    rest = Rest(catalog.served)
+    for name in ("one", "two"):
+        rest.fill(name)
+    catalog.drop_table("main.one")
+    catalog.purge_table("main.two")
+    assert catalog.list_tables("main") == []
+    with pytest.raises(NoSuchTableError):
+        catalog.drop_table("main.one")
