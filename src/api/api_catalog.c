@@ -70,6 +70,7 @@ static enum status list_opts(struct http_req *req, struct catalog_list_opts *out
     struct str limit;
     uint64_t number = 0;
     TRY(http_query(req, "namespace", &out->ns));
+    TRY(out->ns.len > 0 ? table_name_parse_ns(&req->arena, out->ns, &out->ns, &req->err) : OK);
     TRY(http_query(req, "after", &out->after));
     TRY(http_query(req, "limit", &limit));
     if (limit.ptr != NULL && (!str_to_u64(limit, &number) || number == 0 || number > 10000)) {

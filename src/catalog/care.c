@@ -8,6 +8,8 @@
 
 #include "catalog/mint.h"
 #include "catalog/names.h"
+#include "catalog/namespace.h"
+#include "catalog/rename.h"
 #include "catalog/swap.h"
 #include "catalog/table_name.h"
 #include "catalog/trash.h"
@@ -15,7 +17,10 @@
 enum {
     FENCE_TIMEOUT_MS = 30000,
     POINTER_BYTES_MAX = 16 * 1024 * 1024,
-    ONE_BYTES_MAX = 64 * 1024 * 1024
+    ONE_BYTES_MAX = 64 * 1024 * 1024,
+    LISTED_BYTES_MAX = 1024 * 1024 * 1024,
+    LOOKS_MAX = 100,
+    RENAME_AGE_MS = 60000
 };
 
 static enum status describe(struct local *local, const struct local_base *base, struct str key,
@@ -60,25 +65,108 @@ static enum status read_one(struct local *local, struct str key, struct arena *a
     return status;
 }
 
-enum status care_tables(struct catalog *catalog, struct arena *arena, struct care_table **out,
-                        size_t *count_out, struct err *err)
+/* --- all of them --- */
+
+struct reading {
+    struct local *local;
+    struct arena *arena;
+    struct names names; /* the latest listing */
+    struct care_table *tables;
+    size_t count, cap;
+};
+
+static struct care_table *find_read(struct reading *reading, struct str key)
 {
-    struct local *local = (struct local *)catalog;
-    struct names names;
-    TRY(names_list(local, STR_EMPTY, arena, &names, err));
-    struct care_table *tables = arena_array(arena, names.count, sizeof(*tables));
-    size_t count = 0;
+    for (size_t i = 0; i < reading->count; i++) {
+        if (str_eq(reading->tables[i].key, key)) {
+            return &reading->tables[i];
+        }
+    }
+    return NULL;
+}
+
+static enum status read_into(struct reading *reading, const struct name_entry *entry,
+                             struct care_table *slot, struct err *err)
+{
+    bool found = false;
+    TRY(read_one(reading->local, entry->key, reading->arena, &found, slot, err));
+    if (found && slot == &reading->tables[reading->count]) {
+        reading->count++;
+    }
+    return OK;
+}
+
+static enum status make_room(struct reading *reading, size_t more, struct err *err)
+{
+    if (reading->count + more <= reading->cap) {
+        return OK;
+    }
+    size_t cap = reading->count + more;
+    struct care_table *tables = arena_array(reading->arena, cap, sizeof(*tables));
     if (tables == NULL) {
         return err_no_memory(err);
     }
-    for (size_t i = 0; i < names.count; i++) {
-        bool found = false;
-        TRY(read_one(local, names.entries[i].key, arena, &found, &tables[count], err));
-        count += found ? 1 : 0;
+    if (reading->count > 0) {
+        memcpy(tables, reading->tables, reading->count * sizeof(*tables));
     }
-    *out = tables;
-    *count_out = count;
+    reading->tables = tables;
+    reading->cap = cap;
     return OK;
+}
+
+static bool same_tag(const struct name_entry *a, const struct name_entry *b)
+{
+    return str_eq(str_of(a->etag), str_of(b->etag)) && !a->etag_weak && a->etag[0] != '\0';
+}
+
+/**
+ * A table that was renamed between two reads may have been at neither name. Its new pointer has
+ * changed since the listing then, and was none of a live table before: those are read again.
+ * *again_out: there was one.
+ */
+static enum status read_changed(struct reading *reading, bool *again_out, struct err *err)
+{
+    struct names old = reading->names;
+    size_t k = 0;
+    *again_out = false;
+    TRY(names_list(reading->local, STR_EMPTY, reading->arena, &reading->names, err));
+    TRY(make_room(reading, reading->names.count, err));
+    for (size_t i = 0; i < reading->names.count; i++) { /* both lists are in the same order */
+        const struct name_entry *entry = &reading->names.entries[i];
+        while (k < old.count && str_cmp(old.entries[k].text, entry->text) < 0) {
+            k++;
+        }
+        bool known = k < old.count && str_eq(old.entries[k].text, entry->text);
+        if (known && same_tag(&old.entries[k], entry)) {
+            continue;
+        }
+        struct care_table *slot = known ? find_read(reading, entry->key) : NULL;
+        if (slot == NULL || !slot->live) {
+            TRY(read_into(reading, entry, slot != NULL ? slot : &reading->tables[reading->count],
+                          err));
+            *again_out = true;
+        }
+    }
+    return OK;
+}
+
+enum status care_tables(struct catalog *catalog, struct arena *arena, struct care_table **out,
+                        size_t *count_out, struct err *err)
+{
+    struct reading reading = { .local = (struct local *)catalog, .arena = arena };
+    bool again = true;
+    TRY(names_list(reading.local, STR_EMPTY, arena, &reading.names, err));
+    TRY(make_room(&reading, reading.names.count, err));
+    for (size_t i = 0; i < reading.names.count; i++) {
+        TRY(read_into(&reading, &reading.names.entries[i], &reading.tables[reading.count], err));
+    }
+    for (int look = 0; again && look < LOOKS_MAX; look++) {
+        TRY(read_changed(&reading, &again, err));
+    }
+    *out = reading.tables;
+    *count_out = reading.count;
+    return again ? err_set(err, E_UNAVAILABLE, "tables are made and renamed too fast to list them")
+                 : OK;
 }
 
 enum status care_table(struct catalog *catalog, const struct table_name *name, struct arena *arena,
@@ -154,4 +242,48 @@ enum status care_throw_away(struct catalog *catalog, struct str uuid, const stru
 enum status care_purge(struct catalog *catalog, const struct care_table *table, struct err *err)
 {
     return trash_purge((struct local *)catalog, table->uuid, table->metadata_location, err);
+}
+
+/* --- what others have left --- */
+
+static enum status clear_pointer(struct local *local, struct str key, struct err *err)
+{
+    struct arena once;
+    struct local_base base;
+    arena_init(&once, ONE_BYTES_MAX);
+    enum status status = local_read_raw(local, key, &once, &base, err);
+    bool old = status == OK && base.renaming &&
+               clock_wall_ms(local->clock) - base.pointer.rename.begun_ms >= RENAME_AGE_MS;
+    arena_done(&once);
+    return old ? rename_settle(local, key, deadline_in(FENCE_TIMEOUT_MS), err) : status;
+}
+
+static enum status clear_namespaces(struct local *local, struct arena *arena, struct err *err)
+{
+    struct str *names = NULL;
+    size_t count = 0;
+    TRY(namespace_children(local, STR_EMPTY, false, arena, &names, &count, err));
+    for (size_t i = count; i > 0; i--) { /* what lies below comes first */
+        struct namespace_base base;
+        TRY(namespace_settled(local, names[i - 1], deadline_in(FENCE_TIMEOUT_MS), arena, &base,
+                              err));
+    }
+    return OK;
+}
+
+enum status care_clear_up(struct catalog *catalog, struct err *err)
+{
+    struct local *local = (struct local *)catalog;
+    struct arena arena;
+    struct names names = { 0 };
+    struct err why = { 0 };
+    arena_init(&arena, LISTED_BYTES_MAX);
+    enum status status = names_list(local, STR_EMPTY, &arena, &names, err), first = OK;
+    for (size_t i = 0; status == OK && i < names.count; i++) {
+        enum status one = clear_pointer(local, names.entries[i].key, &why);
+        first = first == OK ? one : first; /* a broken one hinders no other */
+    }
+    status = status == OK ? clear_namespaces(local, &arena, err) : status;
+    arena_done(&arena);
+    return status == OK && first != OK ? err_set(err, first, "%s", why.msg) : status;
 }

@@ -18,7 +18,13 @@ struct care_table {
     struct str location;          /* the folder, a key; empty: not one that we minted */
     int64_t version;
 };
-/** All pointers of the warehouse, read fresh. */
+/**
+ * Finish, or take back, what processes have begun and not lived to end: renames (older than a
+ * minute) and drops of namespaces. Beside those that live it does no harm.
+ */
+enum status care_clear_up(struct catalog *catalog, struct err *err) MUST_USE;
+/** All pointers of the warehouse, read fresh. Each table that is there is among them, also one that
+ * gets another name meanwhile. */
 enum status care_tables(struct catalog *catalog, struct arena *arena, struct care_table **out,
                         size_t *count_out, struct err *err) MUST_USE;
 /** One of them; *found_out false: there is none of that name. */

@@ -36,7 +36,9 @@ enum status table_name_parse(struct arena *arena, struct str text, struct table_
                              struct err *err) MUST_USE;
 /** "t" for main.t, else "ns.t"; parts with odd characters in quotes. table_name_parse reads it. */
 enum status table_name_print(const struct table_name *name, struct buf *out) MUST_USE;
-/** The same of a namespace alone. */
+/** The same of a namespace alone: "a.b" is two levels. */
+enum status table_name_parse_ns(struct arena *arena, struct str text, struct str *out,
+                                struct err *err) MUST_USE;
 enum status table_name_print_ns(struct str ns, struct buf *out) MUST_USE;
 /** What /v1 may make tables of: one level of namespace, and no '/', '.' or quotes. E_INVALID. */
 enum status table_name_check_plain(const struct table_name *name, struct err *err) MUST_USE;

@@ -56,6 +56,8 @@ struct catalog_register_metadata {
     bool overwrite;
     deadline_ms deadline;
 };
+/** E_NOT_FOUND: the namespace. E_INVALID: no metadata there, or a location that is outside of the
+ * warehouse or another table's. */
 enum status catalog_register_metadata(struct catalog *catalog,
                                       const struct catalog_register_metadata *request,
                                       struct arena *arena, struct catalog_loaded *out,

@@ -23,6 +23,7 @@
 #include "catalog/marks.h"
 #include "catalog/namespace.h"
 #include "catalog/plan.h"
+#include "catalog/rename.h"
 #include "catalog/snapshot.h"
 #include "catalog/swap.h"
 #include "catalog/table_name.h"
@@ -128,7 +129,8 @@ void commit_run(struct local *local, struct commit_request **requests, size_t co
 
 static enum status read_base(struct commit *commit, struct err *err)
 {
-    TRY(local_read_pointer(commit->local, commit->key, &commit->attempt, &commit->base, err));
+    TRY(rename_read_settled(commit->local, commit->key, commit->deadline, &commit->attempt,
+                            &commit->base, err));
     if (!commit->base.live) {
         return OK;
     }

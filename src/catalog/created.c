@@ -20,6 +20,7 @@
 #include "catalog/drop.h"
 #include "catalog/names.h"
 #include "catalog/namespace.h"
+#include "catalog/rename.h"
 #include "catalog/table_name.h"
 
 enum { LOOKS = 8, LISTED_BYTES_MAX = 256 * 1024 * 1024 };
@@ -50,7 +51,7 @@ static enum status give_way(struct local *local, const struct created *created, 
     *gone_out = false;
     TRY(local_read_pointer(local, created->key, arena, &base, err));
     if (is_untouched(created, &base)) {
-        struct drop how = { .purge = true, .deadline = created->deadline };
+        struct drop how = { .purge = !created->keep_files, .deadline = created->deadline };
         TRY(drop_swap(local, created->key, &base, &how, arena, &outcome, err));
         *gone_out = outcome == SWAP_WON;
     }
@@ -65,7 +66,8 @@ static enum status twin_stays(struct local *local, const struct created *created
     bool first = str_cmp(created->key, twin->key) < 0;
     for (int i = 0; i < (first ? 1 : LOOKS); i++) {
         struct local_base base;
-        TRY(local_read_pointer(local, twin->key, arena, &base, err));
+        /* what is about to get that name by a rename has to look again */
+        TRY(rename_read_settled(local, twin->key, created->deadline, arena, &base, err));
         *stays_out = base.live;
         if (!base.live) {
             return OK;
@@ -112,7 +114,7 @@ static enum status check_namespace(struct local *local, const struct created *cr
         E_CONFLICT) {
         return OK; /* or it cannot be read: a later drop of the namespace finds the table */
     }
-    struct drop how = { .purge = true, .uuid = created->as->table.uuid };
+    struct drop how = { .purge = !created->keep_files, .uuid = created->as->table.uuid };
     enum status status = drop_table(local, created->name, &how, &undone);
     if (status != OK && status != E_NOT_FOUND) {
         return unknown(&why, err);

@@ -11,6 +11,7 @@ struct created {
     struct str key;           /* of the pointer */
     const struct pointer *as; /* the body that won */
     deadline_ms deadline;
+    bool keep_files; /* they are not of this call: giving way leaves them */
 };
 /**
  * May it stay?

@@ -17,6 +17,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pin.h"
 #include "catalog/plan.h"
+#include "catalog/rename.h"
 #include "catalog/table_name.h"
 
 enum { POINTER_BYTES_MAX = 16 * 1024 * 1024, READ_TRIES = 3, BACKOFF_MS = 50 };
@@ -53,8 +54,8 @@ void local_backoff(struct local *local, int round, deadline_ms deadline)
     nanosleep(&pause, NULL);
 }
 
-enum status local_read_pointer(struct local *local, struct str key, struct arena *arena,
-                               struct local_base *out, struct err *err)
+enum status local_read_raw(struct local *local, struct str key, struct arena *arena,
+                           struct local_base *out, struct err *err)
 {
     AUTO(buf_done) struct buf body;
     buf_init(&body, POINTER_BYTES_MAX);
@@ -77,9 +78,20 @@ enum status local_read_pointer(struct local *local, struct str key, struct arena
             return status;
         }
         base.live = base.pointer.state == POINTER_LIVE;
+        base.renaming = base.pointer.state == POINTER_MOVED ||
+                        base.pointer.state == POINTER_ARRIVING;
     }
     *out = base;
     return OK;
+}
+
+enum status local_read_pointer(struct local *local, struct str key, struct arena *arena,
+                               struct local_base *out, struct err *err)
+{
+    TRY(local_read_raw(local, key, arena, out, err));
+    return out->found && out->pointer.state == POINTER_ARRIVING
+               ? rename_resolve(local, key, arena, out, err)
+               : OK;
 }
 
 enum status local_require(struct local *local, const struct table_name *name, struct arena *arena,

@@ -10,7 +10,8 @@
  *   swap.c        the conditional write and its lost answers
  *   created.c     what a table that was just made looks at once more
  *   drop.c        tombstones
- *   namespace.c   _ns.json
+ *   rename.c      another name; rename_settle.c finishes what others have begun
+ *   namespace.c   _ns.json; with _change and _drop
  *   mint.c        locations of new tables
  *   trash.c       what may be deleted after the grace
  */
@@ -44,13 +45,19 @@ struct local {
 struct local_base {
     bool found; /* any pointer, a tombstone too */
     bool live;
+    /* a rename to or from here was begun and not cleared up; what is said here is what it means
+     * now. A writer that would put a table here calls rename_settle first, and reads again */
+    bool renaming;
     struct pointer pointer; /* in the arena it was read into */
     char etag[STORE_ETAG_MAX + 1];
 };
 /** Read a pointer fresh from the store; a store that stumbles is asked again. A missing one is no
- * error. */
+ * error. A table that a rename has brought here is live, also before its pointer says so. */
 enum status local_read_pointer(struct local *local, struct str key, struct arena *arena,
                                struct local_base *out, struct err *err) MUST_USE;
+/** The body as it is. */
+enum status local_read_raw(struct local *local, struct str key, struct arena *arena,
+                           struct local_base *out, struct err *err) MUST_USE;
 /** The pointer of a live table by its exact name; E_NOT_FOUND with near misses. */
 enum status local_require(struct local *local, const struct table_name *name, struct arena *arena,
                           struct local_base *out, struct err *err) MUST_USE;

@@ -78,6 +78,7 @@ enum status names_list(struct local *local, struct str ns, struct arena *arena, 
 struct kept_summary {
     struct arena arena;
     bool live;
+    bool passing; /* what it says depends on another pointer: not to be kept */
     struct table_summary summary;
 };
 
@@ -97,6 +98,7 @@ static enum status read_summary(struct local *local, const struct name_entry *en
     enum status status = local_read_pointer(local, entry->key, &arena, &base, err);
     if (status == OK) {
         kept->live = base.live && !base.pointer.is_view;
+        kept->passing = base.renaming;
         status = kept->live
                      ? table_summary_copy(&kept->arena, &base.pointer.table, &kept->summary, err)
                      : OK;
@@ -132,7 +134,7 @@ enum status names_summary(struct local *local, const struct name_entry *entry, s
     }
     if (item != NULL) {
         cache_release(item);
-    } else if (status == OK && may_keep) {
+    } else if (status == OK && may_keep && !kept->passing) {
         /* It may be newer than the tag of the listing. Then it is kept under an old tag that no
          * listing will show again. */
         if (cache_put(cache, key, kept, kept->arena.used_bytes + sizeof(*kept), kept_done, &item,

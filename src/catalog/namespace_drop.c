@@ -14,13 +14,14 @@
 
 #include "catalog/drop.h"
 #include "catalog/names.h"
+#include "catalog/rename.h"
 #include "catalog/table_name.h"
 
 enum { LISTED_BYTES_MAX = 256 * 1024 * 1024, POINTER_BYTES_MAX = 64 * 1024 * 1024 };
 
-/** Is there a table or a view? */
-static enum status has_tables(struct local *local, struct str ns, struct arena *arena, bool *out,
-                              struct err *err)
+/** Is there a table or a view? What is about to be renamed into it is taken back. */
+static enum status has_tables(struct local *local, struct str ns, deadline_ms deadline,
+                              struct arena *arena, bool *out, struct err *err)
 {
     struct names names;
     TRY(names_list(local, ns, arena, &names, err));
@@ -29,7 +30,8 @@ static enum status has_tables(struct local *local, struct str ns, struct arena *
         struct arena once;
         struct local_base base;
         arena_init(&once, POINTER_BYTES_MAX);
-        enum status status = local_read_pointer(local, names.entries[i].key, &once, &base, err);
+        enum status status = rename_read_settled(local, names.entries[i].key, deadline, &once,
+                                                 &base, err);
         *out = status == OK && base.live;
         arena_done(&once);
         TRY(status);
@@ -53,11 +55,12 @@ static enum status has_children(struct local *local, struct str ns, struct arena
     return OK;
 }
 
-static enum status is_occupied(struct local *local, struct str ns, bool *out, struct err *err)
+static enum status is_occupied(struct local *local, struct str ns, deadline_ms deadline, bool *out,
+                               struct err *err)
 {
     struct arena arena;
     arena_init(&arena, LISTED_BYTES_MAX);
-    enum status status = has_tables(local, ns, &arena, out, err);
+    enum status status = has_tables(local, ns, deadline, &arena, out, err);
     if (status == OK && !*out) {
         status = has_children(local, ns, &arena, out, err);
     }
@@ -71,7 +74,7 @@ static enum status finish(struct local *local, struct str ns, const struct names
 {
     bool occupied = false;
     enum swap_outcome outcome = SWAP_REFUSED;
-    TRY(is_occupied(local, ns, &occupied, err));
+    TRY(is_occupied(local, ns, deadline, &occupied, err));
     return namespace_swap(local, ns, base, occupied ? NAMESPACE_LIVE : NAMESPACE_DROPPED, &base->ns,
                           deadline, &outcome, err);
 }

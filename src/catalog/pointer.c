@@ -125,6 +125,29 @@ static void write_summary(struct json_writer *w, const struct table_summary *tab
     jw_obj_end(w);
 }
 
+static const char *const state_names[] = { [POINTER_LIVE] = "live",
+                                           [POINTER_DROPPED] = "dropped",
+                                           [POINTER_MOVED] = "moved",
+                                           [POINTER_ARRIVING] = "arriving" };
+
+static bool has_rename(const struct pointer *pointer)
+{
+    return pointer->state == POINTER_MOVED || pointer->state == POINTER_ARRIVING;
+}
+
+static void write_rename(struct json_writer *w, const struct pointer_rename *rename)
+{
+    jw_kv_obj(w, "rename");
+    jw_kv_str(w, "id", rename->id);
+    jw_kv_str(w, "namespace", rename->peer.ns);
+    jw_kv_str(w, "name", rename->peer.name);
+    if (rename->refused) {
+        jw_kv_bool(w, "refused", true);
+    }
+    jw_kv_i64(w, "begun_ms", rename->begun_ms);
+    jw_obj_end(w);
+}
+
 enum status pointer_encode(const struct pointer *pointer, struct buf *out)
 {
     struct json_writer w;
@@ -132,9 +155,12 @@ enum status pointer_encode(const struct pointer *pointer, struct buf *out)
     jw_obj_begin(&w);
     jw_kv_i64(&w, "format", POINTER_FORMAT);
     jw_kv_cstr(&w, "kind", pointer->is_view ? "view" : "table");
-    jw_kv_cstr(&w, "state", pointer->state == POINTER_LIVE ? "live" : "dropped");
+    jw_kv_cstr(&w, "state", state_names[pointer->state]);
     if (pointer->state == POINTER_DROPPED) {
         jw_kv_bool(&w, "purge", pointer->purge);
+    }
+    if (has_rename(pointer)) {
+        write_rename(&w, &pointer->rename);
     }
     jw_kv_str(&w, "namespace", pointer->table.name.ns);
     jw_kv_str(&w, "name", pointer->table.name.name);
@@ -237,6 +263,29 @@ static enum status decode_commit_ids(struct arena *arena, yyjson_val *root, stru
     return OK;
 }
 
+static bool find_state(struct str text, enum pointer_state *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(state_names); i++) {
+        if (str_eq(text, str_of(state_names[i]))) {
+            *out = (enum pointer_state)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum status decode_rename(struct arena *arena, yyjson_val *root, struct pointer_rename *out,
+                                 struct err *err)
+{
+    yyjson_val *obj = NULL;
+    TRY(json_get_obj(root, "rename", JSON_REQUIRED, &obj, err));
+    TRY(get_str(arena, obj, "id", JSON_REQUIRED, &out->id, err));
+    TRY(get_str(arena, obj, "namespace", JSON_REQUIRED, &out->peer.ns, err));
+    TRY(get_str(arena, obj, "name", JSON_REQUIRED, &out->peer.name, err));
+    TRY(json_get_bool(obj, "refused", JSON_OPTIONAL, &out->refused, err));
+    return json_get_i64(obj, "begun_ms", JSON_OPTIONAL, &out->begun_ms, err);
+}
+
 static enum status decode_head(struct arena *arena, yyjson_val *root, struct pointer *out,
                                struct err *err)
 {
@@ -259,9 +308,7 @@ static enum status decode_head(struct arena *arena, yyjson_val *root, struct poi
                 err));
     TRY(json_get_bool(root, "purge", JSON_OPTIONAL, &out->purge, err));
     out->is_view = str_eq(kind, STR("view"));
-    out->state = str_eq(state, STR("dropped")) ? POINTER_DROPPED : POINTER_LIVE;
-    bool known = (out->is_view || str_eq(kind, STR("table"))) &&
-                 (out->state == POINTER_DROPPED || str_eq(state, STR("live")));
+    bool known = (out->is_view || str_eq(kind, STR("table"))) && find_state(state, &out->state);
     return known
                ? OK
                : err_set(
@@ -280,6 +327,7 @@ static enum status decode_root(struct arena *arena, yyjson_val *root, struct poi
             "table \"%.*s\" is held by a transaction over several tables, which this version does not know",
             STR_ARG(out->table.name.name));
     }
+    TRY(has_rename(out) ? decode_rename(arena, root, &out->rename, err) : OK);
     TRY(decode_summary(arena, root, &out->table, err));
     TRY(decode_commit_ids(arena, root, out, err));
     return decode_batches(arena, root, out, err);

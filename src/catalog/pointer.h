@@ -10,7 +10,20 @@
 
 enum { POINTER_FORMAT = 1, POINTER_COMMIT_IDS_MAX = 256, POINTER_COMMIT_ID_LEN = 16 };
 
-enum pointer_state { POINTER_LIVE, POINTER_DROPPED };
+enum pointer_state {
+    POINTER_LIVE,
+    POINTER_DROPPED,
+    POINTER_MOVED,   /* renamed: a tombstone that still has everything for the new name to take */
+    POINTER_ARRIVING /* where a table will be, or is, once the one it comes from is MOVED */
+};
+
+/** Of MOVED and ARRIVING: the two bodies of one rename have the same id. */
+struct pointer_rename {
+    struct str id;
+    struct table_name peer; /* where it went, or where it comes from */
+    bool refused;           /* of ARRIVING: somebody wants it not to be */
+    int64_t begun_ms;
+};
 
 /** An append (or a registered object) that has landed and whose marker object may not be written
  * yet. */
@@ -35,6 +48,7 @@ struct pointer {
     struct pointer_batch *batches;
     size_t batch_count;
     bool purge; /* of a tombstone: its files may go after their grace */
+    struct pointer_rename rename;
 };
 
 /** `_lake/cat/<warehouse>/ns/` */

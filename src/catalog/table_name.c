@@ -199,6 +199,22 @@ enum status table_name_parse(struct arena *arena, struct str text, struct table_
     return OK;
 }
 
+enum status table_name_parse_ns(struct arena *arena, struct str text, struct str *out,
+                                struct err *err)
+{
+    AUTO(buf_done) struct buf parts;
+    size_t last = 0;
+    buf_init(&parts, 64 * 1024);
+    TRY(read_parts(text, true, &parts, &last, err));
+    struct str joined = arena_str(arena, buf_str(&parts));
+    if (joined.ptr == NULL) {
+        return err_no_memory(err);
+    }
+    TRY(table_name_check_ns(joined, err));
+    *out = joined;
+    return OK;
+}
+
 static enum status print_part(struct buf *out, struct str part, bool quoted)
 {
     if (!quoted) {

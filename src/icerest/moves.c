@@ -1,5 +1,5 @@
 /*
- * Tables under their names: dropping.
+ * Tables under their names: dropping, another name, and a name for what lies there already.
  */
 #include "icerest/icerest_priv.h"
 
@@ -36,6 +36,90 @@ static enum http_step drop_end(struct http_req *req)
     return status == OK ? http_reply_empty(req, 204) : http_fail(req, status);
 }
 
+/* --- rename --- */
+
+/** {"namespace":[...],"name":"..."} */
+static enum status read_identifier(struct http_req *req, yyjson_val *root, const char *member,
+                                   struct table_name *out)
+{
+    yyjson_val *obj = NULL;
+    TRY(json_get_obj(root, member, JSON_REQUIRED, &obj, &req->err));
+    TRY(icerest_levels(req, obj, "namespace", &out->ns));
+    return json_get_str(obj, "name", JSON_REQUIRED, &out->name, &req->err);
+}
+
+static enum http_step rename_end(struct http_req *req)
+{
+    struct table_name from, to;
+    yyjson_val *root = NULL;
+    bool missing_ns = false;
+    enum status status = http_body_json(req, &root);
+    status = status == OK ? read_identifier(req, root, "source", &from) : status;
+    status = status == OK ? read_identifier(req, root, "destination", &to) : status;
+    if (status == OK) {
+        status = catalog_rename(icerest_of(req)->catalog, CATALOG_TABLE, &from, &to, &missing_ns,
+                                &req->err);
+    }
+    icerest_missing(req, missing_ns ? "NoSuchNamespaceException" : "NoSuchTableException");
+    return status == OK ? http_reply_empty(req, 204) : http_fail(req, status);
+}
+
+/* --- register --- */
+
+static enum status read_registration(struct http_req *req, struct catalog_register_metadata *out)
+{
+    yyjson_val *root = NULL;
+    TRY(http_body_json(req, &root));
+    TRY(icerest_namespace_of(req, &out->name.ns));
+    TRY(json_get_str(root, "name", JSON_REQUIRED, &out->name.name, &req->err));
+    TRY(json_get_str(root, "metadata-location", JSON_REQUIRED, &out->metadata_location, &req->err));
+    return json_get_bool(root, "overwrite", JSON_OPTIONAL, &out->overwrite, &req->err);
+}
+
+static enum http_step registered_reply(struct http_req *req, const struct table_name *name,
+                                       const struct catalog_loaded *loaded)
+{
+    AUTO(buf_done) struct buf json;
+    struct icerest_access access;
+    buf_init(&json, ICEREST_JSON_MAX);
+    enum status status = icerest_access_of(req, name, loaded->location, icerest_wish_of(req),
+                                           &access);
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct json_writer w;
+    json_writer_init(&w, &json);
+    jw_obj_begin(&w);
+    jw_kv_str(&w, "metadata-location", loaded->metadata_location);
+    jw_key(&w, STR("metadata"));
+    jw_raw(&w, buf_str(&loaded->metadata));
+    icerest_write_access(&w, req, &access);
+    jw_obj_end(&w);
+    return icerest_reply(req, &w, &json);
+}
+
+static enum http_step register_end(struct http_req *req)
+{
+    struct catalog_register_metadata request = { .deadline = req->deadline };
+    struct catalog_loaded loaded;
+    icerest_missing(req, "NoSuchNamespaceException");
+    enum status status = read_registration(req, &request);
+    if (status == OK) {
+        status = catalog_register_metadata(icerest_of(req)->catalog, &request, &req->arena, &loaded,
+                                           &req->err);
+    }
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    enum http_step step = registered_reply(req, &request.name, &loaded);
+    buf_done(&loaded.metadata);
+    return step;
+}
+
+static const struct http_handler rename_handler = { .end = rename_end,
+                                                    .state_bytes = sizeof(struct icerest_state) };
+static const struct http_handler register_handler = { .end = register_end,
+                                                      .state_bytes = sizeof(struct icerest_state) };
 static const struct http_handler drop_handler = { .end = drop_end,
                                                   .state_bytes = sizeof(struct icerest_state) };
 
@@ -45,6 +129,10 @@ const struct icerest_endpoint *icerest_move_endpoints(size_t *count_out)
         { .method = HTTP_DELETE,
           .pattern = "/namespaces/{namespace}/tables/{table}",
           .handler = &drop_handler },
+        { .method = HTTP_POST, .pattern = "/tables/rename", .handler = &rename_handler },
+        { .method = HTTP_POST,
+          .pattern = "/namespaces/{namespace}/register",
+          .handler = &register_handler },
     };
     *count_out = ARRAY_LEN(endpoints);
     return endpoints;

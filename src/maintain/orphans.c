@@ -213,6 +213,11 @@ static enum status note_orphans(struct folder *folder, struct err *err)
     }
     TRY(care_fence(run->sweep->opts.catalog, folder->name, folder->uuid, err));
     TRY(run_read_tables(run, err));
+    const struct care_table *now = run_table(run, folder->uuid);
+    if (now != NULL && now->live &&
+        !(str_eq(now->name.ns, folder->name->ns) && str_eq(now->name.name, folder->name->name))) {
+        return OK; /* renamed meanwhile: the fence was another pointer's */
+    }
     TRY(run_strike_all(run, keys, err));
     return keys->count == 0 ? OK : note(folder, err);
 }

@@ -168,8 +168,8 @@ enum status run_read_tables(struct sweep_run *run, struct err *err)
     for (size_t i = 0; i < run->table_count; i++) {
         struct care_table *table = &run->tables[i];
         const struct care_table *there = map_get(&run->by_uuid, table->uuid);
-        if (there != NULL && (there->live || !there->purge)) {
-            continue; /* one name that keeps its files is enough */
+        if (there != NULL && (there->live || (!there->purge && !table->live))) {
+            continue; /* one name that keeps its files is enough, and a live one says most */
         }
         if (map_put(&run->by_uuid, table->uuid, table, NULL) != OK) {
             return err_no_memory(err);
@@ -191,6 +191,8 @@ enum status run_forgive(struct sweep_run *run, enum status status, const struct 
 
 static enum status run_all(struct sweep_run *run, struct err *err)
 {
+    struct err why = { 0 }; /* what cannot be cleared up now is left for the next run */
+    TRY(run_forgive(run, care_clear_up(run->sweep->opts.catalog, &why), &why));
     TRY(sweep_list_marked(run, err));
     TRY(run_read_tables(run, err));
     TRY(sweep_trash(run, err));

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 import requests
 from pyiceberg.catalog import load_catalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NamespaceNotEmptyError, NoSuchNamespaceError, NoSuchTableError, RESTError
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NamespaceNotEmptyError, NoSuchNamespaceError, NoSuchTableError, RESTError, TableAlreadyExistsError
 
 from conftest import start_cluster
 
@@ -200,3 +200,137 @@ def test_pyiceberg_drops_and_purges_tables(catalog):
     assert catalog.list_tables("main") == []
     with pytest.raises(NoSuchTableError):
         catalog.drop_table("main.one")
+
+
+# --- rename ---
+
+
+def test_pyiceberg_renames_within_and_across_namespaces(catalog):
+    rest = Rest(catalog.served)
+    rest.fill("birds")
+    uuid = catalog.load_table("main.birds").metadata.table_uuid
+    catalog.create_namespace("geo")
+    catalog.create_namespace(("geo", "a.b"))
+    for source, target in [(("main", "birds"), ("main", "vögel")), (("main", "vögel"), ("geo", "a.b", "tab/le")), (("geo", "a.b", "tab/le"), ("geo", "birds"))]:
+        renamed = catalog.rename_table(source, target)
+        assert renamed.metadata.table_uuid == uuid and renamed.name() == target
+        assert catalog.load_table(target).scan().to_arrow().num_rows == 3
+        assert not catalog.table_exists(source) and catalog.table_exists(target)
+    assert catalog.list_tables("geo") == [("geo", "birds")] and catalog.list_tables("main") == []
+    rest.fill("geo.birds", BIRDS.replace("owl", "kite"))  # and goes on where it is
+    assert catalog.load_table("geo.birds").scan().to_arrow().num_rows == 6
+    with pytest.raises(NoSuchTableError):
+        catalog.rename_table("geo.nope", "geo.x")
+
+
+def test_what_cannot_be_renamed_has_its_exception(rest):
+    for name in ("one", "two"):
+        rest.fill(name)
+
+    def rename(source, target, status, type_=None):
+        names = [{"namespace": list(levels[:-1]), "name": levels[-1]} for levels in (source, target)]
+        return rest.ask("POST", "/tables/rename", status, type_, json={"source": names[0], "destination": names[1]})
+
+    rename(("main", "one"), ("main", "two"), 409, "AlreadyExistsException")
+    rename(("main", "one"), ("main", "one"), 409, "AlreadyExistsException")
+    rename(("main", "one"), ("main", "TWO"), 409, "AlreadyExistsException")  # differs only by case
+    rename(("main", "nope"), ("main", "three"), 404, "NoSuchTableException")
+    rename(("nope", "one"), ("main", "three"), 404, "NoSuchTableException")
+    rename(("main", "a" * 300), ("main", "three"), 404, "NoSuchTableException")
+    rename(("main", "one"), ("nope", "one"), 404, "NoSuchNamespaceException")
+    for bad in ("", ".", "a\nb", "x" * 81, "duckdb_x"):
+        rename(("main", "one"), ("main", bad), 400, "BadRequestException")
+    for body in ({}, {"source": 1}, {"source": {"namespace": ["main"], "name": "one"}}, []):
+        rest.ask("POST", "/tables/rename", 400, "BadRequestException", json=body)
+    assert rest.tables("main") == ["one", "two"]
+    rename(("main", "one"), ("main", "ONE"), 204)
+    rename(("main", "two"), ("main", "one"), 409, "AlreadyExistsException")
+
+
+def sql_name(part):
+    return '"' + part.replace('"', '""') + '"'
+
+
+def test_odd_names_go_through_every_surface(rest):
+    """The REST catalogue, the list and the manifest of /v1, SQL, drops."""
+    texts = {}
+    for number, name in enumerate(ODD):
+        rest.fill("start", f"number\n{number}\n")
+        rest.make(name)
+        rest.ask("POST", "/tables/rename", 204, json={"source": {"namespace": ["main"], "name": "start"}, "destination": {"namespace": [name], "name": name}})
+        rest.ask("HEAD", rest.table([name], name), 204)
+        assert rest.tables(name) == [name]
+        assert rest.ask("GET", rest.namespace(name) + "/tables", 200)["identifiers"] == [{"namespace": [name], "name": name}]
+        assert rest.sql(f"SELECT number FROM {sql_name(name)}.{sql_name(name)}") == [[number]]
+        quoted = sql_name(name) if any(odd in name for odd in "/.\"'`") else name
+        texts[f"{quoted}.{quoted}"] = number
+    listed = requests.get(f"{rest.url}/v1/catalog/list", timeout=60).json()["tables"]
+    assert sorted(table["name"] for table in listed) == sorted(texts)
+    shown = {tuple(row) for row in rest.sql("SELECT table_schema, table_name FROM information_schema.tables")}
+    assert {(name, name) for name in ODD} <= shown
+    for text in texts:
+        answer = requests.get(f"{rest.url}/v1/catalog/manifest/{quote(text, safe='')}", timeout=60)
+        assert answer.status_code == 200 and answer.json()["name"] == text, text
+    for text in texts:
+        assert requests.delete(f"{rest.url}/v1/catalog/table/{quote(text, safe='')}", timeout=60).status_code == 204
+    assert requests.get(f"{rest.url}/v1/catalog/list", timeout=60).json()["tables"] == []
+    # ingest makes plain names only
+    for name in ('"a.b"', "a.b.c", '"sla/sh"'):
+        assert requests.post(f"{rest.url}/v1/ingest", params={"name": name}, data=b"x\n1\n", headers={"Content-Type": "text/csv"}, timeout=60).status_code == 400
+
+
+def test_nested_namespaces_are_schemas_of_sql(rest):
+    rest.make("a")
+    rest.make("a", "b")
+    rest.make("a.b")
+    for number, levels in enumerate([["a", "b"], ["a.b"]]):
+        rest.fill("start", f"number\n{number}\n")
+        rest.ask("POST", "/tables/rename", 204, json={"source": {"namespace": ["main"], "name": "start"}, "destination": {"namespace": levels, "name": f"t{number}"}})
+    assert rest.sql('SELECT number FROM "a.b".t0') == [[0]]  # no such table in the one level: the two are meant
+    assert rest.sql('SELECT number FROM "a.b".t1') == [[1]]
+    assert rest.sql('SELECT number FROM """a"".""b""".t0') == [[0]]
+    assert rest.sql('SELECT number FROM """a.b""".t1') == [[1]]
+    rest.ask("POST", "/tables/rename", 204, json={"source": {"namespace": ["a.b"], "name": "t1"}, "destination": {"namespace": ["a.b"], "name": "t0"}})
+    assert rest.sql('SELECT number FROM "a.b".t0') == [[1]]
+    assert rest.sql('SELECT number FROM """a"".""b""".t0') == [[0]]
+    listed = requests.get(f"{rest.url}/v1/catalog/list", timeout=60).json()["tables"]
+    assert sorted(table["name"] for table in listed) == ['"a.b".t0', "a.b.t0"]
+    for namespace, name in [("a.b", "a.b.t0"), ('"a.b"', '"a.b".t0')]:
+        listed = requests.get(f"{rest.url}/v1/catalog/list", params={"namespace": namespace}, timeout=60).json()["tables"]
+        assert [table["name"] for table in listed] == [name]
+    assert requests.get(f"{rest.url}/v1/catalog/list", params={"namespace": "a..b"}, timeout=60).status_code == 400
+
+
+# --- register ---
+
+
+def test_pyiceberg_registers_what_it_dropped(catalog):
+    rest = Rest(catalog.served)
+    rest.fill("birds")
+    old = catalog.load_table("main.birds")
+    catalog.create_namespace(("geo",))
+    catalog.drop_table("main.birds")
+    table = catalog.register_table(("geo", "wrens"), old.metadata_location)
+    assert table.metadata.table_uuid == old.metadata.table_uuid and table.scan().to_arrow().num_rows == 3
+    with pytest.raises(TableAlreadyExistsError):
+        catalog.register_table(("geo", "wrens"), old.metadata_location)
+    rest.fill("geo.wrens", BIRDS.replace("owl", "kite"))
+    assert rest.sql("SELECT count(*) FROM geo.wrens") == [[6]]
+    rest.ask("POST", rest.namespace("geo") + "/register", 200, json={"name": "wrens", "metadata-location": old.metadata_location, "overwrite": True})
+    assert rest.sql("SELECT count(*) FROM geo.wrens") == [[3]]
+
+
+def test_what_lies_elsewhere_is_not_registered(rest, tmp_path):
+    rest.fill("birds")
+    location = rest.ask("GET", rest.table(["main"], "birds"), 200)["metadata-location"]
+    foreign = tmp_path / "metadata" / "1.metadata.json"
+    foreign.parent.mkdir()
+    foreign.write_bytes(open(location.removeprefix("file://"), "rb").read())
+    register = rest.namespace("main") + "/register"
+    for where in (f"file://{foreign}", "s3://elsewhere/x/metadata/1.metadata.json", "http://127.0.0.1/x", "", location + "x", location.replace("/wh/main", "/wh/main/../main"), location):
+        rest.ask("POST", register, 400, "BadRequestException", json={"name": "x", "metadata-location": where})
+    rest.ask("POST", register, 409, "AlreadyExistsException", json={"name": "birds", "metadata-location": location})
+    rest.ask("POST", rest.namespace("nope") + "/register", 404, "NoSuchNamespaceException", json={"name": "x", "metadata-location": location})
+    for body in ({}, {"name": "x"}, {"name": 1, "metadata-location": location}, []):
+        rest.ask("POST", register, 400, "BadRequestException", json=body)
+    assert rest.tables("main") == ["birds"]
