@@ -20,7 +20,7 @@ struct look {
     struct catalog *catalog;
     struct map seen; /* keys of files that a snapshot names */
     uint64_t tables, snapshots, files, bad, unnamed, unnamed_bytes;
-    uint64_t begun; /* pointers of renames that were not cleared up */
+    uint64_t begun; /* renames (by their new names) and drops of namespaces that did not end */
 };
 
 static void tell(struct look *look, const char *advice, const char *table, const struct err *why)
@@ -121,6 +121,30 @@ static enum status look_at_table(struct look *look, const struct table_name *nam
     return status;
 }
 
+static enum status look_at_namespace(struct look *look, struct str key, struct err *err)
+{
+    AUTO(buf_done) struct buf body;
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    struct str state = STR_EMPTY;
+    struct err why = { 0 };
+    buf_init(&body, POINTER_BYTES_MAX);
+    enum status status = store_read(look->store, key, NULL, &body, NULL, &why);
+    status = status == OK ? json_parse(buf_str(&body), &doc, &why) : status;
+    status = status == OK
+                 ? json_get_str(yyjson_doc_get_root(doc), "state", JSON_REQUIRED, &state, &why)
+                 : status;
+    if (status == OK || status == E_NOT_FOUND) {
+        look->begun += str_eq(state, STR("dropping"));
+        return OK;
+    }
+    if (look->bad++ < TOLD_MAX) {
+        doctor_tell(look->doctor, DOCTOR_PROBLEM, "tables",
+                    "restore it from a backup of the folder", "the namespace \"%.*s\": %s",
+                    STR_ARG(key), why.msg);
+    }
+    return status == E_NO_MEMORY ? err_no_memory(err) : OK;
+}
+
 /** The pointer by itself first: a list of the catalogue would end at the first bad one. */
 static enum status look_at_pointer(struct look *look, struct str prefix, struct str key,
                                    struct err *err)
@@ -135,7 +159,7 @@ static enum status look_at_pointer(struct look *look, struct str prefix, struct 
     struct pointer pointer;
     bool is_pointer = false;
     if (pointer_key_name(&arena, prefix, key, &is_pointer, &name, &why) != OK || !is_pointer) {
-        return OK;
+        return str_ends(key, STR("/_ns.json")) ? look_at_namespace(look, key, err) : OK;
     }
     TRY(table_name_print(&name, &text) == OK ? OK : err_no_memory(err));
     const char *table = buf_cstr(&text);
@@ -155,7 +179,7 @@ static enum status look_at_pointer(struct look *look, struct str prefix, struct 
              table, &why);
         return OK;
     }
-    look->begun += pointer.state == POINTER_MOVED || pointer.state == POINTER_ARRIVING;
+    look->begun += pointer.state == POINTER_ARRIVING;
     /* one that is arriving by a rename may be there already: the catalogue knows */
     return (pointer.state == POINTER_LIVE || pointer.state == POINTER_ARRIVING) && !pointer.is_view
                ? look_at_table(look, &name, table, err)
@@ -209,10 +233,11 @@ static void sum_up(const struct look *look)
                     (unsigned long long)look->unnamed, (unsigned long long)look->unnamed_bytes);
     }
     if (look->begun > 0) {
-        doctor_tell(look->doctor, DOCTOR_NOTE, "tables", NULL,
-                    "%llu pointers of renames that did not end: the next sweep finishes them, or "
-                    "takes them back",
-                    (unsigned long long)look->begun);
+        doctor_tell(
+            look->doctor, DOCTOR_NOTE, "tables", NULL,
+            "%llu renames or drops of namespaces did not end: the next sweep finishes them or "
+            "takes them back",
+            (unsigned long long)look->begun);
     }
     if (look->bad == 0) {
         doctor_tell(look->doctor, DOCTOR_OK, "tables", NULL,

@@ -129,6 +129,31 @@ def test_a_pointer_of_a_newer_program(doctor, folder):
     one_problem(doctor("--quick"), "tables", "99")
 
 
+def test_what_was_begun_is_told_and_no_fault(doctor, folder):
+    """A rename and a drop of a namespace whose process died: the table is where it was, and all there."""
+    pointer, = folder.glob("_lake/cat/main/ns/main/t/t.json")
+    namespace, = folder.glob("_lake/cat/main/ns/main/_ns.json")
+    body = json.loads(pointer.read_text())
+    arriving = {**body, "state": "arriving", "name": "u", "uuid": "", "metadata_location": "", "batches": [],
+                "rename": {"id": "0123456789abcdef", "namespace": "main", "name": "t", "begun_ms": 1}}
+    pointer.with_name("u.json").write_text(json.dumps(arriving))
+    told = json.loads(namespace.read_text())
+    namespace.unlink()
+    namespace.write_text(json.dumps({**told, "state": "dropping"}))
+    found = doctor("--quick")
+    assert problems(found) == []
+    assert any("2 renames or drops of namespaces did not end" in finding["message"] for finding in found["tables"]), found["tables"]
+    moved = {**body, "state": "moved", "rename": {"id": "0123456789abcdef", "namespace": "main", "name": "u", "begun_ms": 1}}
+    pointer.unlink()
+    pointer.write_text(json.dumps(moved))  # now it has happened: the table is looked at under its new name
+    for victim in folder.glob("wh/main/main/t-*/data/*"):
+        victim.unlink()
+    assert all('table "u"' in finding["message"] for finding in problems(doctor("--quick")))
+    namespace.unlink()
+    namespace.write_text("{")
+    assert any("_ns.json" in finding["message"] for finding in problems(doctor("--quick")))
+
+
 def test_files_that_nobody_names(doctor, folder):
     stray = next(folder.glob("wh/main/main/t-*/data/*.parquet"))
     (stray.parent / "stray.parquet").write_bytes(b"x" * 1000)
