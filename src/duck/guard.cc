@@ -288,7 +288,8 @@ void Guard::BaseTable(BaseTableRef &ref)
     if (!of_lake) {
         throw_refusal(ref.query_location, "\"" + ref.catalog_name + "." + ref.schema_name + "." +
                                               ref.table_name +
-                                              "\" is not in the lake: tables are namespace.table");
+                                              "\" is not in the lake: tables are namespace.table; "
+                                              "several levels are one name, \"a.b\".table");
     }
     if (StringUtil::CIEquals(ref.schema_name, "pg_catalog")) {
         throw_refusal(ref.query_location, "\"pg_catalog." + ref.table_name +

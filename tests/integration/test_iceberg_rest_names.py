@@ -60,11 +60,16 @@ def rest(serve):
 
 
 @pytest.fixture(params=["serve", "cluster"])
-def catalog(request, serve, start, tmp_path):
-    """PyIceberg, in one process and behind the gateway."""
-    url = serve().url if request.param == "serve" else start_cluster(start, tmp_path / "data")[0].url
-    found = load_catalog("lake", type="rest", uri=url + "/iceberg")
-    found.served = url
+def everywhere(request, serve, start, tmp_path):
+    """In one process, and behind the gateway."""
+    return Rest(serve().url if request.param == "serve" else start_cluster(start, tmp_path / "data")[0].url)
+
+
+@pytest.fixture
+def catalog(everywhere):
+    """PyIceberg."""
+    found = load_catalog("lake", type="rest", uri=everywhere.url + "/iceberg")
+    found.served = everywhere.url
     return found
 
 
@@ -251,8 +256,9 @@ def sql_name(part):
     return '"' + part.replace('"', '""') + '"'
 
 
-def test_odd_names_go_through_every_surface(rest):
+def test_odd_names_go_through_every_surface(everywhere):
     """The REST catalogue, the list and the manifest of /v1, SQL, drops."""
+    rest = everywhere
     texts = {}
     for number, name in enumerate(ODD):
         rest.fill("start", f"number\n{number}\n")
@@ -293,6 +299,8 @@ def test_nested_namespaces_are_schemas_of_sql(rest):
     rest.ask("POST", "/tables/rename", 204, json={"source": {"namespace": ["a.b"], "name": "t1"}, "destination": {"namespace": ["a.b"], "name": "t0"}})
     assert rest.sql('SELECT number FROM "a.b".t0') == [[1]]
     assert rest.sql('SELECT number FROM """a"".""b""".t0') == [[0]]
+    answer = requests.post(f"{rest.url}/v1/sql", json={"sql": "SELECT number FROM a.b.t0"}, timeout=60)
+    assert answer.status_code in (400, 403) and '"a.b".table' in answer.json()["error"]["message"], answer.text
     listed = requests.get(f"{rest.url}/v1/catalog/list", timeout=60).json()["tables"]
     assert sorted(table["name"] for table in listed) == ['"a.b".t0', "a.b.t0"]
     for namespace, name in [("a.b", "a.b.t0"), ('"a.b"', '"a.b".t0')]:
