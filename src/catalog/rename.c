@@ -267,10 +267,12 @@ enum status catalog_rename(struct catalog *catalog, enum catalog_kind kind,
     TRY(table_name_check_new(to, err));
     arena_init(&keys, 64 * 1024);
     enum status status = pointer_key(&keys, renaming.local->warehouse, to, &renaming.to_key, err);
-    if (status == OK &&
-        (table_name_check(from, NULL) != OK ||
-         pointer_key(&keys, renaming.local->warehouse, from, &renaming.from_key, NULL) != OK)) {
-        status = not_there(&renaming, err); /* no table can have that name */
+    if (status == OK) {
+        status = table_name_check(from, err);
+        status = status == OK
+                     ? pointer_key(&keys, renaming.local->warehouse, from, &renaming.from_key, err)
+                     : status;
+        status = status == E_INVALID ? not_there(&renaming, err) : status; /* no table can be it */
     }
     status = status == OK ? rename_all(&renaming, err) : status;
     *missing_ns_out = status == E_NOT_FOUND && renaming.missing_ns;

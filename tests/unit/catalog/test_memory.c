@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "catalog/changes.h"
 
-enum deed { CREATE, APPEND, PIN, LIST, DROP, DEEDS };
+enum deed { CREATE, APPEND, PIN, LIST, DROP, RENAME, REGISTER, MAKE_NS, CHANGE_NS, DROP_NS, DEEDS };
 
 struct lake {
     struct store *store;
@@ -47,6 +48,8 @@ static void lake_up(struct lake *lake)
     arena_init(&lake->arena, 0);
     lake->schema = fixture_schema(&lake->arena, NULL);
     (void)fixture_add(lake->catalog, "t", "first", &lake->arena);
+    struct catalog_namespace made;
+    assert_ok(catalog_namespace_create(lake->catalog, STR("e"), NULL, 0, &lake->arena, &made, ERR));
 }
 
 static void lake_down(struct lake *lake)
@@ -104,6 +107,35 @@ static enum status append_second(struct catalog *catalog, const struct ice_schem
     return catalog_append(catalog, &append, arena, out, err);
 }
 
+static enum status rename_t(struct catalog *catalog, struct err *err)
+{
+    struct table_name from = fixture_name("t"), to = fixture_name("e.u");
+    bool missing_ns = false;
+    return catalog_rename(catalog, CATALOG_TABLE, &from, &to, &missing_ns, err);
+}
+
+/** The very metadata that it has, over itself. */
+static enum status register_again(struct catalog *catalog, struct arena *arena, struct err *err)
+{
+    struct catalog_register_metadata request = { .name = fixture_name("t"), .overwrite = true };
+    struct table_summary table;
+    struct catalog_loaded loaded;
+    TRY(catalog_find(catalog, &request.name, false, arena, &table, err));
+    request.metadata_location = table.metadata_location;
+    TRY(catalog_register_metadata(catalog, &request, arena, &loaded, err));
+    buf_done(&loaded.metadata);
+    return OK;
+}
+
+static enum status change_e(struct catalog *catalog, struct arena *arena, struct err *err)
+{
+    static const struct ice_property property = { STR_INIT("k"), STR_INIT("v") };
+    struct catalog_namespace_updated told;
+    return catalog_namespace_update(
+        catalog, STR("e"), &(struct catalog_namespace_update){ .set = &property, .set_count = 1 },
+        arena, &told, err);
+}
+
 static enum status do_deed(struct lake *lake, enum deed deed, struct err *err)
 {
     struct arena arena;
@@ -129,12 +161,61 @@ static enum status do_deed(struct lake *lake, enum deed deed, struct err *err)
     case DROP:
         status = catalog_drop(lake->catalog, &name, err);
         break;
+    case RENAME:
+        status = rename_t(lake->catalog, err);
+        break;
+    case REGISTER:
+        status = register_again(lake->catalog, &arena, err);
+        break;
+    case MAKE_NS: {
+        struct catalog_namespace made;
+        status = catalog_namespace_create(lake->catalog, STR("fresh"), NULL, 0, &arena, &made, err);
+        break;
+    }
+    case CHANGE_NS:
+        status = change_e(lake->catalog, &arena, err);
+        break;
+    case DROP_NS:
+        status = catalog_namespace_drop(lake->catalog, STR("e"), err);
+        break;
     case DEEDS:
     default:
         fail();
     }
     arena_done(&arena);
     return status;
+}
+
+static void expect_one_name(struct catalog *fresh, struct arena *arena, bool at_old,
+                            enum status said)
+{
+    struct table_name to = fixture_name("e.u");
+    struct table_summary table;
+    bool at_new = catalog_find(fresh, &to, false, arena, &table, ERR) == OK;
+    assert_true(at_old != at_new && (said != OK || at_new));
+    assert_int_equal(rename_t(fresh, ERR), at_old ? OK : E_NOT_FOUND);
+    assert_int_equal(fixture_rows(fresh, "e.u"), 1);
+}
+
+static void expect_namespace(struct catalog *fresh, struct arena *arena, enum deed deed,
+                             enum status said)
+{
+    struct catalog_namespace found;
+    struct str ns = deed == MAKE_NS ? STR("fresh") : STR("e");
+    enum status there = catalog_namespace(fresh, ns, arena, &found, ERR);
+    if (deed == CHANGE_NS) {
+        assert_ok(there);
+        assert_true(said != OK || found.property_count == 2);
+        assert_ok(change_e(fresh, arena, ERR));
+        return;
+    }
+    bool done = (there == OK) == (deed == MAKE_NS);
+    assert_true(done || said != OK);
+    enum status again = deed == MAKE_NS
+                            ? catalog_namespace_create(fresh, ns, NULL, 0, arena, &found, ERR)
+                            : catalog_namespace_drop(fresh, ns, ERR);
+    /* a drop that was begun may be finished now */
+    assert_true(again == OK || (done && again == (deed == MAKE_NS ? E_EXISTS : E_NOT_FOUND)));
 }
 
 /** A second catalogue on the same store, with nothing in its cache. */
@@ -153,6 +234,11 @@ static void expect_right(struct lake *lake, enum deed deed, enum status said)
         struct catalog_appended out;
         assert_ok(append_second(fresh, lake->schema, text, &lake->arena, &out, ERR));
         assert_int_equal(fixture_rows(fresh, text), before + 1);
+    } else if (deed == RENAME) {
+        expect_one_name(fresh, &lake->arena, rows == 1, said);
+    } else if (deed == MAKE_NS || deed == CHANGE_NS || deed == DROP_NS) {
+        assert_int_equal(rows, 1);
+        expect_namespace(fresh, &lake->arena, deed, said);
     } else if (deed == DROP) {
         assert_true(rows == 0 || (said != OK && rows == 1));
         enum status status = catalog_drop(fresh, &name, ERR);
