@@ -227,14 +227,13 @@ static enum status assign_type(struct arena *arena, const struct ice_type *in, i
     return OK;
 }
 
-/** The new id of what had `old_id`: both trees have the same shape. */
-static int32_t new_id_of(const struct ice_type *old, const struct ice_type *new, int32_t old_id)
+int32_t schema_moved_id(const struct ice_type *old, const struct ice_type *new, int32_t old_id)
 {
     for (size_t i = 0; i < old->field_count; i++) {
         if (old->fields[i].id == old_id) {
             return new->fields[i].id;
         }
-        int32_t below = new_id_of(&old->fields[i].type, &new->fields[i].type, old_id);
+        int32_t below = schema_moved_id(&old->fields[i].type, &new->fields[i].type, old_id);
         if (below != 0) {
             return below;
         }
@@ -255,8 +254,8 @@ enum status ice_schema_assign_ids(struct arena *arena, const struct ice_schema *
         }
     }
     for (size_t i = 0; i < schema->identifier_count; i++) {
-        result.identifier_ids[i] = new_id_of(&schema->root, &result.root,
-                                             schema->identifier_ids[i]);
+        result.identifier_ids[i] = schema_moved_id(&schema->root, &result.root,
+                                                   schema->identifier_ids[i]);
         if (result.identifier_ids[i] == 0) {
             return err_set(err, E_INVALID, "identifier field %d is not in the schema",
                            schema->identifier_ids[i]);
