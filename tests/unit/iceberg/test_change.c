@@ -223,9 +223,9 @@ static void a_snapshot_moves_main_and_leaves_the_rest_alone(void **state)
     assert_int_equal(yyjson_arr_size(yyjson_obj_get(root, "snapshots")), 2);
 }
 
-#define ADD_SAME_SCHEMA                                                                            \
-    "[{'action':'add-schema','schema':" SCHEMA "},"                                                \
-    "{'action':'set-current-schema','schema-id':-1}]"
+static const char same_uuid[] = "[{'action':'assign-uuid','uuid':'" UUID "'}]";
+static const char add_same_schema[] = "[{'action':'add-schema','schema':" SCHEMA
+                                      "},{'action':'set-current-schema','schema-id':-1}]";
 
 static void what_changes_nothing_writes_nothing(void **state)
 {
@@ -234,10 +234,10 @@ static void what_changes_nothing_writes_nothing(void **state)
         "[]",
         "[{'action':'set-properties','updates':{'owner':'me','uuid':'x'}}]",
         "[{'action':'remove-properties','removals':['nope']}]",
-        "[{'action':'assign-uuid','uuid':'" UUID "'}]",
+        same_uuid,
         "[{'action':'upgrade-format-version','format-version':2}]",
         "[{'action':'set-location','location':'s3://lake/t/'}]",
-        ADD_SAME_SCHEMA,
+        add_same_schema,
         "[{'action':'add-spec','spec':{'fields':[]}},{'action':'set-default-spec','spec-id':-1}]",
         "[{'action':'add-sort-order','sort-order':{'fields':[]}}]",
         "[{'action':'set-snapshot-ref','ref-name':'main','type':'branch','snapshot-id':7}]",
