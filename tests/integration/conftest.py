@@ -24,6 +24,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -31,6 +32,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAKE = os.environ.get("LAKEHOUSE_LAKE", "")
 START_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 20
+LOG_SECONDS_MAX = 5
 
 
 def pytest_configure(config):
@@ -89,6 +91,15 @@ class Server:
 
     def log(self):
         return "\n".join(self.lines)
+
+    def says(self, *texts):
+        """Whether the log has all of them; lines are on their way for a moment after what they tell of."""
+        end = time.monotonic() + LOG_SECONDS_MAX
+        while not all(text in self.log() for text in texts):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.02)
+        return True
 
     def kill(self):
         """As a power cut would: no chance to tidy up. Its children go too."""

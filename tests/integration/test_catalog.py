@@ -89,7 +89,7 @@ def test_a_damaged_table_hides_no_other(serve, start, tmp_path, lakehouse, proce
     assert [table["name"] for table in listed["tables"]] == ["good"] and listed["next"] is None
     damaged, = listed["damaged"]
     assert (damaged["name"], damaged["code"]) == ("hurt", "corrupt") and "hurt.json" in damaged["message"]
-    assert '"table_damaged"' in catalogd.log() and "hurt.json" in catalogd.log()
+    assert catalogd.says('"table_damaged"', "hurt.json"), catalogd.log()
 
     def sql(text, expect=200):
         return client.call("POST", "/v1/sql", json.dumps({"sql": text, "row_format": "arrays"}), expect, Content_Type="application/json")

@@ -129,7 +129,7 @@ def test_a_folder_that_cannot_be_is_told_at_the_start(start, store):
         server = start("serve", *store.flags(), *flags, "--listen", "127.0.0.1:0", wait=False)
         assert server.process.wait(20) != 0
         server._reader.join(10)
-        assert words in server.log(), server.log()
+        assert server.says(words), server.log()
 
 
 def test_without_memory_for_it_nothing_is_kept(serve, store, flights):

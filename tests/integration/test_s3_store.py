@@ -142,7 +142,7 @@ def test_settings_that_cannot_be_are_refused_at_start(start, store, flags, words
     server = start("serve", *store.flags(), *flags, "--listen", "127.0.0.1:0", wait=False)
     assert server.process.wait(20) == 2
     server._reader.join(10)
-    assert words in server.log(), server.log()
+    assert server.says(words), server.log()
 
 
 def test_without_keys_the_three_places_are_named(serve, store, tmp_path):

@@ -511,5 +511,5 @@ def test_a_url_with_a_typing_error_stops_the_start_and_is_named(start, tmp_path,
         server = start(service, "--storaged.dir", tmp_path, f"--{service}.bind", "127.0.0.1:0", f"--{service}.{name}={url}", wait=False)
         assert server.process.wait(10) == 2
         server._reader.join(10)
-        assert f"{service}.{name}" in server.log() and word in server.log(), server.log()
+        assert server.says(f"{service}.{name}", word), server.log()
         assert server.log().count("\n") == 0
