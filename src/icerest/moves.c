@@ -50,7 +50,7 @@ static enum status read_identifier(struct http_req *req, yyjson_val *root, const
 
 static enum http_step rename_end(struct http_req *req)
 {
-    struct table_name from, to;
+    struct table_name from = { 0 }, to = { 0 };
     yyjson_val *root = NULL;
     bool missing_ns = false;
     enum status status = http_body_json(req, &root);

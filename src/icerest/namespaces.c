@@ -138,7 +138,7 @@ static enum http_step create_end(struct http_req *req)
     struct ice_property *properties = NULL;
     yyjson_val *root = NULL;
     size_t count = 0;
-    struct str ns;
+    struct str ns = STR_EMPTY;
     icerest_missing(req, "NoSuchNamespaceException");
     enum status status = http_body_json(req, &root);
     status = status == OK ? icerest_levels(req, root, "namespace", &ns) : status;
