@@ -13,6 +13,7 @@
 #include "catalog/swap.h"
 #include "catalog/table_name.h"
 #include "catalog/trash.h"
+#include "catalog/tx.h"
 
 enum {
     FENCE_TIMEOUT_MS = 30000,
@@ -28,6 +29,7 @@ static enum status describe(struct local *local, const struct local_base *base, 
 {
     const struct pointer *pointer = &base->pointer;
     struct care_table table = { .live = base->live,
+                                .held = base->held,
                                 .purge = pointer->purge,
                                 .is_view = pointer->is_view,
                                 .location = STR_EMPTY,
@@ -202,6 +204,10 @@ static enum status fence(struct local *local, const struct table_name *name, str
     struct str key;
     TRY(pointer_key(arena, local->warehouse, name, &key, err));
     TRY(local_read_pointer(local, key, arena, &base, err));
+    if (base.held) { /* what holds it may still land */
+        return err_set(err, E_UNAVAILABLE, "a transaction holds table \"%.*s\"",
+                       STR_ARG(name->name));
+    }
     TRY(next_body(local, &base, name, uuid, arena, &next, err));
     AUTO(buf_done) struct buf body;
     buf_init(&body, POINTER_BYTES_MAX);
@@ -242,6 +248,33 @@ enum status care_throw_away(struct catalog *catalog, struct str uuid, const stru
 enum status care_purge(struct catalog *catalog, const struct care_table *table, struct err *err)
 {
     return trash_purge((struct local *)catalog, table->uuid, table->metadata_location, err);
+}
+
+/* --- transactions --- */
+
+enum status care_transactions(struct catalog *catalog, struct arena *arena, struct str *prefix_out,
+                              struct err *err)
+{
+    return tx_prefix((struct local *)catalog, arena, prefix_out, err);
+}
+
+enum status care_transaction_over(struct catalog *catalog, struct str key, bool *over_out,
+                                  struct err *err)
+{
+    struct local *local = (struct local *)catalog;
+    size_t slash = str_rfind_char(key, '/');
+    struct str id = slash == SIZE_MAX ? key : str_skip(key, slash + 1);
+    enum tx_state state = TX_MISSING;
+    char etag[STORE_ETAG_MAX + 1] = "";
+    if (!str_ends(id, STR(".json"))) {
+        *over_out = false;
+        return OK;
+    }
+    id = str_take(id, id.len - strlen(".json"));
+    TRY(tx_read(local, id, &state, etag, err));
+    *over_out = state != TX_PENDING;
+    return *over_out ? OK
+                     : tx_decide(local, id, TX_ABORTED, deadline_in(FENCE_TIMEOUT_MS), &state, err);
 }
 
 /* --- what others have left --- */

@@ -12,6 +12,7 @@ struct care_table {
     struct str key;  /* of the pointer */
     struct str uuid; /* of the table, or of the one that the tombstone stands for */
     bool live;
+    bool held;                    /* a transaction over several tables has it now */
     bool purge;                   /* of a tombstone */
     bool is_view;                 /* names metadata of another kind */
     struct str metadata_location; /* empty: a tombstone that stands for no table */
@@ -36,6 +37,12 @@ enum status care_table(struct catalog *catalog, const struct table_name *name, s
  */
 enum status care_fence(struct catalog *catalog, const struct table_name *name, struct str uuid,
                        struct err *err) MUST_USE;
+/** What the keys of records of transactions over several tables begin with. */
+enum status care_transactions(struct catalog *catalog, struct arena *arena, struct str *prefix_out,
+                              struct err *err) MUST_USE;
+/** Is the one with that record decided? One that is not will be: it is aborted. */
+enum status care_transaction_over(struct catalog *catalog, struct str key, bool *over_out,
+                                  struct err *err) MUST_USE;
 /** Note files that nothing names; their grace starts now. */
 enum status care_throw_away(struct catalog *catalog, struct str uuid, const struct str *keys,
                             size_t count, struct err *err) MUST_USE;

@@ -19,6 +19,7 @@
 #include "catalog/commit.h"
 
 #include "catalog/batch.h"
+#include "catalog/carry.h"
 #include "catalog/created.h"
 #include "catalog/marks.h"
 #include "catalog/namespace.h"
@@ -29,11 +30,7 @@
 #include "catalog/table_name.h"
 #include "catalog/trash.h"
 
-enum {
-    ATTEMPT_BYTES_MAX = 1024 * 1024 * 1024,
-    POINTER_BYTES_MAX = 16 * 1024 * 1024,
-    UNMARKED_MAX = 1000
-};
+enum { ATTEMPT_BYTES_MAX = 1024 * 1024 * 1024, POINTER_BYTES_MAX = 16 * 1024 * 1024 };
 
 /** The whole commit: what stays the same over its attempts. */
 struct commit {
@@ -174,29 +171,11 @@ static enum status plan_all(struct commit *commit, struct err *err)
     return OK;
 }
 
-/** Entries of the old pointer that the new one must carry on, because no marker is known to stand
- * for them. */
-static enum status carry_batches(struct commit *commit, struct pointer *next, struct err *err)
+/** The old pointer's batches that have no marker yet, and the new ones. */
+static enum status add_batches(struct commit *commit, struct pointer *next, struct err *err)
 {
-    const struct pointer *old = &commit->base.pointer;
-    size_t old_count = commit->base.live ? old->batch_count : 0;
-    next->batches = arena_array(&commit->attempt, old_count + commit->plan.batch_count,
-                                sizeof(*next->batches));
-    if (next->batches == NULL) {
-        return err_no_memory(err);
-    }
-    for (size_t i = 0; i < old_count; i++) {
-        if (marks_has(commit->local->marks, old->table.uuid, &old->batches[i])) {
-            continue;
-        }
-        /* others fail to write theirs: the pointer must not grow for ever */
-        if (old_count > UNMARKED_MAX) {
-            TRY(batch_write(commit->local->store, old->table.uuid, &old->batches[i], err));
-            marks_add(commit->local->marks, old->table.uuid, &old->batches[i]);
-            continue;
-        }
-        next->batches[next->batch_count++] = old->batches[i];
-    }
+    TRY(carry_batches(commit->local, &commit->base, commit->plan.batch_count, &commit->attempt,
+                      next, err));
     for (size_t i = 0; i < commit->plan.batch_count; i++) {
         struct pointer_batch *batch = &next->batches[next->batch_count++];
         *batch = commit->plan.batches[i];
@@ -262,7 +241,7 @@ static enum status make_pointer(struct commit *commit, struct err *err)
         .namespace_uuid = commit->base.live ? commit->base.pointer.namespace_uuid : commit->ns_uuid,
     };
     TRY(make_summary(commit, &next->table, err));
-    TRY(carry_batches(commit, next, err));
+    TRY(add_batches(commit, next, err));
     struct rng rng;
     local_rng(commit->local, &rng);
     return pointer_add_commit(&commit->attempt, commit->base.found ? &commit->base.pointer : NULL,
@@ -402,6 +381,23 @@ static void won(struct commit *commit)
     answer_all(commit);
 }
 
+/** Nothing of this attempt can land. */
+static enum attempt_result again(struct commit *commit, int round)
+{
+    struct err err = { 0 };
+    if (deadline_passed(commit->deadline)) {
+        err_set(
+            &err, E_UNAVAILABLE,
+            "table \"%.*s\" is too busy: others won every race until the deadline; nothing was committed",
+            STR_ARG(commit->requests[0]->append->name.name));
+        err.retry_after_s = 1;
+        fail_all(commit, E_UNAVAILABLE, &err);
+        return ATTEMPT_DONE;
+    }
+    local_backoff(commit->local, round, commit->deadline);
+    return ATTEMPT_AGAIN;
+}
+
 static enum attempt_result swap(struct commit *commit, int round)
 {
     struct err err = { 0 };
@@ -444,17 +440,7 @@ static enum attempt_result swap(struct commit *commit, int round)
     }
     metric_add(commit->local->conflicts, 1);
     snapshot_discard(commit->local, &commit->snapshot);
-    if (deadline_passed(commit->deadline)) {
-        err_set(
-            &err, E_UNAVAILABLE,
-            "table \"%.*s\" is too busy: others won every race until the deadline; nothing was committed",
-            STR_ARG(commit->requests[0]->append->name.name));
-        err.retry_after_s = 1;
-        fail_all(commit, E_UNAVAILABLE, &err);
-        return ATTEMPT_DONE;
-    }
-    local_backoff(commit->local, round, commit->deadline);
-    return ATTEMPT_AGAIN;
+    return again(commit, round);
 }
 
 /** The namespace is there, and what the name stood for before is in the trash: its tombstone, which
@@ -474,6 +460,9 @@ static enum attempt_result attempt(struct commit *commit, int round)
 {
     struct err err = { 0 };
     enum status status = read_base(commit, &err);
+    if (status == OK && commit->base.held) {
+        return again(commit, round);
+    }
     status = status == OK ? plan_all(commit, &err) : status;
     if (status == OK && commit->plan.accepted > 0) {
         if (commit->metadata == NULL) {

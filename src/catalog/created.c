@@ -11,6 +11,8 @@
  *                 other
  *                 one stays, and of one that is not seen the other knows nothing only if it came
  *                 first.
+ *   its folder    two that chose the same one, or one inside the other: whoever sees the other
+ *                 gives way, so both may
  *
  * Giving way is a swap of the very body that made the table: once somebody has appended to it, it
  * stays, because that append may have been acknowledged.
@@ -21,6 +23,7 @@
 #include "catalog/names.h"
 #include "catalog/namespace.h"
 #include "catalog/rename.h"
+#include "catalog/site.h"
 #include "catalog/table_name.h"
 
 enum { LOOKS = 8, LISTED_BYTES_MAX = 256 * 1024 * 1024 };
@@ -134,4 +137,25 @@ enum status created_settle(struct local *local, const struct created *created, s
         return OK;
     }
     return status == E_EXISTS ? err_set(err, E_EXISTS, "%s", why.msg) : unknown(&why, err);
+}
+
+enum status created_settle_folder(struct local *local, const struct created *created,
+                                  struct str folder, struct err *err)
+{
+    struct err why = { 0 };
+    enum status status = site_check_free(local, created->name, folder, created->as->table.uuid,
+                                         &why);
+    if (status == E_CONFLICT || status == E_INVALID) {
+        struct arena arena;
+        struct err undone = { 0 };
+        bool gone = false;
+        arena_init(&arena, LISTED_BYTES_MAX);
+        status = give_way(local, created, &arena, &gone, &undone);
+        arena_done(&arena);
+        if (status == OK && !gone) {
+            return OK; /* others have gone on with it */
+        }
+        return status == OK ? err_set(err, why.kind, "%s", why.msg) : unknown(&why, err);
+    }
+    return status == OK ? OK : unknown(&why, err);
 }

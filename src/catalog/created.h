@@ -23,4 +23,14 @@ struct created {
 enum status created_settle(struct local *local, const struct created *created,
                            struct err *err) MUST_USE;
 
+/**
+ * Of a table in a folder that somebody has chosen (`folder`, a key), and that no claim keeps for
+ * it: is it still alone there?
+ *
+ * Errors   E_INVALID another table overlaps it, E_CONFLICT another has its uuid: then it is a
+ *          tombstone again. E_UNAVAILABLE as above
+ */
+enum status created_settle_folder(struct local *local, const struct created *created,
+                                  struct str folder, struct err *err) MUST_USE;
+
 #endif

@@ -7,6 +7,10 @@
  * append writes its own marker, beside its neighbours: one after the other they would take longer
  * than the commit. A follower that is not taken yet leaves at its deadline; one that is taken stays
  * to the end, because the leader reads its append.
+ *
+ * A change of another program stands in the same queue, and leads nobody but itself. Its client
+ * wins only on a base that stays still while the client works, so after one was told to read again
+ * the next leader of appends holds back for a moment, and lets the change go first when it comes.
  */
 #include "catalog/group.h"
 
@@ -15,12 +19,19 @@
 
 #include <errno.h>
 
-enum { GROUP_MAX = 256 };
+enum {
+    GROUP_MAX = 256,
+    HOLD_BACK_MS = 500, /* of appends for a client that reads again */
+    EXPECTED_MAX = 64
+};
 
 struct waiter {
-    struct commit_request *request;
+    struct commit_request *request; /* NULL: a change, alone */
+    deadline_ms deadline;
     struct waiter *next;
-    bool taken, leads, finished; /* guarded by the groups' lock */
+    /* guarded by the groups' lock: */
+    bool taken, leads, finished, late;
+    bool held_back; /* once is enough */
     pthread_cond_t wake;
 };
 
@@ -30,9 +41,16 @@ struct group {                   /* of one table; lives while anybody is in it *
     size_t users;                /* threads that hold a pointer to it */
 };
 
+/** Clients that will come back, by table; two of one hash only cost a wait. */
+struct expected {
+    uint64_t table;
+    deadline_ms until;
+};
+
 struct groups {
     pthread_mutex_t lock;
-    struct map by_name; /* guarded by lock, groups too */
+    struct map by_name;                     /* guarded by lock, groups too */
+    struct expected expected[EXPECTED_MAX]; /* guarded by lock */
 };
 
 enum status groups_new(struct groups **out, struct err *err)
@@ -100,6 +118,7 @@ static void take_out(struct group *group, struct waiter *waiter)
 {
     struct waiter **at = &group->first, *before = NULL;
     while (*at != waiter) {
+        assert(*at != NULL);
         before = *at;
         at = &(*at)->next;
     }
@@ -115,24 +134,80 @@ static struct timespec monotonic_at(deadline_ms deadline)
     return (struct timespec){ .tv_sec = deadline / 1000, .tv_nsec = (deadline % 1000) * 1000000 };
 }
 
-/** Guarded by lock. Until somebody leads for us, we are to lead, or our time is over. */
+/** Guarded by lock. Until somebody leads for us, we are to lead, or our time is over (`late`). */
 static void wait_turn(struct groups *groups, struct group *group, struct waiter *waiter)
 {
-    deadline_ms deadline = waiter->request->append->deadline;
-    struct timespec until = monotonic_at(deadline);
+    struct timespec until = monotonic_at(waiter->deadline);
     while (!waiter->finished && !waiter->leads) {
-        if (waiter->taken || deadline == DEADLINE_NEVER) {
+        if (waiter->taken || waiter->deadline == DEADLINE_NEVER) {
             pthread_cond_wait(&waiter->wake, &groups->lock);
         } else if (pthread_cond_timedwait(&waiter->wake, &groups->lock, &until) == ETIMEDOUT &&
                    !waiter->taken && !waiter->leads && !waiter->finished) {
             take_out(group, waiter);
-            waiter->request->status = err_set(
-                &waiter->request->err, E_TIMEOUT,
-                "the append waited for others until its deadline; nothing was committed");
-            waiter->request->done = true;
+            waiter->late = true;
             return;
         }
     }
+}
+
+/** Guarded by lock. The longest waiting one is next. */
+static void pass_on(struct group *group)
+{
+    group->busy = group->first != NULL;
+    if (group->first != NULL) {
+        group->first->leads = true;
+        pthread_cond_signal(&group->first->wake);
+    }
+}
+
+static struct waiter *first_change(const struct group *group)
+{
+    struct waiter *at = group->first;
+    while (at != NULL && at->request != NULL) {
+        at = at->next;
+    }
+    return at;
+}
+
+/** Guarded by lock. Is a client of that table on its way back? */
+static struct expected *expected_of(struct groups *groups, struct str name)
+{
+    uint64_t table = 14695981039346656037ULL; /* FNV-1a */
+    for (size_t i = 0; i < name.len; i++) {
+        table = (table ^ (unsigned char)name.ptr[i]) * 1099511628211ULL;
+    }
+    struct expected *expected = &groups->expected[table % EXPECTED_MAX];
+    if (expected->table != table) {
+        *expected = (struct expected){ .table = table };
+    }
+    return expected;
+}
+
+/** Guarded by lock. A leader of appends waits for the change that is expected; true: it leads
+ * now. */
+static bool hold_back(struct groups *groups, struct group *group, struct waiter *self,
+                      struct str name)
+{
+    deadline_ms until = expected_of(groups, name)->until;
+    until = until < self->deadline ? until : self->deadline;
+    struct timespec at = monotonic_at(until);
+    bool waited = self->held_back;
+    self->held_back = true;
+    while (!waited && until > 0 && !deadline_passed(until)) {
+        struct waiter *change = first_change(group);
+        if (change != NULL) {
+            take_out(group, change);
+            change->next = group->first;
+            group->first = change;
+            self->leads = false;
+            change->leads = true;
+            pthread_cond_signal(&change->wake);
+            return true;
+        }
+        waited = pthread_cond_timedwait(&self->wake, &groups->lock, &at) == ETIMEDOUT ||
+                 expected_of(groups, name)->until == 0;
+    }
+    return false;
 }
 
 /** Guarded by lock. Let appends gather for a moment. */
@@ -152,7 +227,7 @@ static void lead(struct local *local, struct groups *groups, struct group *group
     struct commit_request *requests[GROUP_MAX];
     size_t count = 0;
     gather(local, groups, self);
-    while (group->first != NULL && count < GROUP_MAX) {
+    while (group->first != NULL && group->first->request != NULL && count < GROUP_MAX) {
         struct waiter *waiter = group->first;
         take_out(group, waiter);
         waiter->taken = true;
@@ -166,26 +241,64 @@ static void lead(struct local *local, struct groups *groups, struct group *group
         taken[i]->finished = true;
         pthread_cond_signal(&taken[i]->wake);
     }
-    group->busy = group->first != NULL;
-    if (group->first != NULL) {
-        group->first->leads = true;
-        pthread_cond_signal(&group->first->wake);
+    pass_on(group);
+}
+
+/* --- the doors --- */
+
+static struct str group_name(struct arena *arena, const struct table_name *name)
+{
+    arena_init(arena, 4096);
+    return arena_printf(arena, "%.*s/%.*s", STR_ARG(name->ns), STR_ARG(name->name));
+}
+
+static void waiter_init(struct waiter *waiter)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&waiter->wake, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+/** Guarded by lock. Stand in the queue until it is our turn, or no more ours. */
+static void queue(struct groups *groups, struct group *group, struct waiter *self)
+{
+    push(group, self);
+    self->leads = !group->busy;
+    group->busy = true;
+    wait_turn(groups, group, self);
+}
+
+/** Guarded by lock, which is released meanwhile. True when we led. */
+static bool append_turn(struct local *local, struct group *group, struct waiter *self,
+                        struct str name, struct commit_rest *rest)
+{
+    struct groups *groups = local->groups;
+    queue(groups, group, self);
+    while (self->leads && !self->finished && hold_back(groups, group, self, name)) {
+        wait_turn(groups, group, self);
     }
+    if (self->late) {
+        self->request->status = err_set(
+            &self->request->err, E_TIMEOUT,
+            "the append waited for others until its deadline; nothing was committed");
+        self->request->done = true;
+    }
+    bool leads = self->leads && !self->finished;
+    if (leads) {
+        lead(local, groups, group, self, rest);
+    }
+    return leads;
 }
 
 void groups_append(struct local *local, struct commit_request *request)
 {
     struct groups *groups = local->groups;
     struct arena arena;
-    arena_init(&arena, 4096);
-    struct str name = arena_printf(&arena, "%.*s/%.*s", STR_ARG(request->append->name.ns),
-                                   STR_ARG(request->append->name.name));
-    struct waiter self = { .request = request };
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&self.wake, &attr);
-    pthread_condattr_destroy(&attr);
+    struct str name = group_name(&arena, &request->append->name);
+    struct waiter self = { .request = request, .deadline = request->append->deadline };
+    waiter_init(&self);
     struct commit_rest rest;
     bool led = false;
     pthread_mutex_lock(&groups->lock);
@@ -194,14 +307,7 @@ void groups_append(struct local *local, struct commit_request *request)
         request->status = err_no_memory(&request->err);
         request->done = true;
     } else {
-        push(group, &self);
-        self.leads = !group->busy;
-        group->busy = true;
-        wait_turn(groups, group, &self);
-        led = self.leads && !self.finished;
-        if (led) {
-            lead(local, groups, group, &self, &rest);
-        }
+        led = append_turn(local, group, &self, name, &rest);
         group_put(groups, group, name);
     }
     pthread_mutex_unlock(&groups->lock);
@@ -211,4 +317,54 @@ void groups_append(struct local *local, struct commit_request *request)
     }
     pthread_cond_destroy(&self.wake);
     arena_done(&arena);
+}
+
+/** Guarded by lock, which is released while `run` runs. */
+static enum status alone(struct groups *groups, struct group *group, struct waiter *self,
+                         struct str name, enum status (*run)(void *ctx, struct err *err), void *ctx,
+                         struct err *err)
+{
+    if (group->first != NULL) {
+        pthread_cond_signal(&group->first->wake); /* it may be holding back for us */
+    }
+    queue(groups, group, self);
+    if (self->late) {
+        return err_set(err, E_TIMEOUT,
+                       "the commit waited for others until its deadline; nothing was committed");
+    }
+    take_out(group, self);
+    pthread_mutex_unlock(&groups->lock);
+    enum status status = run(ctx, err);
+    pthread_mutex_lock(&groups->lock);
+    struct expected *expected = expected_of(groups, name);
+    if (status == E_CONFLICT) {
+        expected->until = deadline_in(HOLD_BACK_MS);
+    } else if (status == OK) {
+        expected->until = 0;
+    }
+    pass_on(group);
+    return status;
+}
+
+enum status groups_alone(struct local *local, const struct table_name *name, deadline_ms deadline,
+                         enum status (*run)(void *ctx, struct err *err), void *ctx, struct err *err)
+{
+    struct groups *groups = local->groups;
+    struct arena arena;
+    struct str text = group_name(&arena, name);
+    struct waiter self = { .deadline = deadline };
+    enum status status = OK;
+    waiter_init(&self);
+    pthread_mutex_lock(&groups->lock);
+    struct group *group = text.ptr == NULL ? NULL : group_get(groups, text);
+    if (group == NULL) {
+        status = err_no_memory(err);
+    } else {
+        status = alone(groups, group, &self, text, run, ctx, err);
+        group_put(groups, group, text);
+    }
+    pthread_mutex_unlock(&groups->lock);
+    pthread_cond_destroy(&self.wake);
+    arena_done(&arena);
+    return status;
 }

@@ -19,6 +19,7 @@
 #include "catalog/plan.h"
 #include "catalog/rename.h"
 #include "catalog/table_name.h"
+#include "catalog/tx.h"
 
 enum { POINTER_BYTES_MAX = 16 * 1024 * 1024, READ_TRIES = 3, BACKOFF_MS = 50 };
 
@@ -54,8 +55,8 @@ void local_backoff(struct local *local, int round, deadline_ms deadline)
     nanosleep(&pause, NULL);
 }
 
-enum status local_read_raw(struct local *local, struct str key, struct arena *arena,
-                           struct local_base *out, struct err *err)
+enum status local_read_body(struct local *local, struct str key, struct arena *arena,
+                            struct local_base *out, struct err *err)
 {
     AUTO(buf_done) struct buf body;
     buf_init(&body, POINTER_BYTES_MAX);
@@ -80,6 +81,18 @@ enum status local_read_raw(struct local *local, struct str key, struct arena *ar
         base.live = base.pointer.state == POINTER_LIVE;
         base.renaming = base.pointer.state == POINTER_MOVED ||
                         base.pointer.state == POINTER_ARRIVING;
+    }
+    *out = base;
+    return OK;
+}
+
+enum status local_read_raw(struct local *local, struct str key, struct arena *arena,
+                           struct local_base *out, struct err *err)
+{
+    struct local_base base;
+    TRY(local_read_body(local, key, arena, &base, err));
+    if (base.found && base.pointer.tx_id.len > 0) {
+        TRY(tx_settle(local, key, arena, &base, err));
     }
     *out = base;
     return OK;
@@ -270,6 +283,7 @@ static void local_close(struct catalog *catalog)
     struct local *local = local_of(catalog);
     groups_free(local->groups);
     marks_free(local->marks);
+    tx_seen_free(local->tx_seen);
     reader_free(local->base.reader);
     pthread_mutex_destroy(&local->rng_lock);
     mem_free((char *)local->warehouse.ptr);
@@ -323,8 +337,11 @@ enum status catalog_local_open(const struct catalog_local_opts *opts, struct cat
     }
     local->warehouse = str_from(mem_strndup(warehouse, strlen(warehouse)), strlen(warehouse));
     local->marks = marks_new();
-    enum status status = local->warehouse.ptr == NULL || local->marks == NULL ? err_no_memory(err)
-                                                                              : OK;
+    local->tx_seen = tx_seen_new();
+    enum status status = local->warehouse.ptr == NULL || local->marks == NULL ||
+                                 local->tx_seen == NULL
+                             ? err_no_memory(err)
+                             : OK;
     status = status == OK ? groups_new(&local->groups, err) : status;
     status = status == OK ? reader_new(opts->store, opts->cache_bytes, &local->base.reader, err)
                           : status;

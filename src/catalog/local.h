@@ -14,6 +14,13 @@
  *   namespace.c   _ns.json; with _change and _drop
  *   mint.c        locations of new tables
  *   trash.c       what may be deleted after the grace
+ *   create.c      a table for another program
+ *   change.c      its requirements and updates, applied and swapped
+ *   publish.c     a document becomes a version of a table
+ *   carry.c       batches from pointer to pointer
+ *   site.c        where tables of other programs may lie
+ *   transact.c    several tables at once
+ *   tx.c          pointers that a transaction holds, and its record
  */
 #ifndef CATALOG_LOCAL_H
 #define CATALOG_LOCAL_H
@@ -27,6 +34,7 @@
 
 struct groups;
 struct marks;
+struct tx_seen;
 
 struct local {
     struct catalog base;
@@ -36,6 +44,7 @@ struct local {
     int64_t grace_ms, group_wait_ms, backoff_max_ms;
     struct groups *groups;
     struct marks *marks;
+    struct tx_seen *tx_seen; /* pending transactions that were met */
     pthread_mutex_t rng_lock;
     struct rng rng; /* guarded by rng_lock */
     struct metric *commits, *conflicts, *appends, *unknown;
@@ -48,16 +57,23 @@ struct local_base {
     /* a rename to or from here was begun and not cleared up; what is said here is what it means
      * now. A writer that would put a table here calls rename_settle first, and reads again */
     bool renaming;
+    /* A transaction over several tables that is not decided has it: this is what it was before, and
+     * `etag` is none, so that every swap on it is lost. Writers wait and read again */
+    bool held;
     struct pointer pointer; /* in the arena it was read into */
     char etag[STORE_ETAG_MAX + 1];
 };
 /** Read a pointer fresh from the store; a store that stumbles is asked again. A missing one is no
- * error. A table that a rename has brought here is live, also before its pointer says so. */
+ * error. A table that a rename has brought here is live, also before its pointer says so. Of one
+ * with a decided transaction, what was decided is there afterwards. */
 enum status local_read_pointer(struct local *local, struct str key, struct arena *arena,
                                struct local_base *out, struct err *err) MUST_USE;
-/** The body as it is. */
+/** The body as it is, but for a transaction's hold. */
 enum status local_read_raw(struct local *local, struct str key, struct arena *arena,
                            struct local_base *out, struct err *err) MUST_USE;
+/** The same with its hold as it stands (pointer.tx_id). */
+enum status local_read_body(struct local *local, struct str key, struct arena *arena,
+                            struct local_base *out, struct err *err) MUST_USE;
 /** The pointer of a live table by its exact name; E_NOT_FOUND with near misses. */
 enum status local_require(struct local *local, const struct table_name *name, struct arena *arena,
                           struct local_base *out, struct err *err) MUST_USE;

@@ -31,6 +31,13 @@ static enum status invent(struct local *local, const struct table_name *name, st
     return out->uuid.ptr == NULL || out->location.ptr == NULL ? err_no_memory(err) : OK;
 }
 
+enum status mint_propose(struct local *local, const struct table_name *name, struct arena *arena,
+                         struct mint *out, struct err *err)
+{
+    TRY(table_name_check_new(name, err));
+    return invent(local, name, arena, out, err);
+}
+
 static enum status encode(const struct mint *mint, struct buf *out)
 {
     struct json_writer w;

@@ -15,6 +15,9 @@ struct mint {
 /** A fresh uuid and location for `name`, claimed. In `arena`. */
 enum status mint_new(struct local *local, const struct table_name *name, struct arena *arena,
                      struct mint *out, struct err *err) MUST_USE;
+/** The same without a claim: nothing is written, and nothing keeps the folder. */
+enum status mint_propose(struct local *local, const struct table_name *name, struct arena *arena,
+                         struct mint *out, struct err *err) MUST_USE;
 /** Is this what mint_new makes for a table of that uuid? By the names alone; `warehouse` empty: of
  * any. */
 bool mint_is_ours(struct str warehouse, struct str uuid, struct str location);

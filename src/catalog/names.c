@@ -78,7 +78,7 @@ enum status names_list(struct local *local, struct str ns, struct arena *arena, 
 struct kept_summary {
     struct arena arena;
     bool live;
-    bool passing; /* what it says depends on another pointer: not to be kept */
+    bool passing; /* what it says depends on another object: not to be kept */
     struct table_summary summary;
 };
 
@@ -98,7 +98,7 @@ static enum status read_summary(struct local *local, const struct name_entry *en
     enum status status = local_read_pointer(local, entry->key, &arena, &base, err);
     if (status == OK) {
         kept->live = base.live && !base.pointer.is_view;
-        kept->passing = base.renaming;
+        kept->passing = base.renaming || base.held;
         status = kept->live
                      ? table_summary_copy(&kept->arena, &base.pointer.table, &kept->summary, err)
                      : OK;

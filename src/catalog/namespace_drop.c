@@ -32,7 +32,7 @@ static enum status has_tables(struct local *local, struct str ns, deadline_ms de
         arena_init(&once, POINTER_BYTES_MAX);
         enum status status = rename_read_settled(local, names.entries[i].key, deadline, &once,
                                                  &base, err);
-        *out = status == OK && base.live;
+        *out = status == OK && (base.live || base.held); /* one may be made just now */
         arena_done(&once);
         TRY(status);
     }

@@ -7,13 +7,14 @@
  *    "batches":[...]}
  *
  * Invariants: a pointer is never deleted; every body ends its commit_ids with an id that no other
- * body has, so that no two bodies (and no two ETags) of one key are equal; `tx` is where a
- * transaction over several tables will sit, and a program that does not know such transactions
- * stops when it meets one instead of reading around it.
+ * body has, so that no two bodies (and no two ETags) of one key are equal; `tx` is there while a
+ * transaction over several tables holds the pointer, whose body is the old content then (tx.c).
  */
 #include "catalog/pointer.h"
 
 #include "base/encode.h"
+
+enum { POINTER_BYTES_MAX = 16 * 1024 * 1024 };
 
 enum status pointer_prefix(struct arena *arena, struct str warehouse, struct str *out,
                            struct err *err)
@@ -179,6 +180,13 @@ enum status pointer_encode(const struct pointer *pointer, struct buf *out)
         write_batch(&w, &pointer->batches[i]);
     }
     jw_arr_end(&w);
+    if (pointer->tx_id.len > 0) {
+        jw_kv_obj(&w, "tx");
+        jw_kv_str(&w, "id", pointer->tx_id);
+        jw_key(&w, STR("next"));
+        jw_raw(&w, pointer->tx_next);
+        jw_obj_end(&w);
+    }
     jw_obj_end(&w);
     return json_writer_end(&w);
 }
@@ -317,16 +325,36 @@ static enum status decode_head(struct arena *arena, yyjson_val *root, struct poi
                      STR_ARG(kind), STR_ARG(state));
 }
 
+static enum status decode_tx(struct arena *arena, yyjson_val *root, struct pointer *out,
+                             struct err *err)
+{
+    yyjson_val *tx = NULL, *next = NULL;
+    AUTO(buf_done) struct buf json;
+    struct json_writer w;
+    buf_init(&json, POINTER_BYTES_MAX);
+    out->tx_id = out->tx_next = STR_EMPTY;
+    TRY(json_get_obj(root, "tx", JSON_OPTIONAL, &tx, err));
+    if (tx == NULL) {
+        return OK;
+    }
+    TRY(get_str(arena, tx, "id", JSON_REQUIRED, &out->tx_id, err));
+    TRY(json_get_obj(tx, "next", JSON_REQUIRED, &next, err));
+    if (out->tx_id.len == 0) {
+        return err_set(err, E_CORRUPT, "a transaction has no id");
+    }
+    json_writer_init(&w, &json);
+    jw_val(&w, next);
+    if (json_writer_end(&w) == OK) {
+        out->tx_next = arena_str(arena, buf_str(&json));
+    }
+    return out->tx_next.len == 0 ? err_no_memory(err) : OK;
+}
+
 static enum status decode_root(struct arena *arena, yyjson_val *root, struct pointer *out,
                                struct err *err)
 {
     TRY(decode_head(arena, root, out, err));
-    if (!yyjson_is_null(yyjson_obj_get(root, "tx")) && yyjson_obj_get(root, "tx") != NULL) {
-        return err_set(
-            err, E_UNSUPPORTED,
-            "table \"%.*s\" is held by a transaction over several tables, which this version does not know",
-            STR_ARG(out->table.name.name));
-    }
+    TRY(decode_tx(arena, root, out, err));
     TRY(has_rename(out) ? decode_rename(arena, root, &out->rename, err) : OK);
     TRY(decode_summary(arena, root, &out->table, err));
     TRY(decode_commit_ids(arena, root, out, err));

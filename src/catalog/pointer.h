@@ -49,6 +49,9 @@ struct pointer {
     size_t batch_count;
     bool purge; /* of a tombstone: its files may go after their grace */
     struct pointer_rename rename;
+    /* of the transaction over several tables that holds it, and the JSON of the body that follows
+     * if it is committed; empty: none (tx.h) */
+    struct str tx_id, tx_next;
 };
 
 /** `_lake/cat/<warehouse>/ns/` */
@@ -71,8 +74,7 @@ enum status pointer_key_name(struct arena *arena, struct str prefix, struct str 
                              struct err *err) MUST_USE;
 
 enum status pointer_encode(const struct pointer *pointer, struct buf *out) MUST_USE;
-/** Everything is copied into `arena`. E_CORRUPT; E_UNSUPPORTED for a newer format or an unfinished
- * transaction over several tables. */
+/** Everything is copied into `arena`. E_CORRUPT; E_UNSUPPORTED for a newer format. */
 enum status pointer_decode(struct arena *arena, struct str json, struct pointer *out,
                            struct err *err) MUST_USE;
 

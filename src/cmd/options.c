@@ -180,7 +180,8 @@ const struct setting_def option_defs[] = {
       .max = INT64_MAX,
       .help = "How much of what was read of the bucket cache_dir keeps." },
 
-    BIND("s3api", "3120", "the S3 API (of `serve` and storaged), which is off without keys and tables at s3: URIs"),
+    BIND("s3api", "3120",
+         "the S3 API (of `serve` and storaged), which is off without keys and tables at s3: URIs"),
     { .section = "s3api",
       .name = "region",
       .type = SETTING_STR,
@@ -302,7 +303,8 @@ const struct setting_def option_defs[] = {
       .in_array = true,
       .type = SETTING_LIST,
       .default_value = "",
-      .help = "URL of the S3 API that clients are told for tables at s3: URIs; empty: where it listens." },
+      .help =
+          "URL of the S3 API that clients are told for tables at s3: URIs; empty: where it listens." },
 
     BIND("ingestd", "3213", "ingestd"),
     URL("ingestd", "storaged_url", "3211", "storaged"),

@@ -162,6 +162,21 @@ void exchange_lingered(struct http_exchange *ex)
     exchange_resume(ex);
 }
 
+/* The queue is full: say so before anything of the request was done. */
+static void refuse_busy(struct http_exchange *ex)
+{
+    struct http_server *server = ex->server;
+    bool rate = ex->entry != NULL && (ex->entry->route.flags & HTTP_BUSY_IS_RATE);
+    enum status kind = rate ? E_RATE : E_UNAVAILABLE;
+    metric_add(server->m_refused_queue, 1);
+    (void)err_set(&ex->req.err, kind, "the server is busy: %zu steps wait for a worker; try again",
+                  server->opts.queue_max);
+    ex->req.err.retry_after_s = 1;
+    ex->early = !ex->body_whole && ex->req.has_body;
+    reply_error(ex, kind, 0);
+    ex->phase = PHASE_ANSWER;
+}
+
 /*
  * A client that is known to have left is not looked for here: it may have closed its sending half
  * only and still read a quick answer. Its request ends when it would have to wait (watch_park).
@@ -190,14 +205,7 @@ static bool dispatch(struct http_exchange *ex)
         here = give == STEP_PARK;
     }
     if (!here && !ex->first_step && pool_queued(server->pool) >= server->opts.queue_max) {
-        metric_add(server->m_refused_queue, 1);
-        (void)err_set(&ex->req.err, E_UNAVAILABLE,
-                      "the server is busy: %zu steps wait for a worker; try again",
-                      server->opts.queue_max);
-        ex->req.err.retry_after_s = 1;
-        ex->early = !ex->body_whole && ex->req.has_body;
-        reply_error(ex, E_UNAVAILABLE, 0);
-        ex->phase = PHASE_ANSWER;
+        refuse_busy(ex);
         return false;
     }
     ex->first_step = true;

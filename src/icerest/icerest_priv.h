@@ -14,9 +14,7 @@ struct icerest_state {
     /* what E_NOT_FOUND and E_CONFLICT are told as: exceptions' names of the specification. NULL:
      * NoSuchRouteException, CommitFailedException. E_EXISTS is always AlreadyExistsException */
     const char *missing, *conflict;
-    /* what the request is about: icerest_about */
-    enum icerest_thing { ICEREST_NO_THING, ICEREST_NAMESPACE, ICEREST_TABLE, ICEREST_VIEW } thing;
-    struct str ns, name;
+    const char *type; /* of whatever error it is; NULL: by its code */
 };
 
 /** One endpoint: a route, and how it is spelled in the answer of /v1/config. */
@@ -24,12 +22,14 @@ struct icerest_endpoint {
     enum http_method method;
     const char *pattern; /* behind "/v1/{prefix}" */
     const struct http_handler *handler;
-    bool head; /* HEAD asks whether it exists; told as an endpoint of its own */
+    bool head;      /* HEAD asks whether it exists; told as an endpoint of its own */
+    unsigned flags; /* enum http_route_flags */
 };
 
 const struct icerest_endpoint *icerest_namespace_endpoints(size_t *count_out);
 const struct icerest_endpoint *icerest_table_endpoints(size_t *count_out);
 const struct icerest_endpoint *icerest_move_endpoints(size_t *count_out);
+const struct icerest_endpoint *icerest_commit_endpoints(size_t *count_out);
 
 extern const struct http_handler icerest_tokens_handler; /* of /v1/oauth/tokens */
 
@@ -43,18 +43,15 @@ enum status icerest_levels(struct http_req *req, yyjson_val *obj, const char *na
 /** The other way: `["a","b"]`. */
 void icerest_write_levels(struct json_writer *w, struct str ns);
 
-/**
- * What is missing or exists already, should that be the answer: then the message is the one that
- * Java's own catalogues give, on which programs and the reference suite rely ("Table does not
- * exist: a.b.t"). icerest_namespace_of and icerest_table_of say it of the path. `name` empty: of a
- * namespace.
- */
-void icerest_about(struct http_req *req, enum icerest_thing thing, struct str ns, struct str name);
 /** E_NOT_FOUND will be told as `type`, or E_CONFLICT. */
 void icerest_missing(struct http_req *req, const char *type);
 void icerest_conflict(struct http_req *req, const char *type);
 /** Answer req->err with a status that no kind of error has (422). */
 enum http_step icerest_refuse(struct http_req *req, int http_status);
+/** The error that is answered next will be told as `type`. */
+void icerest_type(struct http_req *req, const char *type);
+/** The ETag of a table's whole metadata, as loading it without a key tells. */
+enum status icerest_tell_etag(struct http_req *req, struct str metadata_location) MUST_USE;
 /** Ends the writer and answers 200. */
 enum http_step icerest_reply(struct http_req *req, struct json_writer *w, struct buf *json);
 

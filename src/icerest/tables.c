@@ -182,7 +182,7 @@ static enum http_step load_reply(struct http_req *req, struct str location,
 
 /** "00003-<uuid>-all": the name of the file, which is never written again. With a key in the answer
  * also the half hour. */
-static enum status etag_of(struct http_req *req, struct str location, bool refs_only,
+static enum status etag_of(struct http_req *req, struct str location, bool refs_only, bool with_key,
                            struct str *out)
 {
     char round[24] = "";
@@ -190,11 +190,29 @@ static enum status etag_of(struct http_req *req, struct str location, bool refs_
     struct str name = slash == SIZE_MAX ? location : str_skip(location, slash + 1);
     size_t dot = str_find_char(name, '.');
     name = dot == SIZE_MAX ? name : str_take(name, dot);
-    if (icerest_wish_of(req) == ICEREST_KEY) {
+    if (with_key) {
         snprintf(round, sizeof(round), "-%lld", (long long)icerest_key_round(req));
     }
     *out = arena_printf(&req->arena, "%.*s-%s%s", STR_ARG(name), refs_only ? "refs" : "all", round);
     return out->ptr == NULL ? err_no_memory(&req->err) : OK;
+}
+
+/** A quoted ETag header. */
+static enum status tell_etag(struct http_req *req, struct str etag)
+{
+    struct str quoted = arena_printf(&req->arena, "\"%.*s\"", STR_ARG(etag));
+    if (quoted.ptr == NULL) {
+        return err_no_memory(&req->err);
+    }
+    http_reply_header(req, "ETag", quoted);
+    return OK;
+}
+
+enum status icerest_tell_etag(struct http_req *req, struct str metadata_location)
+{
+    struct str etag;
+    TRY(etag_of(req, metadata_location, false, false, &etag));
+    return tell_etag(req, etag);
 }
 
 static enum status refs_only_of(struct http_req *req, bool *out)
@@ -237,18 +255,20 @@ static enum http_step load_end(struct http_req *req)
     struct str etag;
     enum status status = refs_only_of(req, &refs_only);
     status = status == OK ? find_table(req, &table) : status;
-    status = status == OK ? etag_of(req, table.metadata_location, refs_only, &etag) : status;
+    if (status == OK) {
+        status = etag_of(req, table.metadata_location, refs_only,
+                         icerest_wish_of(req) == ICEREST_KEY, &etag);
+    }
     if (status != OK) {
         return http_fail(req, status);
     }
     if (req->method == HTTP_HEAD) {
         return http_reply_empty(req, 204);
     }
-    struct str quoted = arena_printf(&req->arena, "\"%.*s\"", STR_ARG(etag));
-    if (quoted.ptr == NULL) {
-        return http_fail(req, err_no_memory(&req->err));
+    status = tell_etag(req, etag);
+    if (status != OK) {
+        return http_fail(req, status);
     }
-    http_reply_header(req, "ETag", quoted);
     struct str known = http_headers_get(&req->headers, STR("If-None-Match"));
     if (known.ptr != NULL && http_etag_matches(known, etag)) {
         return http_reply_empty(req, 304);

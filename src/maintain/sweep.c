@@ -194,7 +194,9 @@ static enum status run_all(struct sweep_run *run, struct err *err)
     struct err why = { 0 }; /* what cannot be cleared up now is left for the next run */
     TRY(run_forgive(run, care_clear_up(run->sweep->opts.catalog, &why), &why));
     TRY(sweep_list_marked(run, err));
+    TRY(sweep_list_transactions(run, err));
     TRY(run_read_tables(run, err));
+    TRY(sweep_transactions(run, err));
     TRY(sweep_trash(run, err));
     TRY(sweep_orphans(run, err));
     TRY(sweep_marks(run, err));

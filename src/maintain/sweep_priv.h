@@ -6,6 +6,7 @@
  *   emptying.c   what is in the trash and due
  *   orphans.c    files that nothing names
  *   marks.c      markers of batches
+ *   transactions.c  records of transactions
  */
 #ifndef MAINTAIN_SWEEP_PRIV_H
 #define MAINTAIN_SWEEP_PRIV_H
@@ -34,6 +35,8 @@ struct sweep_run {
     struct lease lease;
     struct str *marked; /* uuids that have markers; listed before the pointers were read */
     size_t marked_count;
+    struct str *records; /* old ones of transactions; listed before the pointers were read */
+    size_t record_count, record_cap;
     struct care_table *tables;
     size_t table_count;
     struct map by_uuid; /* -> struct care_table */
@@ -73,5 +76,7 @@ enum status sweep_trash(struct sweep_run *run, struct err *err) MUST_USE;
 enum status sweep_orphans(struct sweep_run *run, struct err *err) MUST_USE;
 enum status sweep_list_marked(struct sweep_run *run, struct err *err) MUST_USE;
 enum status sweep_marks(struct sweep_run *run, struct err *err) MUST_USE;
+enum status sweep_list_transactions(struct sweep_run *run, struct err *err) MUST_USE;
+enum status sweep_transactions(struct sweep_run *run, struct err *err) MUST_USE;
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "catalog/changes.h"
 #include "maintain/sweeper.h"
 
 #define HOUR (3600LL * 1000)
@@ -357,24 +358,33 @@ static void a_path_outside_the_lake_stops_what_depends_on_it(void **state)
     assert_readable(lake, "t");
 }
 
-static void an_unfinished_transaction_stops_the_sweep(void **state)
+static void a_table_in_a_transaction_is_left_alone(void **state)
 {
     struct lake *lake = *state;
+    struct str key = STR("_lake/cat/main/ns/main/t/t.json");
+    struct str record = STR("{\"format\":1,\"id\":\"1\",\"state\":\"pending\",\"keys\":[]}");
     add(lake, "t", "");
-    add(lake, "u", "");
-    drop(lake, "u");
+    struct str orphan = put(lake, location_of(lake, "t"), "data/orphan.parquet");
     struct buf body;
     buf_init(&body, 0);
-    assert_ok(
-        store_read(lake->store, STR("_lake/cat/main/ns/main/t/t.json"), NULL, &body, NULL, ERR));
-    struct str held = arena_printf(&lake->arena, "{\"tx\":{\"id\":\"1\",\"next\":{}},%.*s",
-                                   STR_ARG(str_skip(buf_str(&body), 1)));
-    assert_ok(
-        store_put(lake->store, STR("_lake/cat/main/ns/main/t/t.json"), held, NULL, NULL, ERR));
-    size_t all = objects(lake, "wh/");
+    assert_ok(store_read(lake->store, key, NULL, &body, NULL, ERR));
+    struct str held = arena_printf(&lake->arena, "{\"tx\":{\"id\":\"1\",\"next\":%.*s},%.*s",
+                                   STR_ARG(buf_str(&body)), STR_ARG(str_skip(buf_str(&body), 1)));
+    assert_ok(store_put(lake->store, STR("_lake/cat/main/tx/1.json"), record, NULL, NULL, ERR));
+    assert_ok(store_put(lake->store, key, held, NULL, NULL, ERR));
     now_ms += 30 * DAY;
-    assert_kind(sweep_run(lake->sweep, &lake->result, ERR), E_UNSUPPORTED);
-    assert_int_equal(objects(lake, "wh/"), all);
+    /* what holds it may still land: nobody can tell what is referenced */
+    assert_kind(sweep_run(lake->sweep, &lake->result, ERR), E_UNAVAILABLE);
+    assert_int_equal(lake->result.noted, 0);
+    /* the one that made it is dead: it is aborted by whoever has looked for long enough */
+    sweep_after(lake, DAY);
+    assert_int_equal(lake->result.noted, 1);
+    sweep_after(lake, 2 * DAY);
+    assert_false(exists(lake, orphan));
+    assert_readable(lake, "t");
+    assert_int_equal(fixture_objects(lake->store, "_lake/cat/main/tx/"), 0);
+    add(lake, "t", "");
+    assert_int_equal(fixture_rows(lake->catalog, "t"), 2);
     buf_done(&body);
 }
 
@@ -721,6 +731,32 @@ static void the_thread_sweeps_and_stops(void **state)
 
 #define T(name) cmocka_unit_test_setup_teardown(name, lake_open, lake_close)
 
+static void records_of_transactions_go_when_they_are_an_hour_old(void **state)
+{
+    struct lake *lake = *state;
+    static const char updates[] = "[{\"action\":\"set-properties\",\"updates\":{\"a\":\"b\"}}]";
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    (void)add(lake, "t", "1");
+    (void)add(lake, "u", "1");
+    assert_ok(json_parse(str_of(updates), &doc, ERR));
+    struct catalog_change changes[] = {
+        { .name = fixture_name("t"), .updates = yyjson_doc_get_root(doc) },
+        { .name = fixture_name("u"), .updates = yyjson_doc_get_root(doc) },
+    };
+    assert_ok(catalog_transact(lake->catalog, changes, 2, 0, ERR));
+    struct str pending = STR("{\"format\":1,\"id\":\"x\",\"state\":\"pending\",\"keys\":[]}");
+    assert_ok(store_put(lake->store, STR("_lake/cat/main/tx/x.json"), pending, NULL, NULL, ERR));
+    assert_ok(sweep_run(lake->sweep, &lake->result, ERR));
+    assert_int_equal(fixture_objects(lake->store, "_lake/cat/main/tx/"), 2);
+    now_ms += 2 * HOUR;
+    assert_ok(sweep_run(lake->sweep, &lake->result, ERR));
+    assert_int_equal(fixture_objects(lake->store, "_lake/cat/main/tx/"), 1); /* aborted first */
+    now_ms += 2 * HOUR;
+    assert_ok(sweep_run(lake->sweep, &lake->result, ERR));
+    assert_int_equal(fixture_objects(lake->store, "_lake/cat/main/tx/"), 0);
+    assert_int_equal(fixture_rows(lake->catalog, "t"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -735,7 +771,7 @@ int main(void)
         T(a_file_of_another_tables_folder_that_a_table_names_stays),
         T(statistics_and_the_metadata_log_count_as_named),
         T(a_path_outside_the_lake_stops_what_depends_on_it),
-        T(an_unfinished_transaction_stops_the_sweep),
+        T(a_table_in_a_transaction_is_left_alone),
         T(snapshots_beside_the_line_of_history_keep_their_files),
         T(markers_of_what_was_rolled_back_go),
         T(unswapped_metadata_above_the_version_goes_soon),
@@ -747,6 +783,7 @@ int main(void)
         T(a_run_that_is_told_to_stop_stops),
         cmocka_unit_test(a_lack_of_memory_harms_nothing),
         cmocka_unit_test(a_store_that_stumbles_harms_nothing),
+        T(records_of_transactions_go_when_they_are_an_hour_old),
         T(the_thread_sweeps_and_stops),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

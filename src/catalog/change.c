@@ -1,0 +1,393 @@
+/*
+ * Changes of other programs.
+ *
+ *      read the pointer and its metadata --> a repeat? --> requirements --> updates --> judge -->
+ *      file, swap
+ *            ^                                 |                                          |
+ *            |                                 '--> success, as it is                     |
+ *            '------------------------- lost: look at the new base -----------------------'
+ *
+ * Invariants: whether a change is a repeat is asked before anything else is looked at, because a
+ * client that hears "failed" deletes files that a live snapshot may name. "Failed" is said only
+ * when no body of ours can land any more. What our own commits need of a table (its folder in the
+ * warehouse, its uuid, files that can be found) is not given up for anybody's change.
+ *
+ * In one process a table's changes and group commits go one after the other (groups_alone), so
+ * neither starves the other; between processes the swap decides.
+ */
+#include "catalog/change.h"
+
+#include "catalog/create.h"
+#include "catalog/group.h"
+#include "catalog/rename.h"
+#include "catalog/site.h"
+#include "catalog/table_name.h"
+#include "catalog/trash.h"
+
+enum { CHANGE_TIMEOUT_MS = 60000, JSON_BYTES_MAX = 512 * 1024 * 1024 };
+
+void change_init(struct change_try *try, const struct catalog_change *change, struct str key,
+                 deadline_ms deadline)
+{
+    *
+    try
+        = (struct change_try){ .change = change, .key = key };
+    try
+        ->publish.deadline = deadline;
+    arena_init(&try->arena, 0);
+    buf_init(&try->text, JSON_BYTES_MAX);
+    buf_init(&try->json, JSON_BYTES_MAX);
+}
+
+void change_done(struct change_try *try)
+{
+    if (try->result.metadata != NULL) {
+        ice_metadata_unref(try->result.metadata);
+    }
+    json_doc_done(&try->doc);
+    buf_done(&try->text);
+    buf_done(&try->json);
+    arena_done(&try->arena);
+}
+
+/* --- the base --- */
+
+static enum status read_document(struct local *local, struct change_try *try, struct err *err)
+{
+    const struct table_summary *table = &
+    try
+        ->base.pointer.table;
+    struct str uuid = STR_EMPTY;
+    TRY(reader_bytes(local->base.reader, table->metadata_location, &try->text, err));
+    if (json_parse(buf_str(&try->text), &try->doc, err) != OK ||
+        json_get_str(yyjson_doc_get_root(try->doc), "table-uuid", JSON_REQUIRED, &uuid, err) !=
+            OK ||
+        !str_eq_nocase(uuid, table->uuid)) {
+        return err_set(err, E_CORRUPT,
+                       "the pointer of \"%.*s\" names what is no metadata of that table",
+                       STR_ARG(table->name.name));
+    }
+    return OK;
+}
+
+static struct ice_change change_of(struct local *local, const struct change_try *try)
+{
+    return (struct ice_change)
+    {
+        .requirements =
+        try
+            ->change->requirements, .updates =
+            try
+                ->change->updates, .now_ms = clock_wall_ms(local->clock),
+                    .previous_metadata_location =
+                try
+                    ->base.live ?
+                    try
+                        ->base.pointer.table.metadata_location : (struct str){ NULL, 0 },
+    };
+}
+
+enum status change_read(struct local *local, struct change_try *try, struct err *err)
+{
+    try
+        ->creates = ice_change_creates(try->change->requirements);
+    TRY(rename_read_settled(local, try->key, try->publish.deadline, &try->arena, &try->base, err));
+    if (try->base.live && !try->base.pointer.is_view) {
+        struct ice_change change = change_of(local, try);
+        TRY(read_document(local, try, err));
+        try
+            ->repeat = ice_change_is_repeat(yyjson_doc_get_root(try->doc), &change);
+    }
+    return OK;
+}
+
+/* --- judging what comes out --- */
+
+/** `name` of each update of that action has to lie in the warehouse. */
+static enum status check_files(struct local *local, yyjson_val *updates, const char *action,
+                               const char *object, const char *name, const char *what,
+                               struct err *err)
+{
+    size_t i, max;
+    yyjson_val *update;
+    yyjson_arr_foreach(updates, i, max, update)
+    {
+        yyjson_val *path = yyjson_obj_get(yyjson_obj_get(update, object), name);
+        if (yyjson_equals_str(yyjson_obj_get(update, "action"), action) && yyjson_is_str(path)) {
+            TRY(site_check_file(local, what, str_from(yyjson_get_str(path), yyjson_get_len(path)),
+                                err));
+        }
+    }
+    return OK;
+}
+
+static struct str without_slashes(struct str uri)
+{
+    while (uri.len > 0 && uri.ptr[uri.len - 1] == '/') {
+        uri.len--;
+    }
+    return uri;
+}
+
+/** The table's folder. One that the change has named is judged; the one that it has already is its
+ * own. */
+static enum status choose_folder(struct local *local, struct change_try *try, struct err *err)
+{
+    struct publish *publish = &
+    try
+        ->publish;
+    struct str location = without_slashes(try->result.location);
+    if (try->creates && location.len == 0) {
+        return err_set(err, E_INVALID, "a new table needs a location (set-location)");
+    }
+    if (try->result.sets_location) {
+        struct str now;
+        TRY(site_key(local, location, &try->arena, &publish->folder, err));
+        try
+            ->chosen =
+            try
+                ->creates ||
+                    locate_table(local->base.reader->locate,
+                                 try->base.pointer.table.metadata_location, &try->arena, &now,
+                                 NULL) != OK ||
+                    !str_eq(now, publish->folder);
+        return OK;
+    }
+    return locate_key(local->base.reader->locate, location, &try->arena, &publish->folder, err);
+}
+
+static enum status judge(struct local *local, struct change_try *try, struct err *err)
+{
+    yyjson_val *updates =
+    try
+        ->change->updates;
+    const struct ice_metadata *metadata =
+    try
+        ->result.metadata;
+    if (try->base.live && !str_eq_nocase(metadata->table_uuid, try->base.pointer.table.uuid)) {
+        return err_set(err, E_INVALID, "the uuid of table \"%.*s\" cannot change",
+                       STR_ARG(try->change->name.name));
+    }
+    TRY(check_files(local, updates, "add-snapshot", "snapshot", "manifest-list",
+                    "the manifest list", err));
+    TRY(check_files(local, updates, "set-statistics", "statistics", "statistics-path",
+                    "the statistics file", err));
+    TRY(check_files(local, updates, "set-partition-statistics", "partition-statistics",
+                    "statistics-path", "the statistics file", err));
+    return choose_folder(local, try, err);
+}
+
+static void fill_publish(struct change_try *try)
+{
+    struct publish *publish = &
+    try
+        ->publish;
+    publish->name = &
+    try
+        ->change->name;
+    publish->key =
+    try
+        ->key;
+    publish->base = &
+    try
+        ->base;
+    publish->json = buf_str(&try->json);
+    publish->metadata =
+    try
+        ->result.metadata;
+}
+
+/** Is what the change is for there, or (assert-create) is it not? */
+static enum status check_base(struct local *local, struct change_try *try, struct err *err)
+{
+    const struct local_base *base = &
+    try
+        ->base;
+    struct str name =
+    try
+        ->change->name.name;
+    if (base->live && base->pointer.is_view) {
+        return err_set(err, try->creates ? E_EXISTS : E_NOT_FOUND, "\"%.*s\" is a view",
+                       STR_ARG(name));
+    }
+    if (base->live) {
+        return
+        try
+            ->creates ? err_set(err, E_EXISTS, "table \"%.*s\" exists already", STR_ARG(name)) : OK;
+    }
+    if (!try->creates) {
+        return local_not_found(local, &try->change->name, err);
+    }
+    TRY(table_name_check_new(&try->change->name, err));
+    return create_check(local, &try->change->name, &try->arena, &try->publish.namespace_uuid, err);
+}
+
+enum status change_apply(struct local *local, struct change_try *try, struct err *err)
+{
+    struct ice_change change = change_of(local, try);
+    yyjson_val *root = yyjson_doc_get_root(try->doc);
+    TRY(check_base(local, try, err));
+    TRY(ice_change_require(root, change.requirements, err));
+    TRY(ice_change_apply(root, &change, &try->arena, &try->json, &try->result, err));
+    if (!try->result.changed) {
+        return
+        try
+            ->base.live ? OK : err_set(err, E_INVALID, "a new table needs a schema");
+    }
+    fill_publish(try);
+    return judge(local, try, err);
+}
+
+/* --- after the swap --- */
+
+void change_landed(struct local *local, const struct change_try *try)
+{
+    struct arena arena;
+    const struct ice_change_result *result = &
+    try
+        ->result;
+    arena_init(&arena, 0);
+    struct str *keys = arena_array(&arena, result->dropped_metadata_count, sizeof(*keys));
+    struct trash trash = { .kind = TRASH_EXPIRED,
+                           .uuid = try->publish.next.table.uuid,
+                           .keys = keys,
+                           .prefix = STR_EMPTY };
+    for (size_t i = 0; keys != NULL && i < result->dropped_metadata_count; i++) {
+        /* a file outside the lake is not ours to delete */
+        if (locate_key(local->base.reader->locate, result->dropped_metadata[i], &arena,
+                       &keys[trash.key_count], NULL) == OK) {
+            trash.key_count++;
+        }
+    }
+    enum status ignored = trash_write(local, &trash, NULL);
+    (void)ignored; /* the sweep finds them */
+    arena_done(&arena);
+}
+
+/* --- catalog_change_table --- */
+
+struct changing {
+    struct local *local;
+    const struct catalog_change *change;
+    deadline_ms deadline;
+    struct str key;
+    struct arena *arena; /* the caller's */
+    struct catalog_loaded *out;
+};
+
+/** The answer: the base as it is, or the document that has landed. */
+static enum status answer(struct changing *changing, struct change_try *try, bool landed,
+                          struct err *err)
+{
+    struct str uri = landed ?
+    try
+        ->publish.metadata_uri:
+        try
+            ->base.pointer.table.metadata_location;
+    struct str location = STR_EMPTY;
+    struct buf *text = landed ? &
+    try
+        ->json : &
+        try
+            ->text;
+    if (landed) {
+        location =
+        try
+            ->result.metadata->location;
+    } else {
+        TRY(json_get_str(yyjson_doc_get_root(try->doc), "location", JSON_REQUIRED, &location, err));
+    }
+    struct catalog_loaded loaded = {
+        .metadata_location = arena_str(changing->arena, uri),
+        .location = arena_str(changing->arena, without_slashes(location)),
+    };
+    if (loaded.metadata_location.ptr == NULL || loaded.location.ptr == NULL) {
+        return err_set(err, E_UNAVAILABLE,
+                       "the outcome is unknown: there is no memory for the answer");
+    }
+    loaded.metadata = *text;
+    buf_init(text, JSON_BYTES_MAX);
+    *changing->out = loaded;
+    return OK;
+}
+
+static enum status publish(struct local *local, struct change_try *try, enum swap_outcome *outcome,
+                           struct err *err)
+{
+    if (try->creates) {
+        return create_publish(local, &try->publish, try->chosen, &try->arena, outcome, err);
+    }
+    *outcome = SWAP_REFUSED;
+    if (try->chosen) {
+        TRY(site_check_free(local, &try->change->name, try->publish.folder,
+                            try->base.pointer.table.uuid, err));
+    }
+    TRY(publish_write(local, &try->publish, &try->arena, err));
+    return publish_swap(local, &try->publish, outcome, err);
+}
+
+static enum status attempt(struct changing *changing, struct change_try *try, bool *done_out,
+                           struct err *err)
+{
+    struct local *local = changing->local;
+    enum swap_outcome outcome = SWAP_REFUSED;
+    *done_out = true;
+    TRY(change_read(local, try, err));
+    if (try->base.held && !try->repeat) {
+        *done_out = false; /* a transaction over several tables has it */
+        return OK;
+    }
+    if (!try->repeat) {
+        TRY(change_apply(local, try, err));
+    }
+    if (try->repeat || !try->result.changed) {
+        return answer(changing, try, false, err);
+    }
+    TRY(publish(local, try, &outcome, err));
+    *done_out = outcome == SWAP_WON;
+    if (*done_out) {
+        change_landed(local, try);
+        return answer(changing, try, true, err);
+    }
+    return OK;
+}
+
+static enum status run(void *ctx, struct err *err)
+{
+    struct changing *changing = ctx;
+    for (int round = 0;; round++) {
+        struct change_try
+        try
+            ;
+        bool done = false;
+        change_init(&try, changing->change, changing->key, changing->deadline);
+        enum status status = attempt(changing, &try, &done, err);
+        change_done(&try);
+        if (status != OK || done) {
+            return status;
+        }
+        if (deadline_passed(changing->deadline)) {
+            return err_set(err, E_UNAVAILABLE,
+                           "table \"%.*s\" is too busy: others won every race until the deadline; "
+                           "nothing was committed",
+                           STR_ARG(changing->change->name.name));
+        }
+        local_backoff(changing->local, round, changing->deadline);
+    }
+}
+
+enum status catalog_change_table(struct catalog *catalog, const struct catalog_change *change,
+                                 deadline_ms deadline, struct arena *arena,
+                                 struct catalog_loaded *out, struct err *err)
+{
+    struct changing changing = {
+        .local = (struct local *)catalog,
+        .change = change,
+        .deadline = deadline == 0 ? deadline_in(CHANGE_TIMEOUT_MS) : deadline,
+        .arena = arena,
+        .out = out,
+    };
+    TRY(table_name_check(&change->name, err));
+    TRY(pointer_key(arena, changing.local->warehouse, &change->name, &changing.key, err));
+    return groups_alone(changing.local, &change->name, changing.deadline, run, &changing, err);
+}

@@ -1,0 +1,40 @@
+/*
+ * One change of another program on its way to a swap: requirements, updates, and what we require of
+ * the document that comes out.
+ */
+#ifndef CATALOG_CHANGE_H
+#define CATALOG_CHANGE_H
+
+#include "catalog/changes.h"
+#include "catalog/publish.h"
+#include "iceberg/change.h"
+
+struct change_try {
+    const struct catalog_change *change;
+    struct str key; /* of the pointer */
+    struct arena arena;
+    struct local_base base;
+    struct buf text; /* the base's metadata, and its document */
+    yyjson_doc *doc;
+    struct buf json; /* the next one */
+    struct ice_change_result result;
+    bool creates, chosen; /* `chosen`: in a folder that no other table may overlap */
+    bool repeat;          /* the base has taken this very change already */
+    struct publish publish;
+};
+
+/** Before a try. `change`, `key` and the deadline stay the caller's. */
+void change_init(struct change_try *try, const struct catalog_change *change, struct str key,
+                 deadline_ms deadline);
+void change_done(struct change_try *try);
+/** Read the base: has it taken this very change already (`repeat`)? Nothing else is judged. */
+enum status change_read(struct local *local, struct change_try *try, struct err *err) MUST_USE;
+/**
+ * May the change be made, and do its requirements hold; then the next document, judged too.
+ * `publish` is ready for publish_write unless the change changes nothing (`result.changed` false).
+ */
+enum status change_apply(struct local *local, struct change_try *try, struct err *err) MUST_USE;
+/** What is left when it has landed: metadata that fell out of the log goes to the trash. */
+void change_landed(struct local *local, const struct change_try *try);
+
+#endif
