@@ -48,7 +48,7 @@ enum status drop_swap(struct local *local, struct str key, const struct local_ba
     };
     next.table.version++;
     TRY(how->purge ? may_purge(local, &base->pointer, &next.purge, err) : OK);
-    if (!how->purge) {
+    if (!next.purge) {
         next.batches = base->pointer.batches;
         next.batch_count = base->pointer.batch_count;
     }

@@ -296,6 +296,11 @@ def test_nested_namespaces_are_schemas_of_sql(rest):
     assert rest.sql('SELECT number FROM "a.b".t1') == [[1]]
     assert rest.sql('SELECT number FROM """a"".""b""".t0') == [[0]]
     assert rest.sql('SELECT number FROM """a.b""".t1') == [[1]]
+    assert rest.sql('SELECT t0.number, "a.b".t1.number FROM "a.b".t0, "a.b".t1') == [[0, 1]]
+    assert rest.sql('DESCRIBE "a.b".t0')[0][:2] == ["number", "BIGINT"]
+    assert sorted(rest.sql('SHOW TABLES FROM "a.b"')) == [["t0"], ["t1"]]
+    schemas = rest.sql("SELECT DISTINCT table_schema FROM information_schema.tables")
+    assert ["a.b"] in schemas
     rest.ask("POST", "/tables/rename", 204, json={"source": {"namespace": ["a.b"], "name": "t1"}, "destination": {"namespace": ["a.b"], "name": "t0"}})
     assert rest.sql('SELECT number FROM "a.b".t0') == [[1]]
     assert rest.sql('SELECT number FROM """a"".""b""".t0') == [[0]]

@@ -334,6 +334,30 @@ static void a_dropped_table_that_kept_its_files_is_registered_again(void **state
     assert_int_equal(fixture_rows(lake->catalog, "other"), 2);
 }
 
+/** Whoever asks for a purge: gc.enabled=false keeps the files, and then also what is known of
+ * batches. */
+static void a_table_whose_files_are_kept_knows_its_batches_when_it_comes_back(void **state)
+{
+    struct lake *lake = *state;
+    struct table_name t = fixture_name("t");
+    struct table_summary table;
+    struct catalog_appended again;
+    (void)fixture_add(lake->catalog, "t", "b1", &lake->arena);
+    fixture_edit(lake->store, "t", "\"properties\":{", "\"properties\":{\"gc.enabled\":\"false\",");
+    assert_ok(find_in(lake->catalog, "t", &lake->arena, &table));
+    assert_ok(catalog_drop_table(lake->catalog, &t, true, ERR));
+    struct store_list list;
+    struct store_list_opts markers = { .prefix = STR("_lake/ingest/"), .limit = 10 };
+    assert_ok(store_list(lake->store, &markers, &lake->arena, &list, ERR));
+    for (size_t i = 0; i < list.object_count; i++) { /* as if the marker had never been written */
+        assert_ok(store_delete(lake->store, list.objects[i].key, ERR));
+    }
+    assert_ok(register_in(lake, "t", table.metadata_location, false));
+    struct fixture_append repeat = { .table = "t", .batch = "b1" };
+    assert_ok(fixture_append(lake->catalog, &repeat, &lake->arena, &again, ERR));
+    assert_true(again.deduplicated);
+}
+
 static void what_is_no_metadata_of_the_warehouse_is_not_registered(void **state)
 {
     struct lake *lake = *state;
@@ -544,6 +568,9 @@ int main(void)
                                         lake_close),
         cmocka_unit_test_setup_teardown(a_dropped_table_that_kept_its_files_is_registered_again,
                                         lake_open, lake_close),
+        cmocka_unit_test_setup_teardown(
+            a_table_whose_files_are_kept_knows_its_batches_when_it_comes_back, lake_open,
+            lake_close),
         cmocka_unit_test_setup_teardown(what_is_no_metadata_of_the_warehouse_is_not_registered,
                                         lake_open, lake_close),
         cmocka_unit_test(every_table_is_always_under_one_name),
