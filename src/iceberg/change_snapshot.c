@@ -179,6 +179,7 @@ static enum status make_ref(struct change_doc *doc, yyjson_val *update, struct s
     struct json_writer w;
     struct str type;
     int64_t id = 0;
+    buf_init(&text, 0);
     TRY(json_get_str(update, "type", JSON_REQUIRED, &type, err));
     TRY(json_get_i64(update, "snapshot-id", JSON_REQUIRED, &id, err));
     bool is_tag = str_eq(type, STR("tag"));
@@ -186,7 +187,6 @@ static enum status make_ref(struct change_doc *doc, yyjson_val *update, struct s
         return err_set(err, E_INVALID, "ref \"%.*s\" cannot be a \"%.*s\"", STR_ARG(name),
                        STR_ARG(type));
     }
-    buf_init(&text, 0);
     json_writer_init(&w, &text);
     jw_obj_begin(&w);
     jw_kv_i64(&w, "snapshot-id", id);

@@ -43,14 +43,83 @@ static const char *type_of(const struct http_req *req, int http_status)
     }
 }
 
+/** "a.b", "a.b.t" */
+static enum status append_identifier(struct buf *out, struct str ns, struct str name)
+{
+    for (struct str rest = ns; rest.ptr != NULL;) {
+        TRY(buf_append(out, str_split(&rest, CATALOG_NS_SEPARATOR)));
+        TRY(rest.ptr != NULL || name.len > 0 ? buf_append_char(out, '.') : OK);
+    }
+    return buf_append(out, name);
+}
+
+/** How Java's catalogues begin the message of such an exception; NULL: any message will do. */
+static const char *phrase_of(const struct http_req *req, const char *type)
+{
+    const struct icerest_state *state = req->state;
+    struct str ours = str_of(req->err.msg);
+    bool named = state != NULL && state->name.len > 0;
+    if (state == NULL || state->thing == ICEREST_NO_THING) {
+        return NULL;
+    }
+    if (strcmp(type, "NoSuchNamespaceException") == 0) {
+        return "Namespace does not exist: ";
+    }
+    if (strcmp(type, "NoSuchTableException") == 0 && named) {
+        return "Table does not exist: ";
+    }
+    if (strcmp(type, "NoSuchViewException") == 0 && named) {
+        return "View does not exist: ";
+    }
+    if (strcmp(type, "AlreadyExistsException") != 0) {
+        return NULL;
+    }
+    switch (state->thing) {
+    case ICEREST_NAMESPACE:
+        return str_starts(ours, STR("namespace ")) ? "Namespace already exists: " : NULL;
+    case ICEREST_TABLE: /* tables and views share their names */
+        return !named                           ? NULL
+               : str_starts(ours, STR("view ")) ? "View with same name already exists: "
+                                                : "Table already exists: ";
+    case ICEREST_VIEW:
+        return !named                            ? NULL
+               : str_starts(ours, STR("table ")) ? "Table with same name already exists: "
+                                                 : "View already exists: ";
+    case ICEREST_NO_THING:
+        break;
+    }
+    return NULL;
+}
+
+/** The message: theirs, with what ours knows more; or ours. */
+static enum status write_message(struct json_writer *w, const struct http_req *req,
+                                 const char *type)
+{
+    const struct icerest_state *state = req->state;
+    const char *phrase = phrase_of(req, type);
+    struct str ours = str_of(req->err.msg);
+    AUTO(buf_done) struct buf text;
+    buf_init(&text, 64 * 1024);
+    if (phrase != NULL) {
+        bool of_ns = strcmp(type, "NoSuchNamespaceException") == 0;
+        size_t hint = str_find(ours, STR(" (did you mean "));
+        TRY(buf_append(&text, str_of(phrase)));
+        TRY(append_identifier(&text, state->ns, of_ns ? STR_EMPTY : state->name));
+        TRY(hint == SIZE_MAX ? OK : buf_append(&text, str_skip(ours, hint)));
+    }
+    jw_kv_str(w, "message", phrase != NULL ? buf_str(&text) : ours);
+    return OK;
+}
+
 static enum status error_json(const struct http_req *req, int http_status, struct buf *out)
 {
     struct json_writer w;
     json_writer_init(&w, out);
     jw_obj_begin(&w);
     jw_kv_obj(&w, "error");
-    jw_kv_cstr(&w, "message", req->err.msg);
-    jw_kv_cstr(&w, "type", type_of(req, http_status));
+    const char *type = type_of(req, http_status);
+    TRY(write_message(&w, req, type));
+    jw_kv_cstr(&w, "type", type);
     jw_kv_i64(&w, "code", http_status);
     jw_kv_str(&w, "request_id", req->request_id);
     jw_obj_end(&w);
@@ -77,6 +146,14 @@ void icerest_missing(struct http_req *req, const char *type)
 void icerest_conflict(struct http_req *req, const char *type)
 {
     ((struct icerest_state *)req->state)->conflict = type;
+}
+
+void icerest_about(struct http_req *req, enum icerest_thing thing, struct str ns, struct str name)
+{
+    struct icerest_state *state = req->state;
+    state->thing = thing;
+    state->ns = ns;
+    state->name = name;
 }
 
 enum http_step icerest_refuse(struct http_req *req, int http_status)
@@ -115,13 +192,17 @@ static enum status segment_of(struct http_req *req, int index, struct str *out)
 
 enum status icerest_namespace_of(struct http_req *req, struct str *out)
 {
-    return segment_of(req, 1, out);
+    TRY(segment_of(req, 1, out));
+    icerest_about(req, ICEREST_NAMESPACE, *out, STR_EMPTY);
+    return OK;
 }
 
 enum status icerest_table_of(struct http_req *req, struct table_name *out)
 {
     TRY(icerest_namespace_of(req, &out->ns));
-    return segment_of(req, 3, &out->name);
+    TRY(segment_of(req, 3, &out->name));
+    icerest_about(req, ICEREST_TABLE, out->ns, out->name);
+    return OK;
 }
 
 /* --- names in bodies --- */

@@ -15,6 +15,9 @@ struct icerest_state {
      * NoSuchRouteException, CommitFailedException. E_EXISTS is always AlreadyExistsException */
     const char *missing, *conflict;
     const char *type; /* of whatever error it is; NULL: by its code */
+    /* what the request is about: icerest_about */
+    enum icerest_thing { ICEREST_NO_THING, ICEREST_NAMESPACE, ICEREST_TABLE, ICEREST_VIEW } thing;
+    struct str ns, name;
 };
 
 /** One endpoint: a route, and how it is spelled in the answer of /v1/config. */
@@ -43,6 +46,13 @@ enum status icerest_levels(struct http_req *req, yyjson_val *obj, const char *na
 /** The other way: `["a","b"]`. */
 void icerest_write_levels(struct json_writer *w, struct str ns);
 
+/**
+ * What is missing or exists already, should that be the answer: then the message is the one that
+ * Java's own catalogues give, on which programs and the reference suite rely ("Table does not
+ * exist: a.b.t"). icerest_namespace_of and icerest_table_of say it of the path. `name` empty: of a
+ * namespace.
+ */
+void icerest_about(struct http_req *req, enum icerest_thing thing, struct str ns, struct str name);
 /** E_NOT_FOUND will be told as `type`, or E_CONFLICT. */
 void icerest_missing(struct http_req *req, const char *type);
 void icerest_conflict(struct http_req *req, const char *type);

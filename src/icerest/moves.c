@@ -50,7 +50,7 @@ static enum status read_identifier(struct http_req *req, yyjson_val *root, const
 
 static enum http_step rename_end(struct http_req *req)
 {
-    struct table_name from, to;
+    struct table_name from = { 0 }, to = { 0 };
     yyjson_val *root = NULL;
     bool missing_ns = false;
     enum status status = http_body_json(req, &root);
@@ -61,6 +61,10 @@ static enum http_step rename_end(struct http_req *req)
                                 &req->err);
     }
     icerest_missing(req, missing_ns ? "NoSuchNamespaceException" : "NoSuchTableException");
+    if (status == E_NOT_FOUND || status == E_EXISTS) {
+        const struct table_name *which = missing_ns || status == E_EXISTS ? &to : &from;
+        icerest_about(req, ICEREST_TABLE, which->ns, which->name);
+    }
     return status == OK ? http_reply_empty(req, 204) : http_fail(req, status);
 }
 
@@ -72,6 +76,7 @@ static enum status read_registration(struct http_req *req, struct catalog_regist
     TRY(http_body_json(req, &root));
     TRY(icerest_namespace_of(req, &out->name.ns));
     TRY(json_get_str(root, "name", JSON_REQUIRED, &out->name.name, &req->err));
+    icerest_about(req, ICEREST_TABLE, out->name.ns, out->name.name);
     TRY(json_get_str(root, "metadata-location", JSON_REQUIRED, &out->metadata_location, &req->err));
     return json_get_bool(root, "overwrite", JSON_OPTIONAL, &out->overwrite, &req->err);
 }

@@ -40,12 +40,14 @@ static enum status children(struct http_req *req, struct str **names_out, size_t
     struct catalog *catalog = icerest_of(req)->catalog;
     struct str parent, decoded;
     TRY(http_query(req, "parent", &parent));
+    icerest_about(req, ICEREST_NAMESPACE, parent, STR_EMPTY);
     enum status status = catalog_namespaces(catalog, parent, &req->arena, names_out, count_out,
                                             &req->err);
     if (status != E_NOT_FOUND || str_find_char(parent, '%') == SIZE_MAX ||
         percent_decode(&req->arena, parent, false, &decoded, NULL) != OK) {
         return status;
     }
+    icerest_about(req, ICEREST_NAMESPACE, decoded, STR_EMPTY);
     return catalog_namespaces(catalog, decoded, &req->arena, names_out, count_out, &req->err);
 }
 
@@ -136,14 +138,21 @@ static enum http_step create_end(struct http_req *req)
     struct ice_property *properties = NULL;
     yyjson_val *root = NULL;
     size_t count = 0;
-    struct str ns;
+    struct str ns = STR_EMPTY;
     icerest_missing(req, "NoSuchNamespaceException");
     enum status status = http_body_json(req, &root);
     status = status == OK ? icerest_levels(req, root, "namespace", &ns) : status;
+    if (status == OK) {
+        icerest_about(req, ICEREST_NAMESPACE, ns, STR_EMPTY);
+    }
     status = status == OK ? read_properties(req, root, "properties", &properties, &count) : status;
     if (status == OK) {
         status = catalog_namespace_create(catalog, ns, properties, count, &req->arena, &made,
                                           &req->err);
+    }
+    if (status == E_NOT_FOUND) { /* that is its parent */
+        icerest_about(req, ICEREST_NAMESPACE,
+                      str_take(ns, str_rfind_char(ns, CATALOG_NS_SEPARATOR)), STR_EMPTY);
     }
     return status == OK ? namespace_reply(req, ns, &made) : http_fail(req, status);
 }

@@ -347,3 +347,35 @@ def test_what_lies_elsewhere_is_not_registered(rest, tmp_path):
     for body in ({}, {"name": "x"}, {"name": 1, "metadata-location": location}, []):
         rest.ask("POST", register, 400, "BadRequestException", json=body)
     assert rest.tables("main") == ["birds"]
+
+
+def test_messages_begin_as_those_of_javas_catalogues(rest):
+    """Programs look at them, and so does the reference suite."""
+    rest.fill("birds")
+    location = rest.ask("GET", rest.table(["main"], "birds"), 200)["metadata-location"]
+    rest.make("a")
+    rest.make("a", "b")
+
+    def told(*call, **options):
+        return rest.ask(*call, **options)["message"]
+
+    for path in ("/namespaces/nope", "/namespaces/nope/tables"):
+        assert told("GET", path, 404, "NoSuchNamespaceException") == "Namespace does not exist: nope"
+    assert told("GET", "/namespaces", 404, "NoSuchNamespaceException", params={"parent": "x\x1fy"}) == "Namespace does not exist: x.y"
+    assert told("POST", rest.namespace("a", "nope") + "/properties", 404, "NoSuchNamespaceException", json={"updates": {"k": "v"}}) == "Namespace does not exist: a.nope"
+    assert told("POST", "/namespaces", 404, "NoSuchNamespaceException", json={"namespace": ["x", "y", "z"]}) == "Namespace does not exist: x.y"
+    assert told("POST", "/namespaces", 409, "AlreadyExistsException", json={"namespace": ["a", "b"]}) == "Namespace already exists: a.b"
+    assert "is not empty" in told("DELETE", rest.namespace("a"), 409, "NamespaceNotEmptyException")
+    assert told("GET", rest.table(["a", "b"], "t"), 404, "NoSuchTableException") == "Table does not exist: a.b.t"
+    assert told("GET", rest.table(["main"], "bird"), 404, "NoSuchTableException") == 'Table does not exist: main.bird (did you mean "birds"?)'
+    assert told("DELETE", rest.table(["main"], "nope"), 404, "NoSuchTableException").startswith("Table does not exist: main.nope")
+    register = {"name": "birds", "metadata-location": location}
+    assert told("POST", rest.namespace("main") + "/register", 409, "AlreadyExistsException", json=register) == "Table already exists: main.birds"
+    assert told("POST", rest.namespace("nope") + "/register", 404, "NoSuchNamespaceException", json=register) == "Namespace does not exist: nope"
+    rest.fill("wrens")
+    for target, status, type_, wanted in [(("main", "wrens"), 409, "AlreadyExistsException", "Table already exists: main.wrens"),
+                                          (("nope", "x"), 404, "NoSuchNamespaceException", "Namespace does not exist: nope")]:
+        names = [{"namespace": [levels[0]], "name": levels[1]} for levels in (("main", "birds"), target)]
+        assert told("POST", "/tables/rename", status, type_, json={"source": names[0], "destination": names[1]}) == wanted
+    names = [{"namespace": ["main"], "name": name} for name in ("nope", "x")]
+    assert told("POST", "/tables/rename", 404, "NoSuchTableException", json={"source": names[0], "destination": names[1]}) == "Table does not exist: main.nope"
