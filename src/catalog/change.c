@@ -207,8 +207,10 @@ static enum status check_base(struct local *local, struct change_try *try, struc
     try
         ->change->name.name;
     if (base->live && base->pointer.is_view) {
-        return err_set(err, try->creates ? E_EXISTS : E_NOT_FOUND, "\"%.*s\" is a view",
-                       STR_ARG(name));
+        return
+        try
+            ->creates ? err_set(err, E_EXISTS, "view \"%.*s\" exists already", STR_ARG(name))
+                      : err_set(err, E_NOT_FOUND, "\"%.*s\" is a view", STR_ARG(name));
     }
     if (base->live) {
         return

@@ -151,7 +151,7 @@ static enum status require_free(const struct making *making, const struct local_
     if (!base->live) {
         return OK;
     }
-    return err_set(err, E_EXISTS, "a %s \"%.*s\" exists already",
+    return err_set(err, E_EXISTS, "%s \"%.*s\" exists already",
                    base->pointer.is_view ? "view" : "table", STR_ARG(making->create->name.name));
 }
 

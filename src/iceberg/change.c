@@ -16,7 +16,9 @@ static struct str val_str(yyjson_val *val)
     return str_from(yyjson_get_str(val), yyjson_get_len(val));
 }
 
-/* --- requirements --- */
+/* --- requirements ---
+ *
+ * The messages are those of Java's catalogues but for the first letter: programs look at them. */
 
 static enum status unmet(struct err *err, const char *what)
 {
@@ -39,11 +41,14 @@ static int64_t ref_snapshot(yyjson_val *base, struct str name)
 
 static enum status require_uuid(yyjson_val *base, yyjson_val *requirement, struct err *err)
 {
-    struct str uuid;
+    struct str uuid, is = val_str(yyjson_obj_get(base, "table-uuid"));
     TRY(json_get_str(requirement, "uuid", JSON_REQUIRED, &uuid, err));
-    return str_eq_nocase(uuid, val_str(yyjson_obj_get(base, "table-uuid")))
+    return str_eq_nocase(uuid, is)
                ? OK
-               : unmet(err, "the table has another uuid; it was dropped and made again");
+               : err_set(err, E_CONFLICT,
+                         "requirement failed: UUID does not match: expected %.*s != %.*s (the "
+                         "table was dropped and made again)",
+                         STR_ARG(is), STR_ARG(uuid));
 }
 
 static enum status require_ref(yyjson_val *base, yyjson_val *requirement, struct err *err)
@@ -56,22 +61,34 @@ static enum status require_ref(yyjson_val *base, yyjson_val *requirement, struct
     if (is == wanted) {
         return OK;
     }
-    return err_set(err, E_CONFLICT,
-                   "requirement failed: ref \"%.*s\" is at snapshot %lld, not at %lld",
-                   STR_ARG(name), (long long)is, (long long)wanted);
+    if (is < 0) {
+        return err_set(err, E_CONFLICT,
+                       "requirement failed: branch or tag %.*s is missing, expected %lld",
+                       STR_ARG(name), (long long)wanted);
+    }
+    yyjson_val *ref = yyjson_obj_getn(yyjson_obj_get(base, "refs"), name.ptr, name.len);
+    const char *kind = yyjson_equals_str(yyjson_obj_get(ref, "type"), "tag") ? "tag" : "branch";
+    return wanted < 0
+               ? err_set(err, E_CONFLICT, "requirement failed: %s %.*s was created concurrently",
+                         kind, STR_ARG(name))
+               : err_set(err, E_CONFLICT,
+                         "requirement failed: %s %.*s has changed: expected id %lld != %lld", kind,
+                         STR_ARG(name), (long long)wanted, (long long)is);
 }
 
 /** Requirements that a number of the document is what the client has seen. */
 static const struct {
-    const char *type, *wanted, *member;
+    const char *type, *wanted, *member, *what;
     int64_t otherwise; /* what a document of version 1 means without it */
 } number_requirements[] = {
-    { "assert-last-assigned-field-id", "last-assigned-field-id", "last-column-id", 0 },
-    { "assert-current-schema-id", "current-schema-id", "current-schema-id", 0 },
+    { "assert-last-assigned-field-id", "last-assigned-field-id", "last-column-id",
+      "last assigned field id", 0 },
+    { "assert-current-schema-id", "current-schema-id", "current-schema-id", "current schema", 0 },
     { "assert-last-assigned-partition-id", "last-assigned-partition-id", "last-partition-id",
-      CHANGE_PARTITION_ID_START - 1 },
-    { "assert-default-spec-id", "default-spec-id", "default-spec-id", 0 },
-    { "assert-default-sort-order-id", "default-sort-order-id", "default-sort-order-id", 0 },
+      "last assigned partition id", CHANGE_PARTITION_ID_START - 1 },
+    { "assert-default-spec-id", "default-spec-id", "default-spec-id", "default partition spec", 0 },
+    { "assert-default-sort-order-id", "default-sort-order-id", "default-sort-order-id",
+      "default sort order", 0 },
 };
 
 static enum status require_number(yyjson_val *base, yyjson_val *requirement, size_t which,
@@ -83,8 +100,8 @@ static enum status require_number(yyjson_val *base, yyjson_val *requirement, siz
     if (is == wanted) {
         return OK;
     }
-    return err_set(err, E_CONFLICT, "requirement failed: %s is %lld, not %lld",
-                   number_requirements[which].member, (long long)is, (long long)wanted);
+    return err_set(err, E_CONFLICT, "requirement failed: %s changed: expected id %lld != %lld",
+                   number_requirements[which].what, (long long)wanted, (long long)is);
 }
 
 static enum status require_one(yyjson_val *base, yyjson_val *requirement, struct err *err)
@@ -92,7 +109,7 @@ static enum status require_one(yyjson_val *base, yyjson_val *requirement, struct
     struct str type;
     TRY(json_get_str(requirement, "type", JSON_REQUIRED, &type, err));
     if (str_eq(type, STR("assert-create"))) {
-        return base == NULL ? OK : unmet(err, "the table already exists");
+        return base == NULL ? OK : unmet(err, "table already exists");
     }
     if (base == NULL) {
         return unmet(err, "there is no such table");

@@ -23,6 +23,9 @@ static enum http_step fail(struct http_req *req, enum status status)
         icerest_type(req, "CommitStateUnknownException");
         return http_fail(req, E_INTERNAL);
     }
+    if (str_starts(str_of(req->err.msg), STR("requirement failed"))) {
+        req->err.msg[0] = 'R'; /* as Java's catalogues spell it, and programs look for it */
+    }
     return http_fail(req, waits ? E_RATE : status);
 }
 
@@ -69,6 +72,7 @@ static enum status read_create(struct http_req *req, struct catalog_create *out)
     TRY(json_get_str(root, "name", JSON_REQUIRED, &create.name.name, &req->err));
     TRY(json_get_bool(root, "stage-create", JSON_OPTIONAL, &create.stage, &req->err));
     TRY(icerest_namespace_of(req, &create.name.ns));
+    icerest_about(req, ICEREST_TABLE, create.name.ns, create.name.name);
     create.request = root;
     *out = create;
     return OK;
@@ -153,6 +157,9 @@ static enum status read_all(struct http_req *req, struct catalog_change **out, s
     yyjson_arr_foreach(arr, i, max, val)
     {
         TRY(read_one(req, val, &changes[i]));
+    }
+    if (count == 1) {
+        icerest_about(req, ICEREST_TABLE, changes[0].name.ns, changes[0].name.name);
     }
     *out = changes;
     *count_out = count;

@@ -214,6 +214,12 @@ def test_refusals_are_the_specifications(alone):
     uuid = {"type": "assert-table-uuid", "uuid": str(table.metadata.table_uuid)}
     assert alone.commit("t", [uuid], set_property).status_code == 200
     assert refusal(alone.commit("t", [{**uuid, "uuid": "7a7e2f4c-54a8-4a47-9d52-0dfb1f5b2f4d"}], set_property)) == (409, "CommitFailedException")
+    for requirement, words in [({**uuid, "uuid": "7a7e2f4c-54a8-4a47-9d52-0dfb1f5b2f4d"}, "UUID does not match: expected "),
+                               ({"type": "assert-current-schema-id", "current-schema-id": 7}, "current schema changed: expected id 7 != 0"),
+                               ({"type": "assert-last-assigned-field-id", "last-assigned-field-id": 7}, "last assigned field id changed: expected id 7 != 2"),
+                               ({"type": "assert-ref-snapshot-id", "ref": "main", "snapshot-id": 7}, "branch or tag main is missing, expected 7")]:
+        message = alone.commit("t", [requirement], set_property).json()["error"]["message"]
+        assert message.startswith("Requirement failed: " + words)  # as programs look for it
     assert refusal(alone.commit("nope", [uuid], set_property)) == (404, "NoSuchTableException")
     assert refusal(alone.commit("t", [uuid], [{"action": "fly"}])) == (400, "BadRequestException")
     assert refusal(alone.commit("t", [uuid], {"action": "fly"})) == (400, "BadRequestException")
@@ -228,6 +234,8 @@ def test_refusals_are_the_specifications(alone):
         return requests.post(f"{alone.rest}/namespaces/{namespace}/tables", json={"schema": schema, **request}, timeout=10)
 
     assert refusal(create(name="t")) == (409, "AlreadyExistsException")
+    assert create(name="t").json()["error"]["message"] == "Table already exists: main.t"
+    assert create("nowhere", name="t").json()["error"]["message"] == "Namespace does not exist: nowhere"
     assert refusal(create(name="T")) == (409, "AlreadyExistsException")
     assert refusal(create("nowhere", name="u")) == (404, "NoSuchNamespaceException")
     assert refusal(create()) == (400, "BadRequestException")
