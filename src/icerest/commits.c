@@ -171,6 +171,9 @@ static enum http_step transact_end(struct http_req *req)
     struct catalog_change *changes = NULL;
     size_t count = 0;
     enum status status = read_all(req, &changes, &count);
+    if (status == OK && count == 1) { /* of several, the catalogue's message says which one */
+        icerest_about(req, ICEREST_TABLE, changes[0].name.ns, changes[0].name.name);
+    }
     if (status == OK) {
         status = catalog_transact(catalog_of(req), changes, count, req->deadline, &req->err);
     }

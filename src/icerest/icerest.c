@@ -59,6 +59,7 @@ static const char *phrase_of(const struct http_req *req, const char *type)
     const struct icerest_state *state = req->state;
     struct str ours = str_of(req->err.msg);
     bool named = state != NULL && state->name.len > 0;
+    bool of_view = str_starts(ours, STR("view ")) || str_ends(ours, STR(" is a view"));
     if (state == NULL || state->thing == ICEREST_NO_THING) {
         return NULL;
     }
@@ -78,9 +79,9 @@ static const char *phrase_of(const struct http_req *req, const char *type)
     case ICEREST_NAMESPACE:
         return str_starts(ours, STR("namespace ")) ? "Namespace already exists: " : NULL;
     case ICEREST_TABLE: /* tables and views share their names */
-        return !named                           ? NULL
-               : str_starts(ours, STR("view ")) ? "View with same name already exists: "
-                                                : "Table already exists: ";
+        return !named    ? NULL
+               : of_view ? "View with same name already exists: "
+                         : "Table already exists: ";
     case ICEREST_VIEW:
         return !named                            ? NULL
                : str_starts(ours, STR("table ")) ? "Table with same name already exists: "
@@ -106,6 +107,9 @@ static enum status write_message(struct json_writer *w, const struct http_req *r
         TRY(buf_append(&text, str_of(phrase)));
         TRY(append_identifier(&text, state->ns, of_ns ? STR_EMPTY : state->name));
         TRY(hint == SIZE_MAX ? OK : buf_append(&text, str_skip(ours, hint)));
+        if (str_find(ours, STR("only by case")) != SIZE_MAX) {
+            TRY(buf_printf(&text, " (%s)", req->err.msg));
+        }
     }
     jw_kv_str(w, "message", phrase != NULL ? buf_str(&text) : ours);
     return OK;

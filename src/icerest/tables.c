@@ -147,6 +147,18 @@ static void write_referenced(struct json_writer *w, yyjson_val *root)
     jw_obj_end(w);
 }
 
+/** A metadata file that is gone is told as Java's catalogues do: 404, but not as a table that does
+ * not exist. */
+static enum http_step fail_load(struct http_req *req, enum status status, struct str location)
+{
+    if (status == E_CORRUPT && str_find(str_of(req->err.msg), STR("but is missing")) != SIZE_MAX) {
+        icerest_type(req, "NotFoundException");
+        status = err_set(&req->err, E_NOT_FOUND, "Failed to open input stream for file: %.*s",
+                         STR_ARG(location));
+    }
+    return http_fail(req, status);
+}
+
 static enum http_step load_reply(struct http_req *req, struct str location,
                                  const struct icerest_access *access, bool refs_only)
 {
@@ -163,7 +175,7 @@ static enum http_step load_reply(struct http_req *req, struct str location,
                      : status;
     }
     if (status != OK) {
-        return http_fail(req, status);
+        return fail_load(req, status, location);
     }
     struct json_writer w;
     json_writer_init(&w, &json);
@@ -275,7 +287,7 @@ static enum http_step load_end(struct http_req *req)
     }
     status = access_of(req, &table, icerest_wish_of(req), &access);
     return status == OK ? load_reply(req, table.metadata_location, &access, refs_only)
-                        : http_fail(req, status);
+                        : fail_load(req, status, table.metadata_location);
 }
 
 /* --- credentials --- */

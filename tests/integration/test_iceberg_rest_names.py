@@ -1,7 +1,9 @@
 """Namespaces and tables under their names through the Iceberg REST catalogue: made, changed, dropped, moved, registered."""
 
+import os
 from urllib.parse import quote
 
+import pyarrow as pa
 import pytest
 import requests
 from pyiceberg.catalog import load_catalog
@@ -285,6 +287,25 @@ def test_odd_names_go_through_every_surface(everywhere):
         assert requests.post(f"{rest.url}/v1/ingest", params={"name": name}, data=b"x\n1\n", headers={"Content-Type": "text/csv"}, timeout=60).status_code == 400
 
 
+def test_pyiceberg_makes_and_fills_tables_of_odd_names(catalog):
+    rest = Rest(catalog.served)
+    rows = pa.table({"number": pa.array([1, 2, 3], pa.int64())})
+    catalog.create_namespace("ns")
+    for name in ODD:
+        catalog.create_namespace(("ns", name))
+        for levels in [("ns", name), ("ns", name, name)]:
+            table = catalog.create_table(levels, schema=rows.schema)
+            table.append(rows)
+            assert catalog.load_table(levels).scan().to_arrow().num_rows == 3
+        assert rest.sql(f"SELECT sum(number) FROM ns.{sql_name(name)}") == [[6]]
+        schema = "ns." + (sql_name(name) if "." in name or '"' in name else name)
+        assert rest.sql(f"SELECT sum(number) FROM {sql_name(schema)}.{sql_name(name)}") == [[6]]
+        catalog.rename_table(("ns", name, name), ("ns", name + "2"))
+        catalog.load_table(("ns", name + "2")).append(rows)
+        assert rest.sql(f"SELECT sum(number) FROM ns.{sql_name(name + '2')}") == [[12]]
+    assert sorted(catalog.list_tables("ns")) == sorted([("ns", name) for name in ODD] + [("ns", name + "2") for name in ODD])
+
+
 def test_nested_namespaces_are_schemas_of_sql(rest):
     rest.make("a")
     rest.make("a", "b")
@@ -377,5 +398,22 @@ def test_messages_begin_as_those_of_javas_catalogues(rest):
                                           (("nope", "x"), 404, "NoSuchNamespaceException", "Namespace does not exist: nope")]:
         names = [{"namespace": [levels[0]], "name": levels[1]} for levels in (("main", "birds"), target)]
         assert told("POST", "/tables/rename", status, type_, json={"source": names[0], "destination": names[1]}) == wanted
+    schema = {"type": "struct", "fields": [{"id": 1, "name": "x", "required": False, "type": "long"}]}
+    for name, wanted in [("birds", "Table already exists: main.birds"), ("BIRDS", "Table already exists: main.BIRDS (")]:
+        assert told("POST", rest.namespace("main") + "/tables", 409, "AlreadyExistsException", json={"name": name, "schema": schema}).startswith(wanted)
+    assert told("POST", rest.namespace("nope") + "/tables", 404, "NoSuchNamespaceException", json={"name": "x", "schema": schema}) == "Namespace does not exist: nope"
+    nothing = {"requirements": [], "updates": [{"action": "set-properties", "updates": {"k": "v"}}]}
+    assert told("POST", rest.table(["main"], "nope"), 404, "NoSuchTableException", json=nothing).startswith("Table does not exist: main.nope")
+    nothing = {"table-changes": [{"identifier": {"namespace": ["a", "b"], "name": "nope"}, **nothing}]}
+    assert told("POST", "/transactions/commit", 404, "NoSuchTableException", json=nothing).startswith("Table does not exist: a.b.nope")
     names = [{"namespace": ["main"], "name": name} for name in ("nope", "x")]
     assert told("POST", "/tables/rename", 404, "NoSuchTableException", json={"source": names[0], "destination": names[1]}) == "Table does not exist: main.nope"
+
+
+def test_a_metadata_file_that_is_gone_is_not_a_table_that_is_not_there(rest):
+    rest.fill("birds")
+    location = rest.ask("GET", rest.table(["main"], "birds"), 200)["metadata-location"]
+    os.unlink(location.removeprefix("file://"))
+    for snapshots in ("all", "refs"):
+        error = rest.ask("GET", rest.table(["main"], "birds"), 404, "NotFoundException", params={"snapshots": snapshots})
+        assert error["message"] == f"Failed to open input stream for file: {location}"
