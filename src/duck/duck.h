@@ -66,6 +66,19 @@ struct duck_table_file {
     /* the file may be without field ids: then its columns are matched by name; one whose columns
      * all have ids is matched by id in any case */
     bool by_name;
+    /* Of a table with delete files, as those say them: */
+    int64_t sequence_number, partition;
+    struct str uri; /* what a delete by position calls it; .ptr NULL: none is there */
+};
+/** Rows that are not there any more: named by file and position, or by what their columns hold. */
+struct duck_delete_file {
+    struct str path;
+    bool by_value;
+    int64_t row_count, sequence_number;
+    int64_t partition; /* by value: of the files that it counts for; -1: of all */
+    int64_t file;      /* by position: the only one that it names, its index; -1: it may be any */
+    struct duck_column *columns; /* by value: id and type of each */
+    size_t column_count;
 };
 struct duck_bounds {
     struct str lower, upper;         /* text that casts to the column's type; .ptr NULL: unknown */
@@ -74,11 +87,15 @@ struct duck_bounds {
 };
 struct duck_table {
     struct str ns, name; /* as they are spelled in the catalogue */
+    /* the same for the same files and delete files; what is made of them may be kept by it */
+    struct str key;
     struct duck_column *columns;
     size_t column_count;
     struct duck_table_file *files; /* only when asked for */
     size_t file_count;
-    int64_t row_count; /* -1 unknown */
+    struct duck_delete_file *deletes; /* with the files */
+    size_t delete_count;
+    int64_t row_count; /* -1 unknown; those of the files, deleted ones too */
     /** Bounds of one column of one file, asked for only while pruning. May be NULL. */
     enum status (*bounds)(void *bounds_ctx, size_t file, int32_t field_id, struct duck_bounds *out,
                           struct err *err);

@@ -30,6 +30,8 @@ struct PivotColumn;
 #include <mutex>
 #include <string>
 #include <tuple>
+#include <unordered_map>
+#include <vector>
 
 extern "C" {
 #include "base/json.h"
@@ -200,6 +202,33 @@ struct AtKey {
     struct duck_at Get() const;
 };
 
+struct GoneTable;
+class GoneRows;
+
+/** The rows that a table's delete files take away (lake_deletes.cc). */
+class Deletes {
+  public:
+    explicit Deletes(const struct duck_table &table);
+    ~Deletes();
+    /**
+     * What the scan of a data file has to look at; NULL: all of its rows are there. Reads what it
+     * needs, on the caller's thread; several may ask at once.
+     */
+    duckdb::unique_ptr<duckdb::DeleteFilter> FilterOf(duckdb::ClientContext &context, uint32_t file,
+                                                      bool has_ids);
+
+  private:
+    bool Counts(const struct duck_delete_file &deletes, uint32_t file) const;
+    GoneRows &RowsOf(uint32_t file);
+    void ReadPositions(duckdb::ClientContext &context, size_t index);
+    void ReadEqual(duckdb::ClientContext &context, const std::vector<size_t> &group, uint32_t file);
+    void ReadValues(duckdb::ClientContext &context, uint32_t file, bool has_ids);
+
+    const struct duck_table &table;             /* with files; lives as long as the session */
+    const duckdb::shared_ptr<GoneTable> gone;   /* this statement's, or shared with others */
+    std::unordered_map<string, uint32_t> paths; /* guarded by gone->lock; of the data files */
+};
+
 class LakeTable : public duckdb::TableCatalogEntry,
                   public duckdb::enable_shared_from_this<LakeTable> {
   public:
@@ -223,6 +252,8 @@ class LakeTable : public duckdb::TableCatalogEntry,
 
     /** The same table with its files. */
     const struct duck_table &WithFiles();
+    /** Of the files; NULL where there are none. */
+    Deletes *DeletesOf();
     /** The columns with their field ids, for the mapping of files. */
     const duckdb::vector<duckdb::MultiFileColumnDefinition> &Fields() const { return fields; }
     const struct duck_table &Info() const { return *table; }
@@ -231,6 +262,8 @@ class LakeTable : public duckdb::TableCatalogEntry,
     duckdb::shared_ptr<SessionState> session;
     const struct duck_table *table; /* lives as long as the session */
     const struct duck_table *with_files = nullptr;
+    std::once_flag deletes_once;
+    duckdb::unique_ptr<Deletes> deletes;
     AtKey at;
     duckdb::vector<duckdb::MultiFileColumnDefinition> fields;
 };
@@ -268,6 +301,8 @@ class LakeFileList : public duckdb::MultiFileList {
         duckdb::TableFilterSet &filters) const override;
 
     const duckdb::vector<uint32_t> &Kept() const { return kept; }
+    /** Some rows of the files may be gone, which only their scan tells. */
+    bool HasDeletes() const { return info.delete_count > 0; }
     /** Rows in the kept files; false when a file's count is unknown. */
     bool RowCount(idx_t &out) const;
     const struct duck_table_file &File(idx_t i) const;

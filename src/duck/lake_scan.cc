@@ -47,14 +47,14 @@ virtual_column_map_t virtual_columns(ClientContext &, optional_ptr<FunctionData>
     return columns;
 }
 
-/** The files' row counts are exact, so count(*) reads no byte. */
+/** The files' row counts are exact, so count(*) reads no byte where no row was deleted. */
 vector<PartitionStatistics> partition_stats(ClientContext &, GetPartitionStatsInput &input)
 {
     vector<PartitionStatistics> result;
     auto &files = static_cast<LakeFileList &>(
         *input.bind_data->Cast<MultiFileBindData>().file_list);
     idx_t rows;
-    if (!files.RowCount(rows)) {
+    if (files.HasDeletes() || !files.RowCount(rows)) {
         return result;
     }
     PartitionStatistics all;
@@ -130,17 +130,6 @@ bool LakeReader::Bind(MultiFileOptions &options, MultiFileList &, vector<Logical
     }
     bind.mapping = MultiFileColumnMappingMode::BY_FIELD_ID;
     return true;
-}
-
-void LakeReader::FinalizeBind(MultiFileReaderData &data, const MultiFileOptions &options,
-                              const MultiFileReaderBindData &bind,
-                              const vector<MultiFileColumnDefinition> &columns,
-                              const vector<ColumnIndex> &column_ids, ClientContext &context,
-                              optional_ptr<MultiFileReaderGlobalState> state)
-{
-    /* DuckDB numbers the files of this scan; a row's identity needs their numbers in the table. */
-    data.reader->file_list_idx = LakeFileList::OrdinalOf(data.reader->file);
-    MultiFileReader::FinalizeBind(data, options, bind, columns, column_ids, context, state);
 }
 
 namespace {
@@ -234,6 +223,23 @@ ReaderInitializeType LakeReader::CreateMapping(
     auto schema = by_name_schema(columns, locals);
     return MultiFileReader::CreateMapping(context, data, schema, column_ids, filters, files, bind,
                                           virtual_columns, MultiFileColumnMappingMode::BY_NAME);
+}
+
+void LakeReader::FinalizeBind(MultiFileReaderData &data, const MultiFileOptions &options,
+                              const MultiFileReaderBindData &bind,
+                              const vector<MultiFileColumnDefinition> &columns,
+                              const vector<ColumnIndex> &column_ids, ClientContext &context,
+                              optional_ptr<MultiFileReaderGlobalState> state)
+{
+    /* DuckDB numbers the files of this scan; a row's identity needs their numbers in the table. */
+    data.reader->file_list_idx = LakeFileList::OrdinalOf(data.reader->file);
+    MultiFileReader::FinalizeBind(data, options, bind, columns, column_ids, context, state);
+    if (auto deletes = table->DeletesOf()) {
+        auto &locals = data.reader->GetColumns();
+        bool with_ids = std::all_of(locals.begin(), locals.end(), has_ids);
+        data.reader->deletion_filter = deletes->FilterOf(
+            context, LakeFileList::OrdinalOf(data.reader->file), with_ids);
+    }
 }
 
 unique_ptr<MultiFileReader> LakeReader::Copy() const

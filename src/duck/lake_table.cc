@@ -188,6 +188,16 @@ const struct duck_table &LakeTable::WithFiles()
     return *with_files;
 }
 
+Deletes *LakeTable::DeletesOf()
+{
+    auto &info = WithFiles();
+    if (info.delete_count == 0) {
+        return nullptr;
+    }
+    std::call_once(deletes_once, [&] { deletes = make_uniq<Deletes>(info); });
+    return deletes.get();
+}
+
 unique_ptr<BaseStatistics> LakeTable::GetStatistics(ClientContext &, column_t)
 {
     return nullptr;

@@ -9,11 +9,11 @@
  *   resolve  {"ns","name","version"?,"timestamp_ms"?,"files":bool,"have":[key,...]}
  *            {"pin","first","key","ns","name",
  *            "rows","columns":[..],"files":[[rows,bytes,by_name],..]}   without the last three when
- *            we have it
+ *            we have it; with delete files as query/deletes.c says
  *   bounds   {"pin","field"}      [[lower|null,upper|null,nulls,values,cut],..] one per file
  *   list     {}                   {"tables":[["ns","name"],..]}
  *
- * File i of a pin is opened as number first + i: lakefs.
+ * File i of a pin is opened as number first + i: lakefs. Delete files come behind the data files.
  */
 #include <pthread.h>
 
@@ -40,6 +40,8 @@ struct snapshot {
     size_t column_count;
     struct duck_table_file *files; /* without paths */
     size_t file_count;
+    struct duck_delete_file *deletes; /* without paths */
+    size_t delete_count;
     int64_t row_count;
     struct field_bounds *bounds;
     unsigned refs; /* guarded by the cache's lock */
@@ -186,6 +188,12 @@ enum status child_keep_text(struct arena *arena, struct str text, struct str *ou
     return out->ptr == NULL ? err_no_memory(err) : OK;
 }
 
+static struct str text_or_none(yyjson_val *value)
+{
+    return yyjson_is_str(value) ? str_from(yyjson_get_str(value), yyjson_get_len(value))
+                                : (struct str){ NULL, 0 };
+}
+
 static enum status read_columns(struct arena *arena, yyjson_val *list, struct duck_column **out,
                                 size_t *count_out, struct err *err);
 
@@ -243,9 +251,59 @@ static enum status read_files(struct snapshot *snapshot, yyjson_val *list, struc
         files[i].row_count = yyjson_get_sint(yyjson_arr_get(at, 0));
         files[i].size_bytes = yyjson_get_sint(yyjson_arr_get(at, 1));
         files[i].by_name = yyjson_get_bool(yyjson_arr_get(at, 2));
+        files[i].sequence_number = yyjson_get_sint(yyjson_arr_get(at, 3));
+        files[i].partition = yyjson_get_sint(yyjson_arr_get(at, 4));
+        struct str uri = text_or_none(yyjson_arr_get(at, 5));
+        if (uri.ptr != NULL) {
+            TRY(child_keep_text(&snapshot->arena, uri, &files[i].uri, err));
+        }
     }
     snapshot->files = files;
     snapshot->file_count = count;
+    return OK;
+}
+
+/** Of a delete by value: the columns whose values make a row a deleted one. */
+static enum status read_equal_columns(struct arena *arena, yyjson_val *list,
+                                      struct duck_delete_file *out, struct err *err)
+{
+    size_t i;
+    size_t max;
+    yyjson_val *at;
+    out->columns = arena_array(arena, yyjson_arr_size(list) + 1, sizeof(*out->columns));
+    if (out->columns == NULL) {
+        return err_no_memory(err);
+    }
+    yyjson_arr_foreach(list, i, max, at)
+    {
+        struct duck_column *column = &out->columns[out->column_count++];
+        column->id = (int32_t)yyjson_get_sint(yyjson_arr_get(at, 0));
+        TRY(child_keep_text(arena, text_or_none(yyjson_arr_get(at, 1)), &column->type, err));
+    }
+    return OK;
+}
+
+static enum status read_deletes(struct snapshot *snapshot, yyjson_val *list, struct err *err)
+{
+    size_t count = yyjson_arr_size(list);
+    struct duck_delete_file *deletes = arena_array(&snapshot->arena, count + 1, sizeof(*deletes));
+    if (deletes == NULL) {
+        return err_no_memory(err);
+    }
+    size_t i;
+    size_t max;
+    yyjson_val *at;
+    yyjson_arr_foreach(list, i, max, at)
+    {
+        deletes[i].by_value = yyjson_get_bool(yyjson_arr_get(at, 0));
+        deletes[i].row_count = yyjson_get_sint(yyjson_arr_get(at, 1));
+        deletes[i].sequence_number = yyjson_get_sint(yyjson_arr_get(at, 3));
+        deletes[i].partition = yyjson_get_sint(yyjson_arr_get(at, 4));
+        deletes[i].file = yyjson_get_sint(yyjson_arr_get(at, 5));
+        TRY(read_equal_columns(&snapshot->arena, yyjson_arr_get(at, 6), &deletes[i], err));
+    }
+    snapshot->deletes = deletes;
+    snapshot->delete_count = count;
     return OK;
 }
 
@@ -256,6 +314,7 @@ static enum status fill_snapshot(struct snapshot *snapshot, struct str key, yyjs
     struct str name;
     yyjson_val *columns = NULL;
     yyjson_val *files = NULL;
+    yyjson_val *deletes = NULL;
     TRY(child_keep_text(&snapshot->arena, key, &snapshot->key, err));
     TRY(json_get_str(json, "ns", JSON_REQUIRED, &ns, err));
     TRY(json_get_str(json, "name", JSON_REQUIRED, &name, err));
@@ -264,7 +323,11 @@ static enum status fill_snapshot(struct snapshot *snapshot, struct str key, yyjs
     TRY(json_get_i64(json, "rows", JSON_REQUIRED, &snapshot->row_count, err));
     TRY(json_get_arr(json, "columns", JSON_REQUIRED, &columns, err));
     TRY(json_get_arr(json, "files", JSON_OPTIONAL, &files, err));
+    TRY(json_get_arr(json, "deletes", JSON_OPTIONAL, &deletes, err));
     TRY(read_columns(&snapshot->arena, columns, &snapshot->columns, &snapshot->column_count, err));
+    if (deletes != NULL) {
+        TRY(read_deletes(snapshot, deletes, err));
+    }
     return files == NULL ? OK : read_files(snapshot, files, err);
 }
 
@@ -304,12 +367,6 @@ static struct field_bounds *find_bounds(struct snapshot *snapshot, int32_t field
     }
     pthread_mutex_unlock(&cache.lock);
     return at;
-}
-
-static struct str text_or_none(yyjson_val *value)
-{
-    return yyjson_is_str(value) ? str_from(yyjson_get_str(value), yyjson_get_len(value))
-                                : (struct str){ NULL, 0 };
 }
 
 static enum status read_bounds(struct snapshot *snapshot, yyjson_val *list,
@@ -418,6 +475,14 @@ static enum status ask(struct child_tables *tables, const struct question *q, st
     return child_call(tables->job, "resolve", buf_str(&args), reply, NULL, err);
 }
 
+/** The path that a file of a pin is opened by in this job. */
+static enum status pin_file(struct child_tables *tables, uint64_t number, struct str *path_out,
+                            struct err *err)
+{
+    TRY(lakefs_pin(tables->job->lakefs, (uint32_t)number, err));
+    return lakefs_path(tables->job->lakefs, (uint32_t)number, &tables->arena, path_out, err);
+}
+
 /** Files with the paths of this job. */
 static enum status pin_files(struct child_tables *tables, struct child_table *table, uint64_t first,
                              struct err *err)
@@ -425,17 +490,23 @@ static enum status pin_files(struct child_tables *tables, struct child_table *ta
     const struct snapshot *snapshot = table->snapshot;
     struct duck_table_file *files = arena_array(&tables->arena, snapshot->file_count + 1,
                                                 sizeof(*files));
-    if (files == NULL) {
+    struct duck_delete_file *deletes = arena_array(&tables->arena, snapshot->delete_count + 1,
+                                                   sizeof(*deletes));
+    if (files == NULL || deletes == NULL) {
         return err_no_memory(err);
     }
     for (size_t i = 0; i < snapshot->file_count; i++) {
         files[i] = snapshot->files[i];
-        TRY(lakefs_pin(tables->job->lakefs, (uint32_t)(first + i), err));
-        TRY(lakefs_path(tables->job->lakefs, (uint32_t)(first + i), &tables->arena, &files[i].path,
-                        err));
+        TRY(pin_file(tables, first + i, &files[i].path, err));
+    }
+    for (size_t i = 0; i < snapshot->delete_count; i++) {
+        deletes[i] = snapshot->deletes[i];
+        TRY(pin_file(tables, first + snapshot->file_count + i, &deletes[i].path, err));
     }
     table->table.files = files;
     table->table.file_count = snapshot->file_count;
+    table->table.deletes = deletes;
+    table->table.delete_count = snapshot->delete_count;
     return OK;
 }
 
@@ -461,6 +532,7 @@ static enum status add_table(struct child_tables *tables, struct snapshot *snaps
     table->table = (struct duck_table){
         .ns = snapshot->ns,
         .name = snapshot->name,
+        .key = snapshot->key,
         .columns = snapshot->columns,
         .column_count = snapshot->column_count,
         .row_count = snapshot->row_count,

@@ -35,6 +35,11 @@ struct ice_data_file {
     int64_t content_offset, content_size_bytes;
     /* the partition record as it stands in the manifest, opaque; empty for unpartitioned */
     struct str partition_avro;
+    /* of the manifest's row; -1: none was given */
+    int32_t partition_spec_id;
+    /* As read: equal for equal values of one spec, whoever has written them; empty for
+     * unpartitioned. */
+    struct str partition_key;
     /* The entry around it: */
     enum ice_entry_status status;
     int64_t snapshot_id;                           /* -1: inherited */

@@ -312,17 +312,49 @@ static enum status read_equality_ids(struct arena *arena, struct avro_cursor *c,
     return OK;
 }
 
-/** The partition record is kept as its bytes: nobody here needs its values, and a rewritten
- * manifest carries it over. */
+/** One value of a partition, so that equal values have equal bytes: writers differ in the order of
+ * a union's branches, and in int or long after a promotion. */
+static enum status append_value(struct avro_cursor *c, const struct avro_type *type,
+                                struct buf *out, struct err *err)
+{
+    TRY(avro_get_branch(c, type, &type, err));
+    const char *start = c->ptr;
+    struct str bytes = { 0 };
+    int64_t number = 0;
+    if (type->kind == AVRO_INT || type->kind == AVRO_LONG) {
+        TRY(avro_get_i64(c, type, &number, err));
+        bytes = str_from((const char *)&number, sizeof(number));
+    } else if (type->kind == AVRO_BYTES || type->kind == AVRO_STRING || type->kind == AVRO_FIXED) {
+        TRY(avro_get_bytes(c, type, &bytes, err));
+    } else {
+        TRY(avro_skip(c, type, err));
+        bytes = str_from(start, (size_t)(c->ptr - start));
+    }
+    int64_t len = type->kind == AVRO_NULL ? -1 : (int64_t)bytes.len;
+    return buf_append_bytes(out, &len, sizeof(len)) == OK && buf_append(out, bytes) == OK
+               ? OK
+               : err_no_memory(err);
+}
+
+/** The partition record is kept as its bytes, which a rewritten manifest carries over, and as a key
+ * that tells whether two files lie in one partition. */
 static enum status read_partition(struct arena *arena, struct avro_cursor *c,
                                   const struct avro_type *type, struct ice_data_file *out,
                                   struct err *err)
 {
+    AUTO(buf_done) struct buf key;
     const char *start = c->ptr;
-    TRY(avro_skip(c, type, err));
-    if (c->ptr > start) {
+    buf_init(&key, 0);
+    TRY(as_record(c, &type, err));
+    for (size_t i = 0; i < type->field_count; i++) {
+        TRY(append_value(c, type->fields[i].type, &key, err));
+    }
+    if (type->field_count > 0) {
         out->partition_avro = arena_str(arena, str_from(start, (size_t)(c->ptr - start)));
-        return out->partition_avro.ptr == NULL ? err_no_memory(err) : OK;
+        out->partition_key = arena_str(arena, buf_str(&key));
+        return out->partition_avro.ptr == NULL || out->partition_key.ptr == NULL
+                   ? err_no_memory(err)
+                   : OK;
     }
     return OK;
 }
@@ -455,6 +487,7 @@ static enum status read_entry_fields(struct arena *arena, struct avro_cursor *c,
  * number 0 throughout. */
 static void inherit(const struct ice_manifest_file *row, struct ice_data_file *file)
 {
+    file->partition_spec_id = row == NULL ? -1 : row->partition_spec_id;
     if (row == NULL) {
         return;
     }

@@ -69,10 +69,13 @@ static enum status write_columns(struct json_writer *w, const struct ice_field *
 
 /** A file may be without field ids only if its table has a name mapping; the engine, which sees its
  * footer, decides. */
-static void write_files(struct json_writer *w, const struct query_pin *pin)
+static enum status write_files(struct json_writer *w, const struct query_pin *pin, struct err *err)
 {
     bool by_name = ice_metadata_property(pin->pin->metadata, STR("schema.name-mapping.default"))
                        .ptr != NULL;
+    if (pin->files.delete_count > 0) {
+        return query_deletes_write(w, pin, by_name, err);
+    }
     jw_kv_arr(w, "files");
     for (size_t i = 0; i < pin->files.count; i++) {
         const struct ice_data_file *file = pin->files.files[i].file;
@@ -83,6 +86,7 @@ static void write_files(struct json_writer *w, const struct query_pin *pin)
         jw_arr_end(w);
     }
     jw_arr_end(w);
+    return OK;
 }
 
 static int64_t count_rows(const struct query_pin *pin, bool with_files)
@@ -156,7 +160,7 @@ static enum status write_resolved(const struct query_pin *pin, yyjson_val *args,
         TRY(write_columns(w, pin->pin->schema->root.fields, pin->pin->schema->root.field_count,
                           err));
         if (with_files) {
-            write_files(w, pin);
+            TRY(write_files(w, pin, err));
         }
     }
     jw_obj_end(w);

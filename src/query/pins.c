@@ -173,11 +173,7 @@ enum status query_pin_by_number(struct query *query, uint64_t number, struct que
 static enum status load_files(struct query *query, struct query_pin *pin, struct err *err)
 {
     TRY(catalog_files(query->service->opts.catalog, pin->pin, &pin->arena, &pin->files, err));
-    if (pin->files.delete_count > 0) {
-        return err_set(err, E_UNSUPPORTED,
-                       "table '%.*s' has delete files, which cannot be read yet",
-                       STR_ARG(pin->name));
-    }
+    TRY(query_deletes_check(pin, err));
     for (size_t i = 0; i < pin->files.count; i++) {
         if (!str_eq_nocase(pin->files.files[i].file->format, STR("PARQUET"))) {
             return err_set(err, E_UNSUPPORTED,
@@ -187,7 +183,7 @@ static enum status load_files(struct query *query, struct query_pin *pin, struct
     }
     pthread_mutex_lock(&query->lock);
     pin->first = query->file_count;
-    query->file_count += pin->files.count;
+    query->file_count += pin->files.count + pin->files.delete_count;
     bool many = query->file_count > UINT32_MAX;
     pthread_mutex_unlock(&query->lock);
     return many ? err_set(err, E_TOO_LARGE, "a statement of more than %u files", UINT32_MAX) : OK;
@@ -216,8 +212,10 @@ enum status query_pin_file(struct query *query, uint64_t number, const struct ca
     for (size_t i = 0; i < query->pin_count && found == NULL; i++) {
         const struct query_pin *pin = query->pins[i];
         if (!pin->busy && pin->files_known && pin->files_kind == OK && number >= pin->first &&
-            number - pin->first < pin->files.count) {
-            found = &pin->files.files[number - pin->first];
+            number - pin->first < pin->files.count + pin->files.delete_count) {
+            uint64_t place = number - pin->first;
+            found = place < pin->files.count ? &pin->files.files[place]
+                                             : &pin->files.deletes[place - pin->files.count];
         }
     }
     pthread_mutex_unlock(&query->lock);

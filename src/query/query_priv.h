@@ -1,6 +1,7 @@
 /*
  * Inside of a query: pins.c keeps the tables, files.c their bytes, answer.c writes what the engine
- * hears, vectors.c asks vector indexes, running.c lists what runs. Calls come on several threads.
+ * hears, deletes.c what it hears of deleted rows, vectors.c asks vector indexes, running.c lists
+ * what runs. Calls come on several threads.
  */
 #ifndef QUERY_QUERY_PRIV_H
 #define QUERY_QUERY_PRIV_H
@@ -76,10 +77,16 @@ enum status query_pin_by_number(struct query *query, uint64_t number, struct que
                                 struct err *err) MUST_USE;
 /** Its files are known after it. */
 enum status query_pin_files(struct query *query, struct query_pin *pin, struct err *err) MUST_USE;
-/** The file of a number. */
+/** The file of a number: a data file, or behind those a delete file. */
 enum status query_pin_file(struct query *query, uint64_t number, const struct catalog_file **out,
                            struct err *err) MUST_USE;
 void query_pins_free(struct query *query);
+
+/** Delete files: deletes.c. E_UNSUPPORTED names what cannot be read. */
+enum status query_deletes_check(struct query_pin *pin, struct err *err) MUST_USE;
+/** "files" and "deletes" of a table that has any. */
+enum status query_deletes_write(struct json_writer *w, const struct query_pin *pin, bool by_name,
+                                struct err *err) MUST_USE;
 
 /** Files: a descriptor where the store has one, else bytes. */
 enum status query_file_open(struct query *query, uint64_t file, int *fd_out, uint64_t *size_out,

@@ -237,6 +237,44 @@ static void partition_records_are_carried_over_unseen(void **state)
     assert_true(str_eq(before, buf_str(&out)));
 }
 
+/** The key of the only file of a manifest whose partition record is `record`. */
+static struct str partition_key_of(const char *avro_type, struct str record)
+{
+    struct ice_schema schema = small_schema();
+    struct ice_column_stats columns[2];
+    struct ice_data_file file = small_file(columns);
+    struct ice_manifest_opts opts = small_opts(&schema, false);
+    struct ice_manifest_file row = { .partition_spec_id = 7, .sequence_number = 3 };
+    struct ice_manifest m;
+    opts.partition_spec = STR("[]");
+    opts.avro_partition_schema = json_text(
+        &arena, arena_printf(&arena,
+                             "{'type':'record','name':'r102','fields':[{'name':'p','type':%s,"
+                             "'field-id':1000}]}",
+                             avro_type)
+                    .ptr);
+    file.partition_avro = record;
+    buf_clear(&out);
+    MUST(ice_manifest_write(&opts, &file, 1, &out, &err));
+    MUST(ice_manifest_read(&arena, buf_str(&out), &row, &m, &err));
+    assert_int_equal(m.files[0].partition_spec_id, 7);
+    return m.files[0].partition_key;
+}
+
+static void partitions_are_equal_by_value_whoever_wrote_them(void **state)
+{
+    (void)state;
+    struct str text = partition_key_of("['null','string']", STR("\x02\x04xy"));
+    assert_true(str_eq(text, partition_key_of("['string','null']", str_from("\x00\x04xy", 4))));
+    assert_true(str_eq(text, partition_key_of("'string'", STR("\x04xy"))));
+    assert_false(str_eq(text, partition_key_of("'string'", STR("\x04xz"))));
+    struct str number = partition_key_of("['null','int']", STR("\x02\x06"));
+    assert_true(str_eq(number, partition_key_of("['null','long']", STR("\x02\x06"))));
+    struct str none = partition_key_of("['null','int']", str_from("\x00", 1));
+    assert_true(str_eq(none, partition_key_of("['string','null']", STR("\x02"))));
+    assert_false(str_eq(none, partition_key_of("'string'", str_from("\x00", 1)))); /* empty */
+}
+
 static void manifest_list_comes_back_as_it_was_written(void **state)
 {
     (void)state;
@@ -340,6 +378,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(manifest_that_would_break_readers_is_refused, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(partition_records_are_carried_over_unseen, setup, teardown),
+        cmocka_unit_test_setup_teardown(partitions_are_equal_by_value_whoever_wrote_them, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(manifest_list_comes_back_as_it_was_written, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(manifest_cut_anywhere_is_corrupt_and_never_crashes, setup,
