@@ -394,27 +394,82 @@ static void what_is_no_metadata_of_the_warehouse_is_not_registered(void **state)
 /* --- many at once --- */
 
 /* Two tables and four names. Each writer renames whatever it finds to a name that it draws, appends
- * to whatever it finds, and makes no table. */
-enum { NAMES = 4, TABLES = 2, ROUNDS = 5, BATCHES = CHAOS_WRITERS_MAX * ROUNDS };
+ * to whatever it finds, or changes two names at once in a transaction, and makes no table. */
+enum {
+    NAMES = 4,
+    TABLES = 2,
+    ROUNDS = 5,
+    BATCHES = CHAOS_WRITERS_MAX * ROUNDS,
+    STEP_MS = 400 /* what the clock goes on with each look */
+};
 static const char *const draw[NAMES] = { "a", "b", "n.a", "n.c" };
 
 struct schedule {
     struct chaos chaos;
     struct str uuids[TABLES];
-    bool acked[BATCHES];
+    bool acked[BATCHES];      /* appends */
+    bool transacted[BATCHES]; /* transactions that somebody was told of */
     struct arena arena;
-    int renamed;
+    struct lake_clock clock;
+    int64_t now_ms; /* of the one who has the turn */
+    int renamed, transactions;
 };
 struct writer {
     struct schedule *schedule;
     int index;
 };
 
-static enum status open_catalog(struct store *store, uint64_t seed, struct catalog **out)
+static int64_t next_ms(void *ctx)
 {
+    struct schedule *schedule = ctx;
+    return schedule->now_ms += STEP_MS;
+}
+
+static int64_t wall_ms(void *ctx)
+{
+    return 1767225600000 + ((struct schedule *)ctx)->now_ms;
+}
+
+static enum status open_catalog(struct schedule *schedule, struct store *store, uint64_t seed,
+                                struct catalog **out)
+{
+    schedule->clock = (struct lake_clock){
+        .wall_ms = wall_ms, .mono_ms = next_ms, .boot_ms = next_ms, .ctx = schedule
+    };
     return catalog_local_open(
-        &(struct catalog_local_opts){ .store = store, .rng_seed = seed | 1, .backoff_max_ms = -1 },
+        &(struct catalog_local_opts){
+            .store = store, .rng_seed = seed | 1, .clock = &schedule->clock, .backoff_max_ms = -1 },
         out, NULL);
+}
+
+/** A property on whatever is at two names, on both or on none. */
+static enum status transact(struct catalog *catalog, const char *one, const char *other, int index,
+                            struct err *err)
+{
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    char json[128];
+    int len = snprintf(json, sizeof(json),
+                       "[{\"action\":\"set-properties\",\"updates\":{\"tx%d\":\"1\"}}]", index);
+    assert_ok(json_parse(str_from(json, (size_t)len), &doc, ERR));
+    yyjson_val *updates = yyjson_doc_get_root(doc);
+    const struct catalog_change changes[] = {
+        { .name = fixture_name(one), .updates = updates },
+        { .name = fixture_name(other), .updates = updates },
+    };
+    return catalog_transact(catalog, changes, ARRAY_LEN(changes), 0, err);
+}
+
+static enum status append_to(struct catalog *catalog, const char *table, int index, struct err *err)
+{
+    struct arena arena;
+    struct catalog_appended out;
+    char batch[16];
+    arena_init(&arena, 0);
+    snprintf(batch, sizeof(batch), "b%d", index);
+    struct fixture_append in = { .table = table, .batch = batch, .no_create = true };
+    enum status status = fixture_append(catalog, &in, &arena, &out, err);
+    arena_done(&arena);
+    return status;
 }
 
 static void round_of(struct writer *writer, struct catalog *catalog, int round)
@@ -422,24 +477,22 @@ static void round_of(struct writer *writer, struct catalog *catalog, int round)
     struct schedule *schedule = writer->schedule;
     struct chaos *chaos = &schedule->chaos;
     struct chaos_handle *handle = &chaos->handles[writer->index];
-    const char *from = draw[rng_below(&chaos->rng, NAMES)];
-    struct err err = { 0 };
-    if (rng_below(&chaos->rng, 3) > 0) {
-        const char *to = draw[rng_below(&chaos->rng, NAMES)];
-        bool ok = rename_in(catalog, from, to, &err) == OK;
-        schedule->renamed += ok && !handle->crashed;
-        return;
-    }
-    struct arena arena;
-    struct catalog_appended out;
-    char batch[16];
+    uint64_t one = rng_below(&chaos->rng, NAMES), other = rng_below(&chaos->rng, NAMES);
     int index = writer->index * ROUNDS + round;
-    arena_init(&arena, 0);
-    snprintf(batch, sizeof(batch), "b%d", index);
-    struct fixture_append in = { .table = from, .batch = batch, .no_create = true };
-    bool ok = fixture_append(catalog, &in, &arena, &out, &err) == OK;
-    schedule->acked[index] = ok && !handle->crashed;
-    arena_done(&arena);
+    struct err err = { 0 };
+    uint64_t what = rng_below(&chaos->rng, 4);
+    if (what >= 2) {
+        bool ok = rename_in(catalog, draw[one], draw[other], &err) == OK;
+        schedule->renamed += ok && !handle->crashed;
+    } else if (what == 1) {
+        other = one == other ? (one + 1) % NAMES : other;
+        bool ok = transact(catalog, draw[one], draw[other], index, &err) == OK;
+        schedule->transacted[index] = ok && !handle->crashed;
+        schedule->transactions += schedule->transacted[index];
+    } else {
+        bool ok = append_to(catalog, draw[one], index, &err) == OK;
+        schedule->acked[index] = ok && !handle->crashed;
+    }
 }
 
 static void *work(void *arg)
@@ -451,7 +504,8 @@ static void *work(void *arg)
     chaos_begin(chaos, writer->index);
     for (int i = 0; i < ROUNDS; i++) {
         if (catalog == NULL) {
-            assert_ok(open_catalog(&handle->base, rng_next(&chaos->rng), &catalog));
+            assert_ok(
+                open_catalog(writer->schedule, &handle->base, rng_next(&chaos->rng), &catalog));
         }
         round_of(writer, catalog, i);
         if (handle->crashed) {
@@ -465,15 +519,28 @@ static void *work(void *arg)
     return NULL;
 }
 
+static void count_changes(struct catalog *catalog, const char *table, int changed[BATCHES])
+{
+    struct table_name name = fixture_name(table);
+    struct catalog_pin *pin = NULL;
+    assert_ok(catalog_pin(catalog, &name, false, NULL, &pin, ERR));
+    for (int i = 0; i < BATCHES; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "tx%d", i);
+        changed[i] += ice_metadata_property(pin->metadata, str_of(key)).len > 0;
+    }
+    catalog_unpin(pin);
+}
+
 /** Each table under one name, and every acknowledged append in one of them. With `settle`, after
  * everything that was begun has been cleared up. */
 static const char *check(struct schedule *schedule, bool settle)
 {
     struct catalog *catalog = NULL;
     const char *broken = NULL;
-    int at[TABLES] = { 0 };
+    int at[TABLES] = { 0 }, changed[BATCHES] = { 0 };
     int64_t rows = 0, acked = 0;
-    assert_ok(open_catalog(schedule->chaos.store, 1, &catalog));
+    assert_ok(open_catalog(schedule, schedule->chaos.store, 1, &catalog));
     for (int i = 0; i < NAMES; i++) {
         struct table_summary table;
         struct table_name name = fixture_name(draw[i]);
@@ -493,9 +560,14 @@ static const char *check(struct schedule *schedule, bool settle)
             at[t] += str_eq(table.uuid, schedule->uuids[t]);
         }
         rows += status == OK ? fixture_rows(catalog, draw[i]) : 0;
+        if (status == OK) {
+            count_changes(catalog, draw[i], changed);
+        }
     }
     for (int i = 0; i < BATCHES; i++) {
         acked += schedule->acked[i];
+        bool whole = changed[i] == TABLES || (changed[i] == 0 && !schedule->transacted[i]);
+        broken = whole ? broken : "a transaction is lost, or there by halves";
     }
     for (int t = 0; t < TABLES; t++) {
         broken = at[t] == 0 ? "a table is under no name" : broken;
@@ -511,7 +583,7 @@ static void set_up(struct schedule *schedule)
     struct catalog *catalog = NULL;
     struct catalog_namespace made;
     arena_init(&schedule->arena, 0);
-    assert_ok(open_catalog(schedule->chaos.store, 5, &catalog));
+    assert_ok(open_catalog(schedule, schedule->chaos.store, 5, &catalog));
     assert_ok(catalog_namespace_create(catalog, STR("n"), NULL, 0, &schedule->arena, &made, ERR));
     for (int i = 0; i < TABLES; i++) {
         schedule->uuids[i] = fixture_add(catalog, draw[i], "first", &schedule->arena).uuid;
@@ -519,7 +591,7 @@ static void set_up(struct schedule *schedule)
     catalog_close(catalog);
 }
 
-static bool run_schedule(uint64_t seed, int *renamed)
+static bool run_schedule(uint64_t seed, int *renamed, int *transactions)
 {
     struct schedule *schedule = test_calloc(1, sizeof(*schedule));
     struct writer writers[CHAOS_WRITERS_MAX];
@@ -539,6 +611,7 @@ static bool run_schedule(uint64_t seed, int *renamed)
         print_error("LAKEHOUSE_CHAOS_SEED=%llu: %s\n", (unsigned long long)seed, broken);
     }
     *renamed += schedule->renamed;
+    *transactions += schedule->transactions;
     arena_done(&schedule->arena);
     chaos_done(&schedule->chaos);
     test_free(schedule);
@@ -549,11 +622,11 @@ static void every_table_is_always_under_one_name(void **state)
 {
     const char *one = getenv("LAKEHOUSE_CHAOS_SEED");
     uint64_t first = one == NULL ? 1 : strtoull(one, NULL, 10);
-    int renamed = 0;
+    int renamed = 0, transactions = 0;
     for (uint64_t seed = first; seed < first + (one == NULL ? SCHEDULES : 1); seed++) {
-        assert_true(run_schedule(seed, &renamed));
+        assert_true(run_schedule(seed, &renamed, &transactions));
     }
-    assert_true(one != NULL || renamed > SCHEDULES);
+    assert_true(one != NULL || (renamed > SCHEDULES / 2 && transactions > SCHEDULES / 4));
 }
 
 int main(void)
