@@ -28,7 +28,7 @@ static enum status write_sources(const struct creation *c, struct json_writer *w
     ARR_EACH(fields, i, max, field)
     {
         int64_t source = 0;
-        TRY(change_get_i32(field, "source-id", 1, &source, err));
+        TRY(change_get_i32(field, "source-id", 0, &source, err)); /* Spark counts from 0 */
         int32_t id = schema_moved_id(&c->asked.root, &c->schema.root, (int32_t)source);
         if (id == 0) {
             return err_set(err, E_INVALID, "\"source-id\" is %lld, which is no column",

@@ -573,6 +573,12 @@ static void a_new_table_may_be_bare_and_of_any_version(void **state)
     assert_string_equal(text_of(root, "partition-spec"), "[]");
     root = create(CREATE(",'properties':{'format-version':'3'}"));
     assert_string_equal(text_of(root, "next-row-id"), "0");
+    root = create("{'schema':{'type':'struct','fields':[{'id':0,'name':'a','required':false,'type':"
+                  "'int'}]},'partition-spec':{'fields':[{'source-id':0,'name':'p','transform':"
+                  "'bucket[4]'}]}}"); /* as Spark counts */
+    assert_string_equal(text_of(root, "partition-specs"),
+                        "[{'spec-id':0,'fields':[{'field-id':1000,'source-id':1,'name':'p',"
+                        "'transform':'bucket[4]'}]}]");
     assert_null(create(CREATE(",'properties':{'format-version':'9'}")));
     assert_null(create(CREATE(",'properties':{'a':1}")));
     assert_null(create(CREATE(",'partition-spec':{'fields':[{'source-id':9,'name':'x','transform':"
