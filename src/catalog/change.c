@@ -26,41 +26,36 @@
 
 enum { CHANGE_TIMEOUT_MS = 60000, JSON_BYTES_MAX = 512 * 1024 * 1024 };
 
-void change_init(struct change_try *try, const struct catalog_change *change, struct str key,
+void change_init(struct change_try *trial, const struct catalog_change *change, struct str key,
                  deadline_ms deadline)
 {
-    *
-    try
-        = (struct change_try){ .change = change, .key = key };
-    try
-        ->publish.deadline = deadline;
-    arena_init(&try->arena, 0);
-    buf_init(&try->text, JSON_BYTES_MAX);
-    buf_init(&try->json, JSON_BYTES_MAX);
+    *trial = (struct change_try){ .change = change, .key = key };
+    trial->publish.deadline = deadline;
+    arena_init(&trial->arena, 0);
+    buf_init(&trial->text, JSON_BYTES_MAX);
+    buf_init(&trial->json, JSON_BYTES_MAX);
 }
 
-void change_done(struct change_try *try)
+void change_done(struct change_try *trial)
 {
-    if (try->result.metadata != NULL) {
-        ice_metadata_unref(try->result.metadata);
+    if (trial->result.metadata != NULL) {
+        ice_metadata_unref(trial->result.metadata);
     }
-    json_doc_done(&try->doc);
-    buf_done(&try->text);
-    buf_done(&try->json);
-    arena_done(&try->arena);
+    json_doc_done(&trial->doc);
+    buf_done(&trial->text);
+    buf_done(&trial->json);
+    arena_done(&trial->arena);
 }
 
 /* --- the base --- */
 
-static enum status read_document(struct local *local, struct change_try *try, struct err *err)
+static enum status read_document(struct local *local, struct change_try *trial, struct err *err)
 {
-    const struct table_summary *table = &
-    try
-        ->base.pointer.table;
+    const struct table_summary *table = &trial->base.pointer.table;
     struct str uuid = STR_EMPTY;
-    TRY(reader_bytes(local->base.reader, table->metadata_location, &try->text, err));
-    if (json_parse(buf_str(&try->text), &try->doc, err) != OK ||
-        json_get_str(yyjson_doc_get_root(try->doc), "table-uuid", JSON_REQUIRED, &uuid, err) !=
+    TRY(reader_bytes(local->base.reader, table->metadata_location, &trial->text, err));
+    if (json_parse(buf_str(&trial->text), &trial->doc, err) != OK ||
+        json_get_str(yyjson_doc_get_root(trial->doc), "table-uuid", JSON_REQUIRED, &uuid, err) !=
             OK ||
         !str_eq_nocase(uuid, table->uuid)) {
         return err_set(err, E_CORRUPT,
@@ -70,33 +65,26 @@ static enum status read_document(struct local *local, struct change_try *try, st
     return OK;
 }
 
-static struct ice_change change_of(struct local *local, const struct change_try *try)
+static struct ice_change change_of(struct local *local, const struct change_try *trial)
 {
-    return (struct ice_change)
-    {
-        .requirements =
-        try
-            ->change->requirements, .updates =
-            try
-                ->change->updates, .now_ms = clock_wall_ms(local->clock),
-                    .previous_metadata_location =
-                try
-                    ->base.live ?
-                    try
-                        ->base.pointer.table.metadata_location : (struct str){ NULL, 0 },
+    return (struct ice_change){
+        .requirements = trial->change->requirements,
+        .updates = trial->change->updates,
+        .now_ms = clock_wall_ms(local->clock),
+        .previous_metadata_location = trial->base.live ? trial->base.pointer.table.metadata_location
+                                                       : (struct str){ NULL, 0 },
     };
 }
 
-enum status change_read(struct local *local, struct change_try *try, struct err *err)
+enum status change_read(struct local *local, struct change_try *trial, struct err *err)
 {
-    try
-        ->creates = ice_change_creates(try->change->requirements);
-    TRY(rename_read_settled(local, try->key, try->publish.deadline, &try->arena, &try->base, err));
-    if (try->base.live && !try->base.pointer.is_view) {
-        struct ice_change change = change_of(local, try);
-        TRY(read_document(local, try, err));
-        try
-            ->repeat = ice_change_is_repeat(yyjson_doc_get_root(try->doc), &change);
+    trial->creates = ice_change_creates(trial->change->requirements);
+    TRY(rename_read_settled(local, trial->key, trial->publish.deadline, &trial->arena, &trial->base,
+                            err));
+    if (trial->base.live && !trial->base.pointer.is_view) {
+        struct ice_change change = change_of(local, trial);
+        TRY(read_document(local, trial, err));
+        trial->repeat = ice_change_is_repeat(yyjson_doc_get_root(trial->doc), &change);
     }
     return OK;
 }
@@ -131,42 +119,33 @@ static struct str without_slashes(struct str uri)
 
 /** The table's folder. One that the change has named is judged; the one that it has already is its
  * own. */
-static enum status choose_folder(struct local *local, struct change_try *try, struct err *err)
+static enum status choose_folder(struct local *local, struct change_try *trial, struct err *err)
 {
-    struct publish *publish = &
-    try
-        ->publish;
-    struct str location = without_slashes(try->result.location);
-    if (try->creates && location.len == 0) {
+    struct publish *publish = &trial->publish;
+    struct str location = without_slashes(trial->result.location);
+    if (trial->creates && location.len == 0) {
         return err_set(err, E_INVALID, "a new table needs a location (set-location)");
     }
-    if (try->result.sets_location) {
+    if (trial->result.sets_location) {
         struct str now;
-        TRY(site_key(local, location, &try->arena, &publish->folder, err));
-        try
-            ->chosen =
-            try
-                ->creates ||
-                    locate_table(local->base.reader->locate,
-                                 try->base.pointer.table.metadata_location, &try->arena, &now,
-                                 NULL) != OK ||
-                    !str_eq(now, publish->folder);
+        TRY(site_key(local, location, &trial->arena, &publish->folder, err));
+        trial->chosen = trial->creates ||
+                        locate_table(local->base.reader->locate,
+                                     trial->base.pointer.table.metadata_location, &trial->arena,
+                                     &now, NULL) != OK ||
+                        !str_eq(now, publish->folder);
         return OK;
     }
-    return locate_key(local->base.reader->locate, location, &try->arena, &publish->folder, err);
+    return locate_key(local->base.reader->locate, location, &trial->arena, &publish->folder, err);
 }
 
-static enum status judge(struct local *local, struct change_try *try, struct err *err)
+static enum status judge(struct local *local, struct change_try *trial, struct err *err)
 {
-    yyjson_val *updates =
-    try
-        ->change->updates;
-    const struct ice_metadata *metadata =
-    try
-        ->result.metadata;
-    if (try->base.live && !str_eq_nocase(metadata->table_uuid, try->base.pointer.table.uuid)) {
+    yyjson_val *updates = trial->change->updates;
+    const struct ice_metadata *metadata = trial->result.metadata;
+    if (trial->base.live && !str_eq_nocase(metadata->table_uuid, trial->base.pointer.table.uuid)) {
         return err_set(err, E_INVALID, "the uuid of table \"%.*s\" cannot change",
-                       STR_ARG(try->change->name.name));
+                       STR_ARG(trial->change->name.name));
     }
     TRY(check_files(local, updates, "add-snapshot", "snapshot", "manifest-list",
                     "the manifest list", err));
@@ -174,84 +153,66 @@ static enum status judge(struct local *local, struct change_try *try, struct err
                     "the statistics file", err));
     TRY(check_files(local, updates, "set-partition-statistics", "partition-statistics",
                     "statistics-path", "the statistics file", err));
-    return choose_folder(local, try, err);
+    return choose_folder(local, trial, err);
 }
 
-static void fill_publish(struct change_try *try)
+static void fill_publish(struct change_try *trial)
 {
-    struct publish *publish = &
-    try
-        ->publish;
-    publish->name = &
-    try
-        ->change->name;
-    publish->key =
-    try
-        ->key;
-    publish->base = &
-    try
-        ->base;
-    publish->json = buf_str(&try->json);
-    publish->metadata =
-    try
-        ->result.metadata;
+    struct publish *publish = &trial->publish;
+    publish->name = &trial->change->name;
+    publish->key = trial->key;
+    publish->base = &trial->base;
+    publish->json = buf_str(&trial->json);
+    publish->metadata = trial->result.metadata;
 }
 
 /** Is what the change is for there, or (assert-create) is it not? */
-static enum status check_base(struct local *local, struct change_try *try, struct err *err)
+static enum status check_base(struct local *local, struct change_try *trial, struct err *err)
 {
-    const struct local_base *base = &
-    try
-        ->base;
-    struct str name =
-    try
-        ->change->name.name;
+    const struct local_base *base = &trial->base;
+    struct str name = trial->change->name.name;
     if (base->live && base->pointer.is_view) {
-        return
-        try
-            ->creates ? err_set(err, E_EXISTS, "view \"%.*s\" exists already", STR_ARG(name))
-                      : err_set(err, E_NOT_FOUND, "\"%.*s\" is a view", STR_ARG(name));
+        return trial->creates
+                   ? err_set(err, E_EXISTS, "view \"%.*s\" exists already", STR_ARG(name))
+                   : err_set(err, E_NOT_FOUND, "\"%.*s\" is a view", STR_ARG(name));
     }
     if (base->live) {
-        return
-        try
-            ->creates ? err_set(err, E_EXISTS, "table \"%.*s\" exists already", STR_ARG(name)) : OK;
+        return trial->creates
+                   ? err_set(err, E_EXISTS, "table \"%.*s\" exists already", STR_ARG(name))
+                   : OK;
     }
-    if (!try->creates) {
-        return local_not_found(local, &try->change->name, err);
+    if (!trial->creates) {
+        return local_not_found(local, &trial->change->name, err);
     }
-    TRY(table_name_check_new(&try->change->name, err));
-    return create_check(local, &try->change->name, &try->arena, &try->publish.namespace_uuid, err);
+    TRY(table_name_check_new(&trial->change->name, err));
+    return create_check(local, &trial->change->name, &trial->arena, &trial->publish.namespace_uuid,
+                        err);
 }
 
-enum status change_apply(struct local *local, struct change_try *try, struct err *err)
+enum status change_apply(struct local *local, struct change_try *trial, struct err *err)
 {
-    struct ice_change change = change_of(local, try);
-    yyjson_val *root = yyjson_doc_get_root(try->doc);
-    TRY(check_base(local, try, err));
+    struct ice_change change = change_of(local, trial);
+    yyjson_val *root = yyjson_doc_get_root(trial->doc);
+    TRY(check_base(local, trial, err));
     TRY(ice_change_require(root, change.requirements, err));
-    TRY(ice_change_apply(root, &change, &try->arena, &try->json, &try->result, err));
-    if (!try->result.changed) {
-        return
-        try
-            ->base.live ? OK : err_set(err, E_INVALID, "a new table needs a schema");
+    TRY(ice_change_apply(root, &change, &trial->arena, &trial->json, &trial->result, err));
+    if (!trial->result.changed) {
+        return trial->base.live ? OK : err_set(err, E_INVALID, "a new table needs a schema");
     }
-    fill_publish(try);
-    return judge(local, try, err);
+    fill_publish(trial);
+    return judge(local, trial, err);
 }
 
 /* --- after the swap --- */
 
-void change_landed(struct local *local, const struct change_try *try)
+void change_landed(struct local *local, const struct change_try *trial)
 {
     struct arena arena;
-    const struct ice_change_result *result = &
-    try
-        ->result;
+    const struct ice_change_result *result = &trial->result;
     arena_init(&arena, 0);
     struct str *keys = arena_array(&arena, result->dropped_metadata_count, sizeof(*keys));
     struct trash trash = { .kind = TRASH_EXPIRED,
-                           .uuid = try->publish.next.table.uuid,
+                           .uuid = trial->publish.next.table.uuid,
                            .keys = keys,
                            .prefix = STR_EMPTY };
     for (size_t i = 0; keys != NULL && i < result->dropped_metadata_count; i++) {
@@ -278,26 +239,18 @@ struct changing {
 };
 
 /** The answer: the base as it is, or the document that has landed. */
-static enum status answer(struct changing *changing, struct change_try *try, bool landed,
+static enum status answer(struct changing *changing, struct change_try *trial, bool landed,
                           struct err *err)
 {
-    struct str uri = landed ?
-    try
-        ->publish.metadata_uri:
-        try
-            ->base.pointer.table.metadata_location;
+    struct str uri = landed ? trial->publish.metadata_uri
+                            : trial->base.pointer.table.metadata_location;
     struct str location = STR_EMPTY;
-    struct buf *text = landed ? &
-    try
-        ->json : &
-        try
-            ->text;
+    struct buf *text = landed ? &trial->json : &trial->text;
     if (landed) {
-        location =
-        try
-            ->result.metadata->location;
+        location = trial->result.metadata->location;
     } else {
-        TRY(json_get_str(yyjson_doc_get_root(try->doc), "location", JSON_REQUIRED, &location, err));
+        TRY(json_get_str(yyjson_doc_get_root(trial->doc), "location", JSON_REQUIRED, &location,
+                         err));
     }
     struct catalog_loaded loaded = {
         .metadata_location = arena_str(changing->arena, uri),
@@ -313,43 +266,43 @@ static enum status answer(struct changing *changing, struct change_try *try, boo
     return OK;
 }
 
-static enum status publish(struct local *local, struct change_try *try, enum swap_outcome *outcome,
-                           struct err *err)
+static enum status publish(struct local *local, struct change_try *trial,
+                           enum swap_outcome *outcome, struct err *err)
 {
-    if (try->creates) {
-        return create_publish(local, &try->publish, try->chosen, &try->arena, outcome, err);
+    if (trial->creates) {
+        return create_publish(local, &trial->publish, trial->chosen, &trial->arena, outcome, err);
     }
     *outcome = SWAP_REFUSED;
-    if (try->chosen) {
-        TRY(site_check_free(local, &try->change->name, try->publish.folder,
-                            try->base.pointer.table.uuid, err));
+    if (trial->chosen) {
+        TRY(site_check_free(local, &trial->change->name, trial->publish.folder,
+                            trial->base.pointer.table.uuid, err));
     }
-    TRY(publish_write(local, &try->publish, &try->arena, err));
-    return publish_swap(local, &try->publish, outcome, err);
+    TRY(publish_write(local, &trial->publish, &trial->arena, err));
+    return publish_swap(local, &trial->publish, outcome, err);
 }
 
-static enum status attempt(struct changing *changing, struct change_try *try, bool *done_out,
+static enum status attempt(struct changing *changing, struct change_try *trial, bool *done_out,
                            struct err *err)
 {
     struct local *local = changing->local;
     enum swap_outcome outcome = SWAP_REFUSED;
     *done_out = true;
-    TRY(change_read(local, try, err));
-    if (try->base.held && !try->repeat) {
+    TRY(change_read(local, trial, err));
+    if (trial->base.held && !trial->repeat) {
         *done_out = false; /* a transaction over several tables has it */
         return OK;
     }
-    if (!try->repeat) {
-        TRY(change_apply(local, try, err));
+    if (!trial->repeat) {
+        TRY(change_apply(local, trial, err));
     }
-    if (try->repeat || !try->result.changed) {
-        return answer(changing, try, false, err);
+    if (trial->repeat || !trial->result.changed) {
+        return answer(changing, trial, false, err);
     }
-    TRY(publish(local, try, &outcome, err));
+    TRY(publish(local, trial, &outcome, err));
     *done_out = outcome == SWAP_WON;
     if (*done_out) {
-        change_landed(local, try);
-        return answer(changing, try, true, err);
+        change_landed(local, trial);
+        return answer(changing, trial, true, err);
     }
     return OK;
 }
@@ -358,13 +311,11 @@ static enum status run(void *ctx, struct err *err)
 {
     struct changing *changing = ctx;
     for (int round = 0;; round++) {
-        struct change_try
-        try
-            ;
+        struct change_try trial;
         bool done = false;
-        change_init(&try, changing->change, changing->key, changing->deadline);
-        enum status status = attempt(changing, &try, &done, err);
-        change_done(&try);
+        change_init(&trial, changing->change, changing->key, changing->deadline);
+        enum status status = attempt(changing, &trial, &done, err);
+        change_done(&trial);
         if (status != OK || done) {
             return status;
         }

@@ -24,17 +24,17 @@ struct change_try {
 };
 
 /** Before a try. `change`, `key` and the deadline stay the caller's. */
-void change_init(struct change_try *try, const struct catalog_change *change, struct str key,
+void change_init(struct change_try *trial, const struct catalog_change *change, struct str key,
                  deadline_ms deadline);
-void change_done(struct change_try *try);
+void change_done(struct change_try *trial);
 /** Read the base: has it taken this very change already (`repeat`)? Nothing else is judged. */
-enum status change_read(struct local *local, struct change_try *try, struct err *err) MUST_USE;
+enum status change_read(struct local *local, struct change_try *trial, struct err *err) MUST_USE;
 /**
  * May the change be made, and do its requirements hold; then the next document, judged too.
  * `publish` is ready for publish_write unless the change changes nothing (`result.changed` false).
  */
-enum status change_apply(struct local *local, struct change_try *try, struct err *err) MUST_USE;
+enum status change_apply(struct local *local, struct change_try *trial, struct err *err) MUST_USE;
 /** What is left when it has landed: metadata that fell out of the log goes to the trash. */
-void change_landed(struct local *local, const struct change_try *try);
+void change_landed(struct local *local, const struct change_try *trial);
 
 #endif

@@ -32,9 +32,7 @@ enum {
 struct member {
     const struct catalog_change *change;
     struct str key; /* of the pointer */
-    struct change_try
-    try
-        ;
+    struct change_try trial;
     bool written; /* its metadata file is there */
 };
 
@@ -56,35 +54,26 @@ struct transact {
 static enum status prepare(struct transact *transact, struct member *member, bool *held_out,
                            struct err *err)
 {
-    struct change_try *
-    try
-        = &member->
-        try
-            ;
-    *held_out =
-    try
-        ->base.held;
-    if (try->base.held) {
+    struct change_try *trial = &member->trial;
+    *held_out = trial->base.held;
+    if (trial->base.held) {
         return OK;
     }
-    TRY(change_apply(transact->local, try, err));
-    if (!try->result.changed) { /* it holds the others to what it requires */
-        try
-            ->publish.next =
-            try
-                ->base.pointer;
+    TRY(change_apply(transact->local, trial, err));
+    if (!trial->result.changed) { /* it holds the others to what it requires */
+        trial->publish.next = trial->base.pointer;
         return OK;
     }
-    if (try->chosen) {
-        TRY(site_check_free(transact->local, &member->change->name, try->publish.folder,
-                            try->result.metadata->table_uuid, err));
+    if (trial->chosen) {
+        TRY(site_check_free(transact->local, &member->change->name, trial->publish.folder,
+                            trial->result.metadata->table_uuid, err));
     }
-    if (!try->base.live && try->base.found && try->base.pointer.purge) {
+    if (!trial->base.live && trial->base.found && trial->base.pointer.purge) {
         /* its tombstone, which says so too, will be gone */
-        TRY(trash_purge(transact->local, try->base.pointer.table.uuid,
-                        try->base.pointer.table.metadata_location, err));
+        TRY(trash_purge(transact->local, trial->base.pointer.table.uuid,
+                        trial->base.pointer.table.metadata_location, err));
     }
-    TRY(publish_write(transact->local, &try->publish, &try->arena, err));
+    TRY(publish_write(transact->local, &trial->publish, &trial->arena, err));
     member->written = true;
     return OK;
 }
@@ -93,31 +82,23 @@ static enum status prepare(struct transact *transact, struct member *member, boo
 static enum status hold_body(struct transact *transact, struct member *member, struct pointer *held,
                              struct buf *out, struct err *err)
 {
-    struct change_try *
-    try
-        = &member->
-        try
-            ;
-    struct pointer *next = &
-    try
-        ->publish.next;
+    struct change_try *trial = &member->trial;
+    struct pointer *next = &trial->publish.next;
     struct rng rng;
     AUTO(buf_done) struct buf json;
     buf_init(&json, POINTER_BYTES_MAX);
     local_rng(transact->local, &rng);
-    if (try->base.found) {
-        *held =
-        try
-            ->base.pointer;
+    if (trial->base.found) {
+        *held = trial->base.pointer;
     } else {
         *held = (struct pointer){ .state = POINTER_DROPPED,
                                   .table = { .name = member->change->name, .snapshot_id = -1 } };
         held->table.uuid = held->table.fingerprint = held->table.metadata_location = STR_EMPTY;
         held->namespace_uuid = STR_EMPTY;
     }
-    TRY(pointer_add_commit(&try->arena, try->base.found ? &try->base.pointer : NULL, &rng, held,
-                           err));
-    TRY(pointer_add_commit(&try->arena, held, &rng, next, err));
+    TRY(pointer_add_commit(&trial->arena, trial->base.found ? &trial->base.pointer : NULL, &rng,
+                           held, err));
+    TRY(pointer_add_commit(&trial->arena, held, &rng, next, err));
     enum status status = pointer_encode(next, &json);
     held->tx_id = str_of(transact->id);
     held->tx_next = buf_str(&json);
@@ -139,7 +120,7 @@ static enum status hold_once(struct transact *transact, struct member *member,
     TRY(hold_body(transact, member, &held, &body, err));
     struct swap swap = {
         .key = member->key,
-        .base_etag = member->try.base.found ? str_of(member->try.base.etag) : STR_EMPTY,
+        .base_etag = member->trial.base.found ? str_of(member->trial.base.etag) : STR_EMPTY,
         .body = buf_str(&body),
         .commit_id = held.commit_ids[held.commit_count - 1],
         .deadline = transact->deadline,
@@ -149,8 +130,8 @@ static enum status hold_once(struct transact *transact, struct member *member,
 
 static void member_renew(struct transact *transact, struct member *member)
 {
-    change_done(&member->try);
-    change_init(&member->try, member->change, member->key, transact->deadline);
+    change_done(&member->trial);
+    change_init(&member->trial, member->change, member->key, transact->deadline);
     member->written = false;
 }
 
@@ -165,7 +146,7 @@ static enum status busy(struct err *err)
 static enum status renew(struct transact *transact, struct member *member, struct err *err)
 {
     if (member->written) {
-        publish_discard(transact->local, &member->try.publish);
+        publish_discard(transact->local, &member->trial.publish);
     }
     for (int round = 0;; round++) {
         bool held = false;
@@ -174,7 +155,7 @@ static enum status renew(struct transact *transact, struct member *member, struc
             return busy(err);
         }
         local_backoff(transact->local, round, transact->deadline);
-        TRY(change_read(transact->local, &member->try, err));
+        TRY(change_read(transact->local, &member->trial, err));
         TRY(prepare(transact, member, &held, err));
         if (!held) {
             return OK;
@@ -200,9 +181,9 @@ static enum status check_namespaces(struct transact *transact, struct err *err)
 {
     for (size_t i = 0; i < transact->count; i++) {
         const struct member *member = &transact->members[i];
-        if (member->try.creates &&
+        if (member->trial.creates &&
             namespace_check(transact->local, member->change->name.ns,
-                            member->try.publish.namespace_uuid, err) == E_CONFLICT) {
+                            member->trial.publish.namespace_uuid, err) == E_CONFLICT) {
             struct err why = err == NULL ? (struct err){ 0 } : *err;
             return err_set(err, E_NOT_FOUND, "%s", why.msg);
         }
@@ -231,7 +212,7 @@ static void discard_all(struct transact *transact)
     for (size_t i = 0; i < transact->count; i++) {
         struct member *member = &transact->members[i];
         if (member->written) {
-            publish_discard(transact->local, &member->try.publish);
+            publish_discard(transact->local, &member->trial.publish);
             member->written = false;
         }
     }
@@ -244,9 +225,9 @@ static void landed_all(struct transact *transact)
     for (size_t i = 0; i < transact->count; i++) {
         struct member *member = &transact->members[i];
         if (member->written) {
-            reader_keep_metadata(transact->local->base.reader, member->try.publish.metadata_uri,
-                                 member->try.publish.metadata);
-            change_landed(transact->local, &member->try);
+            reader_keep_metadata(transact->local->base.reader, member->trial.publish.metadata_uri,
+                                 member->trial.publish.metadata);
+            change_landed(transact->local, &member->trial);
         }
     }
 }
@@ -287,10 +268,8 @@ static enum status read_all(struct transact *transact, bool *repeat_out, struct 
 {
     *repeat_out = false;
     for (size_t i = 0; i < transact->count; i++) {
-        TRY(change_read(transact->local, &transact->members[i].try, err));
-        *repeat_out = *repeat_out || transact->members[i].
-        try
-            .repeat;
+        TRY(change_read(transact->local, &transact->members[i].trial, err));
+        *repeat_out = *repeat_out || transact->members[i].trial.repeat;
     }
     return OK;
 }
@@ -468,12 +447,12 @@ enum status catalog_transact(struct catalog *catalog, const struct catalog_chang
     enum status status = fill(&transact, changes, err);
     for (size_t i = 0; i < count && status == OK; i++) {
         struct member *member = &transact.members[i];
-        change_init(&member->try, member->change, member->key, transact.deadline);
+        change_init(&member->trial, member->change, member->key, transact.deadline);
     }
     if (status == OK) {
         status = enter(&level, err);
         for (size_t i = 0; i < count; i++) {
-            change_done(&transact.members[i].try);
+            change_done(&transact.members[i].trial);
         }
     }
     arena_done(&transact.arena);
