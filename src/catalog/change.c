@@ -12,8 +12,9 @@
  * when no body of ours can land any more. What our own commits need of a table (its folder in the
  * warehouse, its uuid, files that can be found) is not given up for anybody's change.
  *
- * In one process a table's changes and group commits go one after the other (groups_alone), so
- * neither starves the other; between processes the swap decides.
+ * In one process a table's changes and group commits go one after the other (group.c), so neither
+ * starves the other; changes that wait together share a swap (change_shared.c). Between processes
+ * the swap decides.
  */
 #include "catalog/change.h"
 
@@ -71,8 +72,9 @@ static struct ice_change change_of(struct local *local, const struct change_try 
         .requirements = trial->change->requirements,
         .updates = trial->change->updates,
         .now_ms = clock_wall_ms(local->clock),
-        .previous_metadata_location = trial->base.live ? trial->base.pointer.table.metadata_location
-                                                       : (struct str){ NULL, 0 },
+        .previous_metadata_location = trial->base.live && !trial->follows
+                                          ? trial->base.pointer.table.metadata_location
+                                          : (struct str){ NULL, 0 },
     };
 }
 
@@ -212,7 +214,8 @@ void change_landed(struct local *local, const struct change_try *trial)
     arena_init(&arena, 0);
     struct str *keys = arena_array(&arena, result->dropped_metadata_count, sizeof(*keys));
     struct trash trash = { .kind = TRASH_EXPIRED,
-                           .uuid = trial->publish.next.table.uuid,
+                           .uuid = trial->base.live ? trial->base.pointer.table.uuid
+                                                    : trial->publish.next.table.uuid,
                            .keys = keys,
                            .prefix = STR_EMPTY };
     for (size_t i = 0; keys != NULL && i < result->dropped_metadata_count; i++) {
@@ -228,15 +231,6 @@ void change_landed(struct local *local, const struct change_try *trial)
 }
 
 /* --- catalog_change_table --- */
-
-struct changing {
-    struct local *local;
-    const struct catalog_change *change;
-    deadline_ms deadline;
-    struct str key;
-    struct arena *arena; /* the caller's */
-    struct catalog_loaded *out;
-};
 
 /** The answer: the base as it is, or the document that has landed. */
 static enum status answer(struct changing *changing, struct change_try *trial, bool landed,
@@ -342,5 +336,13 @@ enum status catalog_change_table(struct catalog *catalog, const struct catalog_c
     };
     TRY(table_name_check(&change->name, err));
     TRY(pointer_key(arena, changing.local->warehouse, &change->name, &changing.key, err));
-    return groups_alone(changing.local, &change->name, changing.deadline, run, &changing, err);
+    if (!change_may_share(change)) {
+        return groups_alone(changing.local, &change->name, changing.deadline, run, &changing, err);
+    }
+    TRY(groups_share(changing.local, &change->name, changing.deadline, change_run_shared, &changing,
+                     err));
+    if (changing.status != OK && err != NULL) {
+        *err = changing.err;
+    }
+    return changing.status;
 }

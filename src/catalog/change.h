@@ -20,6 +20,7 @@ struct change_try {
     struct ice_change_result result;
     bool creates, chosen; /* `chosen`: in a folder that no other table may overlap */
     bool repeat;          /* the base has taken this very change already */
+    bool follows;         /* on a document that another change has made, and that is not written */
     struct publish publish;
 };
 
@@ -34,6 +35,22 @@ enum status change_read(struct local *local, struct change_try *trial, struct er
  * `publish` is ready for publish_write unless the change changes nothing (`result.changed` false).
  */
 enum status change_apply(struct local *local, struct change_try *trial, struct err *err) MUST_USE;
+/** One caller's change, and what becomes of it. */
+struct changing {
+    struct local *local;
+    const struct catalog_change *change;
+    deadline_ms deadline;
+    struct str key;
+    struct arena *arena; /* the caller's */
+    struct catalog_loaded *out;
+    enum status status; /* of one that shares */
+    struct err err;
+};
+/** A change that makes no table and moves none may share its swap with others of its table. */
+bool change_may_share(const struct catalog_change *change);
+/** Changes of one table in order, in one swap; each gets its own status. A run for groups_share. */
+bool change_run_shared(void *const *changings, size_t count);
+
 /** What is left when it has landed: metadata that fell out of the log goes to the trash. */
 void change_landed(struct local *local, const struct change_try *trial);
 

@@ -8,7 +8,8 @@
  * than the commit. A follower that is not taken yet leaves at its deadline; one that is taken stays
  * to the end, because the leader reads its append.
  *
- * A change of another program stands in the same queue, and leads nobody but itself. Its client
+ * A change of another program stands in the same queue. Some go alone, others take with them those
+ * of their kind that are right behind. Its client
  * wins only on a base that stays still while the client works, so after one was told to read again
  * the next leader of appends holds back for a moment, and lets the change go first when it comes.
  */
@@ -21,12 +22,15 @@
 
 enum {
     GROUP_MAX = 256,
+    SHARED_MAX = 32,    /* each is a whole document in memory */
     HOLD_BACK_MS = 500, /* of appends for a client that reads again */
     EXPECTED_MAX = 64
 };
 
 struct waiter {
-    struct commit_request *request; /* NULL: a change, alone */
+    struct commit_request *request;                 /* NULL: a change */
+    bool (*share)(void *const *ctxs, size_t count); /* of a change; NULL: it goes alone */
+    void *ctx;                                      /* with share */
     deadline_ms deadline;
     struct waiter *next;
     /* guarded by the groups' lock: */
@@ -319,6 +323,12 @@ void groups_append(struct local *local, struct commit_request *request)
     arena_done(&arena);
 }
 
+static enum status late(struct err *err)
+{
+    return err_set(err, E_TIMEOUT,
+                   "the commit waited for others until its deadline; nothing was committed");
+}
+
 /** Guarded by lock, which is released while `run` runs. */
 static enum status alone(struct groups *groups, struct group *group, struct waiter *self,
                          struct str name, enum status (*run)(void *ctx, struct err *err), void *ctx,
@@ -329,8 +339,7 @@ static enum status alone(struct groups *groups, struct group *group, struct wait
     }
     queue(groups, group, self);
     if (self->late) {
-        return err_set(err, E_TIMEOUT,
-                       "the commit waited for others until its deadline; nothing was committed");
+        return late(err);
     }
     take_out(group, self);
     pthread_mutex_unlock(&groups->lock);
@@ -361,6 +370,62 @@ enum status groups_alone(struct local *local, const struct table_name *name, dea
         status = err_no_memory(err);
     } else {
         status = alone(groups, group, &self, text, run, ctx, err);
+        group_put(groups, group, text);
+    }
+    pthread_mutex_unlock(&groups->lock);
+    pthread_cond_destroy(&self.wake);
+    arena_done(&arena);
+    return status;
+}
+
+/** Guarded by lock, which is released while they run. We and those of our kind behind us. */
+static void lead_changes(struct groups *groups, struct group *group, const struct waiter *self,
+                         struct str name)
+{
+    struct waiter *taken[SHARED_MAX];
+    void *ctxs[SHARED_MAX];
+    size_t count = 0;
+    while (group->first != NULL && group->first->share == self->share && count < SHARED_MAX) {
+        struct waiter *waiter = group->first;
+        take_out(group, waiter);
+        waiter->taken = true;
+        taken[count] = waiter;
+        ctxs[count++] = waiter->ctx;
+    }
+    pthread_mutex_unlock(&groups->lock);
+    bool conflict = self->share(ctxs, count);
+    pthread_mutex_lock(&groups->lock);
+    for (size_t i = 0; i < count; i++) {
+        taken[i]->finished = true;
+        pthread_cond_signal(&taken[i]->wake);
+    }
+    expected_of(groups, name)->until = conflict ? deadline_in(HOLD_BACK_MS) : 0;
+    pass_on(group);
+}
+
+enum status groups_share(struct local *local, const struct table_name *name, deadline_ms deadline,
+                         bool (*run)(void *const *ctxs, size_t count), void *ctx, struct err *err)
+{
+    struct groups *groups = local->groups;
+    struct arena arena;
+    struct str text = group_name(&arena, name);
+    struct waiter self = { .deadline = deadline, .share = run, .ctx = ctx };
+    enum status status = OK;
+    waiter_init(&self);
+    pthread_mutex_lock(&groups->lock);
+    struct group *group = text.ptr == NULL ? NULL : group_get(groups, text);
+    if (group == NULL) {
+        status = err_no_memory(err);
+    } else {
+        if (group->first != NULL) {
+            pthread_cond_signal(&group->first->wake); /* it may be holding back for us */
+        }
+        queue(groups, group, &self);
+        if (self.late) {
+            status = late(err);
+        } else if (!self.finished) {
+            lead_changes(groups, group, &self, text);
+        }
         group_put(groups, group, text);
     }
     pthread_mutex_unlock(&groups->lock);

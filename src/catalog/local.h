@@ -15,7 +15,7 @@
  *   mint.c        locations of new tables
  *   trash.c       what may be deleted after the grace
  *   create.c      a table for another program
- *   change.c      its requirements and updates, applied and swapped
+ *   change.c      its requirements and updates, applied and swapped; change_shared.c: of several
  *   publish.c     a document becomes a version of a table
  *   carry.c       batches from pointer to pointer
  *   site.c        where tables of other programs may lie
