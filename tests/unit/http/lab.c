@@ -281,6 +281,7 @@ static const struct http_route routes[] = {
     { .method = HTTP_POST, .pattern = "/echo", .handler = &echo, .body_bytes_max = 1024 * 1024 },
     { .method = HTTP_POST, .pattern = "/json", .handler = &json, .flags = HTTP_JSON_BODY },
     { .method = HTTP_PUT, .pattern = "/sum", .handler = &sum },
+    { .method = HTTP_PUT, .pattern = "/rated", .handler = &sum, .flags = HTTP_BUSY_IS_RATE },
     { .method = HTTP_PUT, .pattern = "/capped", .handler = &sum, .body_bytes_max = 1000 },
     { .method = HTTP_GET, .pattern = "/stream", .handler = &stream },
     { .method = HTTP_POST, .pattern = "/stream", .handler = &stream },

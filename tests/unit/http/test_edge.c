@@ -446,6 +446,10 @@ static void full_queue_is_503_with_retry_after(void **state)
     assert_string_equal(peer_header(&answer, "Retry-After"), "1");
     assert_int_equal(ask("GET /health HTTP/1.1\r\n" HOST "\r\n"), 200); /* costs no worker */
     assert_int_equal(ask("PUT /sum HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc"), 503);
+    /* where a 503 would be taken for "perhaps done" */
+    answer = peer_ask(lab.address, "PUT /rated HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc");
+    assert_int_equal(answer.status, 429);
+    assert_string_equal(peer_header(&answer, "Retry-After"), "1");
     lab.release = true;
     for (int i = 0; i < MANY; i++) {
         assert_true(peer_read(&peers[i], false, &answer));
