@@ -69,9 +69,10 @@ test:
 ## As `test`, and the tests marked slow (crash loops, big inputs, other engines, MinIO and versitygw).
 .PHONY: test-all
 test-all:
-	@./bootstrap --test --interop --s3-peers
+	@./bootstrap --test --interop --s3-peers --spark
 	@$(MAKE) tests-built
 	@LAKEHOUSE_PEERS=$$(./bootstrap --env s3-peers) LAKEHOUSE_INTEROP=$$(./bootstrap --env interop)/bin/python3 LAKEHOUSE_S3_JS=$$(./bootstrap --env s3-js) \
+	    LAKEHOUSE_SPARK=$$(./bootstrap --env spark) \
 	    tests/run --build $(BUILD) --sdk $(SDK) --python $(PYTHON_TEST) --unit-all --integration --slow --lake minio
 
 ## Set up, build, and run the public conformance suites of S3 against our S3 API (S3_TESTS="NAME..." for some of it).

@@ -344,6 +344,9 @@ static enum http_step config_end(struct http_req *req)
     json_writer_init(&w, &json);
     jw_obj_begin(&w);
     jw_kv_obj(&w, "defaults");
+    if (icerest->lender != NULL) { /* Java's clients ask for keys only when they are told to */
+        jw_kv_cstr(&w, "header.X-Iceberg-Access-Delegation", "vended-credentials");
+    }
     jw_obj_end(&w);
     jw_kv_obj(&w, "overrides");
     jw_kv_cstr(&w, "prefix", icerest->warehouse);

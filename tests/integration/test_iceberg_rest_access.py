@@ -52,6 +52,11 @@ def refused(call, **arguments):
     return caught.value.response["Error"]["Code"]
 
 
+def test_javas_clients_are_told_to_ask_for_keys(lake):
+    config = requests.get(lake.url + "/iceberg/v1/config", timeout=10).json()
+    assert config["defaults"] == {"header.X-Iceberg-Access-Delegation": "vended-credentials"}
+
+
 def test_pyiceberg_needs_the_catalogues_url_and_nothing_else(lake):
     catalog = load_catalog("lake", type="rest", uri=lake.url + "/iceberg")
     assert catalog.load_table("main.birds").scan().to_arrow().sort_by("id").to_pydict() == {"id": [1, 2], "name": ["owl", "wren"]}
