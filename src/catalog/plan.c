@@ -112,9 +112,10 @@ static enum status check_existing(struct plan *plan, const struct commit_request
                        STR_ARG(name));
     }
     if (metadata->format_version != 2) {
-        return err_set(err, E_UNSUPPORTED,
-                       "table \"%.*s\" has format version %d; only version 2 is written",
-                       STR_ARG(name), metadata->format_version);
+        return err_set(
+            err, E_INVALID, "table \"%.*s\" has format version %d; only version 2 is written%s",
+            STR_ARG(name), metadata->format_version,
+            metadata->format_version < 2 ? " (set its property format-version to 2)" : "");
     }
     for (size_t i = 0; i < metadata->spec_count; i++) {
         if (metadata->specs[i].id == metadata->default_spec_id &&

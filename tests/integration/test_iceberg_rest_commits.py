@@ -251,6 +251,20 @@ def test_refusals_are_the_specifications(alone):
     assert not alone.catalog.table_exists("main.v")
 
 
+@pytest.mark.parametrize("version", ["1", "3"])
+def test_ingest_writes_tables_of_version_2_only(alone, version):
+    schema = {"type": "struct", "fields": [{"id": 1, "name": "id", "required": False, "type": "long"}, {"id": 2, "name": "name", "required": False, "type": "string"}]}
+    made = requests.post(f"{alone.rest}/namespaces/main/tables", json={"name": "t", "schema": schema, "properties": {"format-version": version}}, timeout=10)
+    assert made.status_code == 200 and made.json()["metadata"]["format-version"] == int(version)
+    assert "format-version" not in made.json()["metadata"]["properties"]
+    answer = requests.post(alone.url + "/v1/ingest?name=t", data="id,name\n1,a\n", headers={"Content-Type": "text/csv"}, timeout=60)
+    assert answer.status_code == 400 and f"format version {version}" in answer.text
+    if version == "1":
+        assert alone.commit("t", [], [{"action": "upgrade-format-version", "format-version": 2}]).status_code == 200
+        alone.ingest("t", rows(1, 1))
+        assert alone.ids("t") == [1]
+
+
 def test_a_dropped_table_is_no_longer_written(alone):
     table = alone.catalog.create_table("main.t", COLUMNS)
     alone.catalog.drop_table("main.t")
