@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/mem.h"
 #include "base/rng.h"
 #include "catalog/changes.h"
 
@@ -505,6 +506,44 @@ static void every_failed_write_and_lost_answer_is_told_truly(void **state)
     (void)state;
 }
 
+static void every_failed_allocation_is_told_truly(void **state)
+{
+    static const char *const texts[DEEDS] = {
+        "{" COLUMNS "}", "[{'action':'set-properties','updates':{'owner':'me'}}]"
+    };
+    for (enum deed deed = CREATE; deed < DEEDS; deed++) {
+        for (long n = 0;; n++) {
+            struct lake lake;
+            struct err err = { 0 };
+            struct catalog_loaded loaded;
+            AUTO(json_doc_done) yyjson_doc *doc = NULL;
+            lake_up(&lake);
+            assert_ok(json_parse(json_text(&lake.arena, texts[deed]), &doc, ERR));
+            yyjson_val *root = yyjson_doc_get_root(doc);
+            struct catalog_create make = { .name = fixture_name("made"), .request = root };
+            struct catalog_change how = { .name = fixture_name("t"), .updates = root };
+            snprintf(fault.where, sizeof fault.where, "allocation %ld", n);
+            mem_fail_nth(n);
+            enum status status = deed == CREATE ? catalog_create_table(lake.catalog, &make,
+                                                                       &lake.arena, &loaded, &err)
+                                                : catalog_change_table(lake.catalog, &how, 0,
+                                                                       &lake.arena, &loaded, &err);
+            bool happened = mem_fail_happened();
+            mem_fail_nth(-1);
+            if (status == OK) {
+                buf_done(&loaded.metadata);
+            }
+            expect_true(&lake, deed, status, &err);
+            lake_down(&lake);
+            if (!happened) {
+                assert_true(n > 10 && status == OK);
+                break;
+            }
+        }
+    }
+    (void)state;
+}
+
 /* --- beside each other --- */
 
 enum { ROUNDS = 12, THREADS = 6 };
@@ -733,6 +772,7 @@ int main(void)
         cmocka_unit_test(a_change_that_does_not_hold_changes_nothing),
         cmocka_unit_test(a_snapshot_lands_once_however_often_it_is_sent),
         cmocka_unit_test(every_failed_write_and_lost_answer_is_told_truly),
+        cmocka_unit_test(every_failed_allocation_is_told_truly),
         cmocka_unit_test(changes_and_appends_at_once_lose_nothing),
         cmocka_unit_test(an_append_lets_a_client_go_first_that_was_refused),
         cmocka_unit_test(changes_that_wait_together_share_a_swap_and_fail_alone),
