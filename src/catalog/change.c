@@ -55,15 +55,17 @@ static enum status read_document(struct local *local, struct change_try *trial, 
     const struct table_summary *table = &trial->base.pointer.table;
     struct str uuid = STR_EMPTY;
     TRY(reader_bytes(local->base.reader, table->metadata_location, &trial->text, err));
-    if (json_parse(buf_str(&trial->text), &trial->doc, err) != OK ||
-        json_get_str(yyjson_doc_get_root(trial->doc), "table-uuid", JSON_REQUIRED, &uuid, err) !=
-            OK ||
-        !str_eq_nocase(uuid, table->uuid)) {
+    enum status status = json_parse(buf_str(&trial->text), &trial->doc, err);
+    if (status == OK) {
+        status = json_get_str(yyjson_doc_get_root(trial->doc), "table-uuid", JSON_REQUIRED, &uuid,
+                              err);
+    }
+    if (status == E_INVALID || (status == OK && !str_eq_nocase(uuid, table->uuid))) {
         return err_set(err, E_CORRUPT,
                        "the pointer of \"%.*s\" names what is no metadata of that table",
                        STR_ARG(table->name.name));
     }
-    return OK;
+    return status;
 }
 
 static struct ice_change change_of(struct local *local, const struct change_try *trial)

@@ -106,7 +106,11 @@ static enum status state_of(struct str body, enum tx_state *out, struct err *err
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     int64_t format = 0;
     struct str state = STR_EMPTY;
-    if (json_parse(body, &doc, err) != OK ||
+    enum status status = json_parse(body, &doc, err);
+    if (status == E_NO_MEMORY) {
+        return status;
+    }
+    if (status != OK ||
         json_get_i64(yyjson_doc_get_root(doc), "format", JSON_REQUIRED, &format, err) != OK ||
         json_get_str(yyjson_doc_get_root(doc), "state", JSON_REQUIRED, &state, err) != OK) {
         return err_set(err, E_CORRUPT, "the record of a transaction is broken");

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "catalog/changes.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -195,7 +196,9 @@ static bool make_request(struct schedule *schedule, struct catalog *catalog, int
     return good;
 }
 
-static enum status send_request(struct catalog *catalog, struct str json, struct err *err)
+/** The `fail_nth` allocation fails from when the request was read; -1: none. */
+static enum status send_failing(struct catalog *catalog, struct str json, long fail_nth,
+                                bool *failed_out, struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     struct catalog_change changes[TABLES + 1];
@@ -210,7 +213,18 @@ static enum status send_request(struct catalog *catalog, struct str json, struct
             .updates = yyjson_obj_get(val, "updates"),
         };
     }
-    return catalog_transact(catalog, changes, yyjson_arr_size(yyjson_doc_get_root(doc)), 0, err);
+    mem_fail_nth(fail_nth);
+    enum status status = catalog_transact(catalog, changes,
+                                          yyjson_arr_size(yyjson_doc_get_root(doc)), 0, err);
+    *failed_out = mem_fail_happened();
+    mem_fail_nth(-1);
+    return status;
+}
+
+static enum status send_request(struct catalog *catalog, struct str json, struct err *err)
+{
+    bool failed = false;
+    return send_failing(catalog, json, -1, &failed, err);
 }
 
 /** What the client hears, which is nothing when its server has crashed. */
@@ -226,7 +240,7 @@ static void hear(struct schedule *schedule, int index, enum status status, const
     } else if (strstr(err->msg, "outcome is unknown") != NULL) {
         attempt->unknown = true;
     } else if (status != E_CONFLICT && status != E_UNAVAILABLE && status != E_UPSTREAM &&
-               status != E_TIMEOUT && status != E_EXISTS) {
+               status != E_TIMEOUT && status != E_EXISTS && status != E_NO_MEMORY) {
         blame(schedule, "an odd refusal", index, err->msg);
     }
 }
@@ -466,10 +480,46 @@ static void what_does_not_hold_changes_no_table(void **state)
     (void)state;
 }
 
+static void no_failed_allocation_leaves_a_part(void **state)
+{
+    for (long n = 0;; n += n < 40 ? 1 : 7) { /* each costs a lake of its own */
+        struct schedule *schedule = test_calloc(1, sizeof(*schedule));
+        struct lake_clock clock = clock_of(schedule);
+        struct catalog *catalog = NULL;
+        struct buf json;
+        struct err err = { 0 };
+        bool failed = false;
+        buf_init(&json, 0);
+        schedule->chaos.store = fixture_mem();
+        make_tables(schedule->chaos.store, &clock);
+        assert_ok(open_catalog(schedule->chaos.store, 1, &clock, &catalog));
+        schedule->attempts[0] = (struct attempt){ .in = { true, true, true }, .makes = true };
+        assert_true(make_request(schedule, catalog, 0, &json));
+        enum status status = send_failing(catalog, buf_str(&json), n, &failed, &err);
+        hear(schedule, 0, status, &err, false);
+        catalog_close(catalog);
+        check(schedule, "without memory");
+        check_alive(schedule);
+        check(schedule, "after one more");
+        if (schedule->fault != NULL) {
+            fail_msg("allocation %ld: %s", n, schedule->fault);
+        }
+        store_close(schedule->chaos.store);
+        buf_done(&json);
+        test_free(schedule);
+        if (!failed) {
+            assert_true(n > 100 && status == OK);
+            break;
+        }
+    }
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_does_not_hold_changes_no_table),
+        cmocka_unit_test(no_failed_allocation_leaves_a_part),
         cmocka_unit_test(no_schedule_breaks_a_transaction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
