@@ -346,6 +346,30 @@ static enum status open_numbers(struct change_doc *doc, struct err *err)
     return OK;
 }
 
+/** What the base says is current must be there; an older document may leave out which. */
+static enum status check_current(struct change_doc *doc, struct err *err)
+{
+    const struct {
+        int64_t *id;
+        enum change_lists list;
+        const char *what;
+    } current[] = {
+        { &doc->current_schema_id, LIST_SCHEMAS, "schema" },
+        { &doc->default_spec_id, LIST_SPECS, "partition spec" },
+        { &doc->default_order_id, LIST_ORDERS, "sort order" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(current); i++) {
+        struct change_list *list = &doc->lists[current[i].list];
+        if (*current[i].id < 0 && list->count > 0) {
+            *current[i].id = list->items[0].id;
+        }
+        if (change_find(list, *current[i].id) == NULL) {
+            return err_set(err, E_CORRUPT, "the table's current %s is not there", current[i].what);
+        }
+    }
+    return OK;
+}
+
 enum status change_doc_open(struct change_doc *doc, yyjson_val *base,
                             const struct ice_change *change, struct arena *arena, struct err *err)
 {
@@ -369,6 +393,8 @@ enum status change_doc_open(struct change_doc *doc, yyjson_val *base,
     if (base == NULL) {
         doc->last_partition_id = CHANGE_PARTITION_ID_START - 1;
         doc->last_column_id = 0;
+    } else {
+        TRY(check_current(doc, err));
     }
     TRY(open_main(doc, err));
     doc->now_ms = latest_of(doc);

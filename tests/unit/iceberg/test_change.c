@@ -510,6 +510,10 @@ static void what_is_no_update_is_refused(void **state)
             E_INVALID, "never changes");
     refused(BASE, "[{'action':'set-location','location':'/'}]", E_INVALID, "empty");
     refused(NULL, "[]", E_INVALID, "assign-uuid");
+    refused("{'format-version':1,'table-uuid':'" UUID "','location':'s3://lake/t',"
+            "'last-updated-ms':2000,'last-column-id':2,'schema':" SCHEMA
+            ",'partition-specs':[{'spec-id':3,'fields':[]}],'default-spec-id':2}",
+            "[]", E_CORRUPT, "partition spec");
 }
 
 /* --- new tables --- */
