@@ -288,9 +288,7 @@ static enum status follow_call(struct coll *coll, struct body *body, void *ctx, 
         return OK; /* nobody else writes */
     }
     if (atomic_load_explicit(&coll->writable, memory_order_relaxed)) {
-        metric_add(coll->service->metrics.fenced, 1);
-        coll->fenced = true;
-        atomic_store_explicit(&coll->writable, false, memory_order_release);
+        write_fenced(coll);
     }
     struct body *next = body;
     enum status status = recover_tail(coll, &next, err);

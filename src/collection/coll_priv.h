@@ -56,7 +56,10 @@ struct coll {
     pthread_mutex_t lock;
     struct write *first, *last;
     bool busy;
-    bool fenced;           /* another process writes */
+    bool fenced; /* another process writes */
+    /* fenced: since then, at the latest, the other has written nothing behind that object */
+    int64_t quiet_ms; /* monotonic */
+    uint64_t quiet_sequence;
     _Atomic bool writable; /* the epoch is ours */
     uint64_t epoch;        /* ours, when writable */
     int64_t opened_ms;     /* for writing, monotonic */
@@ -146,6 +149,11 @@ enum status coll_beside_open(struct coll *coll, const struct body *now, bool ane
 void coll_beside_free(struct coll_service *service, struct body *body);
 /** It answers nothing any more; the message is err's. */
 void coll_stop(struct coll *coll, const struct err *err);
+
+/* --- write.c --- */
+
+/** The leader's alone: another process is the writer. */
+void write_fenced(struct coll *coll);
 
 /* --- recover.c --- */
 

@@ -9,7 +9,8 @@
  * later than its call returns OK. When its log object cannot be written nothing of it is applied.
  * An index is opened on first use and closed when memory is short and nobody uses it. There is one
  * writer an index in all processes of a store: opening for writing raises the pointer's epoch, and
- * who meets a newer epoch stops acknowledging writes and goes on serving reads (E_CONFLICT).
+ * who meets a newer epoch stops acknowledging writes and goes on serving reads (E_CONFLICT), until
+ * a write finds that the other has written nothing for five seconds: then the role is taken back.
  *
  * Calls block (store, locks) and may be made from any thread. Searches wait for no writer. Names
  * of indexes may be aliases everywhere but in coll_create and coll_drop. What is given back lies in

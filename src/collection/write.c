@@ -22,6 +22,8 @@ enum {
     GROUP_MAX = 256,
     GROUP_BYTES = 8 << 20, /* from here on an object takes no further write */
     EPOCH_TRIES = 8,
+    /* two that both write change places no oftener than this; chosen, not measured */
+    SILENCE_MS = 5 * 1000,
     LATE_MS = 30 * 1000, /* see snapshot.c: it leaves old log objects for twice as long */
 };
 
@@ -121,12 +123,48 @@ enum status write_run(struct coll *coll, struct write *write, struct err *err)
 
 /* --- the epoch --- */
 
+void write_fenced(struct coll *coll)
+{
+    if (!coll->fenced) {
+        metric_add(coll->service->metrics.fenced, 1);
+        coll->fenced = true;
+        coll->quiet_ms = clock_mono_ms(coll->service->clock);
+        coll->quiet_sequence = coll->body->sequence;
+    }
+    atomic_store_explicit(&coll->writable, false, memory_order_release);
+}
+
 static enum status conflict(struct coll *coll, struct err *err)
 {
-    metric_add(coll->service->metrics.fenced, coll->fenced ? 0 : 1);
-    coll->fenced = true;
-    atomic_store_explicit(&coll->writable, false, memory_order_release);
+    write_fenced(coll);
     return err_set(err, E_CONFLICT, "another process writes index \"%s\" now", coll->name);
+}
+
+/** The writer's role may be taken back from a process that does not use it. OK: it has written
+ * nothing for a while. */
+static enum status wait_for_silence(struct coll *coll, struct err *err)
+{
+    struct body *next = coll->body;
+    int64_t now = clock_mono_ms(coll->service->clock);
+    enum status status = recover_tail(coll, &next, err);
+    if (next != coll->body) {
+        coll_body_set(coll, next);
+    }
+    bool behind = status == E_NOT_FOUND || status == E_CORRUPT; /* care.c reads it all anew */
+    if (status != OK && !behind) {
+        return status;
+    }
+    if (behind || coll->body->sequence != coll->quiet_sequence) {
+        coll->quiet_sequence = coll->body->sequence;
+        coll->quiet_ms = now;
+    }
+    if (now - coll->quiet_ms < SILENCE_MS) {
+        return err_set(err, E_CONFLICT,
+                       "another process writes index \"%s\" now; this one may when that has "
+                       "written nothing for %d s",
+                       coll->name, SILENCE_MS / 1000);
+    }
+    return OK;
 }
 
 /** Apply an object to the index's body; what empties it makes a new one. */
@@ -243,7 +281,7 @@ static enum status ensure_writable(struct coll *coll, struct err *err)
         return err_set(err, E_NOT_FOUND, "index \"%s\" was dropped", coll->name);
     }
     if (coll->fenced) {
-        return conflict(coll, err);
+        TRY(wait_for_silence(coll, err));
     }
     if (atomic_load_explicit(&coll->writable, memory_order_relaxed)) {
         return OK;
@@ -260,6 +298,7 @@ static enum status ensure_writable(struct coll *coll, struct err *err)
     TRY(status);
     TRY(write_fence(coll, epoch, err));
     coll->epoch = epoch;
+    coll->fenced = false;
     coll->confirmed_ms = now;
     coll->opened_ms = clock_mono_ms(coll->service->clock);
     atomic_store_explicit(&coll->writable, true, memory_order_release);

@@ -547,6 +547,44 @@ static void while_another_wrote(bool machine_sleeps)
     lake_down(&lake);
 }
 
+/** The role of the writer comes back once the other one leaves the index alone; what was refused is
+ * nowhere, what was acknowledged is in both. */
+static void who_lost_the_role_takes_it_back_when_the_other_is_silent(void **state)
+{
+    struct lake lake;
+    struct coll_service *both[2] = { NULL, NULL };
+    const struct lake_clock clock = { .wall_ms = tell_ms, .mono_ms = tell_ms };
+    lake_up(&lake);
+    lake_create(&lake, "t");
+    for (int i = 0; i < 2; i++) {
+        const struct coll_service_opts opts = { .store = lake.store, .clock = &clock };
+        assert_ok(coll_service_open(&opts, &both[i], ERR));
+    }
+    unsigned written = 0;
+    assert_ok(lake_put(both[1], "t", id_of(written), written, NULL, ERR));
+    written++;
+    for (int round = 0; round < 6; round++) { /* they change places */
+        struct coll_service *now = both[round % 2], *other = both[1 - round % 2];
+        for (int i = 0; i < 4; i++) { /* who writes keeps the role, however late the other tries */
+            assert_ok(lake_put(now, "t", id_of(written), written, NULL, ERR));
+            written++;
+            atomic_fetch_add(&told_ms, 4900);
+            assert_kind(lake_put(other, "t", "lost", 9, NULL, ERR), E_CONFLICT);
+        }
+        for (unsigned i = 0; i < written; i++) {
+            lake_has(&lake, other, "t", id_of(i), i);
+        }
+        atomic_fetch_add(&told_ms, 5000);
+    }
+    for (int i = 0; i < 2; i++) {
+        coll_service_close(both[i]);
+    }
+    lake_again(&lake);
+    assert_int_equal(lake_count(lake.service, "t"), written);
+    lake_lacks(&lake, lake.service, "t", "lost");
+    lake_down(&lake);
+}
+
 static void who_slept_while_another_wrote_and_trimmed_acknowledges_nothing(void **state)
 {
     while_another_wrote(false);
@@ -803,6 +841,7 @@ int main(void)
         cmocka_unit_test(a_damaged_snapshot_stops_the_index),
         cmocka_unit_test(who_meets_a_newer_epoch_stops_writing_and_reads_on),
         cmocka_unit_test(a_writer_that_was_followed_by_another_reads_what_that_one_does),
+        cmocka_unit_test(who_lost_the_role_takes_it_back_when_the_other_is_silent),
         cmocka_unit_test(who_slept_while_another_wrote_and_trimmed_acknowledges_nothing),
         cmocka_unit_test(a_reader_sees_what_the_writer_did),
         cmocka_unit_test(a_limit_of_memory_refuses_what_would_pass_it),
