@@ -105,7 +105,7 @@ static void append_files(struct catalog *catalog, const char *table, int64_t fro
     char id[UUID_TEXT + 1];
     arena_init(&arena, 0);
     uuid4(id);
-    if (table_name_parse(str_of(table), &name, &err) != OK ||
+    if (table_name_parse(&arena, str_of(table), &name, &err) != OK ||
         catalog_place(catalog, &name, &arena, &place, &err) != OK) {
         die("place", &err);
     }

@@ -44,8 +44,11 @@ unit-$(1): $(filter $(BUILD)/tests/$(1)/%,$(TESTS) $(REPLAYS)) $(if $(filter eng
 endef
 $(foreach layer,$(LAYERS),$(eval $(call unit_layer_rule,$(layer))))
 
+# Programs of the benchmarks: built with the tests, so that no change of a header leaves them behind.
+BENCH_PROGRAMS := $(BUILD)/bench/duckdb_sql $(BUILD)/bench/catalog_append $(BUILD)/bench/raw_put $(BUILD)/bin/vector-bench
+
 .PHONY: tests-built
-tests-built: $(TESTS) $(REPLAYS) all
+tests-built: $(TESTS) $(REPLAYS) $(BENCH_PROGRAMS) all
 
 # Everything compiled, tests included, and the list of it for clang-tidy.
 .PHONY: compile-commands
