@@ -17,7 +17,7 @@ static void check(bool cond)
 
 static void check_same(const struct pointer *a, const struct pointer *b)
 {
-    check(a->state == b->state && a->is_view == b->is_view);
+    check(a->state == b->state && a->table.is_view == b->table.is_view);
     check(str_eq(a->table.name.ns, b->table.name.ns));
     check(str_eq(a->table.name.name, b->table.name.name));
     check(str_eq(a->table.uuid, b->table.uuid) && a->table.version == b->table.version);

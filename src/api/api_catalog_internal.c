@@ -3,7 +3,7 @@
  * operations, one to one, with the cluster's token. All are POST with a JSON body
  * (src/catalog/wire.h).
  *
- *      /internal/catalog/list     {"namespace","after","limit"}        ->
+ *      /internal/catalog/list     {"namespace","after","limit","views"} ->
  *      {"tables":[summary],"damaged":[{name,"code","message"}],"next"}
  *      /internal/catalog/find     {name,"nocase"}                      -> summary
  *      /internal/catalog/place    {name}                               -> place
@@ -60,11 +60,14 @@ static enum status list(struct http_req *req, struct catalog_list *out)
     yyjson_val *root = NULL;
     struct catalog_list_opts opts = { .ns = STR_EMPTY, .after = STR_EMPTY };
     uint64_t limit = 0;
+    bool views = false;
     TRY(http_body_json(req, &root));
     TRY(json_get_str(root, "namespace", JSON_OPTIONAL, &opts.ns, &req->err));
     TRY(json_get_str(root, "after", JSON_OPTIONAL, &opts.after, &req->err));
     TRY(json_get_u64(root, "limit", JSON_OPTIONAL, &limit, &req->err));
+    TRY(json_get_bool(root, "views", JSON_OPTIONAL, &views, &req->err));
     opts.limit = (size_t)limit;
+    opts.kind = views ? CATALOG_VIEW : CATALOG_TABLE;
     return catalog_list(catalog_of(req), &opts, &req->arena, out, &req->err);
 }
 
@@ -105,7 +108,7 @@ static enum http_step find_end(struct http_req *req)
     status = status == OK ? json_get_bool(root, "nocase", JSON_OPTIONAL, &nocase, &req->err)
                           : status;
     status = status == OK
-                 ? catalog_find(catalog_of(req), &name, nocase, &req->arena, &table, &req->err)
+                 ? catalog_find_any(catalog_of(req), &name, nocase, &req->arena, &table, &req->err)
                  : status;
     if (status != OK) {
         return http_fail(req, status);

@@ -31,7 +31,7 @@ static enum status describe(struct local *local, const struct local_base *base, 
     struct care_table table = { .live = base->live,
                                 .held = base->held,
                                 .purge = pointer->purge,
-                                .is_view = pointer->is_view,
+                                .is_view = pointer->table.is_view,
                                 .location = STR_EMPTY,
                                 .version = pointer->table.version };
     struct str location;
@@ -42,8 +42,7 @@ static enum status describe(struct local *local, const struct local_base *base, 
     if (table.key.ptr == NULL || table.uuid.ptr == NULL || table.metadata_location.ptr == NULL) {
         return err_no_memory(err);
     }
-    if (!table.is_view &&
-        locate_table(local->base.reader->locate, table.metadata_location, arena, &location, NULL) ==
+    if (locate_table(local->base.reader->locate, table.metadata_location, arena, &location, NULL) ==
             OK &&
         mint_is_ours(local->warehouse, table.uuid, location)) {
         table.location = location;

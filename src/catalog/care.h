@@ -14,7 +14,7 @@ struct care_table {
     bool live;
     bool held;                    /* a transaction over several tables has it now */
     bool purge;                   /* of a tombstone */
-    bool is_view;                 /* names metadata of another kind */
+    bool is_view;                 /* its metadata file is all that it names */
     struct str metadata_location; /* empty: a tombstone that stands for no table */
     struct str location;          /* the folder, a key; empty: not one that we minted */
     int64_t version;
@@ -49,10 +49,10 @@ enum status care_throw_away(struct catalog *catalog, struct str uuid, const stru
 /** Note everything of a dropped table, unless that was done. */
 enum status care_purge(struct catalog *catalog, const struct care_table *table,
                        struct err *err) MUST_USE;
-/** Whose files are referenced: live tables, and tombstones without purge. */
+/** Whose files are referenced: live tables and views, and tombstones without purge. */
 static inline bool care_names_files(const struct care_table *table)
 {
-    return !table->is_view && table->metadata_location.len > 0 && (table->live || !table->purge);
+    return table->metadata_location.len > 0 && (table->live || !table->purge);
 }
 
 #endif

@@ -31,6 +31,35 @@ enum status catalog_find(struct catalog *catalog, const struct table_name *name,
                          struct arena *arena, struct table_summary *out, struct err *err)
 {
     TRY(table_name_check(name, err));
+    struct table_summary found;
+    TRY(catalog->ops->find(catalog, name, nocase, arena, &found, err));
+    if (found.is_view) {
+        return err_set(err, E_NOT_FOUND, "table \"%.*s\" does not exist: it is a view",
+                       STR_ARG(found.name.name));
+    }
+    *out = found;
+    return OK;
+}
+
+enum status catalog_find_view(struct catalog *catalog, const struct table_name *name, bool nocase,
+                              struct arena *arena, struct table_summary *out, struct err *err)
+{
+    struct table_summary found;
+    TRY(table_name_check(name, err));
+    enum status status = catalog->ops->find(catalog, name, nocase, arena, &found, err);
+    if (status == E_NOT_FOUND || (status == OK && !found.is_view)) {
+        return err_set(err, E_NOT_FOUND, "view \"%.*s\" does not exist%s", STR_ARG(name->name),
+                       status == OK ? ": it is a table" : "");
+    }
+    TRY(status);
+    *out = found;
+    return OK;
+}
+
+enum status catalog_find_any(struct catalog *catalog, const struct table_name *name, bool nocase,
+                             struct arena *arena, struct table_summary *out, struct err *err)
+{
+    TRY(table_name_check(name, err));
     return catalog->ops->find(catalog, name, nocase, arena, out, err);
 }
 

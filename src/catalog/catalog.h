@@ -59,12 +59,17 @@ struct table_summary {
     int64_t row_count, file_count, size_bytes, updated_ms;
     struct str metadata_location; /* URI */
     int64_t version;
+    bool is_view; /* then uuid, updated_ms, metadata_location and version are what it has */
 };
+
+/** Tables and views share their names: where one is, the other cannot be made. */
+enum catalog_kind { CATALOG_TABLE, CATALOG_VIEW };
 
 struct catalog_list_opts {
     struct str ns;    /* empty: all */
     struct str after; /* printed name, exclusive */
     size_t limit;     /* 0: 1000, at most 10000 */
+    enum catalog_kind kind;
 };
 /** A table whose pointer is there and cannot be understood. */
 struct catalog_damaged {
@@ -72,7 +77,8 @@ struct catalog_damaged {
     enum status kind; /* E_CORRUPT, or E_UNSUPPORTED: a newer program has written it */
     struct str why;
 };
-/** A page. The limit is of both arrays together, so that every name is on one page. */
+/** A page of tables, or of views. The limit is of both arrays together, so that every name is on
+ * one page. What is damaged is told with the tables: nobody can say what it was. */
 struct catalog_list {
     struct table_summary *tables; /* in byte order of the printed name */
     size_t count;
@@ -88,6 +94,14 @@ enum status catalog_list(struct catalog *catalog, const struct catalog_list_opts
  * case, else E_INVALID. */
 enum status catalog_find(struct catalog *catalog, const struct table_name *name, bool nocase,
                          struct arena *arena, struct table_summary *out, struct err *err) MUST_USE;
+/** The same of views: a table of that name is E_NOT_FOUND here, as a view is there. */
+enum status catalog_find_view(struct catalog *catalog, const struct table_name *name, bool nocase,
+                              struct arena *arena, struct table_summary *out,
+                              struct err *err) MUST_USE;
+/** Whichever of the two it is: `out->is_view`. */
+enum status catalog_find_any(struct catalog *catalog, const struct table_name *name, bool nocase,
+                             struct arena *arena, struct table_summary *out,
+                             struct err *err) MUST_USE;
 
 /** Those directly below `parent` (empty: of one level) that are live, whole names in byte order.
  * E_NOT_FOUND: the parent. Of the local driver only. Owns: in `arena`. */

@@ -85,7 +85,7 @@ enum status change_read(struct local *local, struct change_try *trial, struct er
     trial->creates = ice_change_creates(trial->change->requirements);
     TRY(rename_read_settled(local, trial->key, trial->publish.deadline, &trial->arena, &trial->base,
                             err));
-    if (trial->base.live && !trial->base.pointer.is_view) {
+    if (trial->base.live && !trial->base.pointer.table.is_view) {
         struct ice_change change = change_of(local, trial);
         TRY(read_document(local, trial, err));
         trial->repeat = ice_change_is_repeat(yyjson_doc_get_root(trial->doc), &change);
@@ -175,7 +175,7 @@ static enum status check_base(struct local *local, struct change_try *trial, str
 {
     const struct local_base *base = &trial->base;
     struct str name = trial->change->name.name;
-    if (base->live && base->pointer.is_view) {
+    if (base->live && base->pointer.table.is_view) {
         return trial->creates
                    ? err_set(err, E_EXISTS, "view \"%.*s\" exists already", STR_ARG(name))
                    : err_set(err, E_NOT_FOUND, "\"%.*s\" is a view", STR_ARG(name));

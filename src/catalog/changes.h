@@ -63,7 +63,6 @@ enum status catalog_register_metadata(struct catalog *catalog,
                                       struct arena *arena, struct catalog_loaded *out,
                                       struct err *err) MUST_USE;
 
-enum catalog_kind { CATALOG_TABLE, CATALOG_VIEW };
 /** E_NOT_FOUND: `from`, or the namespace of `to` (then *missing_ns_out is set). The files stay
  * where they are. */
 enum status catalog_rename(struct catalog *catalog, enum catalog_kind kind,
@@ -72,6 +71,26 @@ enum status catalog_rename(struct catalog *catalog, enum catalog_kind kind,
 /** As catalog_drop; without `purge` the files stay for ever. */
 enum status catalog_drop_table(struct catalog *catalog, const struct table_name *name, bool purge,
                                struct err *err) MUST_USE;
+
+/* --- views: the same names, the same swap; ice_view_* makes the documents --- */
+
+/** Of a CreateViewRequest. `stage` is E_INVALID; otherwise as catalog_create_table. */
+enum status catalog_create_view(struct catalog *catalog, const struct catalog_create *create,
+                                struct arena *arena, struct catalog_loaded *out,
+                                struct err *err) MUST_USE;
+/** As catalog_change_table; a view is never made by it. A repeat of what has landed is a success
+ * (ice_view_is_repeat). */
+enum status catalog_change_view(struct catalog *catalog, const struct catalog_change *change,
+                                deadline_ms deadline, struct arena *arena,
+                                struct catalog_loaded *out, struct err *err) MUST_USE;
+/** As catalog_register_metadata, without `overwrite`. */
+enum status catalog_register_view(struct catalog *catalog,
+                                  const struct catalog_register_metadata *request,
+                                  struct arena *arena, struct catalog_loaded *out,
+                                  struct err *err) MUST_USE;
+/** Its folder, if we minted it, goes after the grace. E_NOT_FOUND, also for a table. */
+enum status catalog_drop_view(struct catalog *catalog, const struct table_name *name,
+                              struct err *err) MUST_USE;
 
 /* --- namespaces --- */
 

@@ -132,7 +132,7 @@ static enum status read_base(struct commit *commit, struct err *err)
         return OK;
     }
     const struct pointer *pointer = &commit->base.pointer;
-    if (pointer->is_view) {
+    if (pointer->table.is_view) {
         return err_set(err, E_CONFLICT, "\"%.*s\" is a view", STR_ARG(pointer->table.name.name));
     }
     TRY(reader_metadata(commit->local->base.reader, pointer->table.metadata_location,

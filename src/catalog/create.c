@@ -1,11 +1,12 @@
 /*
- * Making a table for another program.
+ * Making a table, or a view, for another program.
  *
  *   staged     names, a uuid and a folder are thought up and told; nothing is written, not even a
  *              claim, so nobody sweeps what the client puts there before its commit
  *   at once    the folder is claimed (or the client's own is looked at), then metadata and pointer
  *
- * The end of a staged one is a commit with assert-create (change.c), which comes here too.
+ * Views are made at once. The end of a staged one is a commit with assert-create (change.c), which
+ * comes here too.
  */
 #include "catalog/create.h"
 
@@ -17,7 +18,7 @@
 #include "catalog/site.h"
 #include "catalog/table_name.h"
 #include "catalog/trash.h"
-#include "iceberg/change.h"
+#include "iceberg/view.h"
 
 enum { CREATE_TIMEOUT_MS = 60000, JSON_BYTES_MAX = 64 * 1024 * 1024 };
 
@@ -32,7 +33,7 @@ enum status create_check(struct local *local, const struct table_name *name, str
     TRY(local_case_twins(local, name, arena, &twins, &twin, err));
     if (twins > 0) {
         return err_set(err, E_EXISTS,
-                       "table \"%.*s\" exists already; a name that differs from it only by case is "
+                       "\"%.*s\" exists already; a name that differs from it only by case is "
                        "refused",
                        STR_ARG(twin.name));
     }
@@ -62,8 +63,7 @@ enum status create_publish(struct local *local, struct publish *publish, bool ch
     struct err why = { 0 };
     *outcome_out = SWAP_REFUSED;
     if (chosen) {
-        TRY(site_check_free(local, publish->name, publish->folder, publish->metadata->table_uuid,
-                            err));
+        TRY(site_check_free(local, publish->name, publish->folder, publish_uuid(publish), err));
     }
     if (base->found && base->pointer.purge) {
         /* its tombstone, which says so too, will be gone */
@@ -82,18 +82,19 @@ enum status create_publish(struct local *local, struct publish *publish, bool ch
     return status;
 }
 
-/* --- catalog_create_table --- */
+/* --- catalog_create_table, catalog_create_view --- */
 
 struct making {
     struct local *local;
     const struct catalog_create *create;
+    enum catalog_kind kind;
     deadline_ms deadline;
     struct arena *arena; /* the caller's */
     struct str key, ns_uuid;
     struct str uuid, folder, location;
-    bool chosen;     /* the folder, by the client */
-    struct buf json; /* the document */
-    struct ice_metadata *metadata;
+    bool chosen;                   /* the folder, by the client */
+    struct buf json;               /* the document */
+    struct ice_metadata *metadata; /* of a table */
 };
 
 static enum status choose_place(struct making *making, struct err *err)
@@ -140,6 +141,9 @@ static enum status make_document(struct making *making, struct err *err)
         .default_count = ARRAY_LEN(defaults),
         .now_ms = clock_wall_ms(making->local->clock),
     };
+    if (making->kind == CATALOG_VIEW) {
+        return ice_view_create(&create, &making->json, err);
+    }
     TRY(ice_create_table(&create, &making->json, err));
     /* what we could not read back must not become a table */
     return ice_metadata_parse(buf_str(&making->json), &making->metadata, err);
@@ -152,7 +156,8 @@ static enum status require_free(const struct making *making, const struct local_
         return OK;
     }
     return err_set(err, E_EXISTS, "%s \"%.*s\" exists already",
-                   base->pointer.is_view ? "view" : "table", STR_ARG(making->create->name.name));
+                   base->pointer.table.is_view ? "view" : "table",
+                   STR_ARG(making->create->name.name));
 }
 
 static enum status attempt(struct making *making, struct arena *arena, enum swap_outcome *outcome,
@@ -162,7 +167,7 @@ static enum status attempt(struct making *making, struct arena *arena, enum swap
     TRY(rename_read_settled(making->local, making->key, making->deadline, arena, &base, err));
     TRY(require_free(making, &base, err));
     TRY(create_check(making->local, &making->create->name, arena, &making->ns_uuid, err));
-    if (making->metadata == NULL) {
+    if (making->json.len == 0) {
         TRY(choose_place(making, err));
         TRY(make_document(making, err));
     }
@@ -179,6 +184,8 @@ static enum status attempt(struct making *making, struct arena *arena, enum swap
         .base = &base,
         .json = buf_str(&making->json),
         .metadata = making->metadata,
+        .uuid = making->uuid,
+        .location = making->location,
         .folder = making->folder,
         .namespace_uuid = making->ns_uuid,
         .deadline = making->deadline,
@@ -212,12 +219,14 @@ static enum status make(struct making *making, struct str *uri_out, struct err *
     }
 }
 
-enum status catalog_create_table(struct catalog *catalog, const struct catalog_create *create,
-                                 struct arena *arena, struct catalog_loaded *out, struct err *err)
+static enum status make_one(struct catalog *catalog, const struct catalog_create *create,
+                            enum catalog_kind kind, struct arena *arena, struct catalog_loaded *out,
+                            struct err *err)
 {
     struct making making = {
         .local = (struct local *)catalog,
         .create = create,
+        .kind = kind,
         .deadline = create->deadline == 0 ? deadline_in(CREATE_TIMEOUT_MS) : create->deadline,
         .arena = arena,
     };
@@ -245,4 +254,19 @@ enum status catalog_create_table(struct catalog *catalog, const struct catalog_c
         *err = own;
     }
     return status;
+}
+
+enum status catalog_create_table(struct catalog *catalog, const struct catalog_create *create,
+                                 struct arena *arena, struct catalog_loaded *out, struct err *err)
+{
+    return make_one(catalog, create, CATALOG_TABLE, arena, out, err);
+}
+
+enum status catalog_create_view(struct catalog *catalog, const struct catalog_create *create,
+                                struct arena *arena, struct catalog_loaded *out, struct err *err)
+{
+    if (create->stage) {
+        return err_set(err, E_INVALID, "a view cannot be staged");
+    }
+    return make_one(catalog, create, CATALOG_VIEW, arena, out, err);
 }

@@ -3,6 +3,9 @@
  * the files are to stay: then the tombstone names them, and keeps the batches that have no marker
  * yet, because the table may be registered again.
  *
+ * A view's folder goes with it, always: it holds the view's own metadata and nothing else, and the
+ * drop of a view has no way to say otherwise.
+ *
  * The tombstone keeps the metadata location, so that a crash before the trash was written leaves
  * something to find: the sweep writes it then, or whoever makes the name again. Files of a table
  * with gc.enabled=false are somebody else's business: such a tombstone says no purge.
@@ -22,7 +25,8 @@ static enum status may_purge(struct local *local, const struct pointer *pointer,
 {
     const struct ice_metadata *metadata = NULL;
     *may_out = false;
-    if (pointer->is_view) {
+    if (pointer->table.is_view) { /* its folder holds nothing but its own metadata */
+        *may_out = true;
         return OK;
     }
     enum status status = reader_metadata(local->base.reader, pointer->table.metadata_location,
@@ -43,7 +47,6 @@ enum status drop_swap(struct local *local, struct str key, const struct local_ba
     struct pointer next = {
         .state = POINTER_DROPPED,
         .table = base->pointer.table,
-        .is_view = base->pointer.is_view,
         .namespace_uuid = base->pointer.namespace_uuid,
     };
     next.table.version++;
@@ -81,8 +84,13 @@ static enum status require(struct local *local, const struct table_name *name,
                            const struct drop *how, struct arena *arena, struct local_base *out,
                            struct err *err)
 {
-    TRY(local_require(local, name, arena, out, err));
-    if (how->tables_only && out->pointer.is_view) {
+    enum status status = local_require(local, name, arena, out, err);
+    if (how->views_only &&
+        (status == E_NOT_FOUND || (status == OK && !out->pointer.table.is_view))) {
+        return err_set(err, E_NOT_FOUND, "view \"%.*s\" does not exist", STR_ARG(name->name));
+    }
+    TRY(status);
+    if (how->tables_only && out->pointer.table.is_view) {
         return err_set(err, E_NOT_FOUND, "\"%.*s\" is a view and no table", STR_ARG(name->name));
     }
     if (how->uuid.len > 0 && !str_eq(out->pointer.table.uuid, how->uuid)) {
@@ -111,7 +119,7 @@ enum status drop_table(struct local *local, const struct table_name *name, const
         }
         if (deadline_passed(how.deadline)) {
             return err_set(err, E_UNAVAILABLE,
-                           "table \"%.*s\" is too busy to be dropped; nothing was changed",
+                           "\"%.*s\" is too busy to be dropped; nothing was changed",
                            STR_ARG(name->name));
         }
         local_backoff(local, round, how.deadline);
@@ -120,7 +128,8 @@ enum status drop_table(struct local *local, const struct table_name *name, const
 
 enum status local_drop(struct catalog *catalog, const struct table_name *name, struct err *err)
 {
-    return drop_table((struct local *)catalog, name, &(struct drop){ .purge = true }, err);
+    return drop_table((struct local *)catalog, name,
+                      &(struct drop){ .purge = true, .tables_only = true }, err);
 }
 
 enum status catalog_drop_table(struct catalog *catalog, const struct table_name *name, bool purge,
@@ -135,5 +144,19 @@ enum status catalog_drop_table(struct catalog *catalog, const struct table_name 
     /* a name whose key would be too long for a store is one that no table has */
     return status == E_INVALID
                ? err_set(err, E_NOT_FOUND, "table \"%.*s\" does not exist", STR_ARG(name->name))
+               : status;
+}
+
+enum status catalog_drop_view(struct catalog *catalog, const struct table_name *name,
+                              struct err *err)
+{
+    assert(catalog->ops->namespace != NULL);
+    enum status status = table_name_check(name, NULL);
+    if (status == OK) {
+        status = drop_table((struct local *)catalog, name,
+                            &(struct drop){ .purge = true, .views_only = true }, err);
+    }
+    return status == E_INVALID
+               ? err_set(err, E_NOT_FOUND, "view \"%.*s\" does not exist", STR_ARG(name->name))
                : status;
 }

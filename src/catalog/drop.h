@@ -10,6 +10,7 @@ struct drop {
     bool purge;       /* the files go as well, after their grace; else they stay for ever */
     struct str uuid;  /* only the table of that one; empty: whichever is there */
     bool tables_only; /* a view of that name is E_NOT_FOUND */
+    bool views_only;  /* or a table is */
     deadline_ms deadline;
 };
 /** Swap the pointer that was read to a tombstone, and note its files in the trash. */

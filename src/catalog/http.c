@@ -146,6 +146,7 @@ static enum status remote_list(struct catalog *catalog, const struct catalog_lis
     jw_kv_str(&call.w, "namespace", opts->ns);
     jw_kv_str(&call.w, "after", opts->after);
     jw_kv_u64(&call.w, "limit", opts->limit);
+    jw_kv_bool(&call.w, "views", opts->kind == CATALOG_VIEW);
     TRY(call_send(remote_of(catalog), &call, "/internal/catalog/list", true, soon(), &root, err));
     return read_list(arena, root, out, err);
 }

@@ -27,15 +27,13 @@ static bool is_damage(enum status status)
     return status == E_CORRUPT || status == E_UNSUPPORTED;
 }
 
-/** Put an entry into the page, unless it is a tombstone. `why` is of its pointer. */
-static enum status add_entry(const struct name_entry *entry, enum status status, bool live,
+/** Put an entry into the page. `why` is of its pointer. */
+static enum status add_entry(const struct name_entry *entry, enum status status,
                              const struct table_summary *table, const struct err *why,
                              struct arena *arena, struct catalog_list *list, struct err *err)
 {
     if (status == OK) {
-        if (live) {
-            list->tables[list->count++] = *table;
-        }
+        list->tables[list->count++] = *table;
         return OK;
     }
     struct str text = arena_str(arena, str_of(why->msg));
@@ -72,13 +70,17 @@ enum status local_list(struct catalog *catalog, const struct catalog_list_opts *
         if (status != OK && !is_damage(status)) {
             return err_set(err, status, "%s", why.msg);
         }
-        bool shown = live || status != OK;
-        if (shown && list.count + list.damaged_count == opts->limit) {
+        live = live && table.is_view == (opts->kind == CATALOG_VIEW);
+        bool shown = live || (status != OK && opts->kind == CATALOG_TABLE);
+        if (!shown) {
+            continue;
+        }
+        if (list.count + list.damaged_count == opts->limit) {
             list.next = last;
             break;
         }
-        TRY(add_entry(entry, status, live, &table, &why, arena, &list, err));
-        last = shown ? entry->text : last;
+        TRY(add_entry(entry, status, &table, &why, arena, &list, err));
+        last = entry->text;
     }
     *out = list;
     return OK;
@@ -109,7 +111,8 @@ enum status local_case_twins(struct local *local, const struct table_name *name,
     return OK;
 }
 
-/** Up to three live tables whose names are close: ` (did you mean "a" or "b"?)`, or nothing. */
+/** Up to three live tables or views whose names are close: ` (did you mean "a" or "b"?)`, or
+ * nothing. */
 static enum status near_misses(struct local *local, const struct table_name *name,
                                struct arena *arena, struct buf *out)
 {

@@ -143,10 +143,6 @@ enum status local_find(struct catalog *catalog, const struct table_name *name, b
     if (!base.live) {
         return local_not_found(local, name, err);
     }
-    if (base.pointer.is_view) {
-        return err_set(err, E_UNSUPPORTED, "\"%.*s\" is a view; views are not supported yet",
-                       STR_ARG(name->name));
-    }
     *out = base.pointer.table;
     return OK;
 }
@@ -213,7 +209,7 @@ static enum status local_place(struct catalog *catalog, const struct table_name 
     if (!base.live) {
         return place_new(local, name, arena, out, err);
     }
-    if (base.pointer.is_view) {
+    if (base.pointer.table.is_view) {
         return err_set(err, E_CONFLICT, "\"%.*s\" is a view", STR_ARG(name->name));
     }
     const struct ice_metadata *metadata = NULL;
@@ -233,7 +229,7 @@ static enum status local_batch(struct catalog *catalog, const struct table_name 
     *found_out = false;
     TRY(pointer_key(arena, local->warehouse, name, &key, err));
     TRY(local_read_pointer(local, key, arena, &base, err));
-    if (!base.live || base.pointer.is_view || client_id.len == 0) {
+    if (!base.live || base.pointer.table.is_view || client_id.len == 0) {
         return OK;
     }
     TRY(batch_id(arena, client_id, &id, err));

@@ -16,6 +16,7 @@
  *   trash.c       what may be deleted after the grace
  *   create.c      a table for another program
  *   change.c      its requirements and updates, applied and swapped; change_shared.c: of several
+ *   change_view.c the same of a view
  *   publish.c     a document becomes a version of a table
  *   carry.c       batches from pointer to pointer
  *   site.c        where tables of other programs may lie
@@ -81,7 +82,7 @@ void local_rng(struct local *local, struct rng *out); /* a generator of one's ow
 /** Wait a moment after the `round`-th lost race or silent store, never past the deadline. */
 void local_backoff(struct local *local, int round, deadline_ms deadline);
 
-/** How many live tables equal `name` but for case, and one of them. */
+/** How many live tables and views equal `name` but for case, and one of them. */
 enum status local_case_twins(struct local *local, const struct table_name *name,
                              struct arena *arena, size_t *count_out, struct table_name *out,
                              struct err *err) MUST_USE;

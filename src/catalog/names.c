@@ -97,7 +97,7 @@ static enum status read_summary(struct local *local, const struct name_entry *en
     struct local_base base;
     enum status status = local_read_pointer(local, entry->key, &arena, &base, err);
     if (status == OK) {
-        kept->live = base.live && !base.pointer.is_view;
+        kept->live = base.live;
         kept->passing = base.renaming || base.held;
         status = kept->live
                      ? table_summary_copy(&kept->arena, &base.pointer.table, &kept->summary, err)

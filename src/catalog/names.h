@@ -20,7 +20,7 @@ struct names {
 /** All pointers of a namespace, or of all (`ns` empty). */
 enum status names_list(struct local *local, struct str ns, struct arena *arena, struct names *out,
                        struct err *err) MUST_USE;
-/** Read one: live or not, and its summary. Bodies are cached by ETag. */
+/** Read one, a table or a view: live or not, and its summary. Bodies are cached by ETag. */
 enum status names_summary(struct local *local, const struct name_entry *entry, struct arena *arena,
                           bool *live_out, struct table_summary *out, struct err *err) MUST_USE;
 

@@ -155,7 +155,7 @@ enum status pointer_encode(const struct pointer *pointer, struct buf *out)
     json_writer_init(&w, out);
     jw_obj_begin(&w);
     jw_kv_i64(&w, "format", POINTER_FORMAT);
-    jw_kv_cstr(&w, "kind", pointer->is_view ? "view" : "table");
+    jw_kv_cstr(&w, "kind", pointer->table.is_view ? "view" : "table");
     jw_kv_cstr(&w, "state", state_names[pointer->state]);
     if (pointer->state == POINTER_DROPPED) {
         jw_kv_bool(&w, "purge", pointer->purge);
@@ -315,8 +315,9 @@ static enum status decode_head(struct arena *arena, yyjson_val *root, struct poi
     TRY(get_str(arena, root, "metadata_location", JSON_REQUIRED, &out->table.metadata_location,
                 err));
     TRY(json_get_bool(root, "purge", JSON_OPTIONAL, &out->purge, err));
-    out->is_view = str_eq(kind, STR("view"));
-    bool known = (out->is_view || str_eq(kind, STR("table"))) && find_state(state, &out->state);
+    out->table.is_view = str_eq(kind, STR("view"));
+    bool known = (out->table.is_view || str_eq(kind, STR("table"))) &&
+                 find_state(state, &out->state);
     return known
                ? OK
                : err_set(

@@ -39,8 +39,9 @@ struct pointer_batch {
 
 struct pointer {
     enum pointer_state state;
-    bool is_view;               /* shares the key space with tables */
-    struct table_summary table; /* name, uuid, version, metadata_location and what lists show */
+    /* name, uuid, version, metadata_location and what lists show; of a view too, which has its key
+     * among those of tables */
+    struct table_summary table;
     struct str namespace_uuid;
     /* oldest first, at most POINTER_COMMIT_IDS_MAX; one per body ever written */
     struct str *commit_ids;

@@ -8,6 +8,16 @@
 
 enum { PUT_TRIES = 3, POINTER_BYTES_MAX = 16 * 1024 * 1024 };
 
+struct str publish_uuid(const struct publish *publish)
+{
+    return publish->metadata == NULL ? publish->uuid : publish->metadata->table_uuid;
+}
+
+static struct str location_of(const struct publish *publish)
+{
+    return publish->metadata == NULL ? publish->location : publish->metadata->location;
+}
+
 /* --- the file --- */
 
 static int64_t next_version(const struct local_base *base)
@@ -29,8 +39,8 @@ static enum status name_file(struct local *local, struct publish *publish, struc
     if (publish->metadata_key.ptr == NULL) {
         return err_no_memory(err);
     }
-    return locate_uri(local->base.reader->locate, publish->metadata->location,
-                      publish->metadata_key, arena, &publish->metadata_uri, err);
+    return locate_uri(local->base.reader->locate, location_of(publish), publish->metadata_key,
+                      arena, &publish->metadata_uri, err);
 }
 
 static enum status put_file(struct local *local, const struct publish *publish, struct err *err)
@@ -133,6 +143,22 @@ static enum status make_table(struct local *local, const struct publish *publish
     return OK;
 }
 
+static enum status make_view(struct local *local, const struct publish *publish,
+                             struct arena *arena, struct table_summary *out, struct err *err)
+{
+    *out = (struct table_summary){
+        .name = *publish->name,
+        .uuid = arena_str(arena, publish->uuid),
+        .fingerprint = STR_EMPTY,
+        .snapshot_id = -1,
+        .updated_ms = clock_wall_ms(local->clock),
+        .metadata_location = publish->metadata_uri,
+        .version = next_version(publish->base),
+        .is_view = true,
+    };
+    return out->uuid.ptr == NULL ? err_no_memory(err) : OK;
+}
+
 static enum status make_pointer(struct local *local, struct publish *publish, struct arena *arena,
                                 struct err *err)
 {
@@ -142,7 +168,8 @@ static enum status make_pointer(struct local *local, struct publish *publish, st
         .state = POINTER_LIVE,
         .namespace_uuid = base->live ? base->pointer.namespace_uuid : publish->namespace_uuid,
     };
-    TRY(make_table(local, publish, arena, &publish->next.table, err));
+    TRY((publish->metadata == NULL ? make_view : make_table)(local, publish, arena,
+                                                             &publish->next.table, err));
     TRY(carry_batches(local, base, 0, arena, &publish->next, err));
     local_rng(local, &rng);
     return pointer_add_commit(arena, base->found ? &base->pointer : NULL, &rng, &publish->next,
@@ -170,7 +197,7 @@ static enum status swap(struct local *local, const struct publish *publish,
     *outcome_out = SWAP_REFUSED;
     if (status != OK) {
         return status == E_TOO_LARGE
-                   ? err_set(err, status, "the pointer of the table would be larger than %d bytes",
+                   ? err_set(err, status, "the pointer would be larger than %d bytes",
                              POINTER_BYTES_MAX)
                    : err_no_memory(err);
     }
@@ -191,7 +218,9 @@ enum status publish_swap(struct local *local, struct publish *publish,
     switch (*outcome_out) {
     case SWAP_WON:
         metric_add(local->commits, 1);
-        reader_keep_metadata(local->base.reader, publish->metadata_uri, publish->metadata);
+        if (publish->metadata != NULL) {
+            reader_keep_metadata(local->base.reader, publish->metadata_uri, publish->metadata);
+        }
         break;
     case SWAP_LOST:
         metric_add(local->conflicts, 1);

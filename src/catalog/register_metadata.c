@@ -1,7 +1,7 @@
 /*
- * A metadata file that lies in the warehouse becomes a table: one that was dropped and kept its
- * files, or that another program has put there. Nothing is copied; the pointer names that very
- * file.
+ * A metadata file that lies in the warehouse becomes a table, or a view: one that was dropped and
+ * kept its files, or that another program has put there. Nothing is copied; the pointer names that
+ * very file.
  *
  * Two tables never share a folder: the drop of one would take the other's files. So every live
  * table is asked for its own before.
@@ -15,6 +15,7 @@
 #include "catalog/swap.h"
 #include "catalog/table_name.h"
 #include "catalog/trash.h"
+#include "iceberg/view.h"
 
 enum {
     REGISTER_TIMEOUT_MS = 30000,
@@ -27,7 +28,9 @@ struct registering {
     struct local *local;
     const struct catalog_register_metadata *request;
     deadline_ms deadline;
-    const struct ice_metadata *metadata; /* of the file; a reference */
+    enum catalog_kind kind;
+    const struct ice_metadata *metadata; /* of a table's file; a reference */
+    struct str uuid, location;           /* of the file; in the call's arena */
     struct str key, folder;              /* of the pointer; of the table, without a slash */
     int64_t version;                     /* the highest number of a metadata file in the folder */
     struct arena *arena;                 /* of the call */
@@ -46,14 +49,14 @@ static enum status own_folder(struct registering *registering, struct str *out, 
     if (root.ptr == NULL) {
         return err_no_memory(err);
     }
-    TRY(locate_key(local->base.reader->locate, registering->metadata->location, registering->arena,
-                   out, err));
+    TRY(locate_key(local->base.reader->locate, registering->location, registering->arena, out,
+                   err));
     while (str_ends(*out, STR("/"))) {
         *out = str_take(*out, out->len - 1);
     }
     if (!str_starts(*out, root) || out->len <= root.len) {
-        return err_set(err, E_INVALID, "the table's location \"%.*s\" is outside of the warehouse",
-                       STR_ARG(registering->metadata->location));
+        return err_set(err, E_INVALID, "the location \"%.*s\" is outside of the warehouse",
+                       STR_ARG(registering->location));
     }
     return OK;
 }
@@ -91,6 +94,41 @@ static enum status find_version(struct registering *registering, struct err *err
     return OK;
 }
 
+static enum status keep(struct registering *registering, struct str uuid, struct str location,
+                        struct err *err)
+{
+    registering->uuid = arena_str(registering->arena, uuid);
+    registering->location = arena_str(registering->arena, location);
+    return registering->uuid.ptr == NULL || registering->location.ptr == NULL ? err_no_memory(err)
+                                                                              : OK;
+}
+
+static enum status read_table(struct registering *registering, struct err *err)
+{
+    TRY(reader_metadata(registering->local->base.reader, registering->request->metadata_location,
+                        &registering->metadata, err));
+    return keep(registering, registering->metadata->table_uuid, registering->metadata->location,
+                err);
+}
+
+static enum status read_view(struct registering *registering, struct err *err)
+{
+    AUTO(buf_done) struct buf text;
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    struct str uuid = STR_EMPTY, location = STR_EMPTY;
+    buf_init(&text, METADATA_BYTES_MAX);
+    TRY(reader_bytes(registering->local->base.reader, registering->request->metadata_location,
+                     &text, err));
+    if (json_parse(buf_str(&text), &doc, err) != OK) {
+        return err_set(err, E_CORRUPT, "it is no JSON");
+    }
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    TRY(ice_view_check(root, err));
+    TRY(json_get_str(root, "view-uuid", JSON_REQUIRED, &uuid, err));
+    TRY(json_get_str(root, "location", JSON_REQUIRED, &location, err));
+    return keep(registering, uuid, location, err);
+}
+
 static enum status read_file(struct registering *registering, struct err *err)
 {
     struct reader *reader = registering->local->base.reader;
@@ -102,7 +140,8 @@ static enum status read_file(struct registering *registering, struct err *err)
         return err_set(err, E_INVALID, "there is no metadata file \"%.*s\"", STR_ARG(location));
     }
     TRY(status);
-    status = reader_metadata(reader, location, &registering->metadata, err);
+    status = registering->kind == CATALOG_VIEW ? read_view(registering, err)
+                                               : read_table(registering, err);
     if (status == E_CORRUPT || status == E_UNSUPPORTED) {
         struct err why = *err;
         return err_set(err, E_INVALID, "\"%.*s\" is no metadata that can be read: %s",
@@ -112,8 +151,9 @@ static enum status read_file(struct registering *registering, struct err *err)
     TRY(own_folder(registering, &registering->folder, err));
     if (!str_starts(key, registering->folder) || key.len <= registering->folder.len ||
         key.ptr[registering->folder.len] != '/') {
-        return err_set(err, E_INVALID, "\"%.*s\" does not lie in its table's location \"%.*s\"",
-                       STR_ARG(location), STR_ARG(registering->metadata->location));
+        return err_set(err, E_INVALID, "\"%.*s\" does not lie in its %s's location \"%.*s\"",
+                       STR_ARG(location), registering->kind == CATALOG_VIEW ? "view" : "table",
+                       STR_ARG(registering->location));
     }
     return find_version(registering, err);
 }
@@ -145,8 +185,9 @@ static enum status check_folders(struct registering *registering, struct err *er
             continue; /* one that cannot be read hinders no other */
         }
         if (overlap(folder, registering->folder)) {
-            return err_set(err, E_INVALID, "table \"%.*s\" lies there already: \"%.*s\"",
-                           STR_ARG(entry->text), STR_ARG(registering->metadata->location));
+            return err_set(err, E_INVALID, "%s \"%.*s\" lies there already: \"%.*s\"",
+                           table.is_view ? "view" : "table", STR_ARG(entry->text),
+                           STR_ARG(registering->location));
         }
     }
     return OK;
@@ -170,20 +211,27 @@ static enum status make_summary(struct registering *registering, struct table_su
     const struct ice_metadata *metadata = registering->metadata;
     const struct pointer *old = &registering->base.pointer;
     char fingerprint[65];
-    TRY(ice_schema_fingerprint(metadata->schema, fingerprint, err));
     int64_t before = registering->base.found ? old->table.version : 0;
     *out = (struct table_summary){
         .name = registering->request->name,
-        .uuid = metadata->table_uuid,
-        .fingerprint = arena_str(&registering->round, str_of(fingerprint)),
-        .snapshot_id = metadata->current == NULL ? -1 : metadata->current->id,
-        .row_count = total(metadata, "total-records"),
-        .file_count = total(metadata, "total-data-files"),
-        .size_bytes = total(metadata, "total-files-size"),
-        .updated_ms = metadata->last_updated_ms,
+        .uuid = registering->uuid,
+        .fingerprint = STR_EMPTY,
+        .snapshot_id = -1,
+        .updated_ms = clock_wall_ms(registering->local->clock),
         .metadata_location = registering->request->metadata_location,
         .version = registering->version > before ? registering->version : before,
+        .is_view = registering->kind == CATALOG_VIEW,
     };
+    if (out->is_view) {
+        return OK;
+    }
+    TRY(ice_schema_fingerprint(metadata->schema, fingerprint, err));
+    out->fingerprint = arena_str(&registering->round, str_of(fingerprint));
+    out->snapshot_id = metadata->current == NULL ? -1 : metadata->current->id;
+    out->row_count = total(metadata, "total-records");
+    out->file_count = total(metadata, "total-data-files");
+    out->size_bytes = total(metadata, "total-files-size");
+    out->updated_ms = metadata->last_updated_ms;
     return out->fingerprint.ptr == NULL ? err_no_memory(err) : OK;
 }
 
@@ -207,9 +255,9 @@ static enum status make_pointer(struct registering *registering, struct str name
 static enum status check_base(struct registering *registering, struct err *err)
 {
     const struct local_base *base = &registering->base;
-    if (base->live && (!registering->request->overwrite || base->pointer.is_view)) {
+    if (base->live && (!registering->request->overwrite || base->pointer.table.is_view)) {
         return err_set(err, E_EXISTS, "%s \"%.*s\" exists already",
-                       base->pointer.is_view ? "view" : "table",
+                       base->pointer.table.is_view ? "view" : "table",
                        STR_ARG(registering->request->name.name));
     }
     if (base->found && !base->live && base->pointer.purge) {
@@ -224,6 +272,7 @@ static enum status put(struct registering *registering, enum swap_outcome *outco
     AUTO(buf_done) struct buf body;
     const struct local_base *base = &registering->base;
     const struct pointer *next = &registering->next;
+    assert(next->commit_count > 0 && next->commit_ids != NULL); /* make_pointer */
     buf_init(&body, POINTER_BYTES_MAX);
     if (pointer_encode(next, &body) != OK) {
         return err_no_memory(err);
@@ -287,9 +336,9 @@ static enum status load(struct registering *registering, struct catalog_loaded *
     struct str location = registering->request->metadata_location;
     struct catalog_loaded loaded = {
         .metadata_location = arena_str(registering->arena, location),
-        .location = arena_str(registering->arena, registering->metadata->location),
+        .location = registering->location,
     };
-    if (loaded.metadata_location.ptr == NULL || loaded.location.ptr == NULL) {
+    if (loaded.metadata_location.ptr == NULL) {
         return err_no_memory(err);
     }
     buf_init(&loaded.metadata, METADATA_BYTES_MAX);
@@ -303,15 +352,16 @@ static enum status load(struct registering *registering, struct catalog_loaded *
     return OK;
 }
 
-enum status catalog_register_metadata(struct catalog *catalog,
-                                      const struct catalog_register_metadata *request,
-                                      struct arena *arena, struct catalog_loaded *out,
-                                      struct err *err)
+static enum status register_one(struct catalog *catalog,
+                                const struct catalog_register_metadata *request,
+                                enum catalog_kind kind, struct arena *arena,
+                                struct catalog_loaded *out, struct err *err)
 {
     assert(catalog->ops->namespace != NULL);
     struct registering registering = {
         .local = (struct local *)catalog,
         .request = request,
+        .kind = kind,
         .deadline = request->deadline == 0 ? deadline_in(REGISTER_TIMEOUT_MS) : request->deadline,
         .arena = arena,
     };
@@ -324,4 +374,22 @@ enum status catalog_register_metadata(struct catalog *catalog,
         ice_metadata_unref(registering.metadata);
     }
     return status;
+}
+
+enum status catalog_register_metadata(struct catalog *catalog,
+                                      const struct catalog_register_metadata *request,
+                                      struct arena *arena, struct catalog_loaded *out,
+                                      struct err *err)
+{
+    return register_one(catalog, request, CATALOG_TABLE, arena, out, err);
+}
+
+enum status catalog_register_view(struct catalog *catalog,
+                                  const struct catalog_register_metadata *request,
+                                  struct arena *arena, struct catalog_loaded *out, struct err *err)
+{
+    if (request->overwrite) {
+        return err_set(err, E_INVALID, "a registered view replaces none (overwrite)");
+    }
+    return register_one(catalog, request, CATALOG_VIEW, arena, out, err);
 }

@@ -58,7 +58,10 @@ static enum status swap(struct renaming *renaming, struct str key, const struct 
 
 static enum status not_there(struct renaming *renaming, struct err *err)
 {
-    return local_not_found(renaming->local, renaming->from, err);
+    return renaming->kind == CATALOG_VIEW
+               ? err_set(err, E_NOT_FOUND, "view \"%.*s\" does not exist",
+                         STR_ARG(renaming->from->name))
+               : local_not_found(renaming->local, renaming->from, err);
 }
 
 /** The pointer of the old name, live and of the kind that is meant. */
@@ -68,7 +71,7 @@ static enum status read_from(struct renaming *renaming, struct local_base *out, 
     TRY(rename_read_settled(renaming->local, renaming->from_key, renaming->deadline,
                             &renaming->arena, &base, err));
     bool same = renaming->uuid.len == 0 || str_eq(renaming->uuid, base.pointer.table.uuid);
-    if (!base.live || base.pointer.is_view != (renaming->kind == CATALOG_VIEW) || !same) {
+    if (!base.live || base.pointer.table.is_view != (renaming->kind == CATALOG_VIEW) || !same) {
         return not_there(renaming, err);
     }
     *out = base;
@@ -93,7 +96,7 @@ static enum status arrive(struct renaming *renaming, enum swap_outcome *outcome,
     TRY(rename_read_settled(renaming->local, renaming->to_key, renaming->deadline, &renaming->arena,
                             &to, err));
     if (to.live) {
-        return exists(renaming->to, to.pointer.is_view, err);
+        return exists(renaming->to, to.pointer.table.is_view, err);
     }
     if (to.found && to.pointer.purge) { /* its tombstone, which says so too, will be gone */
         TRY(trash_purge(renaming->local, to.pointer.table.uuid, to.pointer.table.metadata_location,
@@ -101,12 +104,12 @@ static enum status arrive(struct renaming *renaming, enum swap_outcome *outcome,
     }
     struct pointer next = {
         .state = POINTER_ARRIVING,
-        .is_view = renaming->kind == CATALOG_VIEW,
         .namespace_uuid = renaming->namespace_uuid,
         .table = { .name = *renaming->to,
                    .uuid = STR_EMPTY,
                    .fingerprint = STR_EMPTY,
                    .metadata_location = STR_EMPTY,
+                   .is_view = renaming->kind == CATALOG_VIEW,
                    .snapshot_id = -1 },
         .rename = { .id = renaming->id,
                     .peer = *renaming->from,
@@ -174,7 +177,7 @@ static enum status decide(struct renaming *renaming, enum step_result *result, s
         }
         if (deadline_passed(renaming->deadline)) {
             return err_set(err, E_UNAVAILABLE,
-                           "table \"%.*s\" is too busy to be renamed; nothing was changed",
+                           "\"%.*s\" is too busy to be renamed; nothing was changed",
                            STR_ARG(renaming->from->name));
         }
         local_backoff(renaming->local, round, renaming->deadline);
@@ -236,7 +239,7 @@ static enum status rename_all(struct renaming *renaming, struct err *err)
         TRY(status);
         if (result == STEP_AGAIN && deadline_passed(renaming->deadline)) {
             return err_set(err, E_UNAVAILABLE,
-                           "table \"%.*s\" cannot be renamed: others want the new name too; "
+                           "\"%.*s\" cannot be renamed: others want the new name too; "
                            "nothing was changed",
                            STR_ARG(renaming->from->name));
         }

@@ -99,13 +99,13 @@ static struct pointer nothing(const struct pointer *pointer)
 {
     return (struct pointer){
         .state = POINTER_DROPPED,
-        .is_view = pointer->is_view,
         .namespace_uuid = pointer->namespace_uuid,
         .table = { .name = pointer->table.name,
                    .uuid = STR_EMPTY,
                    .fingerprint = STR_EMPTY,
                    .metadata_location = STR_EMPTY,
                    .version = pointer->table.version,
+                   .is_view = pointer->table.is_view,
                    .snapshot_id = -1 },
     };
 }

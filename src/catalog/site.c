@@ -90,15 +90,15 @@ static enum status check_other(struct local *local, const struct table_summary *
 {
     struct str folder;
     if (str_eq_nocase(other->uuid, uuid)) {
-        return err_set(err, E_CONFLICT, "table \"%.*s\" has the uuid %.*s already",
-                       STR_ARG(other->name.name), STR_ARG(uuid));
+        return err_set(err, E_CONFLICT, "%s \"%.*s\" has the uuid %.*s already",
+                       other->is_view ? "view" : "table", STR_ARG(other->name.name), STR_ARG(uuid));
     }
     /* One whose metadata lies in no folder of ours cannot be met in one. */
     if (locate_table(local->base.reader->locate, other->metadata_location, arena, &folder, NULL) ==
             OK &&
         overlaps(folder, key)) {
-        return err_set(err, E_INVALID, "the location \"%.*s\" overlaps that of table \"%.*s\"",
-                       STR_ARG(key), STR_ARG(other->name.name));
+        return err_set(err, E_INVALID, "the location \"%.*s\" overlaps that of %s \"%.*s\"",
+                       STR_ARG(key), other->is_view ? "view" : "table", STR_ARG(other->name.name));
     }
     return OK;
 }

@@ -276,6 +276,9 @@ void wire_summary(struct json_writer *w, const struct table_summary *table)
     jw_kv_i64(w, "updated_ms", table->updated_ms);
     jw_kv_str(w, "metadata_location", table->metadata_location);
     jw_kv_i64(w, "version", table->version);
+    if (table->is_view) {
+        jw_kv_bool(w, "view", true);
+    }
 }
 
 enum status wire_read_summary(struct arena *arena, yyjson_val *obj, struct table_summary *out,
@@ -293,6 +296,7 @@ enum status wire_read_summary(struct arena *arena, yyjson_val *obj, struct table
     TRY(wire_read_str(arena, obj, "metadata_location", JSON_REQUIRED, &table.metadata_location,
                       err));
     TRY(json_get_i64(obj, "version", JSON_REQUIRED, &table.version, err));
+    TRY(json_get_bool(obj, "view", JSON_OPTIONAL, &table.is_view, err));
     *out = table;
     return OK;
 }

@@ -1,16 +1,25 @@
 /*
  * Tables: from each pointer through its metadata and every snapshot to the files. A file that is
- * named is looked at once, whoever names it.
+ * named is looked at once, whoever names it. Views: their metadata is all that they have.
  */
 #include "base/map.h"
 #include "catalog/pointer.h"
 #include "doctor/doctor.h"
+#include "iceberg/view.h"
 
-enum { TOLD_MAX = 100, PAGE = 1000, POINTER_BYTES_MAX = 16 * 1024 * 1024 };
+enum {
+    TOLD_MAX = 100,
+    PAGE = 1000,
+    POINTER_BYTES_MAX = 16 * 1024 * 1024,
+    VIEW_BYTES_MAX = 64 * 1024 * 1024
+};
 
 static const char advice_metadata[] =
     "restore the file from a backup of the folder; without one the table can only be dropped "
     "(DELETE /v1/catalog/table/NAME) and its data files registered anew";
+static const char advice_view[] =
+    "restore the file from a backup of the folder; without one the view can only be dropped and made "
+    "again";
 static const char advice_file[] =
     "restore the file from a backup of the folder; until then statements that need it fail";
 
@@ -19,7 +28,7 @@ struct look {
     struct store *store;
     struct catalog *catalog;
     struct map seen; /* keys of files that a snapshot names */
-    uint64_t tables, snapshots, files, bad, unnamed, unnamed_bytes;
+    uint64_t tables, views, snapshots, files, bad, unnamed, unnamed_bytes;
     uint64_t begun; /* renames (by their new names) and drops of namespaces that did not end */
 };
 
@@ -121,6 +130,43 @@ static enum status look_at_table(struct look *look, const struct table_name *nam
     return status;
 }
 
+/** Is its metadata there, and that of this very view? */
+static enum status check_view(struct look *look, const struct table_summary *view, struct err *err)
+{
+    AUTO(buf_done) struct buf text;
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    struct str uuid = STR_EMPTY;
+    buf_init(&text, VIEW_BYTES_MAX);
+    TRY(catalog_metadata_text(look->catalog, view->metadata_location, &text, err));
+    TRY(json_parse(buf_str(&text), &doc, err));
+    TRY(ice_view_check(yyjson_doc_get_root(doc), err));
+    TRY(json_get_str(yyjson_doc_get_root(doc), "view-uuid", JSON_REQUIRED, &uuid, err));
+    return str_eq_nocase(uuid, view->uuid)
+               ? OK
+               : err_set(err, E_CORRUPT, "its metadata is another view's: uuid %.*s, not %.*s",
+                         STR_ARG(uuid), STR_ARG(view->uuid));
+}
+
+static enum status look_at_view(struct look *look, const struct table_name *name, const char *text,
+                                struct err *err)
+{
+    AUTO(arena_done) struct arena arena;
+    struct table_summary view;
+    struct err why = { 0 };
+    arena_init(&arena, 0);
+    enum status status = catalog_find_view(look->catalog, name, false, &arena, &view, &why);
+    if (status == E_NOT_FOUND) { /* dropped or renamed meanwhile */
+        return OK;
+    }
+    look->views++;
+    status = status == OK ? check_view(look, &view, &why) : status;
+    if (status != OK && look->bad++ < TOLD_MAX) {
+        doctor_tell(look->doctor, DOCTOR_PROBLEM, "tables", advice_view, "view \"%s\": %s", text,
+                    why.msg);
+    }
+    return status == E_NO_MEMORY ? err_no_memory(err) : OK;
+}
+
 static enum status look_at_namespace(struct look *look, struct str key, struct err *err)
 {
     AUTO(buf_done) struct buf body;
@@ -181,9 +227,11 @@ static enum status look_at_pointer(struct look *look, struct str prefix, struct 
     }
     look->begun += pointer.state == POINTER_ARRIVING;
     /* one that is arriving by a rename may be there already: the catalogue knows */
-    return (pointer.state == POINTER_LIVE || pointer.state == POINTER_ARRIVING) && !pointer.is_view
-               ? look_at_table(look, &name, table, err)
-               : OK;
+    if (pointer.state != POINTER_LIVE && pointer.state != POINTER_ARRIVING) {
+        return OK;
+    }
+    return pointer.table.is_view ? look_at_view(look, &name, table, err)
+                                 : look_at_table(look, &name, table, err);
 }
 
 /** A data file below wh/ that no snapshot names. */
@@ -244,6 +292,10 @@ static void sum_up(const struct look *look)
                     "%llu tables, %llu snapshots, %llu files, all there",
                     (unsigned long long)look->tables, (unsigned long long)look->snapshots,
                     (unsigned long long)look->files);
+        if (look->views > 0) {
+            doctor_tell(look->doctor, DOCTOR_OK, "tables", NULL, "%llu views, all there",
+                        (unsigned long long)look->views);
+        }
     }
 }
 

@@ -144,6 +144,42 @@ enum status ice_view_require(yyjson_val *base, yyjson_val *requirements, struct 
     return OK;
 }
 
+/* --- repeats --- */
+
+static bool same_version(yyjson_val *a, yyjson_val *b, int64_t schema_id);
+
+static bool has_version(yyjson_val *base, yyjson_val *version)
+{
+    size_t i, max;
+    yyjson_val *known, *at = yyjson_obj_get(version, "timestamp-ms");
+    ARR_EACH(yyjson_obj_get(base, "versions"), i, max, known)
+    {
+        yyjson_val *then = yyjson_obj_get(known, "timestamp-ms");
+        int64_t schema_id = yyjson_get_sint(yyjson_obj_get(known, "schema-id"));
+        if (at != NULL && then != NULL && yyjson_equals(at, then) &&
+            same_version(known, version, schema_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ice_view_is_repeat(yyjson_val *base, yyjson_val *updates)
+{
+    size_t i, max, added = 0;
+    yyjson_val *update;
+    ARR_EACH(updates, i, max, update)
+    {
+        if (yyjson_equals_str(yyjson_obj_get(update, "action"), "add-view-version")) {
+            added++;
+            if (!has_version(base, yyjson_obj_get(update, "view-version"))) {
+                return false;
+            }
+        }
+    }
+    return added > 0;
+}
+
 /* --- updates --- */
 
 static enum status assign_uuid(struct view_doc *view, yyjson_val *update, struct err *err)

@@ -22,4 +22,15 @@ enum status ice_view_require(yyjson_val *base, yyjson_val *requirements, struct 
 enum status ice_view_apply(yyjson_val *base, const struct ice_change *change, struct arena *arena,
                            struct buf *out, bool *changed_out, struct err *err) MUST_USE;
 
+/**
+ * Has `base` taken these updates already? So it is when they add versions, and `base` has each of
+ * them with the very time that its writer gave it: a client that has lost the answer sends the same
+ * again, one that means the same text anew sends a new time. Asked before the requirement: what
+ * somebody else has written since is not undone by a late repeat.
+ *
+ * Updates that add no version say what is to be, so applying them twice is no harm; a version that
+ * the history has let go (version.history.num-entries) is not known again.
+ */
+bool ice_view_is_repeat(yyjson_val *base, yyjson_val *updates);
+
 #endif

@@ -15,8 +15,7 @@ static struct catalog *catalog_of(const struct http_req *req)
     return ((const struct icerest *)req->ctx)->catalog;
 }
 
-/** The answer to a failure of a change. */
-static enum http_step fail(struct http_req *req, enum status status)
+enum http_step icerest_fail_change(struct http_req *req, enum status status)
 {
     bool waits = status == E_UNAVAILABLE || status == E_TIMEOUT || status == E_UPSTREAM;
     if (waits && str_starts(str_of(req->err.msg), STR("the outcome is unknown"))) {
@@ -43,7 +42,7 @@ static enum http_step reply(struct http_req *req, const struct table_name *name,
     if (status != OK) { /* it has landed: that must not look like a failure */
         struct err why = req->err;
         (void)err_set(&req->err, E_UNAVAILABLE, "the outcome is unknown: %s", why.msg);
-        return fail(req, E_UNAVAILABLE);
+        return icerest_fail_change(req, E_UNAVAILABLE);
     }
     struct json_writer w;
     json_writer_init(&w, &json);
@@ -87,7 +86,7 @@ static enum http_step create_end(struct http_req *req)
         status = catalog_create_table(catalog_of(req), &create, &req->arena, &loaded, &req->err);
     }
     if (status != OK) {
-        return fail(req, status);
+        return icerest_fail_change(req, status);
     }
     enum http_step step = reply(req, &create.name, &loaded, icerest_wish_of(req));
     buf_done(&loaded.metadata);
@@ -122,7 +121,7 @@ static enum http_step commit_end(struct http_req *req)
                                       &req->err);
     }
     if (status != OK) {
-        return fail(req, status);
+        return icerest_fail_change(req, status);
     }
     enum http_step step = reply(req, &change.name, &loaded, ICEREST_NOTHING);
     buf_done(&loaded.metadata);
@@ -177,7 +176,7 @@ static enum http_step transact_end(struct http_req *req)
     if (status == OK) {
         status = catalog_transact(catalog_of(req), changes, count, req->deadline, &req->err);
     }
-    return status == OK ? http_reply_empty(req, 204) : fail(req, status);
+    return status == OK ? http_reply_empty(req, 204) : icerest_fail_change(req, status);
 }
 
 static const struct http_handler create_handler = { .end = create_end,

@@ -201,6 +201,13 @@ enum status icerest_namespace_of(struct http_req *req, struct str *out)
     return OK;
 }
 
+enum status icerest_view_of(struct http_req *req, struct table_name *out)
+{
+    TRY(icerest_table_of(req, out));
+    icerest_about(req, ICEREST_VIEW, out->ns, out->name);
+    return OK;
+}
+
 enum status icerest_table_of(struct http_req *req, struct table_name *out)
 {
     TRY(icerest_namespace_of(req, &out->ns));
@@ -301,10 +308,8 @@ void icerest_write_next(struct json_writer *w, const struct icerest_page *page,
 /* --- what there is --- */
 
 static const struct icerest_endpoint *(*const groups[])(size_t *count_out) = {
-    icerest_namespace_endpoints,
-    icerest_table_endpoints,
-    icerest_move_endpoints,
-    icerest_commit_endpoints,
+    icerest_namespace_endpoints, icerest_table_endpoints, icerest_move_endpoints,
+    icerest_commit_endpoints,    icerest_view_endpoints,
 };
 
 /* --- the configuration --- */

@@ -34,11 +34,14 @@ const struct icerest_endpoint *icerest_table_endpoints(size_t *count_out);
 const struct icerest_endpoint *icerest_move_endpoints(size_t *count_out);
 const struct icerest_endpoint *icerest_commit_endpoints(size_t *count_out);
 
+const struct icerest_endpoint *icerest_view_endpoints(size_t *count_out);
+
 extern const struct http_handler icerest_tokens_handler; /* of /v1/oauth/tokens */
 
 /** "/namespaces/{namespace}": its levels as the catalogue has them, joined by 0x1F. */
 enum status icerest_namespace_of(struct http_req *req, struct str *out) MUST_USE;
 enum status icerest_table_of(struct http_req *req, struct table_name *out) MUST_USE;
+enum status icerest_view_of(struct http_req *req, struct table_name *out) MUST_USE;
 
 /** A namespace of a body: an array of levels. Required; E_INVALID when it can be none. */
 enum status icerest_levels(struct http_req *req, yyjson_val *obj, const char *name,
@@ -64,6 +67,20 @@ void icerest_type(struct http_req *req, const char *type);
 enum status icerest_tell_etag(struct http_req *req, struct str metadata_location) MUST_USE;
 /** Ends the writer and answers 200. */
 enum http_step icerest_reply(struct http_req *req, struct json_writer *w, struct buf *json);
+
+/** Answer with a page of the names in the path's namespace. */
+enum http_step icerest_list(struct http_req *req, enum catalog_kind kind);
+/** The metadata at `location` could not be read. A file that is gone is told as Java's catalogues
+ * do: 404, but not as a table that does not exist. */
+enum http_step icerest_fail_load(struct http_req *req, enum status status, struct str location);
+/** The answer to a change that failed: "unknown" only when it is, else what a client may try again
+ * after. */
+enum http_step icerest_fail_change(struct http_req *req, enum status status);
+/** {"namespace":[...],"name":"..."}, the member of a body. */
+enum status icerest_identifier(struct http_req *req, yyjson_val *root, const char *member,
+                               struct table_name *out) MUST_USE;
+/** "/tables/rename" and "/views/rename". */
+enum http_step icerest_rename(struct http_req *req, enum catalog_kind kind);
 
 /** What a client asks for with a table (X-Iceberg-Access-Delegation). */
 enum icerest_wish { ICEREST_NOTHING, ICEREST_KEY, ICEREST_SIGNING };

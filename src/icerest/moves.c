@@ -38,9 +38,8 @@ static enum http_step drop_end(struct http_req *req)
 
 /* --- rename --- */
 
-/** {"namespace":[...],"name":"..."} */
-static enum status read_identifier(struct http_req *req, yyjson_val *root, const char *member,
-                                   struct table_name *out)
+enum status icerest_identifier(struct http_req *req, yyjson_val *root, const char *member,
+                               struct table_name *out)
 {
     yyjson_val *obj = NULL;
     TRY(json_get_obj(root, member, JSON_REQUIRED, &obj, &req->err));
@@ -48,24 +47,31 @@ static enum status read_identifier(struct http_req *req, yyjson_val *root, const
     return json_get_str(obj, "name", JSON_REQUIRED, &out->name, &req->err);
 }
 
-static enum http_step rename_end(struct http_req *req)
+enum http_step icerest_rename(struct http_req *req, enum catalog_kind kind)
 {
     struct table_name from = { 0 }, to = { 0 };
     yyjson_val *root = NULL;
     bool missing_ns = false;
     enum status status = http_body_json(req, &root);
-    status = status == OK ? read_identifier(req, root, "source", &from) : status;
-    status = status == OK ? read_identifier(req, root, "destination", &to) : status;
+    status = status == OK ? icerest_identifier(req, root, "source", &from) : status;
+    status = status == OK ? icerest_identifier(req, root, "destination", &to) : status;
     if (status == OK) {
-        status = catalog_rename(icerest_of(req)->catalog, CATALOG_TABLE, &from, &to, &missing_ns,
-                                &req->err);
+        status = catalog_rename(icerest_of(req)->catalog, kind, &from, &to, &missing_ns, &req->err);
     }
-    icerest_missing(req, missing_ns ? "NoSuchNamespaceException" : "NoSuchTableException");
+    icerest_missing(req, missing_ns             ? "NoSuchNamespaceException"
+                         : kind == CATALOG_VIEW ? "NoSuchViewException"
+                                                : "NoSuchTableException");
     if (status == E_NOT_FOUND || status == E_EXISTS) {
         const struct table_name *which = missing_ns || status == E_EXISTS ? &to : &from;
-        icerest_about(req, ICEREST_TABLE, which->ns, which->name);
+        icerest_about(req, kind == CATALOG_VIEW ? ICEREST_VIEW : ICEREST_TABLE, which->ns,
+                      which->name);
     }
     return status == OK ? http_reply_empty(req, 204) : http_fail(req, status);
+}
+
+static enum http_step rename_end(struct http_req *req)
+{
+    return icerest_rename(req, CATALOG_TABLE);
 }
 
 /* --- register --- */

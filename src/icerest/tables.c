@@ -29,11 +29,11 @@ static int compare_names(const void *a, const void *b)
 }
 
 /** All names of a namespace in byte order. */
-static enum status all_tables(struct http_req *req, struct str ns, struct str **names_out,
-                              size_t *count_out)
+static enum status all_names(struct http_req *req, struct str ns, enum catalog_kind kind,
+                             struct str **names_out, size_t *count_out)
 {
     struct catalog *catalog = icerest_of(req)->catalog;
-    struct catalog_list_opts opts = { .ns = ns, .limit = TABLES_MAX };
+    struct catalog_list_opts opts = { .ns = ns, .limit = TABLES_MAX, .kind = kind };
     size_t count = 0, cap = 16;
     struct str *names = arena_array(&req->arena, cap, sizeof(*names));
     if (names == NULL) {
@@ -64,7 +64,7 @@ static enum status all_tables(struct http_req *req, struct str ns, struct str **
     return OK;
 }
 
-static enum http_step list_end(struct http_req *req)
+enum http_step icerest_list(struct http_req *req, enum catalog_kind kind)
 {
     struct str ns, *names = NULL;
     size_t count = 0;
@@ -75,7 +75,7 @@ static enum http_step list_end(struct http_req *req)
     if (status == OK) {
         status = catalog_namespace(icerest_of(req)->catalog, ns, &req->arena, &found, &req->err);
     }
-    status = status == OK ? all_tables(req, ns, &names, &count) : status;
+    status = status == OK ? all_names(req, ns, kind, &names, &count) : status;
     status = status == OK ? icerest_page_of(req, names, count, &page) : status;
     if (status != OK) {
         return http_fail(req, status);
@@ -97,6 +97,11 @@ static enum http_step list_end(struct http_req *req)
     icerest_write_next(&w, &page, names);
     jw_obj_end(&w);
     return icerest_reply(req, &w, &json);
+}
+
+static enum http_step list_end(struct http_req *req)
+{
+    return icerest_list(req, CATALOG_TABLE);
 }
 
 /* --- load --- */
@@ -147,9 +152,7 @@ static void write_referenced(struct json_writer *w, yyjson_val *root)
     jw_obj_end(w);
 }
 
-/** A metadata file that is gone is told as Java's catalogues do: 404, but not as a table that does
- * not exist. */
-static enum http_step fail_load(struct http_req *req, enum status status, struct str location)
+enum http_step icerest_fail_load(struct http_req *req, enum status status, struct str location)
 {
     if (status == E_CORRUPT && str_find(str_of(req->err.msg), STR("but is missing")) != SIZE_MAX) {
         icerest_type(req, "NotFoundException");
@@ -175,7 +178,7 @@ static enum http_step load_reply(struct http_req *req, struct str location,
                      : status;
     }
     if (status != OK) {
-        return fail_load(req, status, location);
+        return icerest_fail_load(req, status, location);
     }
     struct json_writer w;
     json_writer_init(&w, &json);
@@ -287,7 +290,7 @@ static enum http_step load_end(struct http_req *req)
     }
     status = access_of(req, &table, icerest_wish_of(req), &access);
     return status == OK ? load_reply(req, table.metadata_location, &access, refs_only)
-                        : fail_load(req, status, table.metadata_location);
+                        : icerest_fail_load(req, status, table.metadata_location);
 }
 
 /* --- credentials --- */

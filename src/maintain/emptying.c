@@ -61,7 +61,7 @@ static enum status check_keys(struct heap *heap, bool *may_out, struct err *err)
         return run_strike_all(run, &heap->keys, err);
     }
     return table != NULL && care_names_files(table)
-               ? refs_strike(run->sweep->reader, table->metadata_location, false, &heap->keys, err)
+               ? run_strike(run, table, false, &heap->keys, err)
                : OK;
 }
 

@@ -196,7 +196,7 @@ static enum status note_orphans(struct folder *folder, struct err *err)
     struct sweep_run *run = folder->run;
     struct map *keys = &folder->keys;
     if (folder->table != NULL) { /* the owner knows most of them */
-        TRY(refs_strike(run->sweep->reader, folder->table->metadata_location, true, keys, err));
+        TRY(run_strike(run, folder->table, true, keys, err));
     }
     TRY(run_strike_all(run, keys, err));
     if (keys->count == 0) {
@@ -309,7 +309,7 @@ static enum status look_at_tombstone(struct sweep_run *run, const struct care_ta
 static enum status look_at_table(struct sweep_run *run, struct care_table table, struct err *err)
 {
     bool time = false, empty = false;
-    if (table.location.len == 0 || table.is_view || (!table.live && !table.purge)) {
+    if (table.location.len == 0 || (!table.live && !table.purge)) {
         return OK; /* not minted by us, or to be kept */
     }
     TRY(is_time(run, table.uuid, &time, err));

@@ -17,6 +17,7 @@ enum {
     READER_CACHE_BYTES = 8 * 1024 * 1024,
     RUN_BYTES_MAX = 512 * 1024 * 1024,
     PAGE = 1000,
+    ONE_KEY_BYTES_MAX = 64 * 1024,
 };
 
 #define HOUR_MS (3600LL * 1000)
@@ -137,12 +138,30 @@ struct care_table *run_table(struct sweep_run *run, struct str uuid)
     return map_get(&run->by_uuid, uuid);
 }
 
+enum status run_strike(struct sweep_run *run, const struct care_table *table, bool files,
+                       struct map *keys, struct err *err)
+{
+    struct reader *reader = run->sweep->reader;
+    if (!table->is_view) {
+        return refs_strike(reader, table->metadata_location, files, keys, err);
+    }
+    struct arena arena;
+    struct str key;
+    arena_init(&arena, ONE_KEY_BYTES_MAX);
+    enum status status = locate_key(reader->locate, table->metadata_location, &arena, &key, err);
+    if (status == OK) {
+        (void)map_remove(keys, key);
+    }
+    arena_done(&arena);
+    return status;
+}
+
 enum status run_strike_all(struct sweep_run *run, struct map *keys, struct err *err)
 {
     for (size_t i = 0; i < run->table_count && keys->count > 0; i++) {
         if (care_names_files(&run->tables[i])) {
             TRY(run_step(run, err));
-            TRY(refs_strike(run->sweep->reader, run->tables[i].metadata_location, true, keys, err));
+            TRY(run_strike(run, &run->tables[i], true, keys, err));
         }
     }
     return OK;
@@ -152,6 +171,10 @@ enum status run_gc_allowed(struct sweep_run *run, const struct care_table *table
                            struct err *err)
 {
     const struct ice_metadata *metadata = NULL;
+    if (table->is_view) {
+        *allowed_out = true;
+        return OK;
+    }
     TRY(reader_metadata(run->sweep->reader, table->metadata_location, &metadata, err));
     *allowed_out = !str_eq_nocase(ice_metadata_property(metadata, STR("gc.enabled")), STR("false"));
     ice_metadata_unref(metadata);

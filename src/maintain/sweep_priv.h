@@ -61,9 +61,13 @@ enum status run_list(struct sweep_run *run, struct str prefix,
 enum status run_read_tables(struct sweep_run *run, struct err *err) MUST_USE;
 /** The pointer that speaks for a uuid, or NULL. */
 struct care_table *run_table(struct sweep_run *run, struct str uuid);
-/** Take out of `keys` what any table of the lake names. */
+/** Take out of `keys` what that one names: of a view its metadata file; `files` as in
+ * refs_strike. */
+enum status run_strike(struct sweep_run *run, const struct care_table *table, bool files,
+                       struct map *keys, struct err *err) MUST_USE;
+/** Take out of `keys` what any table or view of the lake names. */
 enum status run_strike_all(struct sweep_run *run, struct map *keys, struct err *err) MUST_USE;
-/** *allowed_out: the table has not gc.enabled=false. */
+/** *allowed_out: the table has not gc.enabled=false; a view allows it always. */
 enum status run_gc_allowed(struct sweep_run *run, const struct care_table *table, bool *allowed_out,
                            struct err *err) MUST_USE;
 

@@ -109,6 +109,27 @@ def test_missing_metadata(doctor, folder, pattern, wanted):
     assert wanted in found[0]["message"] and "backup" in found[0]["advice"]
 
 
+def test_views_are_looked_at(doctor, shell, serve, folder):
+    server = serve(data=folder)
+    version = {"version-id": 1, "timestamp-ms": 1, "schema-id": 0, "summary": {}, "default-namespace": ["main"], "representations": [{"type": "sql", "sql": "SELECT 1 AS a", "dialect": "duckdb"}]}
+    for name in ["well", "ill"]:
+        body = {"name": name, "schema": {"type": "struct", "schema-id": 0, "fields": []}, "view-version": version}
+        assert requests.post(server.url + "/iceberg/v1/main/namespaces/main/views", json=body, timeout=30).status_code == 200
+    assert server.stop() == 0
+    got = shell("doctor", "--data", folder, "--listen", "127.0.0.1:1")
+    assert got.returncode == 0 and "2 tables, 4 snapshots, 4 files, all there" in got.stdout and "2 views, all there" in got.stdout, got
+    well, = folder.glob("wh/main/main/well-*/metadata/*.metadata.json")
+    ill, = folder.glob("wh/main/main/ill-*/metadata/*.metadata.json")
+    text = well.read_bytes()
+    ill.unlink()
+    one_problem(doctor("--quick"), "tables", 'view "ill"', "missing")
+    ill.write_bytes(text)
+    one_problem(doctor("--quick"), "tables", 'view "ill"', "another view's")
+    ill.unlink()
+    ill.write_bytes(text[:-20])
+    one_problem(doctor("--quick"), "tables", 'view "ill"')
+
+
 def test_a_pointer_that_is_broken(doctor, folder):
     pointer, = folder.glob("_lake/cat/main/ns/main/t/t.json")
     pointer.unlink()

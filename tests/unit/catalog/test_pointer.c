@@ -182,7 +182,7 @@ static void a_pointer_is_read_as_it_was_written(void **state)
     assert_ok(pointer_decode(&arena, buf_str(&json), &out, ERR));
     assert_true(str_eq(out.table.uuid, in.table.uuid) && out.table.version == 7 &&
                 out.table.snapshot_id == -1);
-    assert_true(out.state == POINTER_LIVE && !out.is_view && out.batch_count == 1 &&
+    assert_true(out.state == POINTER_LIVE && !out.table.is_view && out.batch_count == 1 &&
                 out.commit_count == 2);
     assert_str(out.batches[0].source, "a \"b\"");
     assert_true(pointer_has_commit(&out, STR("7a6b5c4d3e2f1001")) &&

@@ -264,13 +264,39 @@ static void without_memory_nothing_is_made(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void a_repeat_is_known_by_the_time_of_its_version(void **state)
+{
+    (void)state;
+#define ADD(sql, at)                                                                               \
+    "{'action':'add-view-version','view-version':{'version-id':7,'timestamp-ms':" at               \
+    ",'schema-id':-1,'summary':{'engine':'x'},'default-namespace':['main'],'representations':["    \
+    "{'type':'sql','sql':'" sql "','dialect':'spark'}]}}"
+#define CURRENT "{'action':'set-current-view-version','view-version-id':-1}"
+    yyjson_val *root = change(new_view(), "[{'action':'add-schema','schema':" SCHEMA
+                                          "}," ADD("SELECT 2", "3000") "," CURRENT "]");
+    assert_non_null(root);
+    assert_true(ice_view_is_repeat(root, val("[" ADD("SELECT 2", "3000") "," CURRENT "]")));
+    assert_true(ice_view_is_repeat(root, val("[" ADD("SELECT 1", "2000") "," CURRENT "]")));
+    assert_false(ice_view_is_repeat(root, val("[" ADD("SELECT 2", "3001") "," CURRENT "]")));
+    assert_false(ice_view_is_repeat(root, val("[" ADD("SELECT 3", "3000") "," CURRENT "]")));
+    assert_false(ice_view_is_repeat(
+        root, val("[" ADD("SELECT 2", "3000") "," ADD("SELECT 3", "3000") "," CURRENT "]")));
+    assert_false(ice_view_is_repeat(root, val("[" CURRENT "]")));
+    assert_false(ice_view_is_repeat(root, val("[{'action':'add-view-version'}]")));
+    assert_false(ice_view_is_repeat(root, val("[]")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_new_view_has_one_version),         TEST(a_replaced_view_keeps_its_past),
-        TEST(old_versions_go_as_a_property_says), TEST(what_does_not_fit_is_refused),
-        TEST(requirements_are_the_uuid),          TEST(members_that_nobody_knows_are_carried),
+        TEST(a_new_view_has_one_version),
+        TEST(a_replaced_view_keeps_its_past),
+        TEST(old_versions_go_as_a_property_says),
+        TEST(what_does_not_fit_is_refused),
+        TEST(requirements_are_the_uuid),
+        TEST(members_that_nobody_knows_are_carried),
         TEST(without_memory_nothing_is_made),
+        TEST(a_repeat_is_known_by_the_time_of_its_version),
     };
     return cmocka_run_group_tests_name("iceberg/view", tests, NULL, NULL);
 }

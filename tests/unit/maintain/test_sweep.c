@@ -757,6 +757,68 @@ static void records_of_transactions_go_when_they_are_an_hour_old(void **state)
     assert_int_equal(fixture_rows(lake->catalog, "t"), 1);
 }
 
+static enum status view_do(struct lake *lake, const char *name, bool create, const char *text)
+{
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    struct catalog_loaded loaded;
+    assert_ok(json_parse(str_of(text), &doc, ERR));
+    struct catalog_create make = { .name = fixture_name(name),
+                                   .request = yyjson_doc_get_root(doc) };
+    struct catalog_change how = { .name = fixture_name(name), .updates = yyjson_doc_get_root(doc) };
+    enum status status = create
+                             ? catalog_create_view(lake->catalog, &make, &lake->arena, &loaded, ERR)
+                             : catalog_change_view(lake->catalog, &how, 0, &lake->arena, &loaded,
+                                                   ERR);
+    if (status == OK) {
+        buf_done(&loaded.metadata);
+    }
+    return status;
+}
+
+static struct str view_file(struct lake *lake, const char *name)
+{
+    struct table_name asked = fixture_name(name);
+    struct table_summary view;
+    assert_ok(catalog_find_view(lake->catalog, &asked, false, &lake->arena, &view, ERR));
+    size_t at = str_find(view.metadata_location, STR("wh/"));
+    assert_true(at != SIZE_MAX);
+    return str_skip(view.metadata_location, at);
+}
+
+static void a_views_file_stays_and_what_it_has_left_goes(void **state)
+{
+    struct lake *lake = *state;
+    (void)add(lake, "t", "b");
+    assert_ok(view_do(lake, "v", true,
+                      "{\"schema\":{\"type\":\"struct\",\"schema-id\":0,\"fields\":[]},"
+                      "\"view-version\":{\"version-id\":1,\"timestamp-ms\":1,\"schema-id\":0,"
+                      "\"summary\":{},\"default-namespace\":[\"main\"],\"representations\":"
+                      "[{\"type\":\"sql\",\"sql\":\"select 1\",\"dialect\":\"duckdb\"}]}}"));
+    struct str first = view_file(lake, "v");
+    struct str folder = str_take(first, str_find(first, STR("/metadata/")));
+    struct str stray = put(lake, folder, "metadata/stray.bin");
+    sweep_after(lake, 2 * HOUR);
+    assert_true(exists(lake, first) && exists(lake, stray));
+    assert_ok(
+        view_do(lake, "v", false, "[{\"action\":\"set-properties\",\"updates\":{\"a\":\"b\"}}]"));
+    struct str second = view_file(lake, "v");
+    sweep_after(lake, 2 * HOUR);
+    assert_true(exists(lake, first)); /* it is in its grace */
+    sweep_after(lake, 4 * DAY);
+    assert_true(exists(lake, second) && !exists(lake, first));
+    sweep_after(lake, 2 * DAY);
+    sweep_after(lake, 2 * DAY);
+    assert_true(exists(lake, second) && !exists(lake, stray));
+    assert_int_equal(fixture_rows(lake->catalog, "t"), 1);
+    struct table_name name = fixture_name("v");
+    assert_ok(catalog_drop_view(lake->catalog, &name, ERR));
+    sweep_after(lake, HOUR);
+    assert_true(exists(lake, second));
+    sweep_after(lake, 2 * DAY);
+    assert_false(exists(lake, second));
+    assert_int_equal(fixture_rows(lake->catalog, "t"), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -781,6 +843,7 @@ int main(void)
         T(one_sweeps_at_a_time_and_a_dead_ones_lease_ends),
         T(a_clock_set_back_deletes_nothing_sooner),
         T(a_run_that_is_told_to_stop_stops),
+        T(a_views_file_stays_and_what_it_has_left_goes),
         cmocka_unit_test(a_lack_of_memory_harms_nothing),
         cmocka_unit_test(a_store_that_stumbles_harms_nothing),
         T(records_of_transactions_go_when_they_are_an_hour_old),
