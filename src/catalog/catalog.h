@@ -175,6 +175,25 @@ struct catalog_files {
 };
 enum status catalog_files(struct catalog *catalog, const struct catalog_pin *pin,
                           struct arena *arena, struct catalog_files *out, struct err *err) MUST_USE;
+/** The manifest list of a pinned snapshot; no rows where it has no snapshot. Lives as long as the
+ * pin. */
+struct catalog_manifests {
+    const struct ice_manifest_file *rows;
+    size_t count;
+};
+enum status catalog_manifests(struct catalog *catalog, const struct catalog_pin *pin,
+                              struct catalog_manifests *out, struct err *err) MUST_USE;
+/**
+ * One manifest of it, held until it is closed: who goes through a table with these holds one
+ * manifest at a time.
+ */
+struct catalog_manifest {
+    const struct ice_manifest *manifest; /* NULL: closed */
+    struct cache_item *item;             /* private */
+};
+enum status catalog_manifest_open(struct catalog *catalog, const struct ice_manifest_file *row,
+                                  struct catalog_manifest *out, struct err *err) MUST_USE;
+void catalog_manifest_close(struct catalog_manifest *manifest); /* fine on a zeroed one */
 /** Fill `source` of the files that came by registration: one small read each, the first time. For
  * people; queries need it not. */
 enum status catalog_sources(struct catalog *catalog, const struct catalog_pin *pin,

@@ -12,19 +12,26 @@ struct manifests {
     size_t count;
 };
 
-static enum status read_manifests(struct reader *reader, const struct catalog_pin *pin,
-                                  struct arena *arena, struct manifests *out, struct err *err)
+static enum status read_list(struct reader *reader, const struct catalog_pin *pin,
+                             const struct reader_list **out, struct err *err)
 {
     struct cache_item *item = NULL;
-    const struct reader_list *list = NULL;
     if (pin->snapshot->manifest_list.ptr == NULL) {
         return err_set(
             err, E_UNSUPPORTED,
             "snapshot %lld of table \"%.*s\" lists its manifests inline (format version 1)",
             (long long)pin->snapshot->id, STR_ARG(pin->table.name.name));
     }
-    TRY(reader_list(reader, pin->snapshot->manifest_list, &item, &list, err));
-    TRY(pin_hold(pin, item, err));
+    TRY(reader_list(reader, pin->snapshot->manifest_list, &item, out, err));
+    return pin_hold(pin, item, err);
+}
+
+static enum status read_manifests(struct reader *reader, const struct catalog_pin *pin,
+                                  struct arena *arena, struct manifests *out, struct err *err)
+{
+    struct cache_item *item = NULL;
+    const struct reader_list *list = NULL;
+    TRY(read_list(reader, pin, &list, err));
     out->items = arena_array(arena, list->count, sizeof(struct reader_manifest *));
     if (out->items == NULL) {
         return err_no_memory(err);
@@ -35,6 +42,37 @@ static enum status read_manifests(struct reader *reader, const struct catalog_pi
         out->count++;
     }
     return OK;
+}
+
+enum status catalog_manifests(struct catalog *catalog, const struct catalog_pin *pin,
+                              struct catalog_manifests *out, struct err *err)
+{
+    const struct reader_list *list = NULL;
+    if (pin->snapshot == NULL) {
+        *out = (struct catalog_manifests){ 0 };
+        return OK;
+    }
+    TRY(read_list(catalog->reader, pin, &list, err));
+    *out = (struct catalog_manifests){ .rows = list->rows, .count = list->count };
+    return OK;
+}
+
+enum status catalog_manifest_open(struct catalog *catalog, const struct ice_manifest_file *row,
+                                  struct catalog_manifest *out, struct err *err)
+{
+    struct cache_item *item = NULL;
+    const struct reader_manifest *manifest = NULL;
+    TRY(reader_manifest(catalog->reader, row, &item, &manifest, err));
+    *out = (struct catalog_manifest){ .manifest = &manifest->manifest, .item = item };
+    return OK;
+}
+
+void catalog_manifest_close(struct catalog_manifest *manifest)
+{
+    if (manifest->item != NULL) {
+        cache_release(manifest->item);
+    }
+    *manifest = (struct catalog_manifest){ 0 };
 }
 
 static void count_files(const struct manifests *manifests, size_t *data_out, size_t *deletes_out)

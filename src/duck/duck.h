@@ -100,6 +100,17 @@ struct duck_table {
     enum status (*bounds)(void *bounds_ctx, size_t file, int32_t field_id, struct duck_bounds *out,
                           struct err *err);
     void *bounds_ctx;
+    /**
+     * Of a table that has rows and no files; NULL: it has files. A page of them behind `after`
+     * (first 0), of the columns with these ids, as JSON: {"rows":[[cell,..],..],"next":n?}; without
+     * "next" it is the last. Structs, lists and maps (as pairs) are arrays, a moment is
+     * microseconds, other cells are numbers, booleans, null, or text that casts to their type.
+     *
+     * Owns     appended to `out`; limits are its
+     */
+    enum status (*rows)(void *rows_ctx, const int32_t *columns, size_t column_count, uint64_t after,
+                        struct buf *out, struct err *err);
+    void *rows_ctx;
 };
 enum duck_at_kind { DUCK_AT_CURRENT, DUCK_AT_VERSION, DUCK_AT_TIMESTAMP };
 struct duck_at {

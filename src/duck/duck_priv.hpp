@@ -275,6 +275,10 @@ duckdb::virtual_column_map_t row_id_columns();
 duckdb::TableFunction make_scan(duckdb::ClientContext &context, duckdb::shared_ptr<LakeTable> table,
                                 duckdb::unique_ptr<duckdb::FunctionData> &bind_data);
 
+/** The scan of a table that has rows and no files (lake_rows.cc). */
+duckdb::TableFunction make_row_scan(duckdb::shared_ptr<LakeTable> table,
+                                    duckdb::unique_ptr<duckdb::FunctionData> &bind_data);
+
 /**
  * The files of one scan. A pruned list keeps the ordinals of the whole one: late materialisation
  * joins two scans of a table on them, and they need not have been pruned alike.

@@ -33,7 +33,8 @@ const names TABLE_FUNCTIONS = {
 
 /* Scans that information_schema, SHOW and our own tables are made of. */
 const names INNER_SCANS = {
-    "lake_scan", "duckdb_constraints", "duckdb_databases", "duckdb_indexes", "duckdb_sequences",
+    "lake_scan",        "lake_rows",      "duckdb_constraints",
+    "duckdb_databases", "duckdb_indexes", "duckdb_sequences",
 };
 
 const names DENIED = {

@@ -206,7 +206,8 @@ unique_ptr<BaseStatistics> LakeTable::GetStatistics(ClientContext &, column_t)
 TableFunction LakeTable::GetScanFunction(ClientContext &context,
                                          unique_ptr<FunctionData> &bind_data)
 {
-    return make_scan(context, shared_from_this(), bind_data);
+    return table->rows ? make_row_scan(shared_from_this(), bind_data)
+                       : make_scan(context, shared_from_this(), bind_data);
 }
 
 TableStorageInfo LakeTable::GetStorageInfo(ClientContext &)
@@ -220,11 +221,14 @@ TableStorageInfo LakeTable::GetStorageInfo(ClientContext &)
 
 virtual_column_map_t LakeTable::GetVirtualColumns() const
 {
-    return row_id_columns();
+    return table->rows ? virtual_column_map_t() : row_id_columns();
 }
 
 vector<column_t> LakeTable::GetRowIdColumns() const
 {
+    if (table->rows) {
+        return {};
+    }
     return { MultiFileReader::COLUMN_IDENTIFIER_FILE_INDEX,
              MultiFileReader::COLUMN_IDENTIFIER_FILE_ROW_NUMBER };
 }

@@ -10,6 +10,8 @@
  *            {"pin","first","key","ns","name",
  *            "rows","columns":[..],"files":[[rows,bytes,by_name],..]}   without the last three when
  *            we have it; with delete files as query/deletes.c says
+ *            a metadata table has "inspect", its name, and no files: its rows come by "inspect"
+ *   inspect  {"pin","table","columns":[id,..],"after"}   as query/inspect.c says
  *   bounds   {"pin","field"}      [[lower|null,upper|null,nulls,values,cut],..] one per file
  *   list     {}                   {"tables":[["ns","name"],..]}
  *
@@ -60,6 +62,7 @@ struct child_table {
     struct child_job *job;
     struct snapshot *snapshot;
     uint64_t pin;
+    struct str inspect; /* name of a metadata table, in the tables' arena; empty: a table */
 };
 
 struct child_tables {
@@ -439,6 +442,51 @@ static enum status bounds(void *ctx, size_t file, int32_t field_id, struct duck_
     return OK;
 }
 
+/* --- rows of metadata tables --- */
+
+static enum status write_row_question(const struct child_table *table, const int32_t *columns,
+                                      size_t column_count, uint64_t after, struct buf *out,
+                                      struct err *err)
+{
+    struct json_writer w;
+    json_writer_init(&w, out);
+    jw_obj_begin(&w);
+    jw_kv_u64(&w, "pin", table->pin);
+    jw_kv_str(&w, "table", table->inspect);
+    jw_kv_u64(&w, "after", after);
+    jw_kv_arr(&w, "columns");
+    for (size_t i = 0; i < column_count; i++) {
+        jw_i64(&w, columns[i]);
+    }
+    jw_arr_end(&w);
+    jw_obj_end(&w);
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
+}
+
+static enum status rows(void *ctx, const int32_t *columns, size_t column_count, uint64_t after,
+                        struct buf *out, struct err *err)
+{
+    struct child_table *table = ctx;
+    AUTO(buf_done) struct buf question;
+    buf_init(&question, 0);
+    TRY(write_row_question(table, columns, column_count, after, &question, err));
+    return child_call(table->job, "inspect", buf_str(&question), out, NULL, err);
+}
+
+/** The answer names a metadata table: then its rows are asked for. */
+static enum status read_inspect(struct child_tables *tables, yyjson_val *json,
+                                struct child_table *table, struct err *err)
+{
+    struct str name = STR_EMPTY;
+    TRY(json_get_str(json, "inspect", JSON_OPTIONAL, &name, err));
+    if (name.len > 0) {
+        TRY(child_keep_text(&tables->arena, name, &table->inspect, err));
+        table->table.rows = rows;
+        table->table.rows_ctx = table;
+    }
+    return OK;
+}
+
 /* --- resolve and list --- */
 
 struct question {
@@ -540,6 +588,7 @@ static enum status add_table(struct child_tables *tables, struct snapshot *snaps
         .bounds_ctx = table,
     };
     TRY(json_get_u64(json, "pin", JSON_REQUIRED, &table->pin, err));
+    TRY(read_inspect(tables, json, table, err));
     if (want_files) {
         TRY(json_get_u64(json, "first", JSON_REQUIRED, &first, err));
         TRY(pin_files(tables, table, first, err));

@@ -7,7 +7,7 @@
  */
 #include "engine/sql_type.h"
 #include "iceberg/value.h"
-#include "query/query_priv.h"
+#include "query/inspect.h"
 #include "query/types.h"
 
 static enum status read_at(yyjson_val *args, struct catalog_at *out, struct err *err)
@@ -173,6 +173,75 @@ static enum status finish(struct json_writer *w, enum status kind, struct err *e
     return kind != OK ? kind : written == OK ? OK : err_no_memory(err);
 }
 
+/* A metadata table: its rows come by "inspect", and what it looks like hangs on more than its
+ * snapshot, so that the key names the version of the table. */
+
+static enum status write_inspection(struct query *query, struct query_pin *pin,
+                                    enum inspect_kind kind, yyjson_val *args, struct json_writer *w,
+                                    struct err *err)
+{
+    char key[160];
+    char name[32];
+    const struct catalog_pin *at = pin->pin;
+    AUTO(buf_done) struct buf full;
+    buf_init(&full, 0);
+    snprintf(name, sizeof(name), "$%s", inspect_name(kind));
+    int len = snprintf(key, sizeof(key), "%.*s:%lld:%d%s", STR_ARG(at->table.uuid),
+                       (long long)at->table.version, (int)at->schema->schema_id, name);
+    if (len < 0 || (size_t)len >= sizeof(key)) {
+        return err_set(err, E_CORRUPT, "the uuid of table '%.*s' is too long", STR_ARG(pin->name));
+    }
+    if (buf_printf(&full, "%.*s%s", STR_ARG(at->table.name.name), name) != OK) {
+        return err_no_memory(err);
+    }
+    jw_obj_begin(w);
+    jw_kv_u64(w, "pin", pin->number);
+    jw_kv_cstr(w, "inspect", inspect_name(kind));
+    jw_kv_u64(w, "first", 0);
+    jw_kv_cstr(w, "key", key);
+    jw_key(w, STR("ns"));
+    TRY(write_schema(w, at->table.name.ns, err));
+    jw_kv_str(w, "name", buf_str(&full));
+    if (!has_key(args, str_of(key))) {
+        struct ice_type columns = { 0 };
+        TRY(inspect_write_columns(query, pin, kind, &columns, err));
+        jw_kv_i64(w, "rows", -1);
+        jw_key(w, STR("columns"));
+        TRY(write_columns(w, columns.fields, columns.field_count, err));
+    }
+    jw_obj_end(w);
+    return OK;
+}
+
+static enum status resolve_inspection(struct query *query, yyjson_val *args,
+                                      const struct catalog_at *at, struct buf *reply,
+                                      struct err *err)
+{
+    struct str ns;
+    struct str name;
+    struct query_pin *pin = NULL;
+    enum inspect_kind kind = INSPECT_KINDS;
+    TRY(json_get_str(args, "ns", JSON_REQUIRED, &ns, err));
+    TRY(json_get_str(args, "name", JSON_REQUIRED, &name, err));
+    TRY(inspect_resolve(query, ns, name, at, &pin, &kind, err));
+    struct json_writer w;
+    json_writer_init(&w, reply);
+    return finish(&w, write_inspection(query, pin, kind, args, &w, err), err);
+}
+
+/** A table of that very name comes before a metadata table; only a name with a `$` can be both. */
+static enum status look_for_table(struct query *query, struct str ns, struct str name,
+                                  bool *is_table_out, struct err *err)
+{
+    const struct catalog_at now = { .kind = CATALOG_AT_CURRENT };
+    struct query_pin *pin = NULL;
+    enum status kind = memchr(name.ptr, '$', name.len) == NULL
+                           ? OK
+                           : query_pin_get(query, ns, name, &now, &pin, err);
+    *is_table_out = kind == OK;
+    return kind == E_NOT_FOUND ? OK : kind;
+}
+
 static enum status resolve(struct query *query, yyjson_val *args, struct buf *reply,
                            struct err *err)
 {
@@ -181,10 +250,15 @@ static enum status resolve(struct query *query, yyjson_val *args, struct buf *re
     struct catalog_at at;
     bool with_files = false;
     struct query_pin *pin = NULL;
+    bool is_table = false;
     TRY(json_get_str(args, "ns", JSON_REQUIRED, &ns, err));
     TRY(json_get_str(args, "name", JSON_REQUIRED, &name, err));
     TRY(json_get_bool(args, "files", JSON_REQUIRED, &with_files, err));
     TRY(read_at(args, &at, err));
+    TRY(look_for_table(query, ns, name, &is_table, err));
+    if (!is_table) {
+        return resolve_inspection(query, args, &at, reply, err);
+    }
     TRY(query_pin_get(query, ns, name, &at, &pin, err));
     if (with_files) {
         TRY(query_pin_files(query, pin, err));
@@ -344,6 +418,9 @@ enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct bu
     }
     if (str_eq(name, STR("bounds"))) {
         return bounds(query, args, reply, err);
+    }
+    if (str_eq(name, STR("inspect"))) {
+        return inspect_answer(query, args, reply, err);
     }
     if (str_eq(name, STR("list"))) {
         return list(query, reply, err);

@@ -4,7 +4,7 @@
  * with `T` is of one moment.
  */
 #include "base/mem.h"
-#include "query/query_priv.h"
+#include "query/inspect.h"
 
 static enum status pin_key(const struct query_pin *asked, struct buf *out, struct err *err)
 {
@@ -60,21 +60,20 @@ static enum status pin_add(struct query *query, const struct query_pin *asked, s
     return OK;
 }
 
-/** Claim it: nobody else touches it until pin_release. */
-static void pin_claim(struct query *query, struct query_pin *pin)
+void query_claim(struct query *query, bool *busy)
 {
     pthread_mutex_lock(&query->lock);
-    while (pin->busy) {
+    while (*busy) {
         pthread_cond_wait(&query->changed, &query->lock);
     }
-    pin->busy = true;
+    *busy = true;
     pthread_mutex_unlock(&query->lock);
 }
 
-static void pin_release(struct query *query, struct query_pin *pin)
+void query_release(struct query *query, bool *busy)
 {
     pthread_mutex_lock(&query->lock);
-    pin->busy = false;
+    *busy = false;
     pthread_cond_broadcast(&query->changed);
     pthread_mutex_unlock(&query->lock);
 }
@@ -146,7 +145,7 @@ enum status query_pin_get(struct query *query, struct str ns, struct str name,
     const struct query_pin asked = { .ns = ns, .name = name, .at = *at };
     struct query_pin *pin = NULL;
     TRY(find_or_add(query, &asked, &pin, err));
-    pin_claim(query, pin);
+    query_claim(query, &pin->busy);
     if (!pin->pinned) {
         pin_look_up(query, pin);
     }
@@ -155,7 +154,7 @@ enum status query_pin_get(struct query *query, struct str ns, struct str name,
         *err = pin->err;
     }
     *out = kind == OK ? pin_speaker(query, pin) : NULL;
-    pin_release(query, pin);
+    query_release(query, &pin->busy);
     return kind;
 }
 
@@ -191,7 +190,7 @@ static enum status load_files(struct query *query, struct query_pin *pin, struct
 
 enum status query_pin_files(struct query *query, struct query_pin *pin, struct err *err)
 {
-    pin_claim(query, pin);
+    query_claim(query, &pin->busy);
     if (!pin->files_known) {
         pin->files_kind = load_files(query, pin, &pin->files_err);
         pin->files_known = true;
@@ -200,7 +199,7 @@ enum status query_pin_files(struct query *query, struct query_pin *pin, struct e
     if (kind != OK && err != NULL) {
         *err = pin->files_err;
     }
-    pin_release(query, pin);
+    query_release(query, &pin->busy);
     return kind;
 }
 
@@ -229,6 +228,7 @@ enum status query_pin_file(struct query *query, uint64_t number, const struct ca
 void query_pins_free(struct query *query)
 {
     for (size_t i = 0; i < query->pin_count; i++) {
+        inspect_free(query->pins[i]->inspect);
         arena_done(&query->pins[i]->arena);
         if (query->pins[i]->pin != NULL) {
             catalog_unpin(query->pins[i]->pin);

@@ -1,7 +1,7 @@
 /*
  * Inside of a query: pins.c keeps the tables, files.c their bytes, answer.c writes what the engine
- * hears, deletes.c what it hears of deleted rows, vectors.c asks vector indexes, running.c lists
- * what runs. Calls come on several threads.
+ * hears, deletes.c what it hears of deleted rows, inspect*.c metadata tables, vectors.c asks vector
+ * indexes, running.c lists what runs. Calls come on several threads.
  */
 #ifndef QUERY_QUERY_PRIV_H
 #define QUERY_QUERY_PRIV_H
@@ -10,6 +10,8 @@
 
 #include "base/map.h"
 #include "query/query.h"
+
+struct inspect; /* inspect.h */
 
 enum { PINS_MAX = 16384, OBJECTS_MAX = 64 };
 
@@ -35,6 +37,10 @@ struct query_pin {
     struct err files_err;
     struct catalog_files files;
     uint64_t first; /* number of its first file in the query */
+    /* a thread makes rows of a metadata table, beside those that read its files; guarded by
+     * query->lock, and who has set it owns the next */
+    bool inspecting;
+    struct inspect *inspect; /* NULL until a metadata table of it is asked for */
     struct arena arena;
 };
 
@@ -75,6 +81,9 @@ enum status query_pin_get(struct query *query, struct str ns, struct str name,
                           struct err *err) MUST_USE;
 enum status query_pin_by_number(struct query *query, uint64_t number, struct query_pin **out,
                                 struct err *err) MUST_USE;
+/** Wait until a flag guarded by the query's lock is down, and raise it; lower it. */
+void query_claim(struct query *query, bool *busy);
+void query_release(struct query *query, bool *busy);
 /** Its files are known after it. */
 enum status query_pin_files(struct query *query, struct query_pin *pin, struct err *err) MUST_USE;
 /** The file of a number: a data file, or behind those a delete file. */

@@ -104,6 +104,28 @@ static void query_finds_names_as_they_are_meant(void **state)
     assert_error("SELECT * FROM bird", E_NOT_FOUND, "birds");
 }
 
+static void query_reads_metadata_tables(void **state)
+{
+    int64_t first = lake_append(&lake, "told", STR("a\n1\n"));
+    lake_append(&lake, "told", STR("a\n2\n3\n"));
+    char sql[160];
+    assert_answer("SELECT count(*)::INTEGER AS n, sum(record_count)::INTEGER AS r FROM told$files",
+                  "{\"columns\":[{\"name\":\"n\",\"type\":\"INTEGER\"},"
+                  "{\"name\":\"r\",\"type\":\"INTEGER\"}],\"rows\":[[2,3]],\"row_count\":1}");
+    snprintf(sql, sizeof(sql), "SELECT record_count AS b FROM \"Told$Files\" AT (VERSION => %lld)",
+             (long long)first);
+    assert_answer(
+        sql, "{\"columns\":[{\"name\":\"b\",\"type\":\"BIGINT\"}],\"rows\":[[1]],\"row_count\":1}");
+    assert_answer(
+        "SELECT name, type FROM told$refs",
+        "{\"columns\":[{\"name\":\"name\",\"type\":\"VARCHAR\"},{\"name\":\"type\",\"type\":"
+        "\"VARCHAR\"}],\"rows\":[[\"main\",\"BRANCH\"]],\"row_count\":1}");
+    assert_error("SELECT * FROM told$nothing", E_INVALID, "$data_files, $delete_files, $entries");
+    assert_error("SELECT * FROM nobody$files", E_NOT_FOUND, "nobody");
+    assert_error("SELECT * FROM told$refs AT (VERSION => 'main')", E_INVALID, "AT");
+    assert_error("SELECT * FROM lake_rows()", E_INVALID, "lake_rows");
+}
+
 static void query_lists_tables(void **state)
 {
     AUTO(buf_done) struct buf out;
@@ -372,6 +394,7 @@ int main(void)
         cmocka_unit_test(query_sees_what_was_acknowledged_before_it),
         cmocka_unit_test(query_travels_in_time),
         cmocka_unit_test(query_finds_names_as_they_are_meant),
+        cmocka_unit_test(query_reads_metadata_tables),
         cmocka_unit_test(query_lists_tables),
         cmocka_unit_test(query_takes_params),
         cmocka_unit_test(query_that_is_none_is_refused),

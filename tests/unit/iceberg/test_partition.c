@@ -1,0 +1,171 @@
+/* Partition specs, the values of files in them, and how people read these. */
+#include "helper.h"
+
+#include "iceberg/partition.h"
+
+static struct arena arena;
+static struct err err;
+static struct ice_metadata *metadata;
+
+#define TABLE                                                                                      \
+    "{'format-version':2,'table-uuid':'9c12d441-03fe-4693-9a96-a0705ddf69c1','location':'"         \
+    "file:/t','last-sequence-number':0,'last-updated-ms':1,'last-column-id':6,'current-sc"         \
+    "hema-id':1,'schemas':[{'type':'struct','schema-id':0,'fields':[{'id':1,'name':'id','"         \
+    "required':true,'type':'long'},{'id':2,'name':'s','required':false,'type':'string'},{"         \
+    "'id':3,'name':'gone','required':false,'type':'date'},{'id':4,'name':'at','required':"         \
+    "false,'type':'timestamp'}]},{'type':'struct','schema-id':1,'fields':[{'id':1,'name':"         \
+    "'id','required':true,'type':'long'},{'id':2,'name':'s','required':false,'type':'stri"         \
+    "ng'},{'id':4,'name':'at','required':false,'type':'timestamp'}]}],'default-spec-id':2"         \
+    ",'last-partition-id':1004,'partition-specs':[{'spec-id':2,'fields':[{'source-id':2,'"         \
+    "field-id':1000,'name':'s_now','transform':'void'},{'source-id':1,'field-id':1003,'na"         \
+    "me':'id_trunc','transform':'truncate[10]'},{'source-id':9,'field-id':1004,'name':'lo"         \
+    "st','transform':'identity'},{'source-id':1,'field-id':1005,'name':'odd','transform':"         \
+    "'zorder[3]'}]},{'spec-id':0,'fields':[]},{'spec-id':1,'fields':[{'source-id':2,'fiel"         \
+    "d-id':1000,'name':'s','transform':'identity'},{'source-id':3,'field-id':1001,'name':"         \
+    "'gone_month','transform':'month'},{'source-id':1,'field-id':1002,'name':'id_bucket',"         \
+    "'transform':'bucket[16]'}]}],'default-sort-order-id':0,'sort-orders':[{'order-id':0,"         \
+    "'fields':[]}],'properties':{},'snapshots':[],'refs':{},'snapshot-log':[],'metadata-l"         \
+    "og':[]}"
+
+static int setup(void **state)
+{
+    arena_init(&arena, 0);
+    err = (struct err){ 0 };
+    MUST(ice_metadata_parse(json_text(&arena, TABLE), &metadata, &err));
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    ice_metadata_unref(metadata);
+    arena_done(&arena);
+    return 0;
+}
+
+static void partition_specs_join_in_one_struct_by_field_id(void **state)
+{
+    static const struct {
+        int32_t id;
+        const char *name;
+        enum ice_transform transform;
+        enum ice_kind kind;
+    } expected[] = { { 1000, "s_now", ICE_IDENTITY, ICE_STRING },
+                     { 1001, "gone_month", ICE_MONTH, ICE_INT },
+                     { 1002, "id_bucket", ICE_BUCKET, ICE_INT },
+                     { 1003, "id_trunc", ICE_TRUNCATE, ICE_LONG } };
+    struct ice_partition_specs specs;
+    MUST(ice_partition_specs(&arena, metadata, &specs, &err));
+    assert_int_equal(specs.count, 3);
+    assert_int_equal(specs.all_count, ARRAY_LEN(expected));
+    for (size_t i = 0; i < ARRAY_LEN(expected); i++) {
+        assert_int_equal(specs.all[i].field_id, expected[i].id);
+        assert_str(specs.all[i].name, expected[i].name);
+        assert_int_equal(specs.all[i].transform, expected[i].transform);
+        assert_int_equal(specs.all[i].type.kind, expected[i].kind);
+    }
+    assert_int_equal(specs.all[2].width, 16);
+    const struct ice_partition_spec *newest = ice_partition_spec_by_id(&specs, 2);
+    assert_int_equal(newest->fields[0].transform, ICE_VOID);
+    assert_int_equal(newest->fields[2].transform, ICE_UNKNOWN); /* no schema has its column */
+    assert_int_equal(newest->fields[3].transform, ICE_UNKNOWN);
+    assert_null(ice_partition_spec_by_id(&specs, 7));
+}
+
+/** A key as the reader of manifests makes it. */
+static void put_value(struct buf *key, const char *bytes, int64_t len)
+{
+    must(buf_append_bytes(key, &len, sizeof(len)), NULL);
+    if (len > 0) {
+        must(buf_append_bytes(key, bytes, (size_t)len), NULL);
+    }
+}
+
+static void partition_values_are_found_by_field_id(void **state)
+{
+    AUTO(buf_done) struct buf key;
+    struct ice_partition_specs specs;
+    struct ice_partition_order order;
+    struct ice_manifest manifest = {
+        .avro_partition_schema = json_text(
+            &arena, "{'type':'record','name':'r102','fields':[{'name':'b','type':'int'},"
+                    "{'name':'s','type':'string','field-id':1000},"
+                    "{'name':'m','type':'int','field-id':1001}]}")
+    };
+    buf_init(&key, 0);
+    put_value(&key, "\x07\0\0\0\0\0\0\0", 8);
+    put_value(&key, "owl", 3);
+    put_value(&key, NULL, -1);
+    struct ice_data_file file = { .partition_key = buf_str(&key) };
+    MUST(ice_partition_specs(&arena, metadata, &specs, &err));
+    MUST(ice_partition_order(&arena, &manifest, ice_partition_spec_by_id(&specs, 1), &order, &err));
+    assert_int_equal(order.count, 3);
+    assert_int_equal(order.ids[0], 1000); /* without an id it is that of its place */
+    order.ids[0] = 1002;
+    char scratch[8];
+    bool there = false;
+    struct str value;
+    MUST(ice_partition_value(&file, &order, &specs.all[0], scratch, &there, &value, &err));
+    assert_true(there);
+    assert_str(value, "owl");
+    MUST(ice_partition_value(&file, &order, &specs.all[1], scratch, &there, &value, &err));
+    assert_true(there);
+    assert_null(value.ptr);
+    MUST(ice_partition_value(&file, &order, &specs.all[2], scratch, &there, &value, &err));
+    assert_int_equal(value.len, 4);
+    assert_int_equal(value.ptr[0], 7);
+    MUST(ice_partition_value(&file, &order, &specs.all[3], scratch, &there, &value, &err));
+    assert_false(there);
+    for (size_t cut = 0; cut < key.len; cut++) { /* a record that ends early never passes */
+        file.partition_key = str_take(buf_str(&key), cut);
+        assert_int_equal(
+            ice_partition_value(&file, &order, &specs.all[3], scratch, &there, &value, NULL),
+            E_CORRUPT);
+    }
+}
+
+static void partition_values_are_printed_for_people(void **state)
+{
+    static const struct {
+        enum ice_transform transform;
+        enum ice_kind kind;
+        int64_t value;
+        size_t len;
+        const char *text;
+    } cases[] = {
+        { ICE_YEAR, ICE_INT, 54, 4, "2024" },
+        { ICE_YEAR, ICE_INT, -1, 4, "1969" },
+        { ICE_MONTH, ICE_INT, 0, 4, "1970-01" },
+        { ICE_MONTH, ICE_INT, -1, 4, "1969-12" },
+        { ICE_MONTH, ICE_INT, -12, 4, "1969-01" },
+        { ICE_MONTH, ICE_INT, 647, 4, "2023-12" },
+        { ICE_DAY, ICE_DATE, 1, 4, "1970-01-02" },
+        { ICE_HOUR, ICE_INT, 25, 4, "1970-01-02-01" },
+        { ICE_HOUR, ICE_INT, -1, 4, "1969-12-31-23" },
+        { ICE_HOUR, ICE_INT, -24, 4, "1969-12-31-00" },
+        { ICE_BUCKET, ICE_INT, 3, 4, "3" },
+        { ICE_TRUNCATE, ICE_LONG, -10, 8, "-10" },
+        { ICE_IDENTITY, ICE_TIMESTAMP, 1000000, 8, "1970-01-01T00:00:01" },
+        { ICE_IDENTITY, ICE_TIMESTAMPTZ, 0, 8, "1970-01-01T00:00:00+00:00" },
+        { ICE_IDENTITY, ICE_BINARY, 0x6c776f, 3, "b3ds" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        AUTO(buf_done) struct buf out;
+        struct ice_partition_field field = { .transform = cases[i].transform,
+                                             .type = { .kind = cases[i].kind } };
+        buf_init(&out, 0);
+        MUST(ice_partition_print(&field, str_from((const char *)&cases[i].value, cases[i].len),
+                                 &out, &err));
+        assert_string_equal(buf_cstr(&out), cases[i].text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(partition_specs_join_in_one_struct_by_field_id, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(partition_values_are_found_by_field_id, setup, teardown),
+        cmocka_unit_test_setup_teardown(partition_values_are_printed_for_people, setup, teardown),
+    };
+    return cmocka_run_group_tests_name("partition", tests, NULL, NULL);
+}
