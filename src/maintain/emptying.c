@@ -5,8 +5,12 @@
  * Everything is looked up once more before it goes. What is named by the table (or, for orphans, by
  * any table) stays, though its trash object goes; a folder only goes when no pointer that keeps its
  * files lies in it.
+ *
+ * What a commit has made unreferenced was named by the table's metadata, and other programs write
+ * that: it may name any object. So of it only goes what lies in the table's own folder.
  */
 #include "base/mem.h"
+#include "catalog/mint.h"
 #include "catalog/refs.h"
 #include "catalog/trash.h"
 #include "maintain/sweep_priv.h"
@@ -118,11 +122,51 @@ static enum status purge(struct sweep_run *run, const struct trash *trash, struc
 
 /* --- what is due --- */
 
+/** Is that the folder of this table, and of no other that keeps its files? */
+static bool is_own_folder(const struct sweep_run *run, struct str uuid, struct str folder)
+{
+    bool own = mint_is_ours(STR_EMPTY, uuid, folder), others = false;
+    struct arena arena;
+    arena_init(&arena, 0);
+    for (size_t i = 0; i < run->table_count && !others; i++) {
+        const struct care_table *table = &run->tables[i];
+        struct str at;
+        if (care_names_files(table) &&
+            locate_table(run->sweep->reader->locate, table->metadata_location, &arena, &at, NULL) ==
+                OK &&
+            str_eq(at, folder)) {
+            own = own || str_eq(table->uuid, uuid);
+            others = !str_eq(table->uuid, uuid);
+        }
+    }
+    arena_done(&arena);
+    return own && !others;
+}
+
+/** May this key be deleted for what this trash object says? */
+static bool may_name(const struct sweep_run *run, const struct trash *trash, struct str key,
+                     struct str *last, bool *last_own)
+{
+    size_t end = str_find(key, STR("/metadata/"));
+    struct str folder = str_take(key, end == SIZE_MAX ? 0 : end);
+    if (trash->kind != TRASH_EXPIRED) {
+        return true;
+    }
+    if (!str_eq(folder, *last)) { /* nearly always all are in one */
+        *last = folder;
+        *last_own = is_own_folder(run, trash->uuid, folder);
+    }
+    return *last_own;
+}
+
 static enum status take_in(struct heap *heap, const struct trash *trash, struct str object,
                            struct err *err)
 {
+    struct str last = STR_EMPTY; /* a key without such a folder is nobody's */
+    bool last_own = false;
     for (size_t i = 0; i < trash->key_count; i++) {
-        if (map_put(&heap->keys, trash->keys[i], heap, NULL) != OK) {
+        if (may_name(heap->run, trash, trash->keys[i], &last, &last_own) &&
+            map_put(&heap->keys, trash->keys[i], heap, NULL) != OK) {
             return err_no_memory(err);
         }
     }

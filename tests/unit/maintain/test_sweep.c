@@ -358,6 +358,49 @@ static void a_path_outside_the_lake_stops_what_depends_on_it(void **state)
     assert_readable(lake, "t");
 }
 
+/** A table whose log names `file` as an old metadata file, and lets it fall out. */
+static void drop_from_log(struct lake *lake, const char *table, struct str file)
+{
+    struct catalog_loaded loaded;
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    struct str entry = arena_printf(
+        &lake->arena, "\"metadata-log\":[{\"timestamp-ms\":1,\"metadata-file\":\"%.*s\"},",
+        STR_ARG(file));
+    add(lake, table, ""); /* the log is not empty */
+    fixture_edit(lake->store, table, "\"metadata-log\":[", arena_cstr(&lake->arena, entry));
+    assert_ok(json_parse(STR("[{\"action\":\"set-properties\",\"updates\":"
+                             "{\"write.metadata.previous-versions-max\":\"1\"}}]"),
+                         &doc, ERR));
+    struct catalog_change change = { .name = fixture_name(table),
+                                     .updates = yyjson_doc_get_root(doc) };
+    assert_ok(catalog_change_table(lake->catalog, &change, 0, &lake->arena, &loaded, ERR));
+    buf_done(&loaded.metadata);
+}
+
+static void what_metadata_names_outside_of_its_own_folder_is_not_thrown_away(void **state)
+{
+    struct lake *lake = *state;
+    struct table_name name = fixture_name("victim");
+    struct table_summary victim;
+    add(lake, "t", "");
+    add(lake, "victim", "");
+    struct str object = put(lake, STR("bucket"), "metadata/object");
+    assert_ok(catalog_find(lake->catalog, &name, false, &lake->arena, &victim, ERR));
+    struct str root = str_take(victim.metadata_location,
+                               str_find(victim.metadata_location, STR("/wh/")));
+    drop_from_log(lake, "t", victim.metadata_location);
+    drop_from_log(lake, "t",
+                  arena_printf(&lake->arena, "%.*s/%.*s", STR_ARG(root), STR_ARG(object)));
+    size_t own = objects(lake, "wh/");
+    for (int i = 0; i < 3; i++) {
+        sweep_after(lake, 30 * DAY);
+    }
+    assert_true(exists(lake, object));
+    assert_readable(lake, "victim");
+    assert_readable(lake, "t");
+    assert_true(objects(lake, "wh/") < own); /* its own old files went */
+}
+
 static void a_table_in_a_transaction_is_left_alone(void **state)
 {
     struct lake *lake = *state;
@@ -833,6 +876,7 @@ int main(void)
         T(a_file_of_another_tables_folder_that_a_table_names_stays),
         T(statistics_and_the_metadata_log_count_as_named),
         T(a_path_outside_the_lake_stops_what_depends_on_it),
+        T(what_metadata_names_outside_of_its_own_folder_is_not_thrown_away),
         T(a_table_in_a_transaction_is_left_alone),
         T(snapshots_beside_the_line_of_history_keep_their_files),
         T(markers_of_what_was_rolled_back_go),
