@@ -2,9 +2,11 @@
  * What the engine asks while a query runs, in JSON; engine/child_tables.c has the shapes and is the
  * other side.
  *
- * A snapshot is named by a key of what it consists of: table uuid, snapshot and schema. When the
+ * A snapshot is named by a key of what it consists of: table uuid, snapshot, schema and
+ * metadata file. When the
  * engine has a snapshot of that key already, its columns and files are not sent again.
  */
+#include "base/digest.h"
 #include "engine/sql_type.h"
 #include "iceberg/value.h"
 #include "query/inspect.h"
@@ -116,14 +118,18 @@ static bool has_key(yyjson_val *args, struct str key)
     return false;
 }
 
-/** "uuid:snapshot:schema", ":f" with files. */
+/** "uuid:snapshot:schema:<hash of the metadata file's name>", ":f" with files. The ids alone do not
+ * say it: a snapshot or a schema may be taken out and another one added under its id, and a name
+ * mapping may come without a snapshot. */
 static enum status snapshot_key(const struct query_pin *pin, bool with_files, char *out, size_t cap,
                                 struct err *err)
 {
     const struct catalog_pin *at = pin->pin;
-    int len = snprintf(out, cap, "%.*s:%lld:%d%s", STR_ARG(at->table.uuid),
+    char hash[SHA256_HEX + 1];
+    sha256_hex(at->table.metadata_location, hash);
+    int len = snprintf(out, cap, "%.*s:%lld:%d:%.32s%s", STR_ARG(at->table.uuid),
                        at->snapshot == NULL ? -1ll : (long long)at->snapshot->id,
-                       (int)at->schema->schema_id, with_files ? ":f" : "");
+                       (int)at->schema->schema_id, hash, with_files ? ":f" : "");
     return len > 0 && (size_t)len < cap
                ? OK
                : err_set(err, E_CORRUPT, "the uuid of table '%.*s' is too long",

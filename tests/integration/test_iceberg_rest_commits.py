@@ -208,6 +208,50 @@ def test_pyiceberg_and_ingest_write_one_table_at_once(lake):
     assert sorted(lake.catalog.load_table("main.t").scan().to_arrow()["id"].to_pylist()) == expected
 
 
+def test_a_snapshot_or_schema_that_comes_again_under_its_id_is_read_anew(alone):
+    """What queries keep of a snapshot must not outlive it."""
+    table = alone.catalog.create_table("main.t", COLUMNS)
+    table.append(rows(0, 3))
+    first = table.current_snapshot()
+    table.append(rows(3, 3))
+    second = table.current_snapshot()
+    assert alone.ids("t") == list(range(6))
+    ref = {"action": "set-snapshot-ref", "ref-name": "main", "type": "branch"}
+    again = {
+        **second.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "sequence-number": second.sequence_number + 1,
+        "manifest-list": first.manifest_list,
+        "summary": {"operation": "append"},
+    }
+    answer = alone.commit(
+        "t",
+        [],
+        [
+            {**ref, "snapshot-id": first.snapshot_id},
+            {"action": "remove-snapshots", "snapshot-ids": [second.snapshot_id]},
+            {"action": "add-snapshot", "snapshot": again},
+            {**ref, "snapshot-id": second.snapshot_id},
+        ],
+    )
+    assert answer.status_code == 200, answer.text
+    assert alone.ids("t") == [0, 1, 2]
+    # another schema under the id of one that was removed, with the same snapshot
+    schema = table.schema().model_dump(mode="json", by_alias=True)
+
+    def named(name):
+        fields = [{**field, "name": name if field["id"] == 1 else field["name"]} for field in schema["fields"]]
+        answer = alone.commit("t", [], [{"action": "add-schema", "schema": {**schema, "fields": fields}}, {"action": "set-current-schema", "schema-id": -1}])
+        assert answer.status_code == 200, answer.text
+        return answer.json()["metadata"]["current-schema-id"]
+
+    renamed = named("other")
+    assert alone.sql("SELECT min(other) AS n FROM t") == [{"n": 0}]
+    answer = alone.commit("t", [], [{"action": "set-current-schema", "schema-id": 0}, {"action": "remove-schemas", "schema-ids": [renamed]}])
+    assert answer.status_code == 200, answer.text
+    assert named("third") == renamed
+    assert alone.sql("SELECT min(third) AS n FROM t") == [{"n": 0}]
+
+
 def test_refusals_are_the_specifications(alone):
     table = alone.catalog.create_table("main.t", COLUMNS)
     set_property = [{"action": "set-properties", "updates": {"a": "b"}}]
