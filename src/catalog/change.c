@@ -197,6 +197,13 @@ enum status change_apply(struct local *local, struct change_try *trial, struct e
 {
     struct ice_change change = change_of(local, trial);
     yyjson_val *root = yyjson_doc_get_root(trial->doc);
+    if (ice_change_is_there_in_part(root, &change)) {
+        /* it may have landed and lost a part since: "failed" would have live files deleted */
+        return err_set(err, E_UNAVAILABLE,
+                       "the outcome is unknown: a part of the change's snapshots is in table "
+                       "\"%.*s\", and a part is not",
+                       STR_ARG(trial->change->name.name));
+    }
     TRY(check_base(local, trial, err));
     TRY(ice_change_require(root, change.requirements, err));
     TRY(ice_change_apply(root, &change, &trial->arena, &trial->json, &trial->result, err));

@@ -61,6 +61,25 @@ static enum status give_way(struct local *local, const struct created *created, 
     return OK;
 }
 
+/** The twin's pointer, once it is decided what it is: what is about to get that name by a rename
+ * has to look again, and a transaction that makes it may have looked before we were there. */
+static enum status read_decided(struct local *local, const struct created *created,
+                                const struct name_entry *twin, struct arena *arena,
+                                struct local_base *out, struct err *err)
+{
+    for (int i = 0;; i++) {
+        TRY(rename_read_settled(local, twin->key, created->deadline, arena, out, err));
+        if (out->live || !out->held) {
+            return OK;
+        }
+        if (deadline_passed(created->deadline)) {
+            return err_set(err, E_UNAVAILABLE, "a transaction that makes \"%.*s\" does not end",
+                           STR_ARG(twin->text));
+        }
+        local_backoff(local, i, created->deadline);
+    }
+}
+
 /** Is the twin still there after it had its time to give way? */
 static enum status twin_stays(struct local *local, const struct created *created,
                               const struct name_entry *twin, struct arena *arena, bool *stays_out,
@@ -69,8 +88,7 @@ static enum status twin_stays(struct local *local, const struct created *created
     bool first = str_cmp(created->key, twin->key) < 0;
     for (int i = 0; i < (first ? 1 : LOOKS); i++) {
         struct local_base base;
-        /* what is about to get that name by a rename has to look again */
-        TRY(rename_read_settled(local, twin->key, created->deadline, arena, &base, err));
+        TRY(read_decided(local, created, twin, arena, &base, err));
         *stays_out = base.live;
         if (!base.live) {
             return OK;

@@ -12,6 +12,7 @@
 #include "catalog/names.h"
 #include "catalog/namespace.h"
 #include "catalog/rename.h"
+#include "catalog/site.h"
 #include "catalog/swap.h"
 #include "catalog/table_name.h"
 #include "catalog/trash.h"
@@ -160,13 +161,6 @@ static enum status read_file(struct registering *registering, struct err *err)
 
 /* --- others --- */
 
-static bool overlap(struct str a, struct str b)
-{
-    struct str shorter = a.len < b.len ? a : b, longer = a.len < b.len ? b : a;
-    return str_starts(longer, shorter) &&
-           (longer.len == shorter.len || longer.ptr[shorter.len] == '/');
-}
-
 static enum status check_folders(struct registering *registering, struct err *err)
 {
     struct local *local = registering->local;
@@ -184,7 +178,7 @@ static enum status check_folders(struct registering *registering, struct err *er
                          &folder, &why) != OK) {
             continue; /* one that cannot be read hinders no other */
         }
-        if (overlap(folder, registering->folder)) {
+        if (site_overlaps(folder, registering->folder)) {
             return err_set(err, E_INVALID, "%s \"%.*s\" lies there already: \"%.*s\"",
                            table.is_view ? "view" : "table", STR_ARG(entry->text),
                            STR_ARG(registering->location));

@@ -76,8 +76,7 @@ enum status site_check_file(struct local *local, const char *what, struct str ur
     return status;
 }
 
-/** Is one of them the other, or below it? */
-static bool overlaps(struct str a, struct str b)
+bool site_overlaps(struct str a, struct str b)
 {
     struct str shorter = a.len < b.len ? a : b, longer = a.len < b.len ? b : a;
     return str_starts(longer, shorter) &&
@@ -96,7 +95,7 @@ static enum status check_other(struct local *local, const struct table_summary *
     /* One whose metadata lies in no folder of ours cannot be met in one. */
     if (locate_table(local->base.reader->locate, other->metadata_location, arena, &folder, NULL) ==
             OK &&
-        overlaps(folder, key)) {
+        site_overlaps(folder, key)) {
         return err_set(err, E_INVALID, "the location \"%.*s\" overlaps that of %s \"%.*s\"",
                        STR_ARG(key), other->is_view ? "view" : "table", STR_ARG(other->name.name));
     }

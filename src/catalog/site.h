@@ -18,6 +18,8 @@ enum status site_key(struct local *local, struct str uri, struct arena *arena, s
  * "the manifest list". */
 enum status site_check_file(struct local *local, const char *what, struct str uri,
                             struct err *err) MUST_USE;
+/** Is one of two folders (keys without a slash at the end) the other, or below it? */
+bool site_overlaps(struct str a, struct str b);
 /**
  * No other live table lies in `key`, or around it, or has this uuid: what one table's owner does
  * with its folder (a purge, a lent key) must not reach another's.

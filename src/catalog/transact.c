@@ -17,6 +17,7 @@
 
 #include "catalog/change.h"
 #include "catalog/group.h"
+#include "catalog/names.h"
 #include "catalog/namespace.h"
 #include "catalog/site.h"
 #include "catalog/table_name.h"
@@ -26,6 +27,8 @@
 enum {
     TRANSACT_TIMEOUT_MS = 60000,
     TABLES_MAX = 100, /* each waits in a queue of its own, one inside the other */
+    LOOKS = 2,
+    LISTED_BYTES_MAX = 256 * 1024 * 1024,
     POINTER_BYTES_MAX = 16 * 1024 * 1024
 };
 
@@ -175,6 +178,90 @@ static enum status hold(struct transact *transact, struct member *member, struct
     }
 }
 
+/* --- what others may do at the same moment ---
+ *
+ * With all pointers held, so that of two who forbid each other one sees the other. */
+
+static bool is_member(const struct transact *transact, struct str key)
+{
+    for (size_t i = 0; i < transact->count; i++) {
+        if (str_eq(transact->keys[i], key)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** No other name differs from that of a new table only by case; one that another transaction is
+ * about to make counts. */
+static enum status check_twins(struct transact *transact, const struct table_name *name,
+                               struct arena *arena, struct err *err)
+{
+    struct names names;
+    TRY(names_list(transact->local, STR_EMPTY, arena, &names, err));
+    for (size_t i = 0; i < names.count; i++) {
+        const struct name_entry *entry = &names.entries[i];
+        struct local_base base;
+        if (!table_name_eq_nocase(&entry->name, name) || is_member(transact, entry->key)) {
+            continue;
+        }
+        TRY(local_read_pointer(transact->local, entry->key, arena, &base, err));
+        if (base.live || base.held) {
+            return err_set(err, E_EXISTS,
+                           "table \"%.*s\" was made at the same moment; a name that differs from "
+                           "it only by case is refused",
+                           STR_ARG(entry->text));
+        }
+    }
+    return OK;
+}
+
+/** Two new or moved tables of one transaction. */
+static enum status check_pair(const struct member *a, const struct member *b, struct err *err)
+{
+    const struct change_try *x = &a->trial, *y = &b->trial;
+    struct str name = a->change->name.name, other = b->change->name.name;
+    if (!x->result.changed || !y->result.changed) {
+        return OK;
+    }
+    if (x->creates && y->creates && table_name_eq_nocase(&a->change->name, &b->change->name)) {
+        return err_set(err, E_EXISTS, "the names \"%.*s\" and \"%.*s\" differ only by case",
+                       STR_ARG(name), STR_ARG(other));
+    }
+    if (str_eq_nocase(x->result.metadata->table_uuid, y->result.metadata->table_uuid)) {
+        return err_set(err, E_INVALID, "tables \"%.*s\" and \"%.*s\" have one uuid", STR_ARG(name),
+                       STR_ARG(other));
+    }
+    if ((x->chosen || y->chosen) && site_overlaps(x->publish.folder, y->publish.folder)) {
+        return err_set(err, E_INVALID, "the locations of \"%.*s\" and \"%.*s\" overlap",
+                       STR_ARG(name), STR_ARG(other));
+    }
+    return OK;
+}
+
+static enum status check_places(struct transact *transact, struct err *err)
+{
+    for (size_t i = 0; i < transact->count; i++) {
+        const struct member *member = &transact->members[i];
+        for (size_t k = 0; k < i; k++) {
+            TRY(check_pair(&transact->members[k], member, err));
+        }
+        if (member->trial.result.changed && member->trial.chosen) {
+            TRY(site_check_free(transact->local, &member->change->name,
+                                member->trial.publish.folder,
+                                member->trial.result.metadata->table_uuid, err));
+        }
+        if (member->trial.creates) {
+            struct arena arena;
+            arena_init(&arena, LISTED_BYTES_MAX);
+            enum status status = check_twins(transact, &member->change->name, &arena, err);
+            arena_done(&arena);
+            TRY(status);
+        }
+    }
+    return OK;
+}
+
 /** With all pointers held: the namespaces of new tables are still there. Who drops one sees the
  * hold, or we see the drop. */
 static enum status check_namespaces(struct transact *transact, struct err *err)
@@ -262,16 +349,45 @@ static enum status fail(struct transact *transact, enum status status, struct er
 
 /* --- one round --- */
 
-/** *repeat_out: the transaction has landed before. A snapshot's id is of one request only, so one
- * member that is there says it of all. */
+/** Does a table show whether it has taken this change? */
+static bool can_tell(const struct catalog_change *change)
+{
+    size_t i, max;
+    yyjson_val *update;
+    if (ice_change_creates(change->requirements)) {
+        return true;
+    }
+    yyjson_arr_foreach(change->updates, i, max, update)
+    {
+        if (yyjson_equals_str(yyjson_obj_get(update, "action"), "add-snapshot")) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** *repeat_out: the transaction has landed before, by all that can be seen. What is there of it in
+ * part has either landed and lost a part since, or not landed as this transaction: a second look
+ * is for one that lands just now. */
 static enum status read_all(struct transact *transact, bool *repeat_out, struct err *err)
 {
-    *repeat_out = false;
-    for (size_t i = 0; i < transact->count; i++) {
-        TRY(change_read(transact->local, &transact->members[i].trial, err));
-        *repeat_out = *repeat_out || transact->members[i].trial.repeat;
+    for (int look = 0; look < LOOKS; look++) {
+        size_t there = 0, missing = 0;
+        for (size_t i = 0; i < transact->count; i++) {
+            struct member *member = &transact->members[i];
+            member_renew(transact, member);
+            TRY(change_read(transact->local, &member->trial, err));
+            there += member->trial.repeat ? 1 : 0;
+            missing += !member->trial.repeat && can_tell(member->change) ? 1 : 0;
+        }
+        *repeat_out = there > 0;
+        if (there == 0 || missing == 0) {
+            return OK;
+        }
     }
-    return OK;
+    return err_set(err, E_UNAVAILABLE,
+                   "the outcome is unknown: a part of the transaction is in its tables, and a part "
+                   "is not");
 }
 
 static enum status prepare_all(struct transact *transact, bool *held_out, struct err *err)
@@ -302,6 +418,7 @@ static enum status hold_all(struct transact *transact, struct err *err)
     for (size_t i = 0; i < transact->count; i++) {
         TRY(hold(transact, &transact->members[i], err));
     }
+    TRY(check_places(transact, err));
     return check_namespaces(transact, err);
 }
 
@@ -348,9 +465,6 @@ static enum status run(struct transact *transact, struct err *err)
 {
     for (int round = 0;; round++) {
         bool again = false;
-        for (size_t i = 0; i < transact->count; i++) {
-            member_renew(transact, &transact->members[i]);
-        }
         enum status status = round_of(transact, &again, err);
         if (status != OK || !again) {
             return status;

@@ -173,28 +173,46 @@ static bool has_snapshot(yyjson_val *base, yyjson_val *snapshot)
     return false;
 }
 
+/** How many of the snapshots that a change adds are there; *missing_out: how many are not. */
+static size_t count_added(yyjson_val *base, yyjson_val *updates, size_t *missing_out)
+{
+    size_t i, max, there = 0;
+    yyjson_val *update;
+    *missing_out = 0;
+    ARR_EACH(updates, i, max, update)
+    {
+        if (yyjson_equals_str(yyjson_obj_get(update, "action"), "add-snapshot")) {
+            bool has = has_snapshot(base, yyjson_obj_get(update, "snapshot"));
+            there += has ? 1 : 0;
+            *missing_out += has ? 0 : 1;
+        }
+    }
+    return there;
+}
+
 bool ice_change_is_repeat(yyjson_val *base, const struct ice_change *change)
 {
-    size_t i, max, added = 0;
+    size_t i, max, missing;
     yyjson_val *update;
-    bool same_uuid = false;
     if (base == NULL) {
         return false;
     }
+    size_t there = count_added(base, change->updates, &missing);
+    bool same_uuid = false;
     ARR_EACH(change->updates, i, max, update)
     {
-        yyjson_val *action = yyjson_obj_get(update, "action");
-        if (yyjson_equals_str(action, "add-snapshot")) {
-            if (!has_snapshot(base, yyjson_obj_get(update, "snapshot"))) {
-                return false;
-            }
-            added++;
-        } else if (yyjson_equals_str(action, "assign-uuid")) {
+        if (yyjson_equals_str(yyjson_obj_get(update, "action"), "assign-uuid")) {
             same_uuid = str_eq_nocase(val_str(yyjson_obj_get(update, "uuid")),
                                       val_str(yyjson_obj_get(base, "table-uuid")));
         }
     }
-    return added > 0 || (same_uuid && ice_change_creates(change->requirements));
+    return missing == 0 && (there > 0 || (same_uuid && ice_change_creates(change->requirements)));
+}
+
+bool ice_change_is_there_in_part(yyjson_val *base, const struct ice_change *change)
+{
+    size_t missing = 0;
+    return base != NULL && count_added(base, change->updates, &missing) > 0 && missing > 0;
 }
 
 /* --- updates of the table itself --- */

@@ -37,6 +37,9 @@ bool ice_change_creates(yyjson_val *requirements);
  * otherwise delete the files of a live snapshot.
  */
 bool ice_change_is_repeat(yyjson_val *base, const struct ice_change *change);
+/** Has `base` some of the snapshots that the change adds, and others not? Then nobody can tell
+ * whether it has landed: a snapshot may have expired since. */
+bool ice_change_is_there_in_part(yyjson_val *base, const struct ice_change *change);
 
 struct ice_change_result {
     bool changed; /* false: nothing to write; `out` is as it was */

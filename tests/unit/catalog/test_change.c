@@ -761,6 +761,34 @@ static void an_append_lets_a_client_go_first_that_was_refused(void **state)
     (void)state;
 }
 
+static const char *bare_snapshot(struct lake *lake, int64_t id)
+{
+    struct str text = arena_printf(
+        &lake->arena,
+        "{'action':'add-snapshot','snapshot':{'snapshot-id':%lld,'sequence-number':9,"
+        "'timestamp-ms':%lld,'manifest-list':'%s','summary':{'operation':'append'},'schema-id':0}}",
+        (long long)id, (long long)clock_wall_ms(clock_real()),
+        list_of(lake, id == 77 ? "snap-77.avro" : "snap-78.avro"));
+    return arena_cstr(&lake->arena, text);
+}
+
+static void a_part_of_a_change_that_is_there_is_no_failure(void **state)
+{
+    struct lake lake;
+    struct catalog_loaded loaded;
+    struct err err = { 0 };
+    lake_up(&lake);
+    const char *first = bare_snapshot(&lake, 77), *second = bare_snapshot(&lake, 78);
+    const char *one = arena_cstr(&lake.arena, arena_printf(&lake.arena, "[%s]", first));
+    const char *both = arena_cstr(&lake.arena, arena_printf(&lake.arena, "[%s,%s]", first, second));
+    (void)changed(&lake, "t", "[]", one);
+    assert_kind(change(lake.catalog, "t", require_main(&lake, 1), both, &lake.arena, &loaded, &err),
+                E_UNAVAILABLE);
+    assert_non_null(strstr(err.msg, "the outcome is unknown"));
+    lake_down(&lake);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -771,6 +799,7 @@ int main(void)
         cmocka_unit_test(a_change_keeps_rows_batches_and_what_we_do_not_know),
         cmocka_unit_test(a_change_that_does_not_hold_changes_nothing),
         cmocka_unit_test(a_snapshot_lands_once_however_often_it_is_sent),
+        cmocka_unit_test(a_part_of_a_change_that_is_there_is_no_failure),
         cmocka_unit_test(every_failed_write_and_lost_answer_is_told_truly),
         cmocka_unit_test(every_failed_allocation_is_told_truly),
         cmocka_unit_test(changes_and_appends_at_once_lose_nothing),

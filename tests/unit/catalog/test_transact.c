@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "catalog/changes.h"
@@ -141,9 +142,8 @@ static void append_snapshot(struct buf *json, const struct catalog_pin *pin, int
         (long long)now, STR_ARG(location), (long long)id, (long long)id));
 }
 
-static void append_creation(struct buf *json, int attempt, struct str beside)
+static void append_creation_at(struct buf *json, int attempt, const char *folder)
 {
-    struct str folder = str_take(beside, str_rfind_char(beside, '/'));
     assert_ok(
         buf_printf(json,
                    "\"requirements\":[{\"type\":\"assert-create\"}],\"updates\":["
@@ -155,8 +155,18 @@ static void append_creation(struct buf *json, int attempt, struct str beside)
                    "{\"action\":\"set-default-spec\",\"spec-id\":-1},"
                    "{\"action\":\"add-sort-order\",\"sort-order\":{\"order-id\":0,\"fields\":[]}},"
                    "{\"action\":\"set-default-sort-order\",\"sort-order-id\":-1},"
-                   "{\"action\":\"set-location\",\"location\":\"%.*s/made%d\"}]",
-                   attempt, STR_ARG(folder), attempt));
+                   "{\"action\":\"set-location\",\"location\":\"%s\"}]",
+                   attempt, folder));
+}
+
+static void append_creation(struct buf *json, int attempt, struct str beside)
+{
+    struct arena arena;
+    struct str folder = str_take(beside, str_rfind_char(beside, '/'));
+    arena_init(&arena, 0);
+    folder = arena_printf(&arena, "%.*s/made%d", STR_ARG(folder), attempt);
+    append_creation_at(json, attempt, arena_cstr(&arena, folder));
+    arena_done(&arena);
 }
 
 /** The request of an attempt as its client makes it from what it reads: an array of changes. False:
@@ -480,6 +490,101 @@ static void what_does_not_hold_changes_no_table(void **state)
     (void)state;
 }
 
+static int64_t current_snapshot(struct catalog *catalog, const char *table)
+{
+    struct arena arena;
+    struct table_summary found;
+    struct table_name name = fixture_name(table);
+    arena_init(&arena, 0);
+    assert_ok(catalog_find(catalog, &name, false, &arena, &found, ERR));
+    int64_t id = found.snapshot_id;
+    arena_done(&arena);
+    return id;
+}
+
+static void a_part_that_is_there_is_not_the_whole(void **state)
+{
+    struct schedule *schedule = test_calloc(1, sizeof(*schedule));
+    struct lake_clock clock = clock_of(schedule);
+    struct store *store = fixture_mem();
+    struct catalog *catalog = NULL;
+    struct buf both, one;
+    struct err err = { 0 };
+    buf_init(&both, 0);
+    buf_init(&one, 0);
+    make_tables(store, &clock);
+    assert_ok(open_catalog(store, 1, &clock, &catalog));
+    schedule->attempts[0] = (struct attempt){ .in = { true, true, false } };
+    assert_true(make_request(schedule, catalog, 0, &both));
+    schedule->attempts[0] = (struct attempt){ .in = { true, false, false } };
+    assert_true(make_request(schedule, catalog, 0, &one));
+    assert_ok(send_request(catalog, buf_str(&one), &err));
+    size_t before = fixture_objects(store, "");
+    assert_kind(send_request(catalog, buf_str(&both), &err), E_UNAVAILABLE);
+    assert_non_null(strstr(err.msg, "the outcome is unknown"));
+    assert_int_equal(fixture_objects(store, ""), before);
+    assert_int_equal(current_snapshot(catalog, "t"), snapshot_id(0, 0));
+    assert_int_equal(current_snapshot(catalog, "u"), -1);
+    buf_done(&both);
+    buf_done(&one);
+    catalog_close(catalog);
+    store_close(store);
+    test_free(schedule);
+    (void)state;
+}
+
+/** A transaction of two new tables, which must be refused and leave nothing. */
+static void refuse_two(struct catalog *catalog, struct store *store, const char *first,
+                       const char *second, enum status kind)
+{
+    struct buf json;
+    size_t before = fixture_objects(store, "wh/");
+    buf_init(&json, 0);
+    const char *const names[] = { first, second };
+    for (int i = 0; i < 2; i++) {
+        const char *folder = strchr(names[i], ' ') + 1;
+        assert_ok(buf_printf(&json, "%s{\"name\":\"%.*s\",", i > 0 ? "," : "[",
+                             (int)(folder - names[i] - 1), names[i]));
+        append_creation_at(&json, i, folder);
+        assert_ok(buf_append(&json, STR("}")));
+    }
+    assert_ok(buf_append(&json, STR("]")));
+    assert_kind(send_request(catalog, buf_str(&json), ERR), kind);
+    assert_int_equal(fixture_objects(store, "wh/"), before);
+    buf_done(&json);
+}
+
+static void new_tables_of_one_transaction_do_not_meet(void **state)
+{
+    struct schedule *schedule = test_calloc(1, sizeof(*schedule));
+    struct lake_clock clock = clock_of(schedule);
+    struct store *store = fixture_mem();
+    struct catalog *catalog = NULL;
+    struct catalog_pin *pin = NULL;
+    struct table_name name = fixture_name("t");
+    struct arena arena;
+    arena_init(&arena, 0);
+    make_tables(store, &clock);
+    assert_ok(open_catalog(store, 1, &clock, &catalog));
+    assert_ok(catalog_pin(catalog, &name, false, NULL, &pin, ERR));
+    struct str location = pin->metadata->location;
+    struct str root = str_take(location, str_rfind_char(location, '/'));
+    const char *a = arena_cstr(&arena, arena_printf(&arena, "a %.*s/x", STR_ARG(root)));
+    const char *twin = arena_cstr(&arena, arena_printf(&arena, "A %.*s/y", STR_ARG(root)));
+    const char *same = arena_cstr(&arena, arena_printf(&arena, "b %.*s/x", STR_ARG(root)));
+    const char *inside = arena_cstr(&arena, arena_printf(&arena, "b %.*s/x/y", STR_ARG(root)));
+    refuse_two(catalog, store, a, twin, E_EXISTS);
+    refuse_two(catalog, store, a, same, E_INVALID);
+    refuse_two(catalog, store, a, inside, E_INVALID);
+    refuse_two(catalog, store, inside, a, E_INVALID);
+    catalog_unpin(pin);
+    catalog_close(catalog);
+    store_close(store);
+    arena_done(&arena);
+    test_free(schedule);
+    (void)state;
+}
+
 static void no_failed_allocation_leaves_a_part(void **state)
 {
     for (long n = 0;; n += n < 40 ? 1 : 7) { /* each costs a lake of its own */
@@ -519,6 +624,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_does_not_hold_changes_no_table),
+        cmocka_unit_test(a_part_that_is_there_is_not_the_whole),
+        cmocka_unit_test(new_tables_of_one_transaction_do_not_meet),
         cmocka_unit_test(no_failed_allocation_leaves_a_part),
         cmocka_unit_test(no_schedule_breaks_a_transaction),
     };
