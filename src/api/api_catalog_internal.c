@@ -10,8 +10,16 @@
  *      /internal/catalog/batch    {name,"batch_id"}                    -> {"found", appended}
  *      /internal/catalog/append   append                               -> appended
  *      /internal/catalog/drop     {name}                               -> {}
+ *      /internal/catalog/change   {name,"timeout_ms","requirements","updates"} -> loaded
+ *      /internal/catalog/create   {name,"timeout_ms","stage","request"}        -> loaded
+ *      /internal/catalog/rename   {name,"to_namespace","to_name","view"} -> {"missing_namespace"}
+ *      /internal/catalog/namespace_create  {"namespace","properties"}  -> {"uuid"}
+ *      /internal/catalog/namespace_drop    {"namespace"}               -> {}
+ *
+ * `loaded` is {"metadata_location","location"}: who has asked reads the document itself.
  */
 #include "api/api_catalog.h"
+#include "catalog/changes.h"
 #include "catalog/wire.h"
 
 enum { APPEND_BODY_MAX = 256 * 1024 * 1024, APPEND_TIMEOUT_MS = 24 * 3600 * 1000 };
@@ -200,12 +208,148 @@ static enum http_step drop_end(struct http_req *req)
     return answer_end(req, &answer);
 }
 
+/* --- changes --- */
+
+static enum status read_deadline(struct http_req *req, yyjson_val *root, deadline_ms *out)
+{
+    int64_t ms = 0;
+    TRY(json_get_i64(root, "timeout_ms", JSON_OPTIONAL, &ms, &req->err));
+    *out = ms > 0 ? deadline_in(ms < APPEND_TIMEOUT_MS ? ms : APPEND_TIMEOUT_MS) : 0;
+    return OK;
+}
+
+static enum http_step reply_loaded(struct http_req *req, struct catalog_loaded *loaded)
+{
+    struct answer answer;
+    answer_begin(&answer);
+    jw_kv_str(&answer.w, "metadata_location", loaded->metadata_location);
+    jw_kv_str(&answer.w, "location", loaded->location);
+    buf_done(&loaded->metadata);
+    return answer_end(req, &answer);
+}
+
+static enum status change(struct http_req *req, struct catalog_loaded *out)
+{
+    yyjson_val *root = NULL;
+    struct catalog_change change = { 0 };
+    deadline_ms deadline = 0;
+    TRY(read_name(req, &root, &change.name));
+    TRY(read_deadline(req, root, &deadline));
+    TRY(json_get_arr(root, "requirements", JSON_OPTIONAL, &change.requirements, &req->err));
+    TRY(json_get_arr(root, "updates", JSON_OPTIONAL, &change.updates, &req->err));
+    return catalog_change_table(catalog_of(req), &change, deadline, &req->arena, out, &req->err);
+}
+
+static enum http_step change_end(struct http_req *req)
+{
+    struct catalog_loaded loaded = { 0 };
+    enum status status = change(req, &loaded);
+    return status == OK ? reply_loaded(req, &loaded) : http_fail(req, status);
+}
+
+static enum status create(struct http_req *req, struct catalog_loaded *out)
+{
+    yyjson_val *root = NULL;
+    struct catalog_create create = { 0 };
+    TRY(read_name(req, &root, &create.name));
+    TRY(read_deadline(req, root, &create.deadline));
+    TRY(json_get_bool(root, "stage", JSON_OPTIONAL, &create.stage, &req->err));
+    TRY(json_get_obj(root, "request", JSON_REQUIRED, &create.request, &req->err));
+    return catalog_create_table(catalog_of(req), &create, &req->arena, out, &req->err);
+}
+
+static enum http_step create_end(struct http_req *req)
+{
+    struct catalog_loaded loaded = { 0 };
+    enum status status = create(req, &loaded);
+    return status == OK ? reply_loaded(req, &loaded) : http_fail(req, status);
+}
+
+static enum http_step rename_end(struct http_req *req)
+{
+    yyjson_val *root = NULL;
+    struct table_name from, to = { STR_EMPTY, STR_EMPTY };
+    bool view = false, missing = false;
+    enum status status = read_name(req, &root, &from);
+    status = status == OK ? json_get_str(root, "to_namespace", JSON_REQUIRED, &to.ns, &req->err)
+                          : status;
+    status = status == OK ? json_get_str(root, "to_name", JSON_REQUIRED, &to.name, &req->err)
+                          : status;
+    status = status == OK ? json_get_bool(root, "view", JSON_OPTIONAL, &view, &req->err) : status;
+    status = status == OK ? catalog_rename(catalog_of(req), view ? CATALOG_VIEW : CATALOG_TABLE,
+                                           &from, &to, &missing, &req->err)
+                          : status;
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct answer answer;
+    answer_begin(&answer);
+    jw_kv_bool(&answer.w, "missing_namespace", missing);
+    return answer_end(req, &answer);
+}
+
+static enum status namespace_create(struct http_req *req, struct catalog_namespace *out)
+{
+    yyjson_val *root = NULL, *properties = NULL, *key, *value;
+    struct str ns;
+    size_t i, max, count = 0;
+    TRY(http_body_json(req, &root));
+    TRY(json_get_str(root, "namespace", JSON_REQUIRED, &ns, &req->err));
+    TRY(json_get_obj(root, "properties", JSON_OPTIONAL, &properties, &req->err));
+    struct ice_property *list = arena_array(&req->arena, yyjson_obj_size(properties) + 1,
+                                            sizeof(*list));
+    if (list == NULL) {
+        return err_no_memory(&req->err);
+    }
+    yyjson_obj_foreach(properties, i, max, key, value)
+    {
+        list[count++] = (struct ice_property){
+            str_from(yyjson_get_str(key), yyjson_get_len(key)),
+            str_from(yyjson_get_str(value), yyjson_get_len(value)),
+        };
+    }
+    return catalog_namespace_create(catalog_of(req), ns, list, count, &req->arena, out, &req->err);
+}
+
+static enum http_step namespace_create_end(struct http_req *req)
+{
+    struct catalog_namespace made;
+    enum status status = namespace_create(req, &made);
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct answer answer;
+    answer_begin(&answer);
+    jw_kv_str(&answer.w, "uuid", made.uuid);
+    return answer_end(req, &answer);
+}
+
+static enum http_step namespace_drop_end(struct http_req *req)
+{
+    yyjson_val *root = NULL;
+    struct str ns;
+    enum status status = http_body_json(req, &root);
+    status = status == OK ? json_get_str(root, "namespace", JSON_REQUIRED, &ns, &req->err) : status;
+    status = status == OK ? catalog_namespace_drop(catalog_of(req), ns, &req->err) : status;
+    if (status != OK) {
+        return http_fail(req, status);
+    }
+    struct answer answer;
+    answer_begin(&answer);
+    return answer_end(req, &answer);
+}
+
 static const struct http_handler list_handler = { .end = list_end };
 static const struct http_handler find_handler = { .end = find_end };
 static const struct http_handler place_handler = { .end = place_end };
 static const struct http_handler batch_handler = { .end = batch_end };
 static const struct http_handler append_handler = { .end = append_end };
 static const struct http_handler drop_handler = { .end = drop_end };
+static const struct http_handler change_handler = { .end = change_end };
+static const struct http_handler create_handler = { .end = create_end };
+static const struct http_handler rename_handler = { .end = rename_end };
+static const struct http_handler namespace_create_handler = { .end = namespace_create_end };
+static const struct http_handler namespace_drop_handler = { .end = namespace_drop_end };
 
 #define INTERNAL(name)                                                                             \
     .method = HTTP_POST, .pattern = "/internal/catalog/" #name, .handler = &name##_handler,        \
@@ -220,6 +364,11 @@ const struct http_route *api_catalog_internal_routes(size_t *count_out)
         { INTERNAL(batch) },
         { INTERNAL(append), .body_bytes_max = APPEND_BODY_MAX, .timeout_ms = APPEND_TIMEOUT_MS },
         { INTERNAL(drop) },
+        { INTERNAL(change), .body_bytes_max = APPEND_BODY_MAX, .timeout_ms = APPEND_TIMEOUT_MS },
+        { INTERNAL(create) },
+        { INTERNAL(rename) },
+        { INTERNAL(namespace_create) },
+        { INTERNAL(namespace_drop) },
     };
     *count_out = ARRAY_LEN(routes);
     return routes;

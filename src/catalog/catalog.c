@@ -145,6 +145,39 @@ enum status catalog_namespace(struct catalog *catalog, struct str ns, struct are
     return catalog->ops->namespace(catalog, ns, arena, out, err);
 }
 
+enum status catalog_change_table(struct catalog *catalog, const struct catalog_change *change,
+                                 deadline_ms deadline, struct arena *arena,
+                                 struct catalog_loaded *out, struct err *err)
+{
+    return catalog->ops->change(catalog, change, deadline, arena, out, err);
+}
+
+enum status catalog_create_table(struct catalog *catalog, const struct catalog_create *create,
+                                 struct arena *arena, struct catalog_loaded *out, struct err *err)
+{
+    return catalog->ops->create(catalog, create, arena, out, err);
+}
+
+enum status catalog_rename(struct catalog *catalog, enum catalog_kind kind,
+                           const struct table_name *from, const struct table_name *to,
+                           bool *missing_ns_out, struct err *err)
+{
+    return catalog->ops->rename(catalog, kind, from, to, missing_ns_out, err);
+}
+
+enum status catalog_namespace_create(struct catalog *catalog, struct str ns,
+                                     const struct ice_property *properties, size_t count,
+                                     struct arena *arena, struct catalog_namespace *out,
+                                     struct err *err)
+{
+    return catalog->ops->namespace_create(catalog, ns, properties, count, arena, out, err);
+}
+
+enum status catalog_namespace_drop(struct catalog *catalog, struct str ns, struct err *err)
+{
+    return catalog->ops->namespace_drop(catalog, ns, err);
+}
+
 enum status catalog_metadata_text(struct catalog *catalog, struct str location, struct buf *out,
                                   struct err *err)
 {

@@ -5,7 +5,7 @@
 #ifndef CATALOG_CATALOG_PRIV_H
 #define CATALOG_CATALOG_PRIV_H
 
-#include "catalog/catalog.h"
+#include "catalog/changes.h"
 
 struct reader;
 
@@ -28,6 +28,16 @@ struct catalog_ops {
                               size_t *, struct err *);
     enum status (*namespace)(struct catalog *, struct str ns, struct arena *,
                              struct catalog_namespace *, struct err *);
+    enum status (*change)(struct catalog *, const struct catalog_change *, deadline_ms deadline,
+                          struct arena *, struct catalog_loaded *, struct err *);
+    enum status (*create)(struct catalog *, const struct catalog_create *, struct arena *,
+                          struct catalog_loaded *, struct err *);
+    enum status (*rename)(struct catalog *, enum catalog_kind, const struct table_name *from,
+                          const struct table_name *to, bool *missing_ns_out, struct err *);
+    enum status (*namespace_create)(struct catalog *, struct str ns, const struct ice_property *,
+                                    size_t, struct arena *, struct catalog_namespace *,
+                                    struct err *);
+    enum status (*namespace_drop)(struct catalog *, struct str ns, struct err *);
     enum status (*ready)(struct catalog *, struct err *);
 };
 

@@ -332,9 +332,9 @@ static enum status run(void *ctx, struct err *err)
     }
 }
 
-enum status catalog_change_table(struct catalog *catalog, const struct catalog_change *change,
-                                 deadline_ms deadline, struct arena *arena,
-                                 struct catalog_loaded *out, struct err *err)
+enum status local_change(struct catalog *catalog, const struct catalog_change *change,
+                         deadline_ms deadline, struct arena *arena, struct catalog_loaded *out,
+                         struct err *err)
 {
     struct changing changing = {
         .local = (struct local *)catalog,

@@ -6,41 +6,22 @@
  * An append whose answer was lost is sent again when it has a batch id, which makes it land once;
  * without one the caller is told that the outcome is unknown.
  */
-#include "http/client.h"
+#include "catalog/http_priv.h"
 
 #include "base/mem.h"
-#include "catalog/catalog_priv.h"
 #include "catalog/reader.h"
 #include "catalog/wire.h"
 
-enum {
-    BODY_BYTES_MAX = 256 * 1024 * 1024,
-    CALL_TIMEOUT_MS = 30000,
-    RESENDS_MAX = 3,
-    GRACE_MS = 5000
-};
+enum { BODY_BYTES_MAX = CALL_BODY_BYTES_MAX, CALL_TIMEOUT_MS = 30000 };
 
-struct remote {
-    struct catalog base;
-    struct http_client *client;
-    struct store *store; /* borrowed */
-};
-
-static struct remote *remote_of(struct catalog *catalog)
+struct remote *remote_of(struct catalog *catalog)
 {
     return (struct remote *)catalog;
 }
 
 /* --- one call --- */
 
-struct call {
-    struct buf body;
-    struct json_writer w;
-    struct http_answer answer;
-    yyjson_doc *doc;
-};
-
-static void call_begin(struct call *call)
+void call_begin(struct call *call)
 {
     *call = (struct call){ 0 };
     buf_init(&call->body, BODY_BYTES_MAX);
@@ -48,17 +29,15 @@ static void call_begin(struct call *call)
     jw_obj_begin(&call->w);
 }
 
-static void call_done(struct call *call)
+void call_done(struct call *call)
 {
     json_doc_done(&call->doc);
     http_answer_done(&call->answer);
     buf_done(&call->body);
 }
 
-/** POST what was written since call_begin; the answer's object is in *root_out until call_done. */
-static enum status call_send(struct remote *remote, struct call *call, const char *target,
-                             bool repeatable, deadline_ms deadline, yyjson_val **root_out,
-                             struct err *err)
+enum status call_send(struct remote *remote, struct call *call, const char *target, bool repeatable,
+                      deadline_ms deadline, yyjson_val **root_out, struct err *err)
 {
     if (call->w.depth > 0) {
         jw_obj_end(&call->w);
@@ -87,7 +66,7 @@ static enum status call_send(struct remote *remote, struct call *call, const cha
     return OK;
 }
 
-static deadline_ms soon(void)
+deadline_ms call_soon(void)
 {
     return deadline_in(CALL_TIMEOUT_MS);
 }
@@ -147,7 +126,8 @@ static enum status remote_list(struct catalog *catalog, const struct catalog_lis
     jw_kv_str(&call.w, "after", opts->after);
     jw_kv_u64(&call.w, "limit", opts->limit);
     jw_kv_bool(&call.w, "views", opts->kind == CATALOG_VIEW);
-    TRY(call_send(remote_of(catalog), &call, "/internal/catalog/list", true, soon(), &root, err));
+    TRY(call_send(remote_of(catalog), &call, "/internal/catalog/list", true, call_soon(), &root,
+                  err));
     return read_list(arena, root, out, err);
 }
 
@@ -159,7 +139,8 @@ static enum status remote_find(struct catalog *catalog, const struct table_name 
     call_begin(&call);
     wire_name(&call.w, name);
     jw_kv_bool(&call.w, "nocase", nocase);
-    TRY(call_send(remote_of(catalog), &call, "/internal/catalog/find", true, soon(), &root, err));
+    TRY(call_send(remote_of(catalog), &call, "/internal/catalog/find", true, call_soon(), &root,
+                  err));
     return wire_read_summary(arena, root, out, err);
 }
 
@@ -170,7 +151,8 @@ static enum status remote_place(struct catalog *catalog, const struct table_name
     yyjson_val *root = NULL;
     call_begin(&call);
     wire_name(&call.w, name);
-    TRY(call_send(remote_of(catalog), &call, "/internal/catalog/place", true, soon(), &root, err));
+    TRY(call_send(remote_of(catalog), &call, "/internal/catalog/place", true, call_soon(), &root,
+                  err));
     return wire_read_place(arena, root, out, err);
 }
 
@@ -184,7 +166,8 @@ static enum status remote_batch(struct catalog *catalog, const struct table_name
     call_begin(&call);
     wire_name(&call.w, name);
     jw_kv_str(&call.w, "batch_id", batch_id);
-    TRY(call_send(remote_of(catalog), &call, "/internal/catalog/batch", true, soon(), &root, err));
+    TRY(call_send(remote_of(catalog), &call, "/internal/catalog/batch", true, call_soon(), &root,
+                  err));
     TRY(json_get_bool(root, "found", JSON_REQUIRED, &found, err));
     if (found) {
         TRY(wire_read_appended(arena, root, out, err));
@@ -202,9 +185,9 @@ static enum status remote_append(struct catalog *catalog, const struct catalog_a
     wire_append(&call.w, append);
     /* catalogd keeps the deadline itself; ours is a little later, so that its answer arrives. */
     deadline_ms deadline = append->deadline == DEADLINE_NEVER ? DEADLINE_NEVER
-                                                              : append->deadline + GRACE_MS;
+                                                              : append->deadline + CALL_GRACE_MS;
     enum status status = OK;
-    for (int i = 0; i < RESENDS_MAX; i++) {
+    for (int i = 0; i < CALL_RESENDS_MAX; i++) {
         status = call_send(remote_of(catalog), &call, "/internal/catalog/append", false, deadline,
                            &root, err);
         bool lost = status == E_UPSTREAM || status == E_TIMEOUT;
@@ -228,7 +211,7 @@ static enum status remote_drop(struct catalog *catalog, const struct table_name 
     yyjson_val *root = NULL;
     call_begin(&call);
     wire_name(&call.w, name);
-    return call_send(remote_of(catalog), &call, "/internal/catalog/drop", false, soon(), &root,
+    return call_send(remote_of(catalog), &call, "/internal/catalog/drop", false, call_soon(), &root,
                      err);
 }
 
@@ -262,6 +245,11 @@ static const struct catalog_ops remote_ops = {
     .place = remote_place,
     .batch = remote_batch,
     .drop = remote_drop,
+    .change = remote_change,
+    .create = remote_create,
+    .rename = remote_rename,
+    .namespace_create = remote_namespace_create,
+    .namespace_drop = remote_namespace_drop,
     .ready = remote_ready,
 };
 

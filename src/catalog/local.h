@@ -98,5 +98,15 @@ enum status local_find(struct catalog *, const struct table_name *, bool nocase,
 enum status local_append(struct catalog *, const struct catalog_append *, struct arena *,
                          struct catalog_appended *, struct err *) MUST_USE;
 enum status local_drop(struct catalog *, const struct table_name *, struct err *) MUST_USE;
+enum status local_change(struct catalog *, const struct catalog_change *, deadline_ms,
+                         struct arena *, struct catalog_loaded *, struct err *) MUST_USE;
+enum status local_create(struct catalog *, const struct catalog_create *, struct arena *,
+                         struct catalog_loaded *, struct err *) MUST_USE;
+enum status local_rename(struct catalog *, enum catalog_kind, const struct table_name *from,
+                         const struct table_name *to, bool *missing_ns_out, struct err *) MUST_USE;
+enum status local_namespace_create(struct catalog *, struct str ns, const struct ice_property *,
+                                   size_t, struct arena *, struct catalog_namespace *,
+                                   struct err *) MUST_USE;
+enum status local_namespace_drop(struct catalog *, struct str ns, struct err *) MUST_USE;
 
 #endif

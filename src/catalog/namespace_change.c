@@ -95,10 +95,10 @@ static enum status make(struct local *local, struct str ns, const struct catalog
     return too_busy(ns, err);
 }
 
-enum status catalog_namespace_create(struct catalog *catalog, struct str ns,
-                                     const struct ice_property *properties, size_t count,
-                                     struct arena *arena, struct catalog_namespace *out,
-                                     struct err *err)
+enum status local_namespace_create(struct catalog *catalog, struct str ns,
+                                   const struct ice_property *properties, size_t count,
+                                   struct arena *arena, struct catalog_namespace *out,
+                                   struct err *err)
 {
     struct local *local = local_of(catalog);
     deadline_ms deadline = deadline_in(NAMESPACE_TIMEOUT_MS);

@@ -163,7 +163,7 @@ static enum status step(struct dropping *dropping, const struct namespace_base *
     return outcome == SWAP_WON ? begin(dropping, base, arena, err) : OK;
 }
 
-enum status catalog_namespace_drop(struct catalog *catalog, struct str ns, struct err *err)
+enum status local_namespace_drop(struct catalog *catalog, struct str ns, struct err *err)
 {
     assert(catalog->ops->namespace != NULL);
     struct dropping dropping = { .local = (struct local *)catalog,

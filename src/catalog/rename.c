@@ -254,9 +254,9 @@ static enum status rename_all(struct renaming *renaming, struct err *err)
     return OK;
 }
 
-enum status catalog_rename(struct catalog *catalog, enum catalog_kind kind,
-                           const struct table_name *from, const struct table_name *to,
-                           bool *missing_ns_out, struct err *err)
+enum status local_rename(struct catalog *catalog, enum catalog_kind kind,
+                         const struct table_name *from, const struct table_name *to,
+                         bool *missing_ns_out, struct err *err)
 {
     assert(catalog->ops->namespace != NULL);
     struct renaming renaming = { .local = (struct local *)catalog,

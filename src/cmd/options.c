@@ -392,6 +392,12 @@ const struct setting_def option_defs[] = {
       .default_value = "http://127.0.0.1:3215",
       .help = "Where vectord is, with scheme, for vector_search in SQL; empty: there is none." },
     { .section = "queryd",
+      .name = "read_only",
+      .type = SETTING_BOOL,
+      .default_value = "false",
+      .help =
+          "Refuse statements that write (INSERT, UPDATE, DELETE, MERGE, CREATE, ALTER, DROP)." },
+    { .section = "queryd",
       .name = "engines",
       .type = SETTING_INT,
       .default_value = "8",

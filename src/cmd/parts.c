@@ -258,7 +258,9 @@ static enum status open_query(struct parts *parts, struct err *err)
     TRY(open_engines(parts, "queryd", queue_max, &parts->query_engines, err));
     struct query_service_opts opts = { .catalog = parts->catalog,
                                        .store = parts->store,
-                                       .engines = parts->query_engines };
+                                       .engines = parts->query_engines,
+                                       .writes = !settings_bool(parts->settings, "queryd",
+                                                                "read_only") };
     TRY(open_vector_driver(parts, &opts.vectors, err));
     TRY(query_service_open(&opts, &parts->query, err));
     struct api_sql_opts api = { .service = parts->query,

@@ -242,6 +242,72 @@ enum status duck_quote_text(struct buf *out, struct str text) MUST_USE;
 #define DUCK_TEXT_FUNCTIONS "__lake_text_"
 #define DUCK_TEXT_MISFIT "lakehouse: misfit"
 
+/* --- a statement that writes --- */
+
+/*
+ * DuckDB writes nothing itself: it says what a statement means (a request), or computes the rows
+ * that it makes and those that it takes away, and the caller makes files and a commit of them.
+ */
+enum duck_write_kind {
+    DUCK_WRITE_REQUEST,   /* CREATE, ALTER, DROP: duck_write_request says what */
+    DUCK_WRITE_INSERT,    /* duck_write_copy gives the rows */
+    DUCK_WRITE_CREATE_AS, /* the same; the table is new, and the request says how */
+    DUCK_WRITE_DELETE,    /* duck_write_gather, then SQL over DUCK_WRITE_ROWS */
+    DUCK_WRITE_UPDATE,
+    DUCK_WRITE_MERGE,
+    DUCK_WRITE_TRUNCATE, /* DELETE without a condition: nothing is computed */
+};
+struct duck_write;
+/** A column that is written. */
+struct duck_write_column {
+    struct str name, type; /* the type as SQL */
+    bool required;
+};
+/**
+ * Parse and guard. *out NULL: the statement only reads, and duck_query is for it.
+ *
+ * Errors   as of duck_query; a statement that writes stands alone, so a script with one is
+ *          E_INVALID
+ * Owns     until duck_write_free, which comes before the session's close
+ */
+enum status duck_write_open(struct duck_session *session, struct str sql, struct str params,
+                            struct duck_write **out, struct err *err) MUST_USE;
+void duck_write_free(struct duck_write *write);
+enum duck_write_kind duck_write_kind(const struct duck_write *write);
+/** The table that it writes to, as the statement spells it. */
+struct str duck_write_ns(const struct duck_write *write);
+struct str duck_write_name(const struct duck_write *write);
+/**
+ * What is asked of the catalogue, as a JSON object: {"do": verb, "namespace", "name", ...}; of
+ * CREATE TABLE .. AS without its columns. src/query/ddl.c lists the verbs.
+ */
+struct str duck_write_request(const struct duck_write *write);
+/** The columns of the query of CREATE TABLE .. AS. */
+enum status duck_write_columns(struct duck_write *write, const struct duck_write_column **out,
+                               size_t *count_out, struct err *err) MUST_USE;
+/**
+ * The rows of INSERT and CREATE TABLE .. AS as a Parquet file (zstd) in the sink of `path`, with
+ * these columns, which are all that the table has.
+ *
+ * field_ids  as COPY's FIELD_IDS has them: 'a': 1, 'b': {__duckdb_field_id: 2, ...}
+ * Returns    the one row of COPY's RETURN_STATS
+ * Errors     E_INVALID also for a NULL in a required column
+ */
+enum status duck_write_copy(struct duck_write *write, const struct duck_write_column *columns,
+                            size_t count, struct str path, struct str field_ids,
+                            struct duck_result **out, struct err *err) MUST_USE;
+/**
+ * Compute what DELETE, UPDATE and MERGE do into the temporary table DUCK_WRITE_ROWS: each row has
+ * `__file` and `__row` (of the row that goes; NULL: a row that is new) and, but for DELETE and rows
+ * that only go (`__gone`), the columns. From here on the session is trusted: it runs our own SQL
+ * only.
+ *
+ * Errors   E_INVALID when a row of the table would be changed twice
+ */
+#define DUCK_WRITE_ROWS "temp.main.__lake_rows"
+enum status duck_write_gather(struct duck_write *write, const struct duck_write_column *columns,
+                              size_t count, struct err *err) MUST_USE;
+
 /* --- results as bytes: DESIGN's value rules --- */
 
 enum duck_format {

@@ -103,6 +103,7 @@ struct SessionState : public duckdb::ClientContextState {
     const struct duck_vectors *vectors = nullptr;
     bool trusted = false;
     string sink; /* the one path that a client's statement writes its answer to; empty: none */
+    bool gathers = false; /* its rows go into the temporary table of a statement that writes */
     /* what the first of the statement's threads failed with, kept while the executor goes away */
     duckdb::ErrorData first_error;
 
@@ -422,6 +423,10 @@ Params params_for(const duckdb::SQLStatement &statement, const Params &all);
 duckdb::LogicalType export_type(const duckdb::LogicalType &type, bool parquet);
 /** Of several equal names the second becomes name_1, and so on past names that are taken. */
 std::vector<string> unique_names(const duckdb::vector<string> &names);
+/** The columns of a SELECT, without running it. */
+void bind_columns(duckdb::ClientContext &context, const duckdb::SQLStatement &select,
+                  const Params &params, duckdb::vector<duckdb::LogicalType> &types,
+                  duckdb::vector<string> &names);
 /** A guarded SELECT as a COPY of its rows to `path`. */
 duckdb::unique_ptr<duckdb::SQLStatement> copy_to_parquet(
     duckdb::ClientContext &context, duckdb::unique_ptr<duckdb::SQLStatement> statement,
@@ -451,6 +456,12 @@ struct duck_result {
 };
 
 namespace lake {
+/** Start a statement that is guarded, or ours, with the parameters that it uses; throws. */
+duckdb::unique_ptr<duckdb::QueryResult> start(struct duck_session &session,
+                                              duckdb::unique_ptr<duckdb::SQLStatement> statement,
+                                              Params params);
+/** A parameter that none of the maps has is a mistake worth telling. */
+void check_used(const duckdb::case_insensitive_map_t<idx_t> &used, const Params &params);
 /** The next chunk, or NULL at the end; throws. */
 duckdb::unique_ptr<duckdb::DataChunk> fetch(struct duck_result &result);
 } // namespace lake

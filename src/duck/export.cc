@@ -108,9 +108,6 @@ std::vector<string> unique_names(const vector<string> &names)
     return unique;
 }
 
-namespace {
-
-/** The columns of a SELECT, without running it. */
 void bind_columns(ClientContext &context, const SQLStatement &select, const Params &params,
                   vector<LogicalType> &types, vector<string> &names)
 {
@@ -122,6 +119,8 @@ void bind_columns(ClientContext &context, const SQLStatement &select, const Para
         names = planner.names;
     });
 }
+
+namespace {
 
 /** `SELECT #1::T AS a, #2 AS b FROM (select)` */
 unique_ptr<SelectNode> with_types(unique_ptr<SelectStatement> select,

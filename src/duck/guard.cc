@@ -2,7 +2,8 @@
  * The statement guard: what a client may ask at all.
  *
  * The tree that the parser made is walked as a whole before anything is bound. Only SELECT and
- * EXPLAIN of a SELECT pass (SHOW, DESCRIBE and SUMMARIZE are SELECTs to DuckDB). Table functions
+ * EXPLAIN of a SELECT pass (SHOW, DESCRIBE and SUMMARIZE are SELECTs to DuckDB); one that writes
+ * becomes a SELECT of its rows before it comes here (write.cc). Table functions
  * need to be on a list, scalar functions must not be on another. Every table name that is not a
  * common table expression in scope is qualified with the lake here and now, so that it can resolve
  * to nothing else: DuckDB's own views (duckdb_logs, duckdb_settings, ...) have names too.
@@ -35,6 +36,8 @@ struct Refusal {
     const char *instead;
 };
 
+constexpr const char
+    *STANDS_ALONE = "a statement that writes stands alone, and cannot be explained";
 constexpr const char *USE_INGEST = "data comes in through POST /v1/ingest";
 constexpr const char *USE_SETTINGS = "settings belong to the server's configuration";
 constexpr const char *USE_PARAMS = "send the statement itself, with its parameters in \"params\"";
@@ -42,17 +45,15 @@ constexpr const char *ONE_SNAPSHOT = "every statement sees one snapshot of the l
 constexpr const char *ALL_IN_LAKE = "all tables are in the lake already";
 
 const Refusal REFUSALS[] = {
-    { StatementType::INSERT_STATEMENT, "INSERT", "use POST /v1/ingest" },
-    { StatementType::UPDATE_STATEMENT, "UPDATE", USE_INGEST },
-    { StatementType::DELETE_STATEMENT, "DELETE", USE_INGEST },
-    { StatementType::MERGE_INTO_STATEMENT, "MERGE", USE_INGEST },
-    { StatementType::CREATE_STATEMENT, "CREATE",
-      "POST /v1/ingest creates a table, WITH name AS (..) names a query" },
+    { StatementType::INSERT_STATEMENT, "INSERT", STANDS_ALONE },
+    { StatementType::UPDATE_STATEMENT, "UPDATE", STANDS_ALONE },
+    { StatementType::DELETE_STATEMENT, "DELETE", STANDS_ALONE },
+    { StatementType::MERGE_INTO_STATEMENT, "MERGE", STANDS_ALONE },
+    { StatementType::CREATE_STATEMENT, "CREATE", STANDS_ALONE },
     { StatementType::CREATE_FUNC_STATEMENT, "CREATE FUNCTION",
       "write the expression where it is used" },
-    { StatementType::ALTER_STATEMENT, "ALTER",
-      "POST /v1/ingest?evolve=true adds columns and widens types" },
-    { StatementType::DROP_STATEMENT, "DROP", "use DELETE /v1/catalog/table/{table}" },
+    { StatementType::ALTER_STATEMENT, "ALTER", STANDS_ALONE },
+    { StatementType::DROP_STATEMENT, "DROP", STANDS_ALONE },
     { StatementType::COPY_STATEMENT, "COPY",
       "a SELECT answers as CSV, Arrow or Parquet with \"format\"" },
     { StatementType::EXPORT_STATEMENT, "EXPORT",

@@ -101,13 +101,20 @@ bool is_answer(const SessionState &session, LogicalOperator &plan)
            plan.Cast<LogicalCopyToFile>().file_path == session.sink && plan.children.size() == 1;
 }
 
+/** The temporary table that we make of a client's rows. */
+bool is_gathering(const SessionState &session, LogicalOperator &plan)
+{
+    return session.gathers && plan.type == LogicalOperatorType::LOGICAL_CREATE_TABLE &&
+           plan.children.size() == 1;
+}
+
 void look_at_plan(OptimizerExtensionInput &input, unique_ptr<LogicalOperator> &plan)
 {
     auto session = SessionState::Of(input.context);
     if (!session || session->trusted) {
         return;
     }
-    if (is_answer(*session, *plan)) {
+    if (is_answer(*session, *plan) || is_gathering(*session, *plan)) {
         check_operator(*plan->children[0]);
     } else {
         check_operator(*plan);

@@ -107,6 +107,8 @@ void work(PendingQueryResult &pending)
     }
 }
 
+} // namespace
+
 unique_ptr<QueryResult> start(struct duck_session &session, unique_ptr<SQLStatement> statement,
                               Params params)
 {
@@ -132,6 +134,8 @@ unique_ptr<QueryResult> start(struct duck_session &session, unique_ptr<SQLStatem
     return result;
 }
 
+namespace {
+
 /** NULL at the end. */
 unique_ptr<DataChunk> next_chunk(struct duck_session &session, QueryResult &result)
 {
@@ -146,19 +150,27 @@ unique_ptr<DataChunk> next_chunk(struct duck_session &session, QueryResult &resu
     return chunk;
 }
 
-/** A parameter that no statement of the script uses is a mistake worth telling. */
-void check_all_used(const std::vector<Step> &steps, const Params &params)
+} // namespace
+
+void check_used(const case_insensitive_map_t<idx_t> &used, const Params &params)
 {
     for (auto &param : params) {
-        bool used = false;
-        for (auto &step : steps) {
-            used = used || step.statement->named_param_map.count(param.first) > 0;
-        }
-        if (!used) {
+        if (used.count(param.first) == 0) {
             throw_refusal(optional_idx(), "params has a value for $" + param.first +
                                               ", but the statement does not use it");
         }
     }
+}
+
+namespace {
+
+void check_all_used(const std::vector<Step> &steps, const Params &params)
+{
+    case_insensitive_map_t<idx_t> used;
+    for (auto &step : steps) {
+        used.insert(step.statement->named_param_map.begin(), step.statement->named_param_map.end());
+    }
+    check_used(used, params);
 }
 
 /** Runs what gives a PIVOT its columns. */

@@ -8,9 +8,12 @@
  *             only, {"columns":[]}
  *   DATA      the answer's bytes
  *   DONE      {"rows": n}
+ *
+ * A statement that writes (child_write.h) answers with one row: how many rows came, went or
+ * changed, and the snapshot that it has made.
  */
 #include "base/clock.h"
-#include "engine/child.h"
+#include "engine/child_write.h"
 
 enum {
     SEND_BYTES = 64 * 1024, /* gathered before they are sent */
@@ -131,8 +134,36 @@ static enum status run_rows(struct query_job *q, struct str sql, struct str para
     return OK;
 }
 
+/** In place of the statement that has written, the SELECT of its answer, in a session of our
+ * own. */
+static enum status answer_write(struct query_job *q, struct duck_write *write, struct buf *sql,
+                                struct err *err)
+{
+    struct child_written written;
+    enum status status = child_write(q->job, q->session, write, &written, err);
+    duck_write_free(write);
+    TRY(status);
+    bool ok = buf_printf(sql, "SELECT CAST(%lld AS BIGINT) AS count, ", (long long)written.rows) ==
+              OK;
+    ok = ok && (written.has_snapshot
+                    ? buf_printf(sql, "CAST(%lld AS BIGINT)", (long long)written.snapshot_id)
+                    : buf_append(sql, STR("CAST(NULL AS BIGINT)"))) == OK;
+    if (!ok || buf_append(sql, STR(" AS snapshot_id")) != OK) {
+        return err_no_memory(err);
+    }
+    child_set_session(q->job, NULL);
+    duck_session_close(q->session);
+    q->session = NULL;
+    const struct duck_session_opts opts = { .files = lakefs_files(q->job->lakefs),
+                                            .trusted = true };
+    return duck_session_open(q->job->duck, &opts, &q->session, err);
+}
+
 static enum status run_query(struct query_job *q, struct buf *done, struct err *err)
 {
+    AUTO(buf_done) struct buf answer;
+    struct duck_write *write = NULL;
+    buf_init(&answer, 0);
     struct str sql;
     struct str params = STR_EMPTY;
     struct str format_name = STR_INIT("json");
@@ -151,6 +182,12 @@ static enum status run_query(struct query_job *q, struct buf *done, struct err *
                                             .vectors = &q->vectors };
     TRY(duck_session_open(q->job->duck, &opts, &q->session, err));
     child_set_session(q->job, q->session);
+    TRY(duck_write_open(q->session, sql, params, &write, err));
+    if (write != NULL) {
+        TRY(answer_write(q, write, &answer, err));
+        sql = buf_str(&answer);
+        params = STR_EMPTY;
+    }
     uint64_t rows = 0;
     TRY(parquet ? run_parquet(q, sql, params, &rows, err)
                 : run_rows(q, sql, params, format, &rows, err));

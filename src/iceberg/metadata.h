@@ -163,6 +163,17 @@ enum status ice_append_summary(struct arena *arena, const struct ice_snapshot *p
                                struct ice_property **out, size_t *count_out,
                                struct err *err) MUST_USE;
 
+/** What a commit does that takes files away too. */
+struct ice_rewritten_files {
+    const char *operation; /* "overwrite", "delete", "replace", "append" */
+    const struct ice_data_file *added, *removed;
+    size_t added_count, removed_count;
+};
+/** Its summary, as of ice_append_summary. */
+enum status ice_rewrite_summary(struct arena *arena, const struct ice_snapshot *parent,
+                                const struct ice_rewritten_files *files, struct ice_property **out,
+                                size_t *count_out, struct err *err) MUST_USE;
+
 /** A positive random id below 2^53 that `metadata` (may be NULL) does not have. */
 int64_t ice_snapshot_id(const struct ice_metadata *metadata);
 /** "00003-<uuid>.metadata.json" */

@@ -43,22 +43,30 @@ static enum status put(struct summary *summary, const char *name, int64_t value)
     return OK;
 }
 
+/** What a commit adds to each total; less than nothing where it takes away. */
+struct deltas {
+    int64_t files, records, bytes, delete_files, position_deletes, equality_deletes;
+};
+
 static enum status put_totals(struct summary *summary, const struct ice_snapshot *parent,
-                              int64_t files, int64_t records, int64_t bytes)
+                              const struct deltas *deltas)
 {
     const struct {
         const char *name;
         int64_t added;
     } totals[] = {
-        { "total-data-files", files },   { "total-records", records },
-        { "total-files-size", bytes },   { "total-delete-files", 0 },
-        { "total-position-deletes", 0 }, { "total-equality-deletes", 0 },
+        { "total-data-files", deltas->files },
+        { "total-records", deltas->records },
+        { "total-files-size", deltas->bytes },
+        { "total-delete-files", deltas->delete_files },
+        { "total-position-deletes", deltas->position_deletes },
+        { "total-equality-deletes", deltas->equality_deletes },
     };
     for (size_t i = 0; i < ARRAY_LEN(totals); i++) {
         bool known = false;
-        int64_t before = parent_total(parent, totals[i].name, &known);
-        if (known && before <= INT64_MAX - totals[i].added) {
-            TRY(put(summary, totals[i].name, before + totals[i].added));
+        int64_t before = parent_total(parent, totals[i].name, &known), after;
+        if (known && !__builtin_add_overflow(before, totals[i].added, &after) && after >= 0) {
+            TRY(put(summary, totals[i].name, after));
         }
     }
     return OK;
@@ -89,13 +97,14 @@ enum status ice_append_summary(struct arena *arena, const struct ice_snapshot *p
     if (summary.items == NULL) {
         return err_no_memory(err);
     }
+    const struct deltas deltas = { .files = (int64_t)count, .records = records, .bytes = bytes };
     summary.items[summary.count++] = (struct ice_property){ .name = STR("operation"),
                                                             .value = STR("append") };
     if (put(&summary, "added-data-files", (int64_t)count) != OK ||
         put(&summary, "added-records", records) != OK ||
         put(&summary, "added-files-size", bytes) != OK ||
         put(&summary, "changed-partition-count", count > 0 ? 1 : 0) != OK ||
-        put_totals(&summary, parent, (int64_t)count, records, bytes) != OK) {
+        put_totals(&summary, parent, &deltas) != OK) {
         return err_no_memory(err);
     }
     for (size_t i = 0; i < extra_count; i++) {
@@ -105,6 +114,108 @@ enum status ice_append_summary(struct arena *arena, const struct ice_snapshot *p
     *count_out = summary.count;
     return OK;
 }
+
+/* --- commits that take away too --- */
+
+/** Sums of files on one side of a commit. */
+struct sums {
+    int64_t data_files, records, bytes;
+    int64_t delete_files, position_files, equality_files, position_deletes, equality_deletes;
+};
+
+static bool add_file(struct sums *sums, const struct ice_data_file *file)
+{
+    if (file->record_count < 0 || file->size_bytes < 0 ||
+        __builtin_add_overflow(sums->bytes, file->size_bytes, &sums->bytes)) {
+        return false;
+    }
+    int64_t *rows = &sums->records;
+    if (file->content == ICE_DATA) {
+        sums->data_files++;
+    } else {
+        bool by_position = file->content == ICE_POSITION_DELETES;
+        sums->delete_files++;
+        (*(by_position ? &sums->position_files : &sums->equality_files))++;
+        rows = by_position ? &sums->position_deletes : &sums->equality_deletes;
+    }
+    return !__builtin_add_overflow(*rows, file->record_count, rows);
+}
+
+/** Names that are told only when there is something to tell, as other writers do. */
+static enum status put_some(struct summary *summary, const char *name, int64_t value)
+{
+    return value > 0 ? put(summary, name, value) : OK;
+}
+
+static enum status put_sides(struct summary *summary, const struct sums *added,
+                             const struct sums *removed)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } some[] = {
+        { "added-data-files", added->data_files },
+        { "added-records", added->records },
+        { "added-files-size", added->bytes },
+        { "added-delete-files", added->delete_files },
+        { "added-position-delete-files", added->position_files },
+        { "added-position-deletes", added->position_deletes },
+        { "deleted-data-files", removed->data_files },
+        { "deleted-records", removed->records },
+        { "removed-files-size", removed->bytes },
+        { "removed-delete-files", removed->delete_files },
+        { "removed-position-delete-files", removed->position_files },
+        { "removed-position-deletes", removed->position_deletes },
+        { "removed-equality-delete-files", removed->equality_files },
+        { "removed-equality-deletes", removed->equality_deletes },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(some); i++) {
+        TRY(put_some(summary, some[i].name, some[i].value));
+    }
+    return OK;
+}
+
+enum status ice_rewrite_summary(struct arena *arena, const struct ice_snapshot *parent,
+                                const struct ice_rewritten_files *files, struct ice_property **out,
+                                size_t *count_out, struct err *err)
+{
+    enum { OWN_MAX = 32 };
+    struct summary summary = { .arena = arena };
+    struct sums added = { 0 }, removed = { 0 };
+    bool fits = true;
+    for (size_t i = 0; i < files->added_count; i++) {
+        fits = fits && add_file(&added, &files->added[i]);
+    }
+    for (size_t i = 0; i < files->removed_count; i++) {
+        fits = fits && add_file(&removed, &files->removed[i]);
+    }
+    if (!fits) {
+        return err_set(err, E_INVALID, "files with counts that cannot be added up");
+    }
+    summary.items = arena_array(arena, OWN_MAX, sizeof(*summary.items));
+    if (summary.items == NULL) {
+        return err_no_memory(err);
+    }
+    const struct deltas deltas = {
+        .files = added.data_files - removed.data_files,
+        .records = added.records - removed.records,
+        .bytes = added.bytes - removed.bytes,
+        .delete_files = added.delete_files - removed.delete_files,
+        .position_deletes = added.position_deletes - removed.position_deletes,
+        .equality_deletes = added.equality_deletes - removed.equality_deletes,
+    };
+    summary.items[summary.count++] = (struct ice_property){ .name = STR("operation"),
+                                                            .value = str_of(files->operation) };
+    if (put_sides(&summary, &added, &removed) != OK ||
+        put_totals(&summary, parent, &deltas) != OK) {
+        return err_no_memory(err);
+    }
+    *out = summary.items;
+    *count_out = summary.count;
+    return OK;
+}
+
+/* --- names --- */
 
 int64_t ice_snapshot_id(const struct ice_metadata *metadata)
 {

@@ -404,7 +404,7 @@ static enum status commit(struct ingest_upload *upload, struct str done_json, st
     struct ice_data_file file = { 0 };
     struct catalog_appended appended;
     const struct ingest_plan *plan = &upload->plan;
-    TRY(ingest_file_stats(&upload->attempt_arena, &plan->target, done_json, &file, err));
+    TRY(engine_file_stats(&upload->attempt_arena, &plan->target, done_json, &file, err));
     if (upload->params.skip_bad) {
         TRY(ingest_read_skipped(&upload->arena, done_json, &upload->result, err));
     }

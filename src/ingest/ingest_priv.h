@@ -10,6 +10,7 @@
 #include "base/encode.h"
 #include "base/io.h"
 #include "base/rng.h"
+#include "engine/file_stats.h"
 #include "ingest/ingest.h"
 
 struct ingest {
@@ -77,13 +78,5 @@ enum status ingest_on_call(void *ctx, struct str name, yyjson_val *args, struct 
 /** What the DONE frame says of rows that were left out. */
 enum status ingest_read_skipped(struct arena *arena, struct str done_json,
                                 struct ingest_result *out, struct err *err) MUST_USE;
-
-/**
- * The DONE frame of a "convert" or an entry of an "inspect" job as a data file: counts, sizes,
- * bounds by field id, split offsets. path and size_bytes are the caller's to set. `schema` has the
- * ids that the frame speaks of.
- */
-enum status ingest_file_stats(struct arena *arena, const struct ice_schema *schema, struct str json,
-                              struct ice_data_file *out, struct err *err) MUST_USE;
 
 #endif

@@ -72,7 +72,7 @@ static enum status read_answer(struct str json, struct arena *arena, struct cata
     TRY(json_get_obj(root, "schema", JSON_REQUIRED, &schema_json, err));
     TRY(json_get_bool(root, "has_ids", JSON_REQUIRED, &out->has_ids, err));
     TRY(ice_schema_parse(arena, schema_json, schema, err));
-    TRY(ingest_file_stats(arena, schema, json, &out->file, err));
+    TRY(engine_file_stats(arena, schema, json, &out->file, err));
     out->schema = schema;
     return OK;
 }

@@ -443,6 +443,9 @@ enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct bu
     if (str_eq(name, STR("items"))) {
         return query_items(query, args, reply, err);
     }
-    return err_set(err, E_INTERNAL, "the engine asks for '%.*s', which nobody knows",
-                   STR_ARG(name));
+    bool known = false;
+    TRY(query_write_answer(query, name, args, reply, fd_out, &known, err));
+    return known ? OK
+                 : err_set(err, E_INTERNAL, "the engine asks for '%.*s', which nobody knows",
+                           STR_ARG(name));
 }

@@ -80,15 +80,12 @@ static enum status write_payload(const struct query_opts *opts, struct buf *out,
     return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
-static enum status submit(struct query *query, const struct query_opts *opts, struct err *err)
+static enum status submit(struct query *query, struct err *err)
 {
-    AUTO(buf_done) struct buf payload;
-    buf_init(&payload, 0);
-    TRY(write_payload(opts, &payload, err));
     const struct engine_job job = {
         .kind = "query",
-        .payload = buf_str(&payload),
-        .deadline = opts->deadline,
+        .payload = buf_str(&query->payload),
+        .deadline = query->deadline,
         .call = query_answer,
         .ctx = query,
     };
@@ -109,9 +106,12 @@ enum status query_start(struct query_service *service, const struct query_opts *
     pthread_cond_init(&query->changed, NULL);
     arena_init(&query->arena, 0);
     map_init(&query->by_name);
+    buf_init(&query->payload, 0);
+    query_write_init(&query->write);
     enum status kind = query_running_note(query, opts, err);
+    kind = kind == OK ? write_payload(opts, &query->payload, err) : kind;
     if (kind == OK) {
-        kind = submit(query, opts, err); /* its engine asks from now on: the arena has its lock */
+        kind = submit(query, err); /* its engine asks from now on: the arena has its lock */
     }
     if (kind != OK) {
         query_free(query);
@@ -122,14 +122,67 @@ enum status query_start(struct query_service *service, const struct query_opts *
     return OK;
 }
 
+/** A new attempt, on the tables as they are now. */
+static enum status begin_again(struct query *query, struct err *err)
+{
+    query_running_remove(query);
+    engine_free(query->run); /* from here on nobody asks */
+    query->run = NULL;
+    query_objects_free(query);
+    memset(query->objects, 0, sizeof(query->objects));
+    query_pins_free(query);
+    query->pins = NULL;
+    query->pin_count = query->pin_cap = 0;
+    query->file_count = 0;
+    map_init(&query->by_name);
+    query_write_done(&query->write);
+    query_write_init(&query->write);
+    query->attempts++;
+    TRY(submit(query, err));
+    query_running_add(query);
+    return OK;
+}
+
+/** An error of a statement that may have committed says so. */
+static enum status judge(struct query *query, enum status kind, struct err *err)
+{
+    if (kind == OK || err == NULL || !atomic_load(&query->write.committing) ||
+        strstr(err->msg, "the outcome is unknown") != NULL) {
+        return kind;
+    }
+    struct err why = *err;
+    return err_set(
+        err, E_UNAVAILABLE,
+        "the outcome is unknown: %s; look at the table before the statement is sent again",
+        why.msg);
+}
+
+static bool may_begin_again(const struct query *query, enum status kind)
+{
+    return kind == E_CONFLICT && atomic_load(&query->write.conflict) &&
+           query->attempts + 1 < WRITE_ATTEMPTS_MAX && !deadline_passed(query->deadline);
+}
+
 enum status query_read(struct query *query, struct engine_frame *frame_out, struct err *err)
 {
-    return engine_read(query->run, frame_out, err);
+    enum status kind = engine_read(query->run, frame_out, err);
+    if (may_begin_again(query, kind)) {
+        TRY(begin_again(query, err));
+        frame_out->type = ENGINE_NOTHING_YET;
+        return OK;
+    }
+    return judge(query, kind, err);
 }
 
 enum status query_read_wait(struct query *query, struct engine_frame *frame_out, struct err *err)
 {
-    return engine_read_wait(query->run, frame_out, err);
+    for (;;) {
+        enum status kind = engine_read_wait(query->run, frame_out, err);
+        if (!may_begin_again(query, kind)) {
+            return judge(query, kind, err);
+        }
+        TRY(begin_again(query, err));
+    }
 }
 
 int query_fd(const struct query *query)
@@ -151,6 +204,8 @@ void query_free(struct query *query)
     engine_free(query->run); /* from here on nobody asks */
     query_objects_free(query);
     query_pins_free(query);
+    query_write_done(&query->write);
+    buf_done(&query->payload);
     arena_done(&query->arena);
     pthread_cond_destroy(&query->changed);
     pthread_mutex_destroy(&query->lock);

@@ -1,5 +1,7 @@
 /*
- * SQL over pinned snapshots: one statement in, its answer out as bytes, run by an engine process.
+ * SQL over pinned snapshots: one statement in, its answer out as bytes, run by an engine process. A
+ * statement that writes ends in one commit, and is run again on the table as it is then when
+ * another commit has made that impossible.
  *
  * The engine asks what a name means and for the bytes of files; this layer answers from the
  * catalogue and the store. Each table of a statement is pinned once, so it is read as of one moment
@@ -59,6 +61,7 @@ struct query_service_opts {
     /* .search NULL: vector_search and vector_items are E_UNSUPPORTED */
     struct query_vectors vectors;
     uint64_t sql_bytes_max; /* 0: 1 MiB */
+    bool writes;            /* statements may write; else E_DENIED */
 };
 enum status query_service_open(const struct query_service_opts *opts, struct query_service **out,
                                struct err *err) MUST_USE;

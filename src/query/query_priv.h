@@ -1,7 +1,8 @@
 /*
  * Inside of a query: pins.c keeps the tables, files.c their bytes, answer.c writes what the engine
- * hears, deletes.c what it hears of deleted rows, inspect*.c metadata tables, vectors.c asks vector
- * indexes, running.c lists what runs. Calls come on several threads.
+ * hears, deletes.c what it hears of deleted rows, inspect*.c metadata tables, write.c and ddl.c do
+ * what a statement writes, vectors.c asks vector indexes, running.c lists what runs. Calls come on
+ * several threads.
  */
 #ifndef QUERY_QUERY_PRIV_H
 #define QUERY_QUERY_PRIV_H
@@ -10,6 +11,7 @@
 
 #include "base/map.h"
 #include "query/query.h"
+#include "query/write.h"
 
 struct inspect; /* inspect.h */
 
@@ -72,6 +74,10 @@ struct query {
     uint64_t file_count;
     struct query_object objects[OBJECTS_MAX];
     uint64_t clock;
+    struct query_write write;
+    /* to begin again, after a conflict: */
+    struct buf payload;
+    unsigned attempts;
 };
 
 /** The pin of a name, made if need be; its catalogue errors are remembered, so that a name means

@@ -49,6 +49,7 @@ void query_running_remove(struct query *query)
         *(query->before == NULL ? &service->oldest : &query->before->after) = query->after;
         *(query->after == NULL ? &service->newest : &query->after->before) = query->before;
         query->is_listed = false;
+        query->before = query->after = NULL; /* it may come again */
     }
     pthread_mutex_unlock(&service->lock);
 }

@@ -113,13 +113,6 @@ def test_bad_requests(lake):
     assert (status, code) == (404, "not_found") and "birds" in message
 
 
-@pytest.mark.parametrize("statement", ["INSERT INTO birds VALUES (1, 'x', 2)", "CREATE TABLE t AS SELECT 1", "DROP TABLE birds", "DELETE FROM birds", "UPDATE birds SET id = 1"])
-def test_statements_that_write_are_refused(lake, statement):
-    status, code, _ = error(sql(lake, statement))
-    assert (status, code) == (400, "invalid")
-    assert rows(lake, "SELECT count(*) AS n FROM birds") == [{"n": 3}]
-
-
 def test_what_is_acknowledged_is_seen(lake):
     for i in range(1, 6):
         ingest(lake, "seen", f"a\n{i}\n")

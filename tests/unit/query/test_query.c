@@ -160,7 +160,7 @@ static void query_that_is_none_is_refused(void **state)
 {
     assert_error("  ", E_INVALID, "empty");
     assert_error("SELEC 1", E_INVALID, "line 1, column 1");
-    assert_error("INSERT INTO birds VALUES (4, 'x', 1)", E_INVALID, "ingest");
+    assert_error("INSERT INTO birds VALUES (4, 'x', 1)", E_DENIED, "only reads");
     assert_error("SELECT 1 / nope FROM birds", E_INVALID, "nope");
     struct err err = { 0 };
     static char long_sql[1024 * 1024 + 2];

@@ -8,8 +8,10 @@
  * not worth a bound); "nan":true says that a floating column has some NaN. The engine is a process
  * that may have been led astray by hostile bytes, so nothing in here is believed without a check.
  */
+#include "engine/file_stats.h"
+
+#include "base/json.h"
 #include "iceberg/value.h"
-#include "ingest/ingest_priv.h"
 
 static enum status bound(struct arena *arena, const struct ice_type *type, yyjson_val *column,
                          const char *name, bool upper, struct str *out, struct err *err)
@@ -77,42 +79,10 @@ static enum status split_offsets(struct arena *arena, yyjson_val *root, struct i
     return OK;
 }
 
-enum status ingest_read_skipped(struct arena *arena, struct str done_json,
-                                struct ingest_result *out, struct err *err)
+enum status engine_file_report(struct arena *arena, const struct ice_schema *schema,
+                               yyjson_val *root, struct ice_data_file *out, struct err *err)
 {
-    AUTO(json_doc_done) yyjson_doc *doc = NULL;
-    yyjson_val *skipped = NULL, *rows = NULL, *row;
-    TRY(json_parse(done_json, &doc, err));
-    TRY(json_get_obj(yyjson_doc_get_root(doc), "skipped", JSON_REQUIRED, &skipped, err));
-    TRY(json_get_u64(skipped, "count", JSON_REQUIRED, &out->skipped_count, err));
-    TRY(json_get_arr(skipped, "rows", JSON_REQUIRED, &rows, err));
-    out->skipped_told = 0;
-    out->skipped = arena_array(arena, yyjson_arr_size(rows) + 1, sizeof(*out->skipped));
-    if (out->skipped == NULL) {
-        return err_no_memory(err);
-    }
-    size_t i, max;
-    yyjson_arr_foreach(rows, i, max, row)
-    {
-        struct ingest_skipped *told = &out->skipped[i];
-        struct str reason;
-        TRY(json_get_u64(row, "line", JSON_REQUIRED, &told->line, err));
-        TRY(json_get_str(row, "reason", JSON_REQUIRED, &reason, err));
-        told->reason = arena_str(arena, reason);
-        if (told->reason.ptr == NULL) {
-            return err_no_memory(err);
-        }
-        out->skipped_told++;
-    }
-    return OK;
-}
-
-enum status ingest_file_stats(struct arena *arena, const struct ice_schema *schema, struct str json,
-                              struct ice_data_file *out, struct err *err)
-{
-    AUTO(json_doc_done) yyjson_doc *doc = NULL;
-    TRY(json_parse(json, &doc, err));
-    yyjson_val *root = yyjson_doc_get_root(doc), *columns = NULL, *item;
+    yyjson_val *columns = NULL, *item;
     struct ice_data_file file = { .content = ICE_DATA,
                                   .format = STR("PARQUET"),
                                   .status = ICE_ADDED,
@@ -139,4 +109,12 @@ enum status ingest_file_stats(struct arena *arena, const struct ice_schema *sche
     TRY(split_offsets(arena, root, &file, err));
     *out = file;
     return OK;
+}
+
+enum status engine_file_stats(struct arena *arena, const struct ice_schema *schema, struct str json,
+                              struct ice_data_file *out, struct err *err)
+{
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    TRY(json_parse(json, &doc, err));
+    return engine_file_report(arena, schema, yyjson_doc_get_root(doc), out, err);
 }

@@ -1,0 +1,147 @@
+/*
+ * Changes through another process' catalogd.
+ *
+ * A change whose answer was lost is sent again: catalogd recognises one that adds a snapshot, and
+ * the others are asked for by the caller once more or not at all.
+ */
+#include "catalog/http_priv.h"
+
+#include "catalog/wire.h"
+
+static bool is_lost(enum status status)
+{
+    return status == E_UPSTREAM || status == E_TIMEOUT;
+}
+
+static enum status unknown(struct err *err)
+{
+    struct err why = err != NULL ? *err : (struct err){ 0 };
+    return err_set(err, E_UNAVAILABLE, "the outcome is unknown: %s", why.msg);
+}
+
+static deadline_ms later(deadline_ms deadline)
+{
+    return deadline == 0                ? call_soon()
+           : deadline == DEADLINE_NEVER ? DEADLINE_NEVER
+                                        : deadline + CALL_GRACE_MS;
+}
+
+/** What is told of a deadline: clocks of two machines differ. 0: as catalogd has it. */
+static int64_t left_ms(deadline_ms deadline)
+{
+    if (deadline == 0 || deadline == DEADLINE_NEVER) {
+        return 0;
+    }
+    int left = deadline_poll_ms(deadline);
+    return left > 0 ? left : 1;
+}
+
+static enum status read_loaded(struct arena *arena, yyjson_val *root, struct catalog_loaded *out,
+                               struct err *err)
+{
+    struct catalog_loaded loaded = { 0 };
+    struct str text = STR_EMPTY;
+    TRY(wire_read_str(arena, root, "metadata_location", JSON_REQUIRED, &loaded.metadata_location,
+                      err));
+    TRY(wire_read_str(arena, root, "location", JSON_REQUIRED, &loaded.location, err));
+    TRY(json_get_str(root, "metadata", JSON_OPTIONAL, &text, err));
+    buf_init(&loaded.metadata, CALL_BODY_BYTES_MAX);
+    if (buf_append(&loaded.metadata, text) != OK) {
+        buf_done(&loaded.metadata);
+        return err_no_memory(err);
+    }
+    *out = loaded;
+    return OK;
+}
+
+enum status remote_change(struct catalog *catalog, const struct catalog_change *change,
+                          deadline_ms deadline, struct arena *arena, struct catalog_loaded *out,
+                          struct err *err)
+{
+    AUTO(call_done) struct call call;
+    yyjson_val *root = NULL;
+    enum status status = OK;
+    call_begin(&call);
+    wire_name(&call.w, &change->name);
+    jw_kv_i64(&call.w, "timeout_ms", left_ms(deadline));
+    jw_key(&call.w, STR("requirements"));
+    jw_val(&call.w, change->requirements);
+    jw_key(&call.w, STR("updates"));
+    jw_val(&call.w, change->updates);
+    for (int i = 0; i < CALL_RESENDS_MAX; i++) {
+        status = call_send(remote_of(catalog), &call, "/internal/catalog/change", false,
+                           later(deadline), &root, err);
+        if (!is_lost(status) || deadline_passed(later(deadline))) {
+            break;
+        }
+    }
+    TRY(is_lost(status) ? unknown(err) : status);
+    return read_loaded(arena, root, out, err);
+}
+
+enum status remote_create(struct catalog *catalog, const struct catalog_create *create,
+                          struct arena *arena, struct catalog_loaded *out, struct err *err)
+{
+    AUTO(call_done) struct call call;
+    yyjson_val *root = NULL;
+    call_begin(&call);
+    wire_name(&call.w, &create->name);
+    jw_kv_i64(&call.w, "timeout_ms", left_ms(create->deadline));
+    jw_kv_bool(&call.w, "stage", create->stage);
+    jw_key(&call.w, STR("request"));
+    jw_val(&call.w, create->request);
+    enum status status = call_send(remote_of(catalog), &call, "/internal/catalog/create", false,
+                                   later(create->deadline), &root, err);
+    TRY(is_lost(status) ? unknown(err) : status);
+    return read_loaded(arena, root, out, err);
+}
+
+enum status remote_rename(struct catalog *catalog, enum catalog_kind kind,
+                          const struct table_name *from, const struct table_name *to,
+                          bool *missing_ns_out, struct err *err)
+{
+    AUTO(call_done) struct call call;
+    yyjson_val *root = NULL;
+    call_begin(&call);
+    wire_name(&call.w, from);
+    jw_kv_str(&call.w, "to_namespace", to->ns);
+    jw_kv_str(&call.w, "to_name", to->name);
+    jw_kv_bool(&call.w, "view", kind == CATALOG_VIEW);
+    enum status status = call_send(remote_of(catalog), &call, "/internal/catalog/rename", false,
+                                   call_soon(), &root, err);
+    TRY(is_lost(status) ? unknown(err) : status);
+    return json_get_bool(root, "missing_namespace", JSON_OPTIONAL, missing_ns_out, err);
+}
+
+enum status remote_namespace_create(struct catalog *catalog, struct str ns,
+                                    const struct ice_property *properties, size_t count,
+                                    struct arena *arena, struct catalog_namespace *out,
+                                    struct err *err)
+{
+    AUTO(call_done) struct call call;
+    yyjson_val *root = NULL;
+    call_begin(&call);
+    jw_kv_str(&call.w, "namespace", ns);
+    jw_kv_obj(&call.w, "properties");
+    for (size_t i = 0; i < count; i++) {
+        jw_key(&call.w, properties[i].name);
+        jw_str(&call.w, properties[i].value);
+    }
+    jw_obj_end(&call.w);
+    enum status status = call_send(remote_of(catalog), &call, "/internal/catalog/namespace_create",
+                                   false, call_soon(), &root, err);
+    TRY(is_lost(status) ? unknown(err) : status);
+    *out = (struct catalog_namespace){ 0 }; /* its properties are asked for where they are kept */
+    return wire_read_str(arena, root, "uuid", JSON_REQUIRED, &out->uuid, err);
+}
+
+enum status remote_namespace_drop(struct catalog *catalog, struct str ns, struct err *err)
+{
+    AUTO(call_done) struct call call;
+    yyjson_val *root = NULL;
+    call_begin(&call);
+    jw_kv_str(&call.w, "namespace", ns);
+    enum status status = call_send(remote_of(catalog), &call, "/internal/catalog/namespace_drop",
+                                   false, call_soon(), &root, err);
+    return is_lost(status) ? unknown(err) : status;
+}

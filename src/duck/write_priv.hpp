@@ -1,0 +1,80 @@
+/*
+ * What the files of a statement that writes share: write.cc (parse, requests), write_rows.cc (the
+ * rows that it makes and takes away), write_ddl.cc (what is asked of the catalogue).
+ */
+#ifndef DUCK_WRITE_PRIV_HPP
+#define DUCK_WRITE_PRIV_HPP
+
+#include "duck/duck_priv.hpp"
+
+#include "duckdb/parser/parsed_expression.hpp"
+#include "duckdb/parser/query_node.hpp"
+#include "duckdb/parser/statement/select_statement.hpp"
+#include "duckdb/parser/tableref/basetableref.hpp"
+
+struct duck_write {
+    struct duck_session *session = nullptr;
+    enum duck_write_kind kind = DUCK_WRITE_REQUEST;
+    std::string sql;
+    std::string ns, name;
+    std::string request;
+    duckdb::unique_ptr<duckdb::SQLStatement> statement; /* as parsed */
+    lake::Params params;
+    /* of duck_write_columns */
+    duckdb::vector<std::string> names, type_names;
+    std::vector<struct duck_write_column> columns;
+};
+
+namespace lake {
+
+using Columns = std::vector<struct duck_write_column>;
+template <class T> using Ptr = duckdb::unique_ptr<T>;
+
+/* --- write_ddl.cc --- */
+
+/** Of CREATE, ALTER, DROP: kind, table and request. */
+void describe_request(struct duck_write &write);
+
+/* --- write_rows.cc --- */
+
+/** Schema and name of the table that a statement changes, as it spells them; refuses another
+ * catalogue. */
+void set_target(struct duck_write &write, const string &catalog, const string &schema,
+                const string &name);
+/** Refuses what a statement may not have (RETURNING, ON CONFLICT); sets kind and table. */
+void describe_rows(struct duck_write &write);
+/** The rows of INSERT and CREATE TABLE .. AS, guarded. */
+Ptr<duckdb::SelectStatement> select_new(struct duck_write &write, const Columns &columns);
+/** The query of CREATE TABLE .. AS, guarded. */
+Ptr<duckdb::SelectStatement> select_source(struct duck_write &write);
+/** The rows of DUCK_WRITE_ROWS, guarded. */
+Ptr<duckdb::SelectStatement> select_changed(struct duck_write &write, const Columns &columns);
+
+/* --- write_merge.cc --- */
+
+Ptr<duckdb::SelectStatement> select_merged(struct duck_write &write, const Columns &columns);
+
+/* --- parts of a SELECT (write_rows.cc) --- */
+
+/** The type that SQL text names, outside of a statement. */
+duckdb::LogicalType sql_type(struct duck_write &write, struct str text);
+Ptr<duckdb::ParsedExpression> column_ref(const string &table, const string &column);
+Ptr<duckdb::ParsedExpression> constant(const duckdb::Value &value);
+/** CAST(expr AS the column's type) AS its name; a DEFAULT is NULL. */
+Ptr<duckdb::ParsedExpression> as_column(struct duck_write &write,
+                                        Ptr<duckdb::ParsedExpression> expr,
+                                        const struct duck_write_column &column);
+/** Its place, or -1. */
+int64_t find_column(const Columns &columns, const string &name);
+/** The name by which expressions speak of a table. */
+string alias_of(const duckdb::TableRef &ref);
+/** The target of UPDATE, DELETE and MERGE: a plain table of the lake. */
+duckdb::BaseTableRef &plain_table(duckdb::TableRef &ref);
+/** `__file` and `__row` of a row of that table. */
+void add_row_id(duckdb::vector<Ptr<duckdb::ParsedExpression>> &list, const string &table);
+/** A statement around a node, with the parameters of the one that it was made of, guarded. */
+Ptr<duckdb::SelectStatement> guarded(struct duck_write &write, Ptr<duckdb::QueryNode> node);
+
+} // namespace lake
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * A statement that writes, inside of a query job. Compiled only into lakehouse-engine.
+ *
+ * The engine computes rows and writes them into spools that the parent gives; what becomes of them
+ * is the parent's, which answers these calls (src/query/write.c):
+ *
+ *   target   {"ns","name","verb"}  {"schema":<Iceberg schema>}: the table is pinned
+ *   spool    {}                    {"spool":n} and its descriptor
+ *   create   <request>             {"schema":<with ids>}: the table that CREATE .. AS will make
+ *   files    {"ns","name","verb","files":[[ordinal, rows that go],..]}
+ *                                  {"files":[["remove"|"rewrite"|"mark", uri, group],..]}
+ *   commit   {"verb","ns","name","rows","data":[report],"deletes":[report],"remove":[ordinal,..],
+ *            "mark":[ordinal,..],"all":bool}
+ *                                  {"snapshot_id":n|null}
+ *   request  <request>             {}: CREATE, ALTER, DROP
+ *
+ * A report is what engine/file_stats.h reads, with "spool" and, of deletes, "group".
+ */
+#ifndef ENGINE_CHILD_WRITE_H
+#define ENGINE_CHILD_WRITE_H
+
+#include "engine/child.h"
+
+struct child_written {
+    int64_t rows; /* that came, went or changed */
+    bool has_snapshot;
+    int64_t snapshot_id;
+};
+/** Run it and commit it. */
+enum status child_write(struct child_job *job, struct duck_session *session,
+                        struct duck_write *write, struct child_written *out,
+                        struct err *err) MUST_USE;
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * CREATE, ALTER and DROP: what ddl.c and alter.c share. Private to this folder.
+ */
+#ifndef QUERY_DDL_H
+#define QUERY_DDL_H
+
+#include "catalog/catalog.h"
+
+/** {"name","type","required"} as a field without an id. */
+enum status ddl_column_type(struct arena *arena, yyjson_val *column, struct ice_field *out,
+                            struct err *err) MUST_USE;
+/** The exact spelling first, else one that differs by case; NULL. */
+const struct ice_field *ddl_find_field(const struct ice_type *root, struct str name);
+/** "fields" of a partition spec or a sort order, from [{"transform","column"}]. */
+enum status ddl_write_fields(struct json_writer *w, struct arena *arena,
+                             const struct ice_schema *schema, yyjson_val *fields, bool sort,
+                             struct err *err) MUST_USE;
+
+/** ALTER TABLE of a table by its exact name. */
+enum status ddl_alter(struct catalog *catalog, const struct table_name *name, yyjson_val *request,
+                      deadline_ms deadline, struct err *err) MUST_USE;
+
+#endif

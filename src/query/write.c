@@ -1,0 +1,646 @@
+/*
+ * The parent's side of a statement that writes: spools for its rows, what becomes of the files that
+ * lose rows, and the commit.
+ *
+ * A statement is an attempt on the snapshot that it has pinned. When another commit has made it
+ * impossible (E_CONFLICT), it is made again from the start on the table as it is then: who has sent
+ * it hears of conflicts only when they do not end (query.c).
+ *
+ * Invariant: files that were put for a commit are deleted again only when it has surely not landed.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/encode.h"
+#include "base/io.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "catalog/rewrite.h"
+#include "engine/file_stats.h"
+#include "query/query_priv.h"
+
+enum { FIELD_PATH = 2147483546, FIELD_POS = 2147483545, COMMIT_TIMEOUT_MS = 60000 };
+
+void query_write_init(struct query_write *write)
+{
+    pthread_mutex_init(&write->lock, NULL);
+    arena_init(&write->arena, 1024ul * 1024 * 1024);
+    map_init(&write->group_numbers);
+}
+
+void query_write_done(struct query_write *write)
+{
+    for (size_t i = 0; i < write->spool_count; i++) {
+        fd_done(&write->spools[i]);
+    }
+    mem_free(write->spools);
+    mem_free(write->groups);
+    map_done(&write->group_numbers);
+    arena_done(&write->arena);
+    pthread_mutex_destroy(&write->lock);
+    *write = (struct query_write){ .landed = false };
+}
+
+static enum status end(struct json_writer *w, enum status kind, struct err *err)
+{
+    enum status written = json_writer_end(w);
+    return kind != OK ? kind : written == OK ? OK : err_no_memory(err);
+}
+
+/* --- target --- */
+
+static enum status find_pin(struct query *query, yyjson_val *args, struct query_pin **out,
+                            struct err *err)
+{
+    struct str ns, name;
+    const struct catalog_at at = { .kind = CATALOG_AT_CURRENT, .ref = STR_EMPTY };
+    TRY(json_get_str(args, "ns", JSON_REQUIRED, &ns, err));
+    TRY(json_get_str(args, "name", JSON_REQUIRED, &name, err));
+    return query_pin_get(query, ns, name, &at, out, err);
+}
+
+static bool is_partitioned(const struct ice_metadata *metadata)
+{
+    for (size_t i = 0; i < metadata->spec_count; i++) {
+        if (metadata->specs[i].id == metadata->default_spec_id) {
+            return metadata->specs[i].field_count > 0;
+        }
+    }
+    return false;
+}
+
+static enum status check_target(const struct query_pin *pin, struct str verb, struct err *err)
+{
+    const struct ice_metadata *metadata = pin->pin->metadata;
+    struct str name = pin->pin->table.name.name;
+    if (metadata->format_version != 2) {
+        return err_set(
+            err, E_INVALID, "table \"%.*s\" has format version %d; only version 2 is written%s",
+            STR_ARG(name), (int)metadata->format_version,
+            metadata->format_version < 2 ? " (set its property format-version to 2)" : "");
+    }
+    bool takes_away = str_eq(verb, STR("delete")) || str_eq(verb, STR("truncate"));
+    if (!takes_away && is_partitioned(metadata)) {
+        return err_set(err, E_UNSUPPORTED,
+                       "table \"%.*s\" is partitioned; rows cannot be put into such tables yet",
+                       STR_ARG(name));
+    }
+    return OK;
+}
+
+static enum status target(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
+{
+    struct query_pin *pin = NULL;
+    struct str verb;
+    TRY(json_get_str(args, "verb", JSON_REQUIRED, &verb, err));
+    TRY(find_pin(query, args, &pin, err));
+    TRY(check_target(pin, verb, err));
+    struct json_writer w;
+    json_writer_init(&w, reply);
+    jw_obj_begin(&w);
+    jw_key(&w, STR("schema"));
+    ice_schema_write(&w, pin->pin->metadata->schema);
+    jw_obj_end(&w);
+    return end(&w, OK, err);
+}
+
+/* --- create --- */
+
+static enum status read_new_schema(struct query_write *write, yyjson_val *args, struct err *err)
+{
+    yyjson_val *schema = NULL;
+    struct ice_schema asked;
+    int32_t last_id = 0;
+    TRY(json_get_obj(args, "schema", JSON_REQUIRED, &schema, err));
+    TRY(ice_schema_parse(&write->arena, schema, &asked, err));
+    return ice_schema_assign_ids(&write->arena, &asked, &last_id, &write->new_schema, err);
+}
+
+static bool has_any(yyjson_val *request, const char *name)
+{
+    yyjson_val *member = yyjson_obj_get(request, name);
+    return yyjson_arr_size(member) > 0 || yyjson_obj_size(member) > 0;
+}
+
+static enum status create(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
+{
+    struct query_write *write = &query->write;
+    struct catalog *catalog = query->service->opts.catalog;
+    struct table_name name;
+    struct str ns, text;
+    yyjson_val *request = NULL;
+    bool exists = false, if_not_exists = false;
+    struct json_writer w;
+    TRY(json_get_obj(args, "request", JSON_REQUIRED, &request, err));
+    TRY(json_get_str(request, "namespace", JSON_REQUIRED, &ns, err));
+    TRY(json_get_str(request, "name", JSON_REQUIRED, &text, err));
+    TRY(json_get_bool(request, "if_not_exists", JSON_OPTIONAL, &if_not_exists, err));
+    if (has_any(request, "partition") || has_any(request, "sort") ||
+        has_any(request, "properties")) {
+        return err_set(err, E_UNSUPPORTED,
+                       "CREATE TABLE .. AS with PARTITIONED BY, SORTED BY or WITH is not supported "
+                       "yet: make the table first, then INSERT");
+    }
+    TRY(query_new_name(catalog, &write->arena, ns, text, &name, err));
+    TRY(query_table_exists(catalog, &name, &write->arena, &exists, err));
+    if (exists && !if_not_exists) {
+        return err_set(err, E_EXISTS, "table \"%.*s\" exists already", STR_ARG(name.name));
+    }
+    TRY(read_new_schema(write, args, err));
+    TRY(catalog_place(catalog, &name, &write->arena, &write->place, err));
+    write->new_name = name;
+    json_writer_init(&w, reply);
+    jw_obj_begin(&w);
+    jw_kv_bool(&w, "exists", exists);
+    jw_key(&w, STR("schema"));
+    ice_schema_write(&w, &write->new_schema);
+    jw_obj_end(&w);
+    return end(&w, OK, err);
+}
+
+/* --- spools --- */
+
+static enum status give_spool(struct query *query, struct buf *reply, int *fd_out, struct err *err)
+{
+    struct query_write *write = &query->write;
+    if (write->spool_count == WRITE_SPOOLS_MAX) {
+        return err_set(err, E_TOO_LARGE, "a statement that writes more than %d files",
+                       (int)WRITE_SPOOLS_MAX);
+    }
+    if (write->spool_count == write->spool_cap) {
+        size_t cap = write->spool_cap == 0 ? 4 : write->spool_cap * 2;
+        int *more = mem_realloc(write->spools, cap * sizeof(*more));
+        if (more == NULL) {
+            return err_no_memory(err);
+        }
+        write->spools = more;
+        write->spool_cap = cap;
+    }
+    int fd = -1;
+    TRY(store_spool(query->service->opts.store, &fd, err));
+    int given = dup(fd);
+    if (given < 0 || buf_printf(reply, "{\"spool\":%zu}", write->spool_count) != OK) {
+        fd_done(&fd);
+        fd_done(&given);
+        return err_set(err, E_NO_MEMORY, "no descriptor is left for a spool");
+    }
+    write->spools[write->spool_count++] = fd;
+    *fd_out = given;
+    return OK;
+}
+
+/* --- files --- */
+
+/** The group of a file's partition, made if need be. */
+static enum status group_of(struct query_write *write, const struct ice_data_file *file,
+                            size_t *out, struct err *err)
+{
+    AUTO(buf_done) struct buf key;
+    buf_init(&key, 0);
+    if (buf_append_bytes(&key, &file->partition_spec_id, sizeof(file->partition_spec_id)) != OK ||
+        buf_append(&key, file->partition_key) != OK) {
+        return err_no_memory(err);
+    }
+    uintptr_t known = (uintptr_t)map_get(&write->group_numbers, buf_str(&key));
+    if (known == 0) {
+        if (write->group_count == write->group_cap) {
+            size_t cap = write->group_cap == 0 ? 4 : write->group_cap * 2;
+            struct write_group *more = mem_realloc(write->groups, cap * sizeof(*more));
+            if (more == NULL) {
+                return err_no_memory(err);
+            }
+            write->groups = more;
+            write->group_cap = cap;
+        }
+        write->groups[write->group_count] = (struct write_group){ .file = file };
+        known = ++write->group_count;
+        if (map_put(&write->group_numbers, buf_str(&key), (void *)known, NULL) != OK) {
+            return err_no_memory(err);
+        }
+    }
+    *out = (size_t)known - 1;
+    write->groups[*out].file_count++;
+    write->groups[*out].uri = file->path;
+    return OK;
+}
+
+/** A property that is "write.<verb>.<what>". */
+static struct str write_property(const struct query_pin *pin, struct str verb, const char *what)
+{
+    char name[64];
+    snprintf(name, sizeof(name), "write.%.*s.%s", STR_ARG(verb), what);
+    return ice_metadata_property(pin->pin->metadata, str_of(name));
+}
+
+/** Merge on read, or (as Iceberg has it where nothing is said) copy on write? */
+static bool marks_rows(const struct query_pin *pin, struct str verb)
+{
+    return str_eq(write_property(pin, verb, "mode"), STR("merge-on-read"));
+}
+
+static enum status write_fate(struct query *query, const struct query_pin *pin, struct str verb,
+                              yyjson_val *entry, struct json_writer *w, struct err *err)
+{
+    uint64_t ordinal = yyjson_get_uint(yyjson_arr_get(entry, 0));
+    int64_t rows = yyjson_get_sint(yyjson_arr_get(entry, 1));
+    size_t group = 0;
+    if (ordinal >= pin->files.count) {
+        return err_set(err, E_INTERNAL, "the engine speaks of a file that the table has not");
+    }
+    const struct ice_data_file *file = pin->files.files[ordinal].file;
+    bool whole = pin->files.delete_count == 0 && rows == file->record_count;
+    TRY(whole ? OK : group_of(&query->write, file, &group, err));
+    jw_arr_begin(w);
+    jw_str(w, whole ? STR("remove") : marks_rows(pin, verb) ? STR("mark") : STR("rewrite"));
+    jw_str(w, file->path);
+    jw_u64(w, group);
+    jw_arr_end(w);
+    return OK;
+}
+
+static enum status files(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
+{
+    struct query_pin *pin = NULL;
+    struct str verb;
+    yyjson_val *list = NULL, *entry;
+    size_t i, max;
+    struct json_writer w;
+    enum status kind = OK;
+    TRY(json_get_str(args, "verb", JSON_REQUIRED, &verb, err));
+    TRY(json_get_arr(args, "files", JSON_REQUIRED, &list, err));
+    TRY(find_pin(query, args, &pin, err));
+    TRY(query_pin_files(query, pin, err));
+    json_writer_init(&w, reply);
+    jw_obj_begin(&w);
+    jw_kv_arr(&w, "files");
+    yyjson_arr_foreach(list, i, max, entry)
+    {
+        kind = kind == OK ? write_fate(query, pin, verb, entry, &w, err) : kind;
+    }
+    jw_arr_end(&w);
+    jw_obj_end(&w);
+    return end(&w, kind, err);
+}
+
+/* --- commit --- */
+
+struct committing {
+    struct query *query;
+    struct query_pin *pin; /* NULL: the table is made */
+    struct str verb, location;
+    const struct ice_schema *schema;
+    struct ice_data_file *added;
+    size_t added_count;
+    struct str *removed, *marked;
+    size_t removed_count, marked_count;
+};
+
+static void fields_of_deletes(struct ice_field fields[2], struct ice_schema *out)
+{
+    fields[0] = (struct ice_field){ .name = STR("file_path"),
+                                    .id = FIELD_PATH,
+                                    .type = { .kind = ICE_STRING } };
+    fields[1] = (struct ice_field){ .name = STR("pos"),
+                                    .id = FIELD_POS,
+                                    .type = { .kind = ICE_LONG } };
+    *out = (struct ice_schema){ .root = {
+                                    .kind = ICE_STRUCT, .fields = fields, .field_count = 2 } };
+}
+
+/** A delete file has the partition of the files that it speaks of; of a single one it says so. */
+static enum status fill_deletes(const struct committing *c, yyjson_val *report,
+                                struct ice_data_file *file, struct err *err)
+{
+    uint64_t number = 0;
+    TRY(json_get_u64(report, "group", JSON_REQUIRED, &number, err));
+    if (number >= c->query->write.group_count) {
+        return err_set(err, E_INTERNAL, "a delete file of no partition");
+    }
+    const struct write_group *group = &c->query->write.groups[number];
+    file->content = ICE_POSITION_DELETES;
+    file->partition_spec_id = group->file->partition_spec_id;
+    file->partition_avro = group->file->partition_avro;
+    if (group->file_count != 1) {
+        return OK;
+    }
+    file->referenced_data_file = group->uri;
+    for (size_t i = 0; i < file->column_count; i++) {
+        if (file->columns[i].field_id == FIELD_PATH) {
+            file->columns[i].lower = file->columns[i].upper = group->uri; /* whole, never cut */
+        }
+    }
+    return OK;
+}
+
+/** Rows that stay where they are are of the partition of their old file. */
+static enum status fill_data(const struct committing *c, yyjson_val *report,
+                             struct ice_data_file *file, struct err *err)
+{
+    file->partition_spec_id = -1; /* as the table has it now: without partitions */
+    if (yyjson_obj_get(report, "group") == NULL) {
+        return OK;
+    }
+    uint64_t number = 0;
+    TRY(json_get_u64(report, "group", JSON_REQUIRED, &number, err));
+    if (number >= c->query->write.group_count) {
+        return err_set(err, E_INTERNAL, "a data file of no partition");
+    }
+    const struct ice_data_file *like = c->query->write.groups[number].file;
+    file->partition_spec_id = like->partition_spec_id;
+    file->partition_avro = like->partition_avro;
+    return OK;
+}
+
+static enum status put_report(struct committing *c, yyjson_val *report, bool deletes,
+                              struct err *err)
+{
+    struct query *query = c->query;
+    struct query_write *write = &query->write;
+    struct ice_data_file *file = &c->added[c->added_count];
+    struct ice_field fields[2];
+    struct ice_schema delete_schema;
+    uint64_t spool = 0;
+    char name[UUID_TEXT + 1];
+    struct store_info info;
+    fields_of_deletes(fields, &delete_schema);
+    TRY(json_get_u64(report, "spool", JSON_REQUIRED, &spool, err));
+    if (spool >= write->spool_count) {
+        return err_set(err, E_INTERNAL, "the engine speaks of a spool that it has not");
+    }
+    TRY(engine_file_report(&write->arena, deletes ? &delete_schema : c->schema, report, file, err));
+    TRY(deletes ? fill_deletes(c, report, file, err) : fill_data(c, report, file, err));
+    if (file->record_count == 0) {
+        return OK; /* a file of no rows is no file */
+    }
+    uuid4(name);
+    file->path = arena_printf(&write->arena, "%.*s/data/%s%s.parquet", STR_ARG(c->location), name,
+                              deletes ? "-deletes" : "");
+    if (file->path.ptr == NULL) {
+        return err_no_memory(err);
+    }
+    const struct store_cond cond = { .if_absent = true, .opaque_etag = true };
+    c->added_count++; /* a lost answer may have put it */
+    TRY(store_put_fd(query->service->opts.store, file->path, write->spools[spool], true, &cond,
+                     &info, err));
+    file->size_bytes = (int64_t)info.size;
+    return OK;
+}
+
+static enum status put_all(struct committing *c, yyjson_val *args, struct err *err)
+{
+    yyjson_val *data = NULL, *deletes = NULL, *report;
+    size_t i, max;
+    TRY(json_get_arr(args, "data", JSON_REQUIRED, &data, err));
+    TRY(json_get_arr(args, "deletes", JSON_REQUIRED, &deletes, err));
+    c->added = arena_array(&c->query->write.arena,
+                           yyjson_arr_size(data) + yyjson_arr_size(deletes) + 1, sizeof(*c->added));
+    if (c->added == NULL) {
+        return err_no_memory(err);
+    }
+    yyjson_arr_foreach(data, i, max, report)
+    {
+        TRY(put_report(c, report, false, err));
+    }
+    yyjson_arr_foreach(deletes, i, max, report)
+    {
+        TRY(put_report(c, report, true, err));
+    }
+    return OK;
+}
+
+/** The URIs of data files, by their places in the pin. */
+static enum status read_uris(struct committing *c, yyjson_val *args, const char *name,
+                             struct str **out, size_t *count_out, struct err *err)
+{
+    yyjson_val *list = NULL, *place;
+    size_t i, max;
+    TRY(json_get_arr(args, name, JSON_REQUIRED, &list, err));
+    *out = arena_array(&c->query->write.arena, yyjson_arr_size(list) + 1, sizeof(**out));
+    if (*out == NULL) {
+        return err_no_memory(err);
+    }
+    yyjson_arr_foreach(list, i, max, place)
+    {
+        uint64_t ordinal = yyjson_get_uint(place);
+        if (c->pin == NULL || ordinal >= c->pin->files.count) {
+            return err_set(err, E_INTERNAL, "the engine speaks of a file that the table has not");
+        }
+        (*out)[(*count_out)++] = c->pin->files.files[ordinal].file->path;
+    }
+    return OK;
+}
+
+static deadline_ms commit_deadline(const struct query *query)
+{
+    return query->deadline > 0 ? query->deadline : deadline_in(COMMIT_TIMEOUT_MS);
+}
+
+/** INSERT and CREATE TABLE .. AS: an append like any other, in a group with those that wait. */
+static enum status commit_append(struct committing *c, int64_t *snapshot_out, struct err *err)
+{
+    struct query *query = c->query;
+    struct catalog_appended appended;
+    char id[UUID_TEXT + 1];
+    uuid4(id);
+    struct catalog_append append = {
+        .name = c->pin == NULL ? query->write.new_name : c->pin->pin->table.name,
+        .batch_id = arena_printf(&query->write.arena, "once-%s", id),
+        .schema = c->schema,
+        .files = c->added,
+        .file_count = c->added_count,
+        .create = c->pin == NULL,
+        .place = &query->write.place,
+        .expected_schema_id = c->schema->schema_id,
+        .deadline = commit_deadline(query),
+    };
+    if (append.batch_id.ptr == NULL) {
+        return err_no_memory(err);
+    }
+    TRY(catalog_append(query->service->opts.catalog, &append, &query->write.arena, &appended, err));
+    if (c->pin == NULL && !appended.created) {
+        return err_set(err, E_EXISTS, "table \"%.*s\" was made by somebody else meanwhile",
+                       STR_ARG(append.name.name));
+    }
+    *snapshot_out = appended.snapshot_id;
+    return OK;
+}
+
+static const char *operation_of(const struct committing *c)
+{
+    bool data = false, deletes = false;
+    for (size_t i = 0; i < c->added_count; i++) {
+        data = data || c->added[i].content == ICE_DATA;
+        deletes = deletes || c->added[i].content != ICE_DATA;
+    }
+    return !data && !deletes                           ? "delete"
+           : data && !deletes && c->removed_count == 0 ? "append"
+                                                       : "overwrite";
+}
+
+static enum status commit_rewrite(struct committing *c, bool all, int64_t *snapshot_out,
+                                  struct err *err)
+{
+    const struct query_pin *pin = c->pin;
+    struct str isolation = write_property(pin, c->verb, "isolation-level");
+    bool serializable = !str_eq(isolation, STR("snapshot"));
+    const struct catalog_rewrite rewrite = {
+        .name = pin->pin->table.name,
+        .operation = operation_of(c),
+        .uuid = pin->pin->table.uuid,
+        .snapshot_id = pin->pin->snapshot == NULL ? -1 : pin->pin->snapshot->id,
+        .schema_id = pin->pin->metadata->current_schema_id,
+        .added = c->added,
+        .added_count = c->added_count,
+        .removed = c->removed,
+        .removed_count = c->removed_count,
+        .removes_all = all,
+        .marked = c->marked,
+        .marked_count = c->marked_count,
+        .no_new_rows = serializable && !all,
+        .no_new_deletes = serializable || !str_eq(c->verb, STR("delete")),
+        .deadline = commit_deadline(c->query),
+    };
+    return catalog_rewrite(c->query->service->opts.catalog, &rewrite, snapshot_out, err);
+}
+
+/** There is nothing to do: the table as it was is the answer. */
+static bool is_nothing(const struct committing *c, bool all)
+{
+    return c->pin != NULL && c->added_count == 0 && c->removed_count == 0 &&
+           !(all && c->pin->pin->snapshot != NULL);
+}
+
+static enum status commit_files(struct committing *c, bool all, int64_t *snapshot_out,
+                                struct err *err)
+{
+    *snapshot_out = c->pin == NULL || c->pin->pin->snapshot == NULL ? -1
+                                                                    : c->pin->pin->snapshot->id;
+    if (is_nothing(c, all)) {
+        return OK;
+    }
+    atomic_store(&c->query->write.committing, true);
+    enum status status = c->pin == NULL || str_eq(c->verb, STR("insert"))
+                             ? commit_append(c, snapshot_out, err)
+                             : commit_rewrite(c, all, snapshot_out, err);
+    bool surely_not = status == E_CONFLICT || status == E_NOT_FOUND || status == E_EXISTS ||
+                      status == E_INVALID || status == E_UNSUPPORTED;
+    if (surely_not) {
+        atomic_store(&c->query->write.committing, false);
+        atomic_store(&c->query->write.conflict, status == E_CONFLICT);
+    }
+    return status;
+}
+
+/** Deleting is tidiness: what stays is an orphan for the sweep. */
+static void take_back(const struct committing *c)
+{
+    for (size_t i = 0; i < c->added_count; i++) {
+        enum status ignored = store_delete(c->query->service->opts.store, c->added[i].path, NULL);
+        (void)ignored;
+    }
+}
+
+static enum status find_place(struct committing *c, yyjson_val *args, struct err *err)
+{
+    struct query *query = c->query;
+    struct query_write *write = &query->write;
+    if (str_eq(c->verb, STR("create_as"))) {
+        c->schema = &write->new_schema;
+        c->location = write->place.location_key;
+        return c->location.ptr != NULL ? OK : err_set(err, E_INTERNAL, "no table was asked for");
+    }
+    TRY(find_pin(query, args, &c->pin, err));
+    c->schema = c->pin->pin->metadata->schema;
+    TRY(catalog_place(query->service->opts.catalog, &c->pin->pin->table.name, &write->arena,
+                      &write->place, err));
+    if (!write->place.exists || !str_eq(write->place.uuid, c->pin->pin->table.uuid)) {
+        atomic_store(&write->conflict, true);
+        return err_set(err, E_CONFLICT, "table \"%.*s\" was dropped while the statement ran",
+                       STR_ARG(c->pin->pin->table.name.name));
+    }
+    c->location = write->place.location_key;
+    return OK;
+}
+
+static enum status commit(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
+{
+    struct committing c = { .query = query };
+    bool all = false;
+    int64_t snapshot_id = -1;
+    TRY(json_get_str(args, "verb", JSON_REQUIRED, &c.verb, err));
+    TRY(json_get_bool(args, "all", JSON_OPTIONAL, &all, err));
+    TRY(find_place(&c, args, err));
+    TRY(read_uris(&c, args, "remove", &c.removed, &c.removed_count, err));
+    TRY(read_uris(&c, args, "mark", &c.marked, &c.marked_count, err));
+    enum status status = put_all(&c, args, err);
+    status = status == OK ? commit_files(&c, all, &snapshot_id, err) : status;
+    if (status != OK) {
+        if (!atomic_load(&query->write.committing)) {
+            take_back(&c);
+        }
+        return status;
+    }
+    bool ok = snapshot_id < 0
+                  ? buf_append(reply, STR("{\"snapshot_id\":null}")) == OK
+                  : buf_printf(reply, "{\"snapshot_id\":%lld}", (long long)snapshot_id) == OK;
+    return ok ? OK : err_no_memory(err);
+}
+
+/* --- the calls --- */
+
+/** An engine that died behind its commit is started again by the pool, and asks once more. */
+static enum status once(struct query *query, struct str name, yyjson_val *args, struct buf *reply,
+                        struct err *err)
+{
+    struct query_write *write = &query->write;
+    if (write->landed) {
+        return buf_append(reply, write->reply) == OK ? OK : err_no_memory(err);
+    }
+    if (atomic_load(&write->committing)) {
+        return err_set(err, E_UNAVAILABLE, "the outcome of an earlier attempt is unknown");
+    }
+    if (str_eq(name, STR("commit"))) {
+        TRY(commit(query, args, reply, err));
+    } else {
+        atomic_store(&write->committing, true);
+        enum status status = query_ddl(query->service->opts.catalog, args, commit_deadline(query),
+                                       err);
+        atomic_store(&write->committing, status == E_UNAVAILABLE || status == E_TIMEOUT);
+        TRY(status);
+        if (buf_append(reply, STR("{}")) != OK) {
+            return err_no_memory(err);
+        }
+    }
+    write->landed = true;
+    write->reply = arena_str(&write->arena, buf_str(reply));
+    return OK;
+}
+
+enum status query_write_answer(struct query *query, struct str name, yyjson_val *args,
+                               struct buf *reply, int *fd_out, bool *known_out, struct err *err)
+{
+    struct query_write *write = &query->write;
+    enum status status = OK;
+    *known_out = true;
+    if (!query->service->opts.writes &&
+        (str_eq(name, STR("target")) || str_eq(name, STR("create")) ||
+         str_eq(name, STR("request")))) {
+        return err_set(err, E_DENIED, "this server only reads (queryd.read_only)");
+    }
+    pthread_mutex_lock(&write->lock);
+    if (str_eq(name, STR("target"))) {
+        status = target(query, args, reply, err);
+    } else if (str_eq(name, STR("create"))) {
+        status = create(query, args, reply, err);
+    } else if (str_eq(name, STR("spool"))) {
+        status = give_spool(query, reply, fd_out, err);
+    } else if (str_eq(name, STR("files"))) {
+        status = files(query, args, reply, err);
+    } else if (str_eq(name, STR("commit")) || str_eq(name, STR("request"))) {
+        status = once(query, name, args, reply, err);
+    } else {
+        *known_out = false;
+    }
+    pthread_mutex_unlock(&write->lock);
+    return status;
+}

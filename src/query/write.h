@@ -1,0 +1,62 @@
+/*
+ * Statements that write: what the engine asks for them (engine/child_write.h), and the commit. A
+ * part of struct query; private to this folder.
+ */
+#ifndef QUERY_WRITE_H
+#define QUERY_WRITE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/map.h"
+#include "catalog/catalog.h"
+
+struct query;
+
+enum { WRITE_SPOOLS_MAX = 16384, WRITE_ATTEMPTS_MAX = 16 };
+
+/** Files of one partition that lose rows: what replaces or marks them has its partition. */
+struct write_group {
+    const struct ice_data_file *file;
+    size_t file_count; /* that it stands for */
+    struct str uri;    /* of one of them */
+};
+
+/** One attempt. */
+struct query_write {
+    pthread_mutex_t lock; /* calls of a job may come side by side */
+    /* guarded by lock */
+    struct arena arena;
+    int *spools; /* descriptors, by number */
+    size_t spool_count, spool_cap;
+    struct write_group *groups;
+    size_t group_count, group_cap;
+    struct map group_numbers;
+    bool landed;                /* committed, or its request done */
+    struct str reply;           /* of what landed: an engine that died behind it asks once more */
+    struct table_name new_name; /* of the table that CREATE TABLE .. AS makes */
+    struct ice_schema new_schema;
+    struct catalog_place place;
+    /* set by the call, read by who reads the query's frames */
+    atomic_bool committing, conflict;
+};
+
+void query_write_init(struct query_write *write);
+void query_write_done(struct query_write *write);
+
+/** The calls of a statement that writes; *known_out false: it is none of these. */
+enum status query_write_answer(struct query *query, struct str name, yyjson_val *args,
+                               struct buf *reply, int *fd_out, bool *known_out,
+                               struct err *err) MUST_USE;
+
+/** A request of child_write.h's "request": CREATE, ALTER, DROP. ddl.c */
+enum status query_ddl(struct catalog *catalog, yyjson_val *request, deadline_ms deadline,
+                      struct err *err) MUST_USE;
+/** The table name that a statement's namespace and name mean where a table is made. ddl.c */
+enum status query_new_name(struct catalog *catalog, struct arena *arena, struct str ns,
+                           struct str name, struct table_name *out, struct err *err) MUST_USE;
+/** Is the table there, under a spelling that differs by case at most? */
+enum status query_table_exists(struct catalog *catalog, const struct table_name *name,
+                               struct arena *arena, bool *out, struct err *err) MUST_USE;
+
+#endif
