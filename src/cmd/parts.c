@@ -452,6 +452,8 @@ static enum status open_gateway(struct parts *parts, struct err *err)
         snprintf(settings_names[i], sizeof(settings_names[i]), "gateway.%s", areas[i][2]);
         upstreams[i] = (struct gateway_upstream){ .area = areas[i][0],
                                                   .bare = strcmp(areas[i][0], "iceberg") == 0,
+                                                  .busy_is_rate = strcmp(areas[i][0], "iceberg") ==
+                                                                  0,
                                                   .service = areas[i][1],
                                                   .setting = settings_names[i],
                                                   .url = text(parts, "gateway", areas[i][2]) };

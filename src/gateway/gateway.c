@@ -98,7 +98,8 @@ static enum status area_init(struct area *area, const struct gateway_upstream *i
                                 .pattern = area->pattern,
                                 .handler = &forward_handler,
                                 .ctx = area,
-                                .flags = HTTP_RAW_TAIL | step_flags(&area->url) };
+                                .flags = HTTP_RAW_TAIL | step_flags(&area->url) |
+                                         (in->busy_is_rate ? HTTP_BUSY_IS_RATE : 0) };
     area->routes[0] = route;
     route.pattern = area->tail_pattern;
     area->routes[1] = route;

@@ -14,6 +14,7 @@ struct gateway;
 struct gateway_upstream {
     const char *area;    /* "storage": takes /v1/storage and /v1/storage/... */
     bool bare;           /* takes /<area> and /<area>/..., and nothing is stripped */
+    bool busy_is_rate;   /* HTTP_BUSY_IS_RATE for all of it */
     const char *service; /* "storaged", for errors and /v1/health/{service} */
     const char *setting; /* "gateway.storaged_url", for the message about a bad URL */
     const char *url;

@@ -218,9 +218,22 @@ static bool find_route(struct http_exchange *ex)
     return true;
 }
 
-void head_read(struct http_exchange *ex, const char *method, const char *version)
+/** Nothing of a request is done any more; where a 503 would be taken for "perhaps done", 429 says
+ * that it was not. */
+static void refuse_stopping(struct http_exchange *ex)
 {
     struct http_req *req = &ex->req;
+    struct str allow = STR_EMPTY;
+    const struct router_entry *entry = NULL;
+    bool found = router_find(&ex->server->router, req, &entry, &allow, NULL) == OK;
+    bool rate = found && (entry->route.flags & HTTP_BUSY_IS_RATE) != 0;
+    enum status kind = rate ? E_RATE : E_UNAVAILABLE;
+    (void)err_set(&req->err, kind, "the server is stopping");
+    (void)refuse_with(ex, kind, 0);
+}
+
+void head_read(struct http_exchange *ex, const char *method, const char *version)
+{
     ex->http10 = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
     enum status kind = copy_head(ex, method);
     read_framing(ex);
@@ -233,8 +246,7 @@ void head_read(struct http_exchange *ex, const char *method, const char *version
         return;
     }
     if (atomic_load_explicit(&ex->server->draining, memory_order_relaxed)) {
-        (void)err_set(&req->err, E_UNAVAILABLE, "the server is stopping");
-        (void)refuse_with(ex, E_UNAVAILABLE, 0);
+        refuse_stopping(ex);
         return;
     }
     if (find_route(ex)) {

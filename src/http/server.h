@@ -96,7 +96,8 @@ enum http_route_flags {
     HTTP_RAW_TAIL = 16,
     /* {x*} is the raw rest, whatever stands in it: for the routes of a signed_edge */
     HTTP_ANY_TAIL = 32,
-    /* a full queue is 429, not 503: for clients that take a 503 for "perhaps done" */
+    /* a full queue, and a server that stops, are 429, not 503: for clients that take a 503 for
+     * "perhaps done" */
     HTTP_BUSY_IS_RATE = 64,
 };
 

@@ -666,6 +666,45 @@ static void stopping_finishes_what_runs(void **state)
     lab_stop(&calm);
 }
 
+static void *stop_server(void *arg)
+{
+    http_server_stop(((struct lab *)arg)->server);
+    return NULL;
+}
+
+static void a_stopping_server_says_what_a_full_one_says(void **state)
+{
+    (void)state;
+    struct lab calm;
+    struct peer_answer answer;
+    struct peer peers[3];
+    pthread_t thread;
+    lab_start(&calm, &(struct http_server_opts){ .workers = 2, .drain_ms = 5000 });
+    for (int i = 0; i < 3; i++) { /* connections that are open when it stops */
+        peers[i] = peer_open(calm.address);
+        peer_send(&peers[i], "GET /health HTTP/1.1\r\n" HOST "\r\n");
+        assert_true(peer_read(&peers[i], false, &answer));
+    }
+    peer_send(&peers[0], "GET /gate HTTP/1.1\r\n" HOST "\r\n");
+    assert_true(lab_wait(&calm.waiting, 1));
+    assert_int_equal(pthread_create(&thread, NULL, stop_server, &calm), 0);
+    (void)poll(NULL, 0, 200);
+    peer_send(&peers[1], "PUT /sum HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc");
+    assert_true(peer_read(&peers[1], false, &answer));
+    assert_int_equal(answer.status, 503);
+    peer_send(&peers[2], "PUT /rated HTTP/1.1\r\n" HOST "Content-Length: 3\r\n\r\nabc");
+    assert_true(peer_read(&peers[2], false, &answer));
+    assert_int_equal(answer.status, 429);
+    assert_non_null(peer_header(&answer, "Retry-After"));
+    calm.release = true;
+    assert_true(peer_read(&peers[0], false, &answer));
+    pthread_join(thread, NULL);
+    for (int i = 0; i < 3; i++) {
+        peer_close(&peers[i]);
+    }
+    lab_stop(&calm);
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, start, stop)
 
 int main(void)
@@ -695,6 +734,7 @@ int main(void)
         T(bodies_that_trickle_are_cut),
         T(stopping_under_load_ends_every_request_once),
         T(stopping_finishes_what_runs),
+        T(a_stopping_server_says_what_a_full_one_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
