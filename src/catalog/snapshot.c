@@ -330,7 +330,11 @@ static enum status write_all(struct writer *w, struct err *err)
     struct str list_uri = STR_EMPTY;
     TRY(find_folder(w, err));
     TRY(name_schema(w, err));
-    w->out->sequence_number = plan->metadata == NULL ? 1 : plan->metadata->last_sequence_number + 1;
+    int64_t last = plan->metadata == NULL ? 0 : plan->metadata->last_sequence_number;
+    if (last == INT64_MAX) {
+        return err_set(err, E_INVALID, "the table has no sequence number left");
+    }
+    w->out->sequence_number = last + 1;
     if (plan->file_count > 0) {
         w->out->id = ice_snapshot_id(plan->metadata);
         TRY(write_list(w, &list_uri, err));

@@ -8,6 +8,9 @@
  */
 #include "iceberg/change_priv.h"
 
+/* Behind it are those of metadata columns. Source: the table specification, "Reserved Field IDs" */
+enum { FIELD_ID_MAX = 2147483447 };
+
 static struct str val_str(yyjson_val *val)
 {
     return str_from(yyjson_get_str(val), yyjson_get_len(val));
@@ -116,7 +119,32 @@ static void collect_ids(const struct ice_type *type, struct id_list *list)
     }
 }
 
-/** No id twice at any depth, no name twice at the top. */
+static int compare_names(const void *a, const void *b)
+{
+    return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+/** No name twice among the fields of one struct. */
+static enum status check_names(struct change_doc *doc, const struct ice_type *type, struct err *err)
+{
+    struct str *names = arena_array(doc->arena, type->field_count + 1, sizeof(*names));
+    if (names == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < type->field_count; i++) {
+        names[i] = type->fields[i].name;
+        TRY(check_names(doc, &type->fields[i].type, err));
+    }
+    qsort(names, type->field_count, sizeof(*names), compare_names);
+    for (size_t i = 1; i < type->field_count; i++) {
+        if (str_eq(names[i], names[i - 1])) {
+            return err_set(err, E_INVALID, "two columns are called \"%.*s\"", STR_ARG(names[i]));
+        }
+    }
+    return OK;
+}
+
+/** No id twice at any depth, no name twice in one struct. */
 static enum status check_unique(struct change_doc *doc, const struct ice_schema *schema,
                                 struct err *err)
 {
@@ -125,6 +153,7 @@ static enum status check_unique(struct change_doc *doc, const struct ice_schema 
     if (list.ids == NULL) {
         return err_no_memory(err);
     }
+    TRY(check_names(doc, &schema->root, err));
     collect_ids(&schema->root, &list);
     qsort(list.ids, list.count, sizeof(*list.ids), compare_ids);
     for (size_t i = 1; i < list.count; i++) {
@@ -162,8 +191,9 @@ enum status change_add_schema(struct change_doc *doc, yyjson_val *update, struct
     TRY(check_unique(doc, &schema, err));
     int64_t highest = ice_schema_max_id(&schema);
     last = last > highest ? last : highest;
-    if (last > INT32_MAX) {
-        return err_set(err, E_INVALID, "last-column-id is %lld", (long long)last);
+    if (last > FIELD_ID_MAX) {
+        return err_set(err, E_INVALID, "a column's id is %lld; %d is the last that is not reserved",
+                       (long long)last, FIELD_ID_MAX);
     }
     if (last > doc->last_column_id) {
         set_number(doc, &doc->last_column_id, last);

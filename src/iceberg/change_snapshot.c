@@ -7,7 +7,11 @@
  */
 #include "iceberg/change_priv.h"
 
-enum { STALE_MS = 60 * 1000 }; /* how far a client's clock may be behind the table's last update */
+enum {
+    STALE_MS = 60 * 1000,           /* how far a client's clock may be behind the last update */
+    EARLY_MS = 24 * 60 * 60 * 1000, /* and ahead of ours: all that comes later is held against it */
+    SEQUENCE_STEP_MAX = 1000000     /* chosen: what is added in one change counts on by one */
+};
 
 static struct str val_str(yyjson_val *val)
 {
@@ -27,8 +31,9 @@ static enum status check_sequence(const struct change_doc *doc, yyjson_val *snap
         return OK;
     }
     TRY(json_get_i64(snapshot, "sequence-number", JSON_REQUIRED, &sequence, err));
-    if (sequence < 0) {
-        return err_set(err, E_INVALID, "\"sequence-number\" is %lld", (long long)sequence);
+    if (sequence < 0 || sequence - doc->last_sequence_number > SEQUENCE_STEP_MAX) {
+        return err_set(err, E_INVALID, "\"sequence-number\" is %lld, the table has %lld",
+                       (long long)sequence, (long long)doc->last_sequence_number);
     }
     if (has_parent && sequence <= doc->last_sequence_number) {
         return err_set(err, E_CONFLICT,
@@ -81,6 +86,10 @@ static enum status check_snapshot(struct change_doc *doc, yyjson_val *snapshot, 
         change_find(&doc->lists[LIST_SCHEMAS], yyjson_get_sint(schema)) == NULL) {
         return err_set(err, E_INVALID, "a snapshot of schema %lld, which is not there",
                        (long long)yyjson_get_sint(schema));
+    }
+    if (at < 0 || (at > doc->now_ms && at - doc->now_ms > EARLY_MS)) {
+        return err_set(err, E_INVALID, "the snapshot's time is %lld, our clock says %lld",
+                       (long long)at, (long long)doc->now_ms);
     }
     if (at < doc->last_updated_ms - STALE_MS) {
         return err_set(err, E_INVALID,

@@ -789,6 +789,20 @@ static void a_part_of_a_change_that_is_there_is_no_failure(void **state)
     (void)state;
 }
 
+static void a_table_at_the_end_of_its_sequence_numbers_takes_no_appends(void **state)
+{
+    struct lake lake;
+    struct catalog_appended appended;
+    struct fixture_append more = { .table = "t", .batch = "more" };
+    lake_up(&lake);
+    fixture_edit(lake.store, "t", "\"last-sequence-number\":1",
+                 "\"last-sequence-number\":9223372036854775807");
+    assert_kind(fixture_append(lake.catalog, &more, &lake.arena, &appended, ERR), E_INVALID);
+    assert_int_equal(fixture_rows(lake.catalog, "t"), 1);
+    lake_down(&lake);
+    (void)state;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -799,6 +813,7 @@ int main(void)
         cmocka_unit_test(a_change_keeps_rows_batches_and_what_we_do_not_know),
         cmocka_unit_test(a_change_that_does_not_hold_changes_nothing),
         cmocka_unit_test(a_snapshot_lands_once_however_often_it_is_sent),
+        cmocka_unit_test(a_table_at_the_end_of_its_sequence_numbers_takes_no_appends),
         cmocka_unit_test(a_part_of_a_change_that_is_there_is_no_failure),
         cmocka_unit_test(every_failed_write_and_lost_answer_is_told_truly),
         cmocka_unit_test(every_failed_allocation_is_told_truly),

@@ -272,6 +272,29 @@ static void schemas_get_the_next_id_and_columns_count_on(void **state)
     refused(BASE, "[{'action':'remove-schemas','schema-ids':[0]}]", E_INVALID, "in use");
 }
 
+static void columns_have_names_and_ids_of_their_own(void **state)
+{
+    (void)state;
+#define TWO(first, second)                                                                         \
+    "[{'action':'add-schema','schema':{'type':'struct','fields':["                                 \
+    "{" first ",'required':false,'type':'long'},{" second ",'required':false,'type':'long'}]}}]"
+#define NESTED(name)                                                                               \
+    "[{'action':'add-schema','schema':{'type':'struct','fields':[{'id':3,'name':'s','required':"   \
+    "false,'type':{'type':'struct','fields':[{'id':4,'name':'a','required':false,'type':'int'},"   \
+    "{'id':5,'name':'" name "','required':false,'type':'int'}]}}]}}]"
+    refused(BASE, TWO("'id':3,'name':'a'", "'id':4,'name':'a'"), E_INVALID, "called \"a\"");
+    assert_non_null(change(BASE, TWO("'id':3,'name':'a'", "'id':4,'name':'A'")));
+    refused(BASE, NESTED("a"), E_INVALID, "called \"a\"");
+    assert_non_null(change(BASE, NESTED("b")));
+    /* what is behind belongs to columns that readers make up; and others have to come after */
+    refused(BASE, TWO("'id':3,'name':'a'", "'id':2147483448,'name':'b'"), E_INVALID, "reserved");
+    assert_non_null(change(BASE, TWO("'id':3,'name':'a'", "'id':2147483447,'name':'b'")));
+    refused(BASE,
+            "[{'action':'add-schema','last-column-id':2147483647,'schema':{'type':'struct',"
+            "'fields':[{'id':3,'name':'t','required':false,'type':'long'}]}}]",
+            E_INVALID, "reserved");
+}
+
 static void types_are_those_of_the_version(void **state)
 {
     (void)state;
@@ -366,6 +389,15 @@ static void snapshots_must_fit(void **state)
     refused(late, SNAP(SNAPSHOT("8", "2", "")), E_INVALID, "clock");
     refused(BASE, SNAP("{'snapshot-id':8,'sequence-number':2,'timestamp-ms':2000}"), E_INVALID,
             "manifest-list");
+    /* nothing could be added behind one that is at the end of numbers or of times */
+    refused(BASE, SNAP(SNAPSHOT("8", "9223372036854775807", "")), E_INVALID, "sequence-number");
+#define AT(time)                                                                                   \
+    SNAP("{'snapshot-id':8,'sequence-number':2,'timestamp-ms':" time                               \
+         ",'manifest-list':'s3://l','summary':{'operation':'append'}}")
+    refused(BASE, AT("9223372036854775807"), E_INVALID, "clock");
+    refused(BASE, AT("-9223372036854775808"), E_INVALID, "clock");
+    refused(BASE, AT("86405001"), E_INVALID, "clock");
+    assert_non_null(change(BASE, AT("86400000")));
     /* version 3: rows are numbered */
     const char *third = TABLE("3", ",'next-row-id':10");
     refused(third, SNAP(SNAPSHOT("8", "2", "")), E_INVALID, "first-row-id");
@@ -638,6 +670,7 @@ int main(void)
         TEST(a_snapshot_moves_main_and_leaves_the_rest_alone),
         TEST(what_changes_nothing_writes_nothing),
         TEST(schemas_get_the_next_id_and_columns_count_on),
+        TEST(columns_have_names_and_ids_of_their_own),
         TEST(types_are_those_of_the_version),
         TEST(partition_fields_keep_or_get_ids),
         TEST(sort_orders_get_ids_from_one_on),
