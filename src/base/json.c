@@ -193,14 +193,17 @@ void json_writer_init(struct json_writer *w, struct buf *out)
     *w = (struct json_writer){ .out = out, .start_len = out->len };
 }
 
+/* A caller that has failed in the middle ends the writer all the same, and returns its own failure:
+ * what it wrote is put back as with any other. */
 enum status json_writer_end(struct json_writer *w)
 {
+    if (w->status == OK && w->depth > 0) {
+        w->status = E_INTERNAL;
+    }
     if (w->status != OK) {
         w->out->len = w->start_len;
-        return w->status;
     }
-    assert(w->depth == 0);
-    return OK;
+    return w->status;
 }
 
 void jw_obj_begin(struct json_writer *w)

@@ -178,6 +178,15 @@ def test_what_cannot_be_applied_is_refused_by_name(lake, birds):
     assert lake.rows(f"SELECT count(*) FROM {name} AT (VERSION => {table.snapshots()[0].snapshot_id})") == [[5]]
 
 
+@pytest.mark.parametrize("ids, says", [([], "names no column"), ([99], "field 99")])
+def test_a_delete_by_no_column_is_refused(lake, birds, ids, says):
+    table, name = birds
+    deletes.commit(table, deletes.by_value(table, named("owl"), ids))
+    answer = lake.ask(f"SELECT * FROM {name}")
+    assert answer.status_code in (500, 501) and says in answer.text
+    assert lake.rows(f"SELECT count(*) FROM {name} AT (VERSION => {table.snapshots()[0].snapshot_id})") == [[5]]
+
+
 def test_deletion_vectors_are_refused_by_name(lake, birds):
     table, name = birds
     path, = deletes.data_paths(table)

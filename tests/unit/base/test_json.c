@@ -334,6 +334,22 @@ static void the_first_failure_sticks_and_the_buffer_is_put_back(void **state)
     }
 }
 
+static void a_text_that_was_given_up_in_the_middle_is_none(void **state)
+{
+    (void)state;
+    struct json_writer w;
+    struct buf out;
+    buf_init(&out, 0);
+    assert_int_equal(buf_append(&out, STR("before")), OK);
+    json_writer_init(&w, &out);
+    jw_obj_begin(&w);
+    jw_kv_arr(&w, "list");
+    jw_i64(&w, 1);
+    assert_int_equal(json_writer_end(&w), E_INTERNAL);
+    assert_true(str_eq(buf_str(&out), STR("before")));
+    buf_done(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -352,6 +368,7 @@ int main(void)
         cmocka_unit_test(strings_are_escaped_and_bad_utf8_is_replaced),
         cmocka_unit_test(without_memory_the_writer_tells_at_the_end),
         cmocka_unit_test(the_first_failure_sticks_and_the_buffer_is_put_back),
+        cmocka_unit_test(a_text_that_was_given_up_in_the_middle_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
