@@ -3,7 +3,7 @@
  * operations, one to one, with the cluster's token. All are POST with a JSON body
  * (src/catalog/wire.h).
  *
- *      /internal/catalog/list     {"namespace","after","limit","views"} ->
+ *      /internal/catalog/list     {"namespace","after","limit","kind"} ->
  *      {"tables":[summary],"damaged":[{name,"code","message"}],"next"}
  *      /internal/catalog/find     {name,"nocase"}                      -> summary
  *      /internal/catalog/place    {name}                               -> place
@@ -68,14 +68,17 @@ static enum status list(struct http_req *req, struct catalog_list *out)
     yyjson_val *root = NULL;
     struct catalog_list_opts opts = { .ns = STR_EMPTY, .after = STR_EMPTY };
     uint64_t limit = 0;
-    bool views = false;
+    int64_t kind = CATALOG_TABLE;
     TRY(http_body_json(req, &root));
     TRY(json_get_str(root, "namespace", JSON_OPTIONAL, &opts.ns, &req->err));
     TRY(json_get_str(root, "after", JSON_OPTIONAL, &opts.after, &req->err));
     TRY(json_get_u64(root, "limit", JSON_OPTIONAL, &limit, &req->err));
-    TRY(json_get_bool(root, "views", JSON_OPTIONAL, &views, &req->err));
+    TRY(json_get_i64(root, "kind", JSON_OPTIONAL, &kind, &req->err));
+    if (kind < CATALOG_TABLE || kind > CATALOG_EITHER) {
+        return err_set(&req->err, E_INVALID, "kind %lld is not known", (long long)kind);
+    }
     opts.limit = (size_t)limit;
-    opts.kind = views ? CATALOG_VIEW : CATALOG_TABLE;
+    opts.kind = (enum catalog_kind)kind;
     return catalog_list(catalog_of(req), &opts, &req->arena, out, &req->err);
 }
 

@@ -77,6 +77,14 @@ enum status catalog_pin(struct catalog *catalog, const struct table_name *name, 
     return status;
 }
 
+enum status catalog_pin_table(struct catalog *catalog, const struct table_summary *table,
+                              const struct catalog_at *at, struct catalog_pin **out,
+                              struct err *err)
+{
+    assert(!table->is_view);
+    return reader_pin_table(catalog->reader, table, at, out, err);
+}
+
 static enum status check_append(const struct catalog_append *append, struct err *err)
 {
     TRY(table_name_check(&append->name, err));

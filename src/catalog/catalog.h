@@ -63,7 +63,7 @@ struct table_summary {
 };
 
 /** Tables and views share their names: where one is, the other cannot be made. */
-enum catalog_kind { CATALOG_TABLE, CATALOG_VIEW };
+enum catalog_kind { CATALOG_TABLE, CATALOG_VIEW, CATALOG_EITHER /* of lists only */ };
 
 struct catalog_list_opts {
     struct str ns;    /* empty: all */
@@ -77,8 +77,8 @@ struct catalog_damaged {
     enum status kind; /* E_CORRUPT, or E_UNSUPPORTED: a newer program has written it */
     struct str why;
 };
-/** A page of tables, or of views. The limit is of both arrays together, so that every name is on
- * one page. What is damaged is told with the tables: nobody can say what it was. */
+/** A page of tables, of views, or of both. The limit is of both arrays together, so that every name
+ * is on one page. What is damaged is told with the tables: nobody can say what it was. */
 struct catalog_list {
     struct table_summary *tables; /* in byte order of the printed name */
     size_t count;
@@ -152,6 +152,10 @@ struct catalog_at {
 enum status catalog_pin(struct catalog *catalog, const struct table_name *name, bool nocase,
                         const struct catalog_at *at, struct catalog_pin **out,
                         struct err *err) MUST_USE;
+/** The same of a table that has been found. */
+enum status catalog_pin_table(struct catalog *catalog, const struct table_summary *table,
+                              const struct catalog_at *at, struct catalog_pin **out,
+                              struct err *err) MUST_USE;
 void catalog_unpin(struct catalog_pin *pin);
 
 /**

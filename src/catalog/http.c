@@ -125,7 +125,7 @@ static enum status remote_list(struct catalog *catalog, const struct catalog_lis
     jw_kv_str(&call.w, "namespace", opts->ns);
     jw_kv_str(&call.w, "after", opts->after);
     jw_kv_u64(&call.w, "limit", opts->limit);
-    jw_kv_bool(&call.w, "views", opts->kind == CATALOG_VIEW);
+    jw_kv_i64(&call.w, "kind", opts->kind);
     TRY(call_send(remote_of(catalog), &call, "/internal/catalog/list", true, call_soon(), &root,
                   err));
     return read_list(arena, root, out, err);

@@ -70,8 +70,8 @@ enum status local_list(struct catalog *catalog, const struct catalog_list_opts *
         if (status != OK && !is_damage(status)) {
             return err_set(err, status, "%s", why.msg);
         }
-        live = live && table.is_view == (opts->kind == CATALOG_VIEW);
-        bool shown = live || (status != OK && opts->kind == CATALOG_TABLE);
+        enum catalog_kind kind = live && table.is_view ? CATALOG_VIEW : CATALOG_TABLE;
+        bool shown = (live || status != OK) && (opts->kind == kind || opts->kind == CATALOG_EITHER);
         if (!shown) {
             continue;
         }

@@ -85,6 +85,21 @@ struct duck_bounds {
     int64_t null_count, value_count; /* -1 unknown */
     bool upper_is_cut; /* a truncated string bound: usable for pruning, not as a value */
 };
+/** A view: its texts, the first that can be read counts; one for DuckDB is the only one that
+ * does. */
+struct duck_view {
+    /* what names without them mean in the texts; catalog may be empty */
+    struct str catalog, schema;
+    struct duck_view_text {
+        struct str dialect, sql;
+    } *texts;
+    size_t text_count;
+    /* what the text calls its columns, and what the view does; none: the text's own names */
+    struct duck_view_column {
+        struct str from, to;
+    } *columns;
+    size_t column_count;
+};
 struct duck_table {
     struct str ns, name; /* as they are spelled in the catalogue */
     /* the same for the same files and delete files; what is made of them may be kept by it */
@@ -111,6 +126,8 @@ struct duck_table {
     enum status (*rows)(void *rows_ctx, const int32_t *columns, size_t column_count, uint64_t after,
                         struct buf *out, struct err *err);
     void *rows_ctx;
+    bool is_view;
+    const struct duck_view *view; /* of a view that was resolved; then only ns and name count */
 };
 enum duck_at_kind { DUCK_AT_CURRENT, DUCK_AT_VERSION, DUCK_AT_TIMESTAMP };
 struct duck_at {
@@ -126,8 +143,8 @@ struct duck_lake {
      */
     enum status (*resolve)(void *ctx, struct str ns, struct str name, const struct duck_at *at,
                            bool want_files, const struct duck_table **out, struct err *err);
-    /** All tables (names only) in byte order, in `arena`; an entry without a name stands for its
-     * namespace alone. */
+    /** All tables and views (names and `is_view`) in byte order, in `arena`; an entry without a
+     * name stands for its namespace alone. */
     enum status (*list)(void *ctx, struct arena *arena, struct duck_table **tables_out,
                         size_t *count_out, struct err *err);
     void *ctx;

@@ -10,6 +10,7 @@
 #include "duckdb/catalog/catalog.hpp"
 #include "duckdb/catalog/catalog_entry/schema_catalog_entry.hpp"
 #include "duckdb/catalog/catalog_entry/table_catalog_entry.hpp"
+#include "duckdb/catalog/catalog_entry/view_catalog_entry.hpp"
 #include "duckdb/common/file_system.hpp"
 #include "duckdb/common/multi_file/multi_file_list.hpp"
 #include "duckdb/common/multi_file/multi_file_reader.hpp"
@@ -125,6 +126,14 @@ void seal_lake_catalog(duckdb::DatabaseInstance &db);
 
 class LakeSchema;
 class LakeTable;
+class LakeView;
+
+/** The views in whose texts a name stands, from the innermost out. */
+struct ViewChain {
+    const ViewChain *above;
+    string name; /* as SQL spells it */
+    unsigned depth;
+};
 
 /** Owns every schema and table that the statement named: names are resolved once, and stay as they
  * were. */
@@ -134,11 +143,17 @@ class LakeTransaction : public duckdb::Transaction {
     ~LakeTransaction() override;
 
     LakeSchema &Schema(duckdb::Catalog &catalog, const string &ns);
-    /** NULL when the lake has none of that name. `position` in the statement is for errors. */
-    duckdb::optional_ptr<LakeTable> Table(
+    /** A LakeTable or a LakeView; NULL when the lake has none of that name. `position` in the
+     * statement is for errors; `above`: it is a view's text that names it. */
+    duckdb::optional_ptr<duckdb::CatalogEntry> Entry(
         duckdb::ClientContext &asker, LakeSchema &schema, const string &name, bool want_files,
         duckdb::optional_ptr<duckdb::BoundAtClause> clause = nullptr,
-        duckdb::optional_idx position = duckdb::optional_idx());
+        duckdb::optional_idx position = duckdb::optional_idx(), const ViewChain *above = nullptr);
+
+    /** The same for a list: a view that cannot be read is there by its name. */
+    duckdb::optional_ptr<duckdb::CatalogEntry> Listed(duckdb::ClientContext &asker,
+                                                      LakeSchema &schema, const string &name,
+                                                      bool is_view);
 
   private:
     using Key = std::tuple<string, string, int, string>;
@@ -146,6 +161,7 @@ class LakeTransaction : public duckdb::Transaction {
     std::map<string, duckdb::unique_ptr<LakeSchema>> schemas; /* guarded by lock */
     /* guarded by lock; NULL: known to be missing */
     std::map<Key, duckdb::shared_ptr<LakeTable>> tables;
+    std::map<Key, duckdb::unique_ptr<LakeView>> views; /* guarded by lock */
 };
 
 class LakeSchema : public duckdb::SchemaCatalogEntry {
@@ -186,6 +202,8 @@ class LakeSchema : public duckdb::SchemaCatalogEntry {
  * without saying where, and would find a table of the lake before them.
  */
 bool is_reserved_table(const string &ns, const string &table);
+/** "t" of the default namespace, else "ns.t". */
+string spelled(const string &ns, const string &table);
 /** What the lake answers to every attempt to write through its catalogue. */
 [[noreturn]] void refuse_write(const char *what);
 /** All names of the lake, in `arena`. */
@@ -267,6 +285,33 @@ class LakeTable : public duckdb::TableCatalogEntry,
     duckdb::unique_ptr<Deletes> deletes;
     AtKey at;
     duckdb::vector<duckdb::MultiFileColumnDefinition> fields;
+};
+
+/* --- views (lake_view.cc) --- */
+
+/**
+ * A view: DuckDB binds its query where the view's name stands. The text was parsed and guarded when
+ * the statement named it, with all that it names in turn, so it is of the statement's moment.
+ */
+class LakeView : public duckdb::ViewCatalogEntry {
+  public:
+    LakeView(duckdb::Catalog &owner, duckdb::SchemaCatalogEntry &holder,
+             duckdb::CreateViewInfo &create);
+
+    /** Throws what is wrong with it: E_INVALID names the view, and the dialect of its text. */
+    static duckdb::unique_ptr<LakeView> Make(duckdb::ClientContext &context,
+                                             LakeTransaction &transaction, LakeSchema &schema,
+                                             const struct duck_table &found, bool want_files,
+                                             const ViewChain *above);
+    /** One that is only listed: its text may be anything. */
+    static duckdb::unique_ptr<LakeView> MakeListed(LakeSchema &schema, const string &name);
+    /** May it stand below `above`? Throws when that is too deep. */
+    void CheckDepth(const ViewChain *above) const;
+    void BindView(duckdb::ClientContext &context, duckdb::BindViewAction action) override;
+
+  private:
+    unsigned depth = 1;  /* views below one another, this one included */
+    unsigned weight = 1; /* tables and views that its text becomes */
 };
 
 /** The type that SQL text names. */
@@ -395,6 +440,14 @@ Step make_step(duckdb::unique_ptr<duckdb::SQLStatement> statement);
 /** Throws a refusal, or leaves the statement with every table name qualified by the lake. It begins
  * at `position` of the text. */
 void guard_step(Step &step, duckdb::optional_idx position);
+/** What names mean in a view's text, and those that it has, qualified. */
+struct ViewScope {
+    string catalog, schema;
+    std::vector<std::pair<string, string>> names; /* schema and table, of those without AT */
+};
+/** The same for the text of a view: a SELECT without parameters. Its positions are taken out of it:
+ * they would be shown as the statement's. */
+void guard_view(duckdb::SQLStatement &statement, ViewScope &view);
 /** The second look, at the bound plan: what views and macros turned into. */
 void register_plan_guard(duckdb::DatabaseInstance &db);
 

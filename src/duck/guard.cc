@@ -88,7 +88,7 @@ const Refusal REFUSALS[] = {
 
 class Guard {
   public:
-    explicit Guard(Step &step_p) : step(step_p) {}
+    explicit Guard(Step &step_p, ViewScope *view_p = nullptr) : step(step_p), view(view_p) {}
     void Statement(SQLStatement &statement, optional_idx position);
 
   private:
@@ -99,6 +99,7 @@ class Guard {
     void Modifiers(QueryNode &node);
     void Table(TableRef &ref);
     void BaseTable(BaseTableRef &ref);
+    void OfView(BaseTableRef &ref);
     void Show(ShowRef &ref);
     void Pivot(PivotRef &ref);
     void PivotOf(PivotRef &ref, PivotColumn &pivot);
@@ -128,6 +129,7 @@ class Guard {
     };
 
     Step &step;
+    ViewScope *view; /* NULL: the client's own text */
     /* names of the common table expressions that a name may mean here, in lower case */
     std::vector<string> scope;
     unsigned depth = 0;
@@ -232,6 +234,9 @@ void Guard::Modifiers(QueryNode &node)
 void Guard::Table(TableRef &ref)
 {
     Deeper deeper(*this);
+    if (view) {
+        ref.query_location = optional_idx();
+    }
     switch (ref.type) {
     case TableReferenceType::BASE_TABLE:
         BaseTable(ref.Cast<BaseTableRef>());
@@ -279,6 +284,9 @@ void Guard::BaseTable(BaseTableRef &ref)
         InScope(ref.table_name)) {
         return;
     }
+    if (view) {
+        OfView(ref);
+    }
     bool of_lake = ref.catalog_name.empty() || StringUtil::CIEquals(ref.catalog_name, CATALOG_NAME);
     if (StringUtil::CIEquals(ref.schema_name, "information_schema") &&
         (of_lake || StringUtil::CIEquals(ref.catalog_name, "system"))) {
@@ -305,6 +313,20 @@ void Guard::BaseTable(BaseTableRef &ref)
     ref.catalog_name = CATALOG_NAME;
     if (ref.schema_name.empty()) {
         ref.schema_name = DEFAULT_NAMESPACE;
+    }
+    if (view && !ref.at_clause) {
+        view->names.emplace_back(ref.schema_name, ref.table_name);
+    }
+}
+
+/** Its writer's name for the catalogue is the lake, and names alone are in its own namespace. */
+void Guard::OfView(BaseTableRef &ref)
+{
+    if (!view->catalog.empty() && StringUtil::CIEquals(ref.catalog_name, view->catalog)) {
+        ref.catalog_name = CATALOG_NAME;
+    }
+    if (ref.schema_name.empty()) {
+        ref.schema_name = view->schema;
     }
 }
 
@@ -394,6 +416,12 @@ void Guard::Function(TableFunctionRef &ref)
 void Guard::Expression(ParsedExpression &expr)
 {
     Deeper deeper(*this);
+    if (view) {
+        expr.SetQueryLocation(optional_idx());
+        if (expr.GetExpressionClass() == ExpressionClass::PARAMETER) {
+            throw_refusal(optional_idx(), "parameters are not allowed in it");
+        }
+    }
     if (expr.GetExpressionClass() == ExpressionClass::FUNCTION) {
         auto &call = expr.Cast<FunctionExpression>();
         if (is_denied_function(StringUtil::Lower(call.function_name)) || call.export_state) {
@@ -422,6 +450,15 @@ void guard_step(Step &step, optional_idx position)
         guard.Statement(*values.query, position);
     }
     guard.Statement(*step.statement, position);
+}
+
+void guard_view(SQLStatement &statement, ViewScope &view)
+{
+    Step none;
+    if (statement.type != StatementType::SELECT_STATEMENT) {
+        refuse_statement(statement.type, optional_idx());
+    }
+    Guard(none, &view).Statement(statement, optional_idx());
 }
 
 } // namespace lake

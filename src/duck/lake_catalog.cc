@@ -2,7 +2,7 @@
  * The catalogue `lake`: DuckDB's names become questions to the session's duck_lake.
  *
  *      bind `FROM ns.t AT (..)`  ->  LakeCatalog::LookupSchema  ->  LakeSchema::LookupEntry  ->
- *      LakeTransaction::Table  ->  duck_lake.resolve
+ *      LakeTransaction::Entry  ->  duck_lake.resolve
  *
  * A transaction (here: one statement) asks for each name once and keeps the answer, hits and misses
  * alike, so that a statement sees one snapshot of a table however often it names it. Two
@@ -68,10 +68,10 @@ LakeSchema &LakeTransaction::Schema(Catalog &catalog, const string &ns)
     return *slot;
 }
 
-optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema &schema,
-                                               const string &name, bool want_files,
-                                               optional_ptr<BoundAtClause> clause,
-                                               optional_idx position)
+optional_ptr<CatalogEntry> LakeTransaction::Entry(ClientContext &asker, LakeSchema &schema,
+                                                  const string &name, bool want_files,
+                                                  optional_ptr<BoundAtClause> clause,
+                                                  optional_idx position, const ViewChain *above)
 {
     AtKey at = AtKey::From(clause);
     Key key(schema.name, name, at.kind, at.text);
@@ -80,6 +80,11 @@ optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema 
         auto known = tables.find(key);
         if (known != tables.end()) {
             return known->second.get();
+        }
+        auto view = views.find(key);
+        if (view != views.end()) {
+            view->second->CheckDepth(above);
+            return view->second.get();
         }
     }
     auto session = SessionState::Of(asker);
@@ -94,10 +99,44 @@ optional_ptr<LakeTable> LakeTransaction::Table(ClientContext &asker, LakeSchema 
     if (status != OK && (status != E_NOT_FOUND || at.kind != DUCK_AT_CURRENT)) {
         throw_err(err, position);
     }
+    if (status == OK && found->view) {
+        if (at.kind != DUCK_AT_CURRENT) {
+            throw_refusal(position, "\"" + name +
+                                        "\" is a view, which AT cannot go back to: "
+                                        "write AT behind the tables of its query");
+        }
+        auto view = LakeView::Make(asker, *this, schema, *found, want_files, above);
+        std::lock_guard<std::mutex> guard(lock);
+        return views.emplace(std::move(key), std::move(view)).first->second.get();
+    }
     auto table = status == OK ? LakeTable::Make(asker, schema, found, want_files, std::move(at))
                               : nullptr;
     std::lock_guard<std::mutex> guard(lock);
     return tables.emplace(std::move(key), std::move(table)).first->second.get();
+}
+
+optional_ptr<CatalogEntry> LakeTransaction::Listed(ClientContext &asker, LakeSchema &schema,
+                                                   const string &name, bool is_view)
+{
+    if (!is_view) {
+        return Entry(asker, schema, name, false);
+    }
+    try {
+        return Entry(asker, schema, name, false);
+    } catch (const std::bad_alloc &) {
+        throw;
+    } catch (const std::exception &ex) {
+        if (ErrorData(ex).Type() == ExceptionType::INTERRUPT) {
+            throw;
+        }
+    }
+    Key key(schema.name, name, -1, string()); /* no AT has that kind */
+    std::lock_guard<std::mutex> guard(lock);
+    auto &slot = views[key];
+    if (!slot) {
+        slot = LakeView::MakeListed(schema, name);
+    }
+    return slot.get();
 }
 
 namespace {

@@ -15,25 +15,26 @@ namespace lake {
 
 namespace {
 
-/** Every table of the lake: namespace and name. */
-std::vector<std::pair<string, string>> all_tables(ClientContext &context)
+struct Name {
+    string ns, name;
+    bool is_view;
+};
+
+/** Every table and view of the lake. */
+std::vector<Name> all_names(ClientContext &context)
 {
     ScopedArena scratch;
     struct duck_table *tables;
     size_t count;
     list_tables(context, scratch.arena, tables, count);
-    std::vector<std::pair<string, string>> names;
+    std::vector<Name> names;
     for (size_t i = 0; i < count; i++) {
         if (tables[i].name.len > 0) {
-            names.emplace_back(lake::to_string(tables[i].ns), lake::to_string(tables[i].name));
+            names.push_back({ lake::to_string(tables[i].ns), lake::to_string(tables[i].name),
+                              tables[i].is_view });
         }
     }
     return names;
-}
-
-string spelled(const string &ns, const string &table)
-{
-    return ns == DEFAULT_NAMESPACE ? table : ns + "." + table;
 }
 
 /** The names most like the wanted one, best first, three at most. */
@@ -42,10 +43,10 @@ string near_misses(ClientContext &context, const string &ns, const string &table
     constexpr double LIKE_ENOUGH = 0.6; /* chosen, not measured */
     std::vector<std::pair<double, string>> found;
     auto wanted = StringUtil::Lower(table);
-    for (auto &known : all_tables(context)) {
-        auto name = spelled(known.first, known.second);
-        double score = known.first == ns || ns == DEFAULT_NAMESPACE
-                           ? StringUtil::SimilarityRating(StringUtil::Lower(known.second), wanted)
+    for (auto &known : all_names(context)) {
+        auto name = spelled(known.ns, known.name);
+        double score = known.ns == ns || ns == DEFAULT_NAMESPACE
+                           ? StringUtil::SimilarityRating(StringUtil::Lower(known.name), wanted)
                            : StringUtil::SimilarityRating(StringUtil::Lower(name),
                                                           StringUtil::Lower(spelled(ns, table)));
         if (score >= LIKE_ENOUGH) {
@@ -64,6 +65,11 @@ string near_misses(ClientContext &context, const string &ns, const string &table
 }
 
 } // namespace
+
+string spelled(const string &ns, const string &table)
+{
+    return ns == DEFAULT_NAMESPACE ? table : ns + "." + table;
+}
 
 bool is_reserved_table(const string &ns, const string &table)
 {
@@ -87,7 +93,7 @@ optional_ptr<CatalogEntry> LakeSchema::LookupEntry(CatalogTransaction transactio
     auto &ours = transaction.transaction->Cast<LakeTransaction>();
     auto &table = lookup.GetEntryName();
     auto position = lookup.GetErrorContext().query_location;
-    auto found = ours.Table(context, *this, table, true, lookup.GetAtClause(), position);
+    auto found = ours.Entry(context, *this, table, true, lookup.GetAtClause(), position);
     if (!found && !SessionState::Of(context)->trusted) {
         /* The guard has qualified every name, so there is no other place where DuckDB would look,
          * and its own advice names its own views. */
@@ -101,16 +107,17 @@ optional_ptr<CatalogEntry> LakeSchema::LookupEntry(CatalogTransaction transactio
 
 void LakeSchema::Scan(ClientContext &context, CatalogType wanted, const ScanCallback &callback)
 {
-    if (wanted != CatalogType::TABLE_ENTRY) {
+    /* As in DuckDB's own schemas both kinds come under either: who asks looks at what it gets. */
+    if (wanted != CatalogType::TABLE_ENTRY && wanted != CatalogType::VIEW_ENTRY) {
         return;
     }
     auto &transaction = Transaction::Get(context, catalog).Cast<LakeTransaction>();
-    for (auto &table : all_tables(context)) {
-        if (table.first != name) {
+    for (auto &table : all_names(context)) {
+        if (table.ns != name) {
             continue;
         }
         /* A table that was dropped since it was listed is not there any more, that is all. */
-        auto entry = transaction.Table(context, *this, table.second, false);
+        auto entry = transaction.Listed(context, *this, table.name, table.is_view);
         if (entry) {
             callback(*entry);
         }

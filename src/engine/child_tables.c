@@ -9,11 +9,11 @@
  *   resolve  {"ns","name","version"?,"timestamp_ms"?,"files":bool,"have":[key,...]}
  *            {"pin","first","key","ns","name",
  *            "rows","columns":[..],"files":[[rows,bytes,by_name],..]}   without the last three when
- *            we have it; with delete files as query/deletes.c says
+ *            we have it; with delete files as query/deletes.c says; a view as query/views.c says
  *            a metadata table has "inspect", its name, and no files: its rows come by "inspect"
  *   inspect  {"pin","table","columns":[id,..],"after"}   as query/inspect.c says
  *   bounds   {"pin","field"}      [[lower|null,upper|null,nulls,values,cut],..] one per file
- *   list     {}                   {"tables":[["ns","name"],..]}
+ *   list     {}                   {"tables":[["ns","name",is_view],..]}
  *
  * File i of a pin is opened as number first + i: lakefs. Delete files come behind the data files.
  */
@@ -597,7 +597,73 @@ static enum status add_table(struct child_tables *tables, struct snapshot *snaps
     return OK;
 }
 
-/** Ask once, and take what the answer names. *doc_out is the caller's also on failure. */
+/* --- views --- */
+
+static enum status keep_pair(struct arena *arena, yyjson_val *pair, struct str *first,
+                             struct str *second, struct err *err)
+{
+    struct str a = text_or_none(yyjson_arr_get(pair, 0)), b = text_or_none(yyjson_arr_get(pair, 1));
+    if (a.ptr == NULL || b.ptr == NULL) {
+        return err_set(err, E_INTERNAL, "what is told of a view is no pair of texts");
+    }
+    TRY(child_keep_text(arena, a, first, err));
+    return child_keep_text(arena, b, second, err);
+}
+
+static enum status read_view(struct arena *arena, yyjson_val *json, struct duck_view *out,
+                             struct err *err)
+{
+    yyjson_val *texts = NULL, *columns = NULL;
+    struct str catalog, schema;
+    TRY(json_get_str(json, "catalog", JSON_REQUIRED, &catalog, err));
+    TRY(json_get_str(json, "schema", JSON_REQUIRED, &schema, err));
+    TRY(json_get_arr(json, "texts", JSON_REQUIRED, &texts, err));
+    TRY(json_get_arr(json, "columns", JSON_OPTIONAL, &columns, err));
+    out->text_count = yyjson_arr_size(texts);
+    out->column_count = yyjson_arr_size(columns);
+    out->texts = arena_array(arena, out->text_count + 1, sizeof(*out->texts));
+    out->columns = arena_array(arena, out->column_count + 1, sizeof(*out->columns));
+    if (out->texts == NULL || out->columns == NULL) {
+        return err_no_memory(err);
+    }
+    TRY(child_keep_text(arena, catalog, &out->catalog, err));
+    TRY(child_keep_text(arena, schema, &out->schema, err));
+    for (size_t i = 0; i < out->text_count; i++) {
+        TRY(keep_pair(arena, yyjson_arr_get(texts, i), &out->texts[i].dialect, &out->texts[i].sql,
+                      err));
+    }
+    for (size_t i = 0; i < out->column_count; i++) {
+        TRY(keep_pair(arena, yyjson_arr_get(columns, i), &out->columns[i].from, &out->columns[i].to,
+                      err));
+    }
+    return OK;
+}
+
+/** With the lock held. */
+static enum status add_view(struct child_tables *tables, yyjson_val *json,
+                            const struct duck_table **out, struct err *err)
+{
+    struct duck_table *table = ARENA_NEW(&tables->arena, struct duck_table);
+    struct duck_view *view = ARENA_NEW(&tables->arena, struct duck_view);
+    struct str ns, name;
+    if (table == NULL || view == NULL) {
+        return err_no_memory(err);
+    }
+    *view = (struct duck_view){ .text_count = 0 };
+    *table = (struct duck_table){ .row_count = -1, .is_view = true, .view = view };
+    TRY(json_get_str(json, "ns", JSON_REQUIRED, &ns, err));
+    TRY(json_get_str(json, "name", JSON_REQUIRED, &name, err));
+    TRY(child_keep_text(&tables->arena, ns, &table->ns, err));
+    TRY(child_keep_text(&tables->arena, name, &table->name, err));
+    TRY(read_view(&tables->arena, json, view, err));
+    *out = table;
+    return OK;
+}
+
+/* --- resolve, and list --- */
+
+/** Ask once, and take what the answer names. *out stays NULL for a view. *doc_out is the caller's
+ * also on failure. */
 static enum status ask_and_take(struct child_tables *tables, const struct question *q,
                                 yyjson_doc **doc_out, struct snapshot **out, struct err *err)
 {
@@ -605,7 +671,8 @@ static enum status ask_and_take(struct child_tables *tables, const struct questi
     buf_init(&reply, REPLY_MAX);
     TRY(ask(tables, q, &reply, err));
     TRY(json_parse(buf_str(&reply), doc_out, err));
-    return take_snapshot(yyjson_doc_get_root(*doc_out), out, err);
+    yyjson_val *root = yyjson_doc_get_root(*doc_out);
+    return yyjson_obj_get(root, "view") != NULL ? OK : take_snapshot(root, out, err);
 }
 
 static enum status resolve(void *ctx, struct str ns, struct str name, const struct duck_at *at,
@@ -622,8 +689,10 @@ static enum status resolve(void *ctx, struct str ns, struct str name, const stru
         kind = ask_and_take(tables, &q, &doc, &snapshot, err);
     }
     TRY(kind);
+    yyjson_val *root = yyjson_doc_get_root(doc);
     pthread_mutex_lock(&tables->lock);
-    kind = add_table(tables, snapshot, yyjson_doc_get_root(doc), want_files, out, err);
+    kind = snapshot == NULL ? add_view(tables, yyjson_obj_get(root, "view"), out, err)
+                            : add_table(tables, snapshot, root, want_files, out, err);
     pthread_mutex_unlock(&tables->lock);
     return kind;
 }
@@ -652,6 +721,7 @@ static enum status list(void *ctx, struct arena *arena, struct duck_table **tabl
         TRY(child_keep_text(arena, text_or_none(yyjson_arr_get(at, 0)), &made[i].ns, err));
         TRY(child_keep_text(arena, text_or_none(yyjson_arr_get(at, 1)), &made[i].name, err));
         made[i].row_count = -1;
+        made[i].is_view = yyjson_get_bool(yyjson_arr_get(at, 2));
     }
     *tables_out = made;
     *count_out = count;

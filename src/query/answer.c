@@ -136,8 +136,7 @@ static enum status snapshot_key(const struct query_pin *pin, bool with_files, ch
                          STR_ARG(pin->name));
 }
 
-/** A namespace as SQL spells it. */
-static enum status write_schema(struct json_writer *w, struct str ns, struct err *err)
+enum status query_write_schema(struct json_writer *w, struct str ns, struct err *err)
 {
     AUTO(buf_done) struct buf schema;
     buf_init(&schema, 0);
@@ -158,7 +157,7 @@ static enum status write_resolved(const struct query_pin *pin, yyjson_val *args,
     jw_kv_u64(w, "first", with_files ? pin->first : 0);
     jw_kv_cstr(w, "key", key);
     jw_key(w, STR("ns"));
-    TRY(write_schema(w, pin->pin->table.name.ns, err));
+    TRY(query_write_schema(w, pin->pin->table.name.ns, err));
     jw_kv_str(w, "name", pin->pin->table.name.name);
     if (!has_key(args, str_of(key))) {
         jw_kv_i64(w, "rows", count_rows(pin, with_files));
@@ -206,7 +205,7 @@ static enum status write_inspection(struct query *query, struct query_pin *pin,
     jw_kv_u64(w, "first", 0);
     jw_kv_cstr(w, "key", key);
     jw_key(w, STR("ns"));
-    TRY(write_schema(w, at->table.name.ns, err));
+    TRY(query_write_schema(w, at->table.name.ns, err));
     jw_kv_str(w, "name", buf_str(&full));
     if (!has_key(args, str_of(key))) {
         struct ice_type columns = { 0 };
@@ -266,6 +265,9 @@ static enum status resolve(struct query *query, yyjson_val *args, struct buf *re
         return resolve_inspection(query, args, &at, reply, err);
     }
     TRY(query_pin_get(query, ns, name, &at, &pin, err));
+    if (pin->pin == NULL) {
+        return buf_append(reply, pin->view) == OK ? OK : err_no_memory(err);
+    }
     if (with_files) {
         TRY(query_pin_files(query, pin, err));
     }
@@ -358,8 +360,9 @@ static enum status write_names(struct json_writer *w, const struct catalog_list 
 {
     for (size_t i = 0; i < page->count; i++) {
         jw_arr_begin(w);
-        TRY(write_schema(w, page->tables[i].name.ns, err));
+        TRY(query_write_schema(w, page->tables[i].name.ns, err));
         jw_str(w, page->tables[i].name.name);
+        jw_bool(w, page->tables[i].is_view);
         jw_arr_end(w);
     }
     return OK;
@@ -369,7 +372,9 @@ static enum status list(struct query *query, struct buf *reply, struct err *err)
 {
     AUTO(arena_done) struct arena arena;
     struct json_writer w;
-    struct catalog_list_opts opts = { .ns = STR_EMPTY, .after = STR_EMPTY, .limit = 10000 };
+    struct catalog_list_opts opts = {
+        .ns = STR_EMPTY, .after = STR_EMPTY, .limit = 10000, .kind = CATALOG_EITHER
+    };
     enum status kind = OK;
     arena_init(&arena, 0);
     json_writer_init(&w, reply);

@@ -57,7 +57,7 @@ enum status inspect_resolve(struct query *query, struct str ns, struct str name,
                        "\"%.*s\" tells of the whole table, not of one version: leave AT out",
                        STR_ARG(name));
     }
-    TRY(query_pin_get(query, ns, table, known ? at : &now, pin_out, err));
+    TRY(query_pin_table(query, ns, table, known ? at : &now, pin_out, err));
     return known ? OK : unknown_kind(table, suffix, err);
 }
 

@@ -97,6 +97,17 @@ static struct query_pin *find_twin(struct query *query, const struct query_pin *
     return NULL;
 }
 
+/** The table of that name as of its AT, or the view. */
+static enum status pin_name(struct query *query, const struct table_name *name,
+                            struct query_pin *pin, struct err *err)
+{
+    struct catalog *catalog = query->service->opts.catalog;
+    struct table_summary found;
+    TRY(catalog_find_any(catalog, name, true, &pin->arena, &found, err));
+    return found.is_view ? query_view_read(query, &found, pin, err)
+                         : catalog_pin_table(catalog, &found, &pin->at, &pin->pin, err);
+}
+
 /** Look it up. Claimed. */
 static void pin_look_up(struct query *query, struct query_pin *pin)
 {
@@ -107,8 +118,7 @@ static void pin_look_up(struct query *query, struct query_pin *pin)
     for (size_t i = 0; i < count && (i == 0 || pin->kind == E_NOT_FOUND); i++) {
         const struct table_name name = { namespaces[i], pin->name };
         struct err why = { 0 }; /* what is told is the miss of the likeliest one */
-        enum status kind = catalog_pin(query->service->opts.catalog, &name, true, &pin->at,
-                                       &pin->pin, &why);
+        enum status kind = pin_name(query, &name, pin, &why);
         if (i == 0 || kind != E_NOT_FOUND) {
             pin->err = why;
             pin->kind = kind;
@@ -153,9 +163,18 @@ enum status query_pin_get(struct query *query, struct str ns, struct str name,
     if (kind != OK && err != NULL) {
         *err = pin->err;
     }
-    *out = kind == OK ? pin_speaker(query, pin) : NULL;
+    *out = kind != OK ? NULL : pin->pin != NULL ? pin_speaker(query, pin) : pin;
     query_release(query, &pin->busy);
     return kind;
+}
+
+enum status query_pin_table(struct query *query, struct str ns, struct str name,
+                            const struct catalog_at *at, struct query_pin **out, struct err *err)
+{
+    TRY(query_pin_get(query, ns, name, at, out, err));
+    return (*out)->pin != NULL
+               ? OK
+               : err_set(err, E_INVALID, "\"%.*s\" is a view: a table is expected", STR_ARG(name));
 }
 
 enum status query_pin_by_number(struct query *query, uint64_t number, struct query_pin **out,

@@ -1,8 +1,8 @@
 /*
- * Inside of a query: pins.c keeps the tables, files.c their bytes, answer.c writes what the engine
- * hears, deletes.c what it hears of deleted rows, inspect*.c metadata tables, write.c and ddl.c do
- * what a statement writes, vectors.c asks vector indexes, running.c lists what runs. Calls come on
- * several threads.
+ * Inside of a query: pins.c keeps the tables, views.c reads views, files.c the tables' bytes,
+ * answer.c writes what the engine hears, deletes.c what it hears of deleted rows, inspect*.c
+ * metadata tables, write.c and ddl.c do what a statement writes, vectors.c asks vector indexes,
+ * running.c lists what runs. Calls come on several threads.
  */
 #ifndef QUERY_QUERY_PRIV_H
 #define QUERY_QUERY_PRIV_H
@@ -33,8 +33,9 @@ struct query_pin {
     bool pinned; /* tried: kind and err, or pin */
     enum status kind;
     struct err err;
-    struct catalog_pin *pin;
-    bool files_known; /* tried: files_kind and files_err, or files */
+    struct catalog_pin *pin; /* NULL: of a view */
+    struct str view;         /* of a view: what the engine is told of it, JSON in `arena` */
+    bool files_known;        /* tried: files_kind and files_err, or files */
     enum status files_kind;
     struct err files_err;
     struct catalog_files files;
@@ -85,6 +86,10 @@ struct query {
 enum status query_pin_get(struct query *query, struct str ns, struct str name,
                           const struct catalog_at *at, struct query_pin **out,
                           struct err *err) MUST_USE;
+/** The same where a view will not do: E_INVALID. */
+enum status query_pin_table(struct query *query, struct str ns, struct str name,
+                            const struct catalog_at *at, struct query_pin **out,
+                            struct err *err) MUST_USE;
 enum status query_pin_by_number(struct query *query, uint64_t number, struct query_pin **out,
                                 struct err *err) MUST_USE;
 /** Wait until a flag guarded by the query's lock is down, and raise it; lower it. */
@@ -96,6 +101,12 @@ enum status query_pin_files(struct query *query, struct query_pin *pin, struct e
 enum status query_pin_file(struct query *query, uint64_t number, const struct catalog_file **out,
                            struct err *err) MUST_USE;
 void query_pins_free(struct query *query);
+
+/** Views: views.c. Into `pin->view`. */
+enum status query_view_read(struct query *query, const struct table_summary *view,
+                            struct query_pin *pin, struct err *err) MUST_USE;
+/** A namespace as SQL spells it, a value. */
+enum status query_write_schema(struct json_writer *w, struct str ns, struct err *err) MUST_USE;
 
 /** Delete files: deletes.c. E_UNSUPPORTED names what cannot be read. */
 enum status query_deletes_check(struct query_pin *pin, struct err *err) MUST_USE;

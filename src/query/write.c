@@ -56,7 +56,7 @@ static enum status find_pin(struct query *query, yyjson_val *args, struct query_
     const struct catalog_at at = { .kind = CATALOG_AT_CURRENT, .ref = STR_EMPTY };
     TRY(json_get_str(args, "ns", JSON_REQUIRED, &ns, err));
     TRY(json_get_str(args, "name", JSON_REQUIRED, &name, err));
-    return query_pin_get(query, ns, name, &at, out, err);
+    return query_pin_table(query, ns, name, &at, out, err);
 }
 
 static bool is_partitioned(const struct ice_metadata *metadata)

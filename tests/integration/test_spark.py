@@ -149,3 +149,36 @@ def test_spark_and_ingest_share_a_table(lake):
     spark.rows("DELETE FROM db.shared WHERE id = 1")
     assert send("id,name\n3,emu\n").status_code == 200 and send("id,name\n3,emu\n").json()["deduplicated"]
     assert same(lake, "db.shared") == [[2, "wren"], [3, "emu"]]
+
+
+def test_views_of_spark_are_read_and_kept(lake):
+    url, spark = lake
+    spark.rows("CREATE TABLE db.seen (id BIGINT, name STRING)")
+    spark.rows("INSERT INTO db.seen VALUES (1, 'owl'), (2, 'wren'), (3, 'emu')")
+    spark.rows("CREATE VIEW db.first_seen (number, bird) COMMENT 'some' TBLPROPERTIES ('keeper' = 'anna') AS SELECT id, name FROM db.seen WHERE id < 3")
+    spark.rows("USE db")
+    spark.rows("CREATE VIEW of_views AS SELECT bird, length(bird) AS letters FROM first_seen JOIN seen ON id = number")
+    for view, columns, order in [("db.first_seen", "number, bird", "number"), ("db.of_views", "bird, letters", "bird")]:
+        same((url, spark), view, columns, order)
+        assert [row[0] for row in ours(url, f"DESCRIBE {view}")] == columns.split(", ")
+    assert {row[1] for row in spark.rows("SHOW VIEWS IN db")} == {"first_seen", "of_views"}
+    spark.rows("INSERT INTO db.seen VALUES (0, 'roc')")
+    assert len(same((url, spark), "db.first_seen", "number, bird", "number")) == 3
+    spark.rows("ALTER VIEW db.first_seen SET TBLPROPERTIES ('keeper' = 'bert')")
+    assert ["keeper", "bert"] in [list(row) for row in spark.rows("SHOW TBLPROPERTIES db.first_seen")]
+    spark.rows("CREATE OR REPLACE VIEW db.first_seen (number, bird) AS SELECT max(id), upper(name) FROM db.seen GROUP BY name")
+    assert len(same((url, spark), "db.first_seen", "number, bird", "number")) == 4
+    same((url, spark), "db.of_views", "bird, letters", "bird")
+    spark.rows("ALTER VIEW db.first_seen RENAME TO db.seen_first")
+    same((url, spark), "db.seen_first", "number, bird", "number")
+    assert "error" in spark.ask("SELECT * FROM db.of_views")
+    assert requests.post(url + "/v1/sql", json={"sql": "SELECT * FROM db.of_views"}, timeout=60).status_code == 404
+    assert "error" in spark.ask("CREATE VIEW db.seen AS SELECT 1 AS x")  # a table has the name
+    assert "error" in spark.ask("CREATE TABLE db.seen_first (id BIGINT)")
+    spark.rows("CREATE VIEW db.ticks AS SELECT `id` FROM db.seen")  # what is Spark's alone is told with the view's name
+    answer = requests.post(url + "/v1/sql", json={"sql": "SELECT * FROM db.ticks"}, timeout=60)
+    assert answer.status_code == 400 and 'view "db.ticks" cannot be read: its text for spark' in answer.json()["error"]["message"], answer.text
+    for view in ["ticks", "of_views", "seen_first"]:
+        spark.rows(f"DROP VIEW db.{view}")
+    assert spark.rows("SHOW VIEWS IN db") == []
+    spark.rows("DROP TABLE db.seen")
