@@ -44,6 +44,20 @@ unique_ptr<SelectStatement> parse(ClientContext &context, const string &sql, Vie
     return unique_ptr_cast<SQLStatement, SelectStatement>(std::move(parser.statements[0]));
 }
 
+/** Is one the name of an expression, "upper(name)"? Each engine spells those in its own way, so the
+ * columns of such a text are told by their places. */
+bool has_made_names(const struct duck_view &view)
+{
+    for (size_t i = 0; i < view.column_count; i++) {
+        for (auto c : lake::to_string(view.columns[i].from)) {
+            if (!StringUtil::CharacterIsAlphaNumeric(c) && c != '_' && (unsigned char)c < 0x80) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /** SELECT from AS to, .. FROM (query) */
 unique_ptr<SelectStatement> renamed(unique_ptr<SelectStatement> query, const struct duck_view &view)
 {
@@ -53,7 +67,13 @@ unique_ptr<SelectStatement> renamed(unique_ptr<SelectStatement> query, const str
         column->SetAlias(lake::to_string(view.columns[i].to));
         node->select_list.push_back(std::move(column));
     }
-    node->from_table = make_uniq<SubqueryRef>(std::move(query), "view_text");
+    auto text = make_uniq<SubqueryRef>(std::move(query), "view_text");
+    if (has_made_names(view)) {
+        for (size_t i = 0; i < view.column_count; i++) {
+            text->column_name_alias.push_back(lake::to_string(view.columns[i].from));
+        }
+    }
+    node->from_table = std::move(text);
     auto select = make_uniq<SelectStatement>();
     select->node = std::move(node);
     return select;

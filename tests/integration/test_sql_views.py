@@ -94,6 +94,8 @@ def test_columns_have_the_names_that_spark_gave_the_view(lake):
     # by name: what the query has more does not matter, nor its order
     lake.make_view("w", "SELECT * FROM birds", dialect="spark", fields=names, properties={"spark.query-column-names": "name,id"})
     assert lake.sql("SELECT * FROM w ORDER BY number LIMIT 1") == [["owl", 1]]
+    lake.make_view("made", "SELECT upper(name), max(id) FROM birds GROUP BY ALL", dialect="spark", fields=names, properties={"spark.query-column-names": "upper(name),max(id)"})
+    assert lake.sql("SELECT bird, number FROM made WHERE number = 1") == [["OWL", 1]]
     lake.make_view("x", "SELECT name, id FROM birds", dialect="spark", fields=names, properties={"spark.query-column-names": "name"})
     assert lake.sql("SELECT name, id FROM x ORDER BY id LIMIT 1") == [["owl", 1]]
 
