@@ -20,6 +20,7 @@
 #include "catalog/changes.h"
 #include "catalog/reader.h"
 #include "catalog/rewrite_check.h"
+#include "iceberg/value.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -229,10 +230,19 @@ static enum status carry_row(struct rewriting *r, const struct ice_manifest_file
     return status;
 }
 
-/** How partition records of a spec are spelled, as a manifest of it says; empty where it has no
- * fields. */
-static enum status partition_schema(struct rewriting *r, const struct ice_spec *spec,
-                                    struct str *out, struct err *err)
+/* --- new files --- */
+
+/** Files that share a manifest. */
+struct kind {
+    const struct ice_spec *spec;
+    int32_t content; /* 0 data, 1 deletes */
+    bool is_made;    /* their partition records were made here, not carried from other files */
+};
+
+/** How partition records that others have made are spelled, as a manifest of theirs says; empty
+ * where the spec has no fields. */
+static enum status carried_schema(struct rewriting *r, const struct ice_spec *spec, struct str *out,
+                                  struct err *err)
 {
     *out = STR_EMPTY;
     if (spec->field_count == 0) {
@@ -253,53 +263,128 @@ static enum status partition_schema(struct rewriting *r, const struct ice_spec *
                    (int)spec->id);
 }
 
-static enum status added_files(struct rewriting *r, const struct ice_spec *spec, int32_t content,
-                               struct ice_data_file *files, size_t *count_out,
-                               struct ice_manifest_file *row, struct err *err)
+static enum status made_schema(struct rewriting *r, const struct ice_partition_spec *spec,
+                               struct str *out, struct err *err)
 {
-    const struct catalog_rewrite *request = r->request;
-    *count_out = 0;
-    for (size_t i = 0; i < request->added_count; i++) {
-        const struct ice_data_file *file = &request->added[i];
-        int32_t spec_id = file->partition_spec_id < 0 ? r->pin->metadata->default_spec_id
-                                                      : file->partition_spec_id;
-        if (spec_id != spec->id || (file->content == ICE_DATA) != (content == 0)) {
-            continue;
+    AUTO(buf_done) struct buf json;
+    buf_init(&json, 0);
+    TRY(ice_partition_avro_schema(spec, &json, err));
+    *out = arena_str(r->arena, buf_str(&json));
+    return out->ptr == NULL ? err_no_memory(err) : OK;
+}
+
+static bool is_of(const struct rewriting *r, size_t i, const struct kind *kind)
+{
+    const struct ice_data_file *file = &r->request->added[i];
+    int32_t spec_id = file->partition_spec_id < 0 ? r->pin->metadata->default_spec_id
+                                                  : file->partition_spec_id;
+    bool is_made = r->request->partitions != NULL && r->request->partitions[i].values != NULL;
+    return spec_id == kind->spec->id && (file->content == ICE_DATA) == (kind->content == 0) &&
+           is_made == kind->is_made;
+}
+
+/** The bounds of a partition field over the files of a manifest. */
+static enum status widen(struct ice_partition_summary *summary, const struct ice_type *type,
+                         struct str value, struct err *err)
+{
+    int order = 0;
+    if (value.ptr == NULL) {
+        summary->contains_null = true;
+        return OK;
+    }
+    if (summary->lower.ptr == NULL) {
+        summary->lower = summary->upper = value;
+        return OK;
+    }
+    TRY(ice_bound_compare(type, value, summary->lower, &order, err));
+    summary->lower = order < 0 ? value : summary->lower;
+    TRY(ice_bound_compare(type, value, summary->upper, &order, err));
+    summary->upper = order > 0 ? value : summary->upper;
+    return OK;
+}
+
+static enum status summarize(struct rewriting *r, const struct kind *kind,
+                             const struct ice_partition_spec *spec, struct ice_manifest_file *row,
+                             struct err *err)
+{
+    row->partitions = arena_array(r->arena, spec->field_count, sizeof(*row->partitions));
+    if (row->partitions == NULL) {
+        return err_no_memory(err);
+    }
+    row->partition_count = spec->field_count;
+    for (size_t f = 0; f < spec->field_count; f++) {
+        row->partitions[f].contains_nan = -1;
+    }
+    for (size_t i = 0; i < r->request->added_count; i++) {
+        for (size_t f = 0; is_of(r, i, kind) && f < spec->field_count; f++) {
+            TRY(widen(&row->partitions[f], &spec->fields[f].type,
+                      r->request->partitions[i].values[f], err));
         }
-        struct ice_data_file *entry = &files[(*count_out)++];
-        *entry = *file;
-        entry->status = ICE_ADDED;
-        entry->snapshot_id = entry->sequence_number = entry->file_sequence_number = -1;
-        TRY(locate_uri(r->catalog->reader->locate, r->pin->metadata->location, file->path, r->arena,
-                       &entry->path, err));
-        row->added_files++;
-        row->added_rows += file->record_count;
     }
     return OK;
 }
 
-/** New files of one spec, data (content 0) or deletes (1). */
-static enum status add_rows(struct rewriting *r, const struct ice_spec *spec, int32_t content,
-                            struct err *err)
+static enum status added_files(struct rewriting *r, const struct kind *kind,
+                               struct ice_data_file *files, size_t *count_out,
+                               struct ice_manifest_file *row, struct err *err)
+{
+    *count_out = 0;
+    for (size_t i = 0; i < r->request->added_count; i++) {
+        if (!is_of(r, i, kind)) {
+            continue;
+        }
+        struct ice_data_file *entry = &files[(*count_out)++];
+        *entry = r->request->added[i];
+        entry->status = ICE_ADDED;
+        entry->snapshot_id = entry->sequence_number = entry->file_sequence_number = -1;
+        TRY(locate_uri(r->catalog->reader->locate, r->pin->metadata->location, entry->path,
+                       r->arena, &entry->path, err));
+        row->added_files++;
+        row->added_rows += entry->record_count;
+    }
+    return OK;
+}
+
+/** A manifest of the new files of a kind, if there are any. */
+static enum status add_rows(struct rewriting *r, const struct kind *kind, struct err *err)
 {
     size_t count = 0;
     struct ice_manifest_file row = { .min_sequence_number = r->sequence_number,
                                      .key_metadata = STR_EMPTY };
     struct ice_data_file *files = arena_array(r->arena, r->request->added_count + 1,
                                               sizeof(*files));
-    struct ice_manifest_opts opts = { .partition_spec = spec->fields_json,
-                                      .partition_spec_id = spec->id,
-                                      .content = content };
+    struct ice_manifest_opts opts = { .partition_spec = kind->spec->fields_json,
+                                      .partition_spec_id = kind->spec->id,
+                                      .content = kind->content };
     if (files == NULL) {
         return err_no_memory(err);
     }
-    TRY(added_files(r, spec, content, files, &count, &row, err));
+    TRY(added_files(r, kind, files, &count, &row, err));
     if (count == 0) {
         return OK;
     }
-    TRY(partition_schema(r, spec, &opts.avro_partition_schema, err));
+    if (kind->is_made) {
+        struct ice_partition_specs specs;
+        TRY(ice_partition_specs(r->arena, r->pin->metadata, &specs, err));
+        const struct ice_partition_spec *spec = ice_partition_spec_by_id(&specs, kind->spec->id);
+        TRY(made_schema(r, spec, &opts.avro_partition_schema, err));
+        TRY(summarize(r, kind, spec, &row, err));
+    } else {
+        TRY(carried_schema(r, kind->spec, &opts.avro_partition_schema, err));
+    }
     TRY(write_manifest(r, &opts, files, count, &row, err));
     r->rows[r->row_count++] = row;
+    return OK;
+}
+
+static enum status add_all(struct rewriting *r, struct err *err)
+{
+    for (size_t i = 0; i < r->pin->metadata->spec_count; i++) {
+        const struct ice_spec *spec = &r->pin->metadata->specs[i];
+        TRY(add_rows(r, &(struct kind){ .spec = spec, .is_made = true }, err));
+        TRY(add_rows(r, &(struct kind){ .spec = spec }, err));
+        TRY(add_rows(r, &(struct kind){ .spec = spec, .content = 1 }, err));
+    }
     return OK;
 }
 
@@ -307,14 +392,11 @@ static enum status write_list(struct rewriting *r, struct str *uri_out, struct e
 {
     const struct ice_metadata *metadata = r->pin->metadata;
     size_t old = r->list == NULL ? 0 : r->list->count;
-    r->rows = arena_array(r->arena, old + metadata->spec_count * 2 + 1, sizeof(*r->rows));
+    r->rows = arena_array(r->arena, old + metadata->spec_count * 3 + 1, sizeof(*r->rows));
     if (r->rows == NULL) {
         return err_no_memory(err);
     }
-    for (size_t i = 0; i < metadata->spec_count; i++) { /* the newest first */
-        TRY(add_rows(r, &metadata->specs[i], 0, err));
-        TRY(add_rows(r, &metadata->specs[i], 1, err));
-    }
+    TRY(add_all(r, err)); /* the newest first */
     for (size_t i = 0; i < old; i++) {
         TRY(carry_row(r, &r->list->rows[i], err));
     }
@@ -407,8 +489,10 @@ static enum status write_change(struct rewriting *r, struct str list_uri, struct
     jw_obj_end(&w);
     jw_arr_end(&w);
     jw_obj_end(&w);
-    enum status written = json_writer_end(&w);
-    return status != OK ? status : written == OK ? OK : err_no_memory(err);
+    if (status != OK) {
+        return status; /* it stopped in the middle */
+    }
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
 static enum status commit(struct rewriting *r, struct str list_uri, struct err *err)

@@ -10,6 +10,7 @@
 #define CATALOG_REWRITE_H
 
 #include "catalog/catalog.h"
+#include "iceberg/partition_write.h"
 
 struct catalog_rewrite {
     struct table_name name;
@@ -20,8 +21,10 @@ struct catalog_rewrite {
     int32_t schema_id;
     /* Data files, and position deletes of files that are there. `path` is a store key under the
      * table's location; of a partitioned file, partition_spec_id and partition_avro are those of
-     * the files that it goes with. */
+     * the files that it goes with, or made with `partitions`. */
     const struct ice_data_file *added;
+    /* [added_count], or NULL; .values NULL: not of that file */
+    const struct ice_partition_record *partitions;
     size_t added_count;
     /* URIs of data files, as the manifests spell them, that go */
     const struct str *removed;

@@ -275,6 +275,13 @@ enum duck_write_kind {
     DUCK_WRITE_TRUNCATE, /* DELETE without a condition: nothing is computed */
 };
 struct duck_write;
+/** How rows are spread over files. */
+struct duck_write_split {
+    const struct str *sql; /* [count] expressions over the columns; none: one file */
+    size_t count;
+};
+/** The n-th of them in COPY, which answers with each file's value of it. */
+#define DUCK_WRITE_PART "__part_"
 /** A column that is written. */
 struct duck_write_column {
     struct str name, type; /* the type as SQL */
@@ -303,16 +310,17 @@ struct str duck_write_request(const struct duck_write *write);
 enum status duck_write_columns(struct duck_write *write, const struct duck_write_column **out,
                                size_t *count_out, struct err *err) MUST_USE;
 /**
- * The rows of INSERT and CREATE TABLE .. AS as a Parquet file (zstd) in the sink of `path`, with
- * these columns, which are all that the table has.
+ * The rows of INSERT and CREATE TABLE .. AS as a Parquet file (zstd) in the sink of `path`, or as
+ * several below it, with these columns, which are all that the table has.
  *
  * field_ids  as COPY's FIELD_IDS has them: 'a': 1, 'b': {__duckdb_field_id: 2, ...}
- * Returns    the one row of COPY's RETURN_STATS
+ * Returns    the rows of COPY's RETURN_STATS, one for each file
  * Errors     E_INVALID also for a NULL in a required column
  */
 enum status duck_write_copy(struct duck_write *write, const struct duck_write_column *columns,
-                            size_t count, struct str path, struct str field_ids,
-                            struct duck_result **out, struct err *err) MUST_USE;
+                            size_t count, const struct duck_write_split *split, struct str path,
+                            struct str field_ids, struct duck_result **out,
+                            struct err *err) MUST_USE;
 /**
  * Compute what DELETE, UPDATE and MERGE do into the temporary table DUCK_WRITE_ROWS: each row has
  * `__file` and `__row` (of the row that goes; NULL: a row that is new) and, but for DELETE and rows

@@ -455,6 +455,10 @@ void register_plan_guard(duckdb::DatabaseInstance &db);
 
 void register_text_functions(duckdb::DatabaseInstance &db);
 
+/* --- Iceberg's buckets (bucket_function.cc) --- */
+
+void register_bucket_functions(duckdb::DatabaseInstance &db);
+
 /* --- the nearest of a vector index (vector_search.cc) --- */
 
 void register_vector_search(duckdb::DatabaseInstance &db);

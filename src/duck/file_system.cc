@@ -93,6 +93,8 @@ class LakeFileSystem : public FileSystem {
     bool FileExists(const string &path, optional_ptr<FileOpener> opener) override;
     vector<OpenFileInfo> Glob(const string &path, FileOpener *opener) override;
     bool DirectoryExists(const string &, optional_ptr<FileOpener>) override { return false; }
+    void CreateDirectory(const string &, optional_ptr<FileOpener>) override {
+    } /* names of files may have slashes, that is all */
     bool IsPipe(const string &, optional_ptr<FileOpener>) override { return false; }
     bool CanHandleFile(const string &path) override
     {
@@ -112,6 +114,13 @@ shared_ptr<SessionState> session_of(optional_ptr<FileOpener> opener, const strin
     return state;
 }
 
+/** The one path of a client's answer, or one below it (COPY by partitions). */
+bool is_sink(const SessionState &state, const string &path)
+{
+    return !state.sink.empty() &&
+           (path == state.sink || path.compare(0, state.sink.size() + 1, state.sink + "/") == 0);
+}
+
 unique_ptr<FileHandle> LakeFileSystem::OpenFile(const string &path, FileOpenFlags flags,
                                                 optional_ptr<FileOpener> opener)
 {
@@ -121,7 +130,7 @@ unique_ptr<FileHandle> LakeFileSystem::OpenFile(const string &path, FileOpenFlag
     struct err err = {};
     enum status status;
     if (flags.OpenForWriting()) {
-        bool may = state->trusted || (!state->sink.empty() && path == state->sink);
+        bool may = state->trusted || is_sink(*state, path);
         if (!may || !files.create) {
             throw_status(E_DENIED, "\"" + path + "\" is not written by this statement");
         }

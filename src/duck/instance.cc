@@ -96,6 +96,7 @@ void open(struct duck &duck, const struct duck_opts &opts)
     register_lake_catalog(instance);
     register_plan_guard(instance);
     register_text_functions(instance);
+    register_bucket_functions(instance);
     register_vector_search(instance);
     register_vector_items(instance);
 

@@ -76,24 +76,30 @@ void describe(struct duck_write &write)
 
 /** COPY .. TO with everything but its rows. */
 unique_ptr<CopyStatement> copy_frame(ClientContext &context, const string &path,
-                                     const string &field_ids)
+                                     const string &field_ids, size_t parts)
 {
     Parser parser(context.GetParserOptions());
     string text = "COPY (SELECT 1) TO ";
     text += KeywordHelper::WriteQuoted(path, '\'');
     text += " (FORMAT parquet, COMPRESSION zstd, RETURN_STATS, FIELD_IDS {";
     text += field_ids;
-    text += "})";
+    text += '}';
+    for (size_t i = 0; i < parts; i++) {
+        text += i == 0 ? ", PARTITION_BY (" : ", ";
+        text += DUCK_WRITE_PART + std::to_string(i);
+    }
+    text += parts > 0 ? "))" : ")";
     parser.ParseQuery(text);
     return unique_ptr_cast<SQLStatement, CopyStatement>(std::move(parser.statements[0]));
 }
 
 unique_ptr<QueryResult> copy_rows(struct duck_write &write, const Columns &columns,
-                                  const string &path, const string &field_ids)
+                                  const struct duck_write_split &split, const string &path,
+                                  const string &field_ids)
 {
     auto &session = *write.session;
-    auto copy = copy_frame(*session.connection->context, path, field_ids);
-    auto select = select_new(write, columns);
+    auto copy = copy_frame(*session.connection->context, path, field_ids, split.count);
+    auto select = select_new(write, columns, split);
     copy->named_param_map = select->named_param_map;
     copy->info->select_statement = std::move(select->node);
     session.state->sink = path;
@@ -130,7 +136,10 @@ void check_gathered(struct duck_write &write, const Columns &columns)
             continue;
         }
         auto name = KeywordHelper::WriteQuoted(to_string(column.name), '"');
-        int64_t nulls = count_ours(session, rows + " WHERE NOT __gone AND " + name + " IS NULL");
+        string where = rows + " WHERE NOT __gone AND ";
+        where += name;
+        where += " IS NULL";
+        int64_t nulls = count_ours(session, where);
         if (nulls > 0) {
             throw_refusal(optional_idx(), "column " + name + " is NOT NULL, but " +
                                               std::to_string(nulls) +
@@ -259,15 +268,15 @@ enum status duck_write_columns(struct duck_write *write, const struct duck_write
 }
 
 enum status duck_write_copy(struct duck_write *write, const struct duck_write_column *columns,
-                            size_t count, struct str path, struct str field_ids,
-                            struct duck_result **out, struct err *err)
+                            size_t count, const struct duck_write_split *split, struct str path,
+                            struct str field_ids, struct duck_result **out, struct err *err)
 {
     struct duck_result *result = nullptr;
     enum status status = fenced(write->sql, err, [&] {
         result = new struct duck_result();
         result->session = write->session;
         result->sql = write->sql;
-        result->result = lake::copy_rows(*write, lake::Columns(columns, columns + count),
+        result->result = lake::copy_rows(*write, lake::Columns(columns, columns + count), *split,
                                          lake::to_string(path), lake::to_string(field_ids));
         result->names = result->result->names;
         result->types = result->result->types;

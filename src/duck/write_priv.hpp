@@ -44,7 +44,8 @@ void set_target(struct duck_write &write, const string &catalog, const string &s
 /** Refuses what a statement may not have (RETURNING, ON CONFLICT); sets kind and table. */
 void describe_rows(struct duck_write &write);
 /** The rows of INSERT and CREATE TABLE .. AS, guarded. */
-Ptr<duckdb::SelectStatement> select_new(struct duck_write &write, const Columns &columns);
+Ptr<duckdb::SelectStatement> select_new(struct duck_write &write, const Columns &columns,
+                                        const struct duck_write_split &split);
 /** The query of CREATE TABLE .. AS, guarded. */
 Ptr<duckdb::SelectStatement> select_source(struct duck_write &write);
 /** The rows of DUCK_WRITE_ROWS, guarded. */

@@ -12,6 +12,7 @@
 #include "duckdb/parser/expression/list.hpp"
 #include "duckdb/parser/keyword_helper.hpp"
 #include "duckdb/parser/parsed_data/create_table_info.hpp"
+#include "duckdb/parser/parser.hpp"
 #include "duckdb/parser/query_node/select_node.hpp"
 #include "duckdb/parser/result_modifier.hpp"
 #include "duckdb/parser/statement/list.hpp"
@@ -373,7 +374,33 @@ Ptr<SelectStatement> select_source(struct duck_write &write)
     return guarded(write, info.query->node->Copy());
 }
 
-Ptr<SelectStatement> select_new(struct duck_write &write, const Columns &columns)
+namespace {
+
+/** Around it, what spreads the rows: SELECT *, expression AS __part_0, .. */
+Ptr<SelectNode> with_parts(struct duck_write &write, Ptr<SelectNode> inner,
+                           const struct duck_write_split &split)
+{
+    if (split.count == 0) {
+        return inner;
+    }
+    auto node = make_uniq<SelectNode>();
+    auto select = make_uniq<SelectStatement>();
+    select->node = std::move(inner);
+    node->from_table = make_uniq<SubqueryRef>(std::move(select), "made");
+    node->select_list.push_back(make_uniq<StarExpression>());
+    for (size_t i = 0; i < split.count; i++) {
+        auto list = Parser::ParseExpressionList(
+            to_string(split.sql[i]), write.session->connection->context->GetParserOptions());
+        list[0]->SetAlias(DUCK_WRITE_PART + std::to_string(i));
+        node->select_list.push_back(std::move(list[0]));
+    }
+    return node;
+}
+
+} // namespace
+
+Ptr<SelectStatement> select_new(struct duck_write &write, const Columns &columns,
+                                const struct duck_write_split &split)
 {
     Ptr<SelectNode> node;
     if (write.kind == DUCK_WRITE_INSERT) {
@@ -382,7 +409,7 @@ Ptr<SelectStatement> select_new(struct duck_write &write, const Columns &columns
         auto &info = write.statement->Cast<CreateStatement>().info->Cast<CreateTableInfo>();
         node = project(write, std::move(info.query->node), map_all(columns), columns);
     }
-    return guarded(write, without_nulls(std::move(node), columns));
+    return guarded(write, with_parts(write, without_nulls(std::move(node), columns), split));
 }
 
 /* --- DELETE and UPDATE --- */

@@ -96,9 +96,9 @@ static enum status write_done(struct convert *c, const struct ice_schema *target
     if (c->skip_bad) {
         convert_write_skipped(c, &w);
     }
+    TRY(status); /* the writer may have stopped in the middle */
     jw_obj_end(&w);
-    enum status written = json_writer_end(&w);
-    return status != OK ? status : written == OK ? OK : err_no_memory(err);
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
 enum status convert_write(struct convert *c, const struct ice_schema *target, bool *misfit_out,

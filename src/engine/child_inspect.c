@@ -261,8 +261,10 @@ static enum status inspect(struct inspect *in, struct buf *done, struct err *err
     TRY(find_ids(in, err));
     json_writer_init(&w, done);
     enum status status = write_done(in, err);
-    enum status written = json_writer_end(&w);
-    return status != OK ? status : written == OK ? OK : err_no_memory(err);
+    if (status != OK) {
+        return status; /* it stopped in the middle */
+    }
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
 /** The caller names the object; nobody knows it as our source. */

@@ -9,44 +9,9 @@
  *                                     read), one for each partition
  *                          and the rows that are new are a data file
  */
-#include "engine/child_write.h"
+#include "engine/child_write_priv.h"
 
-#include <stdio.h>
-#include <unistd.h>
-
-#include "base/io.h"
-#include "engine/child_parquet.h"
 #include "engine/sql_type.h"
-
-enum {
-    REPLY_MAX = 256 * 1024 * 1024,
-    FIELD_PATH = 2147483546, /* of a position delete, as the specification numbers them */
-    FIELD_POS = 2147483545,
-};
-
-enum fate { FATE_REMOVE, FATE_REWRITE, FATE_MARK };
-
-struct touched {
-    int64_t ordinal, rows; /* that go */
-    enum fate fate;
-    struct str uri;
-    int64_t group; /* of delete files: files of one partition share one */
-};
-
-struct writing {
-    struct child_job *job;
-    struct duck_session *session;
-    struct duck_write *write;
-    struct arena *arena;
-    const char *verb;
-    struct ice_schema schema;
-    struct duck_write_column *columns;
-    size_t column_count;
-    struct touched *touched;
-    size_t touched_count, touched_cap;
-    int64_t groups;
-    struct buf data, deletes; /* reports, with commas between */
-};
 
 static const char *const verbs[] = {
     [DUCK_WRITE_INSERT] = "insert",   [DUCK_WRITE_CREATE_AS] = "create_as",
@@ -55,17 +20,7 @@ static const char *const verbs[] = {
     [DUCK_WRITE_REQUEST] = "request",
 };
 
-/* --- calls --- */
-
-/** `doc_out` is the caller's. */
-static enum status ask(struct writing *w, const char *name, struct str args, int *fd_out,
-                       yyjson_doc **doc_out, struct err *err)
-{
-    AUTO(buf_done) struct buf reply;
-    buf_init(&reply, REPLY_MAX);
-    TRY(child_call(w->job, name, args, &reply, fd_out, err));
-    return json_parse(buf_str(&reply), doc_out, err);
-}
+/* --- the target --- */
 
 static void write_target(struct json_writer *json, const struct writing *w)
 {
@@ -107,6 +62,25 @@ static enum status read_schema(struct writing *w, yyjson_doc *doc, struct err *e
     return keep_columns(w, err);
 }
 
+/** The expressions of the table's partition fields. */
+static enum status read_split(struct writing *w, yyjson_val *root, struct err *err)
+{
+    yyjson_val *list = NULL, *sql;
+    size_t i, max;
+    TRY(json_get_arr(root, "parts", JSON_OPTIONAL, &list, err));
+    struct str *parts = arena_array(w->arena, yyjson_arr_size(list) + 1, sizeof(*parts));
+    if (parts == NULL) {
+        return err_no_memory(err);
+    }
+    yyjson_arr_foreach(list, i, max, sql)
+    {
+        TRY(child_keep_text(w->arena, str_from(yyjson_get_str(sql), yyjson_get_len(sql)), &parts[i],
+                            err));
+    }
+    w->split = (struct duck_write_split){ .sql = parts, .count = yyjson_arr_size(list) };
+    return OK;
+}
+
 static enum status find_target(struct writing *w, struct err *err)
 {
     AUTO(buf_done) struct buf args;
@@ -120,124 +94,12 @@ static enum status find_target(struct writing *w, struct err *err)
     if (json_writer_end(&json) != OK) {
         return err_no_memory(err);
     }
-    TRY(ask(w, "target", buf_str(&args), NULL, &doc, err));
+    TRY(write_ask(w, "target", buf_str(&args), NULL, &doc, err));
+    TRY(read_split(w, yyjson_doc_get_root(doc), err));
     return read_schema(w, doc, err);
 }
 
-/* --- spools --- */
-
-struct spool {
-    int64_t number;
-    int fd; /* ours, beside the one that lakefs has */
-    char path[48];
-};
-
-static enum status open_spool(struct writing *w, struct spool *out, struct err *err)
-{
-    AUTO(json_doc_done) yyjson_doc *doc = NULL;
-    int fd = -1;
-    char name[32];
-    TRY(ask(w, "spool", STR("{}"), &fd, &doc, err));
-    enum status status = json_get_i64(yyjson_doc_get_root(doc), "spool", JSON_REQUIRED,
-                                      &out->number, err);
-    if (status == OK && fd < 0) {
-        status = err_set(err, E_INTERNAL, "no descriptor came with a spool");
-    }
-    if (status != OK) {
-        fd_done(&fd);
-        return status;
-    }
-    out->fd = fd;
-    snprintf(name, sizeof(name), "w%lld", (long long)out->number);
-    snprintf(out->path, sizeof(out->path), "spool://%s", name);
-    status = lakefs_add_output(w->job->lakefs, str_of(name), dup(fd), err);
-    if (status != OK) {
-        fd_done(&out->fd);
-    }
-    return status;
-}
-
-/** What COPY has answered, as a report behind those in `list`. group -1: of data. */
-static enum status add_report(struct writing *w, struct spool *spool, struct duck_result *result,
-                              const struct ice_schema *schema, int64_t group, struct buf *list,
-                              struct err *err)
-{
-    AUTO(buf_done) struct buf row;
-    AUTO(json_doc_done) yyjson_doc *doc = NULL;
-    struct json_writer json;
-    buf_init(&row, 0);
-    (void)w;
-    TRY(parquet_copy_row(result, &row, err));
-    TRY(json_parse(str_trim(buf_str(&row)), &doc, err));
-    if (list->len > 0 && buf_append_char(list, ',') != OK) {
-        return err_no_memory(err);
-    }
-    json_writer_init(&json, list);
-    jw_obj_begin(&json);
-    jw_kv_i64(&json, "spool", spool->number);
-    if (group >= 0) {
-        jw_kv_i64(&json, "group", group);
-    }
-    enum status status = parquet_report(&json, schema, yyjson_doc_get_root(doc), spool->fd, err);
-    jw_obj_end(&json);
-    enum status written = json_writer_end(&json);
-    return status != OK ? status : written == OK ? OK : err_no_memory(err);
-}
-
-static enum status field_ids(const struct ice_schema *schema, struct buf *out, struct err *err)
-{
-    for (size_t i = 0; i < schema->root.field_count; i++) {
-        if ((i > 0 && buf_append(out, STR(", ")) != OK) ||
-            parquet_field_ids(&schema->root.fields[i], out) != OK) {
-            return err_no_memory(err);
-        }
-    }
-    return OK;
-}
-
-/** Our own COPY of `select` into a spool. */
-static enum status copy_ours(struct writing *w, struct str select, const struct ice_schema *schema,
-                             int64_t group, struct buf *list, struct err *err)
-{
-    AUTO(buf_done) struct buf sql, ids;
-    struct spool spool = { .fd = -1 };
-    struct duck_result *result = NULL;
-    buf_init(&sql, 0);
-    buf_init(&ids, 0);
-    TRY(field_ids(schema, &ids, err));
-    TRY(open_spool(w, &spool, err));
-    enum status status =
-        buf_printf(&sql,
-                   "COPY (%.*s) TO '%s' (FORMAT parquet, COMPRESSION zstd, FIELD_IDS {%.*s}, "
-                   "RETURN_STATS)",
-                   STR_ARG(select), spool.path, STR_ARG(buf_str(&ids))) == OK
-            ? duck_query(w->session, buf_str(&sql), STR_EMPTY, &result, err)
-            : err_no_memory(err);
-    if (status == OK) {
-        status = add_report(w, &spool, result, schema, group, list, err);
-    }
-    fd_done(&spool.fd);
-    return status;
-}
-
 /* --- INSERT, CREATE TABLE AS --- */
-
-static enum status copy_new(struct writing *w, struct err *err)
-{
-    AUTO(buf_done) struct buf ids;
-    struct spool spool = { .fd = -1 };
-    struct duck_result *result = NULL;
-    buf_init(&ids, 0);
-    TRY(field_ids(&w->schema, &ids, err));
-    TRY(open_spool(w, &spool, err));
-    enum status status = duck_write_copy(w->write, w->columns, w->column_count, str_of(spool.path),
-                                         buf_str(&ids), &result, err);
-    if (status == OK) {
-        status = add_report(w, &spool, result, &w->schema, -1, &w->data, err);
-    }
-    fd_done(&spool.fd);
-    return status;
-}
 
 /** The query's columns as an Iceberg schema without ids, inside of the request. */
 static enum status new_schema(struct writing *w, struct json_writer *json, struct err *err)
@@ -275,13 +137,12 @@ static enum status find_new(struct writing *w, bool *exists_out, struct err *err
     jw_key(&json, STR("request"));
     jw_raw(&json, duck_write_request(w->write));
     enum status status = new_schema(w, &json, err);
+    TRY(status); /* the writer stopped in the middle */
     jw_obj_end(&json);
-    enum status written = json_writer_end(&json);
-    TRY(status);
-    if (written != OK) {
+    if (json_writer_end(&json) != OK) {
         return err_no_memory(err);
     }
-    TRY(ask(w, "create", buf_str(&args), NULL, &doc, err));
+    TRY(write_ask(w, "create", buf_str(&args), NULL, &doc, err));
     TRY(json_get_bool(yyjson_doc_get_root(doc), "exists", JSON_OPTIONAL, exists_out, err));
     return *exists_out ? OK : read_schema(w, doc, err);
 }
@@ -348,7 +209,7 @@ static enum status find_fates(struct writing *w, struct err *err)
     if (json_writer_end(&json) != OK) {
         return err_no_memory(err);
     }
-    TRY(ask(w, "files", buf_str(&args), NULL, &doc, err));
+    TRY(write_ask(w, "files", buf_str(&args), NULL, &doc, err));
     TRY(json_get_arr(yyjson_doc_get_root(doc), "files", JSON_REQUIRED, &list, err));
     if (yyjson_arr_size(list) != w->touched_count) {
         return err_set(err, E_INTERNAL, "%zu files are told of, not %zu", yyjson_arr_size(list),
@@ -358,16 +219,6 @@ static enum status find_fates(struct writing *w, struct err *err)
         TRY(read_fate(w, yyjson_arr_get(list, i), &w->touched[i], err));
     }
     return OK;
-}
-
-static bool any_fate(const struct writing *w, enum fate fate)
-{
-    for (size_t i = 0; i < w->touched_count; i++) {
-        if (w->touched[i].fate == fate) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /** "a", "b" */
@@ -391,8 +242,18 @@ static enum status append_table(const struct writing *w, struct buf *sql)
     return duck_quote_ident(sql, duck_write_name(w->write));
 }
 
-/** The rows that stay, of files that are rewritten. */
-static enum status append_staying(const struct writing *w, struct buf *sql)
+static bool any_of_group(const struct writing *w, enum fate fate, int64_t group)
+{
+    for (size_t i = 0; i < w->touched_count; i++) {
+        if (w->touched[i].fate == fate && w->touched[i].group == group) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** The rows that stay, of a group's files that are rewritten. */
+static enum status append_staying(const struct writing *w, int64_t group, struct buf *sql)
 {
     bool first = true;
     TRY(buf_append(sql, STR("SELECT ")));
@@ -401,7 +262,7 @@ static enum status append_staying(const struct writing *w, struct buf *sql)
     TRY(append_table(w, sql));
     TRY(buf_append(sql, STR(" AS t WHERE t._file_index IN (")));
     for (size_t i = 0; i < w->touched_count; i++) {
-        if (w->touched[i].fate == FATE_REWRITE) {
+        if (w->touched[i].fate == FATE_REWRITE && w->touched[i].group == group) {
             TRY(buf_printf(sql, "%s%lld", first ? "" : ", ", (long long)w->touched[i].ordinal));
             first = false;
         }
@@ -417,26 +278,36 @@ static enum status append_made(const struct writing *w, struct buf *sql)
     return buf_append(sql, STR(" FROM " DUCK_WRITE_ROWS " WHERE NOT __gone"));
 }
 
-/** One data file of the rows that stay in files that go, and of those that are new. */
+/** Data files of the rows that stay, one for each partition, and of those that are new; together
+ * where there are no partitions. */
 static enum status copy_data(struct writing *w, bool makes, struct err *err)
 {
+    for (int64_t group = 0; group < w->groups; group++) {
+        AUTO(buf_done) struct buf sql;
+        buf_init(&sql, 0);
+        if (!any_of_group(w, FATE_REWRITE, group)) {
+            continue;
+        }
+        enum status status = append_staying(w, group, &sql);
+        if (makes && w->split.count == 0 && w->groups == 1) {
+            status = status == OK ? buf_append(&sql, STR(" UNION ALL ")) : status;
+            status = status == OK ? append_made(w, &sql) : status;
+            makes = false;
+        }
+        if (status != OK) {
+            return err_no_memory(err);
+        }
+        TRY(write_copy_ours(w, buf_str(&sql), &w->schema, group, &w->data, err));
+    }
     AUTO(buf_done) struct buf sql;
     buf_init(&sql, 0);
-    bool rewrites = any_fate(w, FATE_REWRITE);
-    if (!rewrites && !makes) {
+    if (!makes) {
         return OK;
     }
-    enum status status = rewrites ? append_staying(w, &sql) : OK;
-    if (status == OK && rewrites && makes) {
-        status = buf_append(&sql, STR(" UNION ALL "));
-    }
-    if (status == OK && makes) {
-        status = append_made(w, &sql);
-    }
-    if (status != OK) {
+    if (append_made(w, &sql) != OK) {
         return err_no_memory(err);
     }
-    return copy_ours(w, buf_str(&sql), &w->schema, -1, &w->data, err);
+    return write_copy_ours(w, buf_str(&sql), &w->schema, -1, &w->data, err);
 }
 
 /** file_path and pos of the rows of a group that go, in the order that readers want. */
@@ -469,15 +340,11 @@ static enum status copy_marks(struct writing *w, struct err *err)
     for (int64_t group = 0; group < w->groups; group++) {
         AUTO(buf_done) struct buf sql;
         buf_init(&sql, 0);
-        bool any = false;
-        for (size_t i = 0; i < w->touched_count; i++) {
-            any = any || (w->touched[i].fate == FATE_MARK && w->touched[i].group == group);
-        }
-        if (any) {
+        if (any_of_group(w, FATE_MARK, group)) {
             if (append_marks(w, group, &sql) != OK) {
                 return err_no_memory(err);
             }
-            TRY(copy_ours(w, buf_str(&sql), &schema, group, &w->deletes, err));
+            TRY(write_copy_ours(w, buf_str(&sql), &schema, group, &w->deletes, err));
         }
     }
     return OK;
@@ -578,21 +445,13 @@ static enum status commit(struct writing *w, struct child_written *out, struct e
 {
     AUTO(buf_done) struct buf args;
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
-    buf_init(&args, REPLY_MAX);
+    buf_init(&args, WRITE_REPLY_MAX);
     TRY(write_commit(w, out->rows, &args, err));
-    TRY(ask(w, "commit", buf_str(&args), NULL, &doc, err));
+    TRY(write_ask(w, "commit", buf_str(&args), NULL, &doc, err));
     yyjson_val *id = yyjson_obj_get(yyjson_doc_get_root(doc), "snapshot_id");
     out->has_snapshot = yyjson_is_int(id);
     out->snapshot_id = yyjson_get_sint(id);
     return OK;
-}
-
-/** Rows of the one data file, as its report says. */
-static enum status reported_rows(const struct writing *w, int64_t *out, struct err *err)
-{
-    AUTO(json_doc_done) yyjson_doc *doc = NULL;
-    TRY(json_parse(buf_str(&w->data), &doc, err));
-    return json_get_i64(yyjson_doc_get_root(doc), "rows", JSON_REQUIRED, out, err);
 }
 
 static enum status run(struct writing *w, struct child_written *out, struct err *err)
@@ -602,19 +461,19 @@ static enum status run(struct writing *w, struct child_written *out, struct err 
     bool exists = false;
     switch (kind) {
     case DUCK_WRITE_REQUEST:
-        return ask(w, "request", duck_write_request(w->write), NULL, &doc, err);
+        return write_ask(w, "request", duck_write_request(w->write), NULL, &doc, err);
     case DUCK_WRITE_CREATE_AS:
         TRY(find_new(w, &exists, err));
         if (exists) {
             return OK; /* IF NOT EXISTS */
         }
-        TRY(copy_new(w, err));
-        TRY(reported_rows(w, &out->rows, err));
+        TRY(write_copy_new(w, err));
+        out->rows = w->rows_written;
         break;
     case DUCK_WRITE_INSERT:
         TRY(find_target(w, err));
-        TRY(copy_new(w, err));
-        TRY(reported_rows(w, &out->rows, err));
+        TRY(write_copy_new(w, err));
+        out->rows = w->rows_written;
         break;
     case DUCK_WRITE_TRUNCATE:
         TRY(find_target(w, err));
@@ -638,8 +497,8 @@ enum status child_write(struct child_job *job, struct duck_session *session,
                          .write = write,
                          .arena = &job->arena,
                          .verb = verbs[duck_write_kind(write)] };
-    buf_init(&w.data, REPLY_MAX);
-    buf_init(&w.deletes, REPLY_MAX);
+    buf_init(&w.data, WRITE_REPLY_MAX);
+    buf_init(&w.deletes, WRITE_REPLY_MAX);
     *out = (struct child_written){ 0 };
     enum status status = run(&w, out, err);
     buf_done(&w.data);

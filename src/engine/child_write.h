@@ -4,8 +4,10 @@
  * The engine computes rows and writes them into spools that the parent gives; what becomes of them
  * is the parent's, which answers these calls (src/query/write.c):
  *
- *   target   {"ns","name","verb"}  {"schema":<Iceberg schema>}: the table is pinned
- *   spool    {}                    {"spool":n} and its descriptor
+ *   target   {"ns","name","verb"}  {"schema":<Iceberg schema>,"parts":[SQL,..]}: the table is
+ *            pinned;
+ *                                  what new rows are spread by
+ *   spool    {"number"?}           {"spool":n} and its descriptor: a new one, or that one again
  *   create   <request>             {"schema":<with ids>}: the table that CREATE .. AS will make
  *   files    {"ns","name","verb","files":[[ordinal, rows that go],..]}
  *                                  {"files":[["remove"|"rewrite"|"mark", uri, group],..]}
@@ -14,7 +16,9 @@
  *                                  {"snapshot_id":n|null}
  *   request  <request>             {}: CREATE, ALTER, DROP
  *
- * A report is what engine/file_stats.h reads, with "spool" and, of deletes, "group".
+ * A report is what engine/file_stats.h reads, with "spool"; of rows that stay and of deletes with
+ * "group", of new rows with "parts", the values of the parts as text. What is longer than a message
+ * lies in a spool: {"in_spool":n}.
  */
 #ifndef ENGINE_CHILD_WRITE_H
 #define ENGINE_CHILD_WRITE_H

@@ -40,9 +40,10 @@ struct spool {
     int fd;
     uint64_t size;
     bool is_output;
-    struct growing *growing; /* NULL: it is whole */
-    int news_fd;             /* of a growing one */
-    struct lakefs_sink sink; /* of an output without a descriptor */
+    struct growing *growing;     /* NULL: it is whole */
+    int news_fd;                 /* of a growing one */
+    struct lakefs_sink sink;     /* of an output without a descriptor */
+    struct lakefs_folder folder; /* .create NULL: it is none */
 };
 
 struct lakefs {
@@ -68,7 +69,8 @@ struct lakefs_file {
 
 /* What duck_files.create gives. */
 struct output {
-    int fd; /* -1: all goes to `sink` */
+    int fd;        /* -1: all goes to `sink` */
+    bool is_owned; /* the descriptor, of a folder's */
     uint64_t offset;
     struct lakefs_sink sink;
 };
@@ -213,7 +215,7 @@ static enum status open_spool(struct lakefs *fs, struct str path, struct lakefs_
 {
     pthread_mutex_lock(&fs->lock);
     struct spool *spool = find_spool(fs, path);
-    bool found = spool && !spool->is_output;
+    bool found = spool && !spool->is_output && spool->folder.create == NULL;
     if (found) {
         file->fd = spool->fd;
         file->size = spool->size;
@@ -277,22 +279,53 @@ static void files_close(void *opaque)
     mem_free(file);
 }
 
-static enum status files_create(void *ctx, struct str path, void **sink_out, struct err *err)
+/** The folder that a path lies in; .create NULL: in none. */
+static struct lakefs_folder find_folder(struct lakefs *fs, struct str path)
 {
-    struct lakefs *fs = ctx;
+    struct str scheme = STR("spool://");
+    struct lakefs_folder folder = { 0 };
+    size_t end = str_starts(path, scheme) ? str_find_char(str_skip(path, scheme.len), '/')
+                                          : SIZE_MAX;
+    if (end != SIZE_MAX) {
+        pthread_mutex_lock(&fs->lock);
+        struct spool *spool = find_spool(fs, str_from(path.ptr, scheme.len + end));
+        folder = spool != NULL ? spool->folder : folder;
+        pthread_mutex_unlock(&fs->lock);
+    }
+    return folder;
+}
+
+static enum status find_output(struct lakefs *fs, struct str path, struct output *out,
+                               struct err *err)
+{
     pthread_mutex_lock(&fs->lock);
     struct spool *spool = find_spool(fs, path);
     bool found = spool && spool->is_output;
-    struct output made = { .fd = found ? spool->fd : -1 };
+    *out = (struct output){ .fd = found ? spool->fd : -1 };
     if (found) {
-        made.sink = spool->sink;
+        out->sink = spool->sink;
     }
     pthread_mutex_unlock(&fs->lock);
-    if (!found) {
+    struct lakefs_folder folder = found ? (struct lakefs_folder){ 0 } : find_folder(fs, path);
+    if (!found && folder.create == NULL) {
         return denied(path, err);
     }
+    if (!found) {
+        out->is_owned = true;
+        TRY(folder.create(folder.ctx, path, &out->fd, err));
+    }
+    return OK;
+}
+
+static enum status files_create(void *ctx, struct str path, void **sink_out, struct err *err)
+{
+    struct output made;
+    TRY(find_output(ctx, path, &made, err));
     struct output *output = mem_zalloc(sizeof *output);
     if (!output) {
+        if (made.is_owned) {
+            fd_done(&made.fd);
+        }
         return err_no_memory(err);
     }
     *output = made;
@@ -313,6 +346,10 @@ static enum status files_write(void *opaque, struct str bytes, struct err *err)
 
 static enum status files_finish(void *opaque, struct err *err)
 {
+    struct output *output = opaque;
+    if (output->is_owned) {
+        fd_done(&output->fd);
+    }
     mem_free(opaque);
     return OK;
 }
@@ -411,7 +448,7 @@ static enum status add_spool(struct lakefs *fs, struct str name, struct spool ad
     struct spool *old = NULL;
     struct spool *spool = mem_alloc(sizeof *spool);
     enum status status = OK;
-    bool goes_somewhere = added.fd >= 0 || added.sink.write;
+    bool goes_somewhere = added.fd >= 0 || added.sink.write || added.folder.create;
     if (!goes_somewhere || name.len == 0 || name.len > SPOOL_NAME_MAX ||
         str_find_char(name, '/') != SIZE_MAX) {
         status = err_set(err, E_INTERNAL, "\"%.*s\" is no spool with a descriptor", STR_ARG(name));
@@ -467,6 +504,12 @@ enum status lakefs_add_sink(struct lakefs *fs, struct str name, struct lakefs_si
 {
     struct spool spool = { .fd = -1, .is_output = true, .news_fd = -1, .sink = sink };
     return add_spool(fs, name, spool, err);
+}
+
+enum status lakefs_add_folder(struct lakefs *fs, struct str name, struct lakefs_folder folder,
+                              struct err *err)
+{
+    return add_spool(fs, name, (struct spool){ .fd = -1, .news_fd = -1, .folder = folder }, err);
 }
 
 const struct duck_files *lakefs_files(struct lakefs *fs)

@@ -55,6 +55,14 @@ struct lakefs_sink {
 };
 enum status lakefs_add_sink(struct lakefs *fs, struct str name, struct lakefs_sink sink,
                             struct err *err) MUST_USE;
+/** "spool://<name>/...": a folder, each of whose paths gets its descriptor when it is created. */
+struct lakefs_folder {
+    /** On DuckDB's threads, several at once. *fd_out is owned and closed by lakefs. */
+    enum status (*create)(void *ctx, struct str path, int *fd_out, struct err *err);
+    void *ctx;
+};
+enum status lakefs_add_folder(struct lakefs *fs, struct str name, struct lakefs_folder folder,
+                              struct err *err) MUST_USE;
 const struct duck_files *lakefs_files(struct lakefs *fs);
 
 #endif

@@ -320,8 +320,10 @@ static enum status write_change(struct altering *a, struct buf *out, struct err 
     enum status status = write_updates(a, &w, err);
     jw_arr_end(&w);
     jw_obj_end(&w);
-    enum status written = json_writer_end(&w);
-    return status != OK ? status : written == OK ? OK : err_no_memory(err);
+    if (status != OK) {
+        return status; /* it stopped in the middle */
+    }
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
 static enum status alter_pinned(struct catalog *catalog, struct altering *a,

@@ -174,8 +174,10 @@ static enum status write_resolved(const struct query_pin *pin, yyjson_val *args,
 
 static enum status finish(struct json_writer *w, enum status kind, struct err *err)
 {
-    enum status written = json_writer_end(w);
-    return kind != OK ? kind : written == OK ? OK : err_no_memory(err);
+    if (kind != OK) {
+        return kind; /* it stopped in the middle */
+    }
+    return json_writer_end(w) == OK ? OK : err_no_memory(err);
 }
 
 /* A metadata table: its rows come by "inspect", and what it looks like hangs on more than its

@@ -213,8 +213,10 @@ static enum status write_create(struct arena *arena, yyjson_val *request, struct
     jw_key(&w, STR("properties"));
     jw_val(&w, yyjson_obj_get(request, "properties"));
     jw_obj_end(&w);
-    enum status written = json_writer_end(&w);
-    return status != OK ? status : written == OK ? OK : err_no_memory(err);
+    if (status != OK) {
+        return status; /* it stopped in the middle */
+    }
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
 /** The one namespace that is there without being made. */

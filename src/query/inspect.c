@@ -208,8 +208,10 @@ static enum status write_page(struct inspect *in, enum inspect_kind kind, struct
         }
         jw_obj_end(&page->w);
     }
-    enum status written = json_writer_end(&page->w);
-    return status != OK ? status : written == OK ? OK : err_no_memory(err);
+    if (status != OK) {
+        return status; /* it stopped in the middle */
+    }
+    return json_writer_end(&page->w) == OK ? OK : err_no_memory(err);
 }
 
 static enum status read_columns(yyjson_val *args, int32_t *out, size_t *count, struct err *err)

@@ -9,6 +9,7 @@
  * Invariant: files that were put for a commit are deleted again only when it has surely not landed.
  */
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/encode.h"
@@ -17,9 +18,15 @@
 #include "base/rng.h"
 #include "catalog/rewrite.h"
 #include "engine/file_stats.h"
+#include "query/partition_sql.h"
 #include "query/query_priv.h"
 
-enum { FIELD_PATH = 2147483546, FIELD_POS = 2147483545, COMMIT_TIMEOUT_MS = 60000 };
+enum {
+    FIELD_PATH = 2147483546,
+    FIELD_POS = 2147483545,
+    COMMIT_TIMEOUT_MS = 60000,
+    ARGS_BYTES_MAX = 256 * 1024 * 1024,
+};
 
 void query_write_init(struct query_write *write)
 {
@@ -43,8 +50,10 @@ void query_write_done(struct query_write *write)
 
 static enum status end(struct json_writer *w, enum status kind, struct err *err)
 {
-    enum status written = json_writer_end(w);
-    return kind != OK ? kind : written == OK ? OK : err_no_memory(err);
+    if (kind != OK) {
+        return kind; /* it stopped in the middle */
+    }
+    return json_writer_end(w) == OK ? OK : err_no_memory(err);
 }
 
 /* --- target --- */
@@ -59,17 +68,7 @@ static enum status find_pin(struct query *query, yyjson_val *args, struct query_
     return query_pin_table(query, ns, name, &at, out, err);
 }
 
-static bool is_partitioned(const struct ice_metadata *metadata)
-{
-    for (size_t i = 0; i < metadata->spec_count; i++) {
-        if (metadata->specs[i].id == metadata->default_spec_id) {
-            return metadata->specs[i].field_count > 0;
-        }
-    }
-    return false;
-}
-
-static enum status check_target(const struct query_pin *pin, struct str verb, struct err *err)
+static enum status check_target(const struct query_pin *pin, struct err *err)
 {
     const struct ice_metadata *metadata = pin->pin->metadata;
     struct str name = pin->pin->table.name.name;
@@ -79,12 +78,32 @@ static enum status check_target(const struct query_pin *pin, struct str verb, st
             STR_ARG(name), (int)metadata->format_version,
             metadata->format_version < 2 ? " (set its property format-version to 2)" : "");
     }
-    bool takes_away = str_eq(verb, STR("delete")) || str_eq(verb, STR("truncate"));
-    if (!takes_away && is_partitioned(metadata)) {
-        return err_set(err, E_UNSUPPORTED,
-                       "table \"%.*s\" is partitioned; rows cannot be put into such tables yet",
-                       STR_ARG(name));
+    return OK;
+}
+
+/** The spec that new files get; its fields are the parts that rows are spread by. */
+static enum status find_spec(struct query_write *write, const struct ice_metadata *metadata,
+                             struct err *err)
+{
+    struct ice_partition_specs specs;
+    TRY(ice_partition_specs(&write->arena, metadata, &specs, err));
+    write->spec = ice_partition_spec_by_id(&specs, metadata->default_spec_id);
+    return write->spec != NULL ? OK
+                               : err_set(err, E_CORRUPT, "the table has no partition spec %d",
+                                         (int)metadata->default_spec_id);
+}
+
+static enum status write_parts(struct json_writer *w, const struct query_write *write,
+                               const struct ice_schema *schema, struct err *err)
+{
+    jw_kv_arr(w, "parts");
+    for (size_t i = 0; i < write->spec->field_count; i++) {
+        AUTO(buf_done) struct buf sql;
+        buf_init(&sql, 0);
+        TRY(partition_sql(schema, &write->spec->fields[i], &sql, err));
+        jw_str(w, buf_str(&sql));
     }
+    jw_arr_end(w);
     return OK;
 }
 
@@ -94,14 +113,18 @@ static enum status target(struct query *query, yyjson_val *args, struct buf *rep
     struct str verb;
     TRY(json_get_str(args, "verb", JSON_REQUIRED, &verb, err));
     TRY(find_pin(query, args, &pin, err));
-    TRY(check_target(pin, verb, err));
+    TRY(check_target(pin, err));
+    const struct ice_metadata *metadata = pin->pin->metadata;
+    TRY(find_spec(&query->write, metadata, err));
+    bool makes = !str_eq(verb, STR("delete")) && !str_eq(verb, STR("truncate"));
     struct json_writer w;
     json_writer_init(&w, reply);
     jw_obj_begin(&w);
     jw_key(&w, STR("schema"));
-    ice_schema_write(&w, pin->pin->metadata->schema);
+    ice_schema_write(&w, metadata->schema);
+    enum status kind = makes ? write_parts(&w, &query->write, metadata->schema, err) : OK;
     jw_obj_end(&w);
-    return end(&w, OK, err);
+    return end(&w, kind, err);
 }
 
 /* --- create --- */
@@ -160,9 +183,30 @@ static enum status create(struct query *query, yyjson_val *args, struct buf *rep
 
 /* --- spools --- */
 
-static enum status give_spool(struct query *query, struct buf *reply, int *fd_out, struct err *err)
+/** A descriptor of a spool. */
+static enum status give_fd(const struct query_write *write, size_t number, struct buf *reply,
+                           int *fd_out, struct err *err)
+{
+    int given = dup(write->spools[number]);
+    if (given < 0 || buf_printf(reply, "{\"spool\":%zu}", number) != OK) {
+        fd_done(&given);
+        return err_set(err, E_NO_MEMORY, "no descriptor is left for a spool");
+    }
+    *fd_out = given;
+    return OK;
+}
+
+static enum status give_spool(struct query *query, yyjson_val *args, struct buf *reply, int *fd_out,
+                              struct err *err)
 {
     struct query_write *write = &query->write;
+    uint64_t number = UINT64_MAX;
+    TRY(json_get_u64(args, "number", JSON_OPTIONAL, &number, err));
+    if (number != UINT64_MAX) {
+        return number < write->spool_count
+                   ? give_fd(write, (size_t)number, reply, fd_out, err)
+                   : err_set(err, E_INTERNAL, "the engine speaks of a spool that it has not");
+    }
     if (write->spool_count == WRITE_SPOOLS_MAX) {
         return err_set(err, E_TOO_LARGE, "a statement that writes more than %d files",
                        (int)WRITE_SPOOLS_MAX);
@@ -178,15 +222,8 @@ static enum status give_spool(struct query *query, struct buf *reply, int *fd_ou
     }
     int fd = -1;
     TRY(store_spool(query->service->opts.store, &fd, err));
-    int given = dup(fd);
-    if (given < 0 || buf_printf(reply, "{\"spool\":%zu}", write->spool_count) != OK) {
-        fd_done(&fd);
-        fd_done(&given);
-        return err_set(err, E_NO_MEMORY, "no descriptor is left for a spool");
-    }
     write->spools[write->spool_count++] = fd;
-    *fd_out = given;
-    return OK;
+    return give_fd(write, write->spool_count - 1, reply, fd_out, err);
 }
 
 /* --- files --- */
@@ -290,6 +327,8 @@ struct committing {
     struct str verb, location;
     const struct ice_schema *schema;
     struct ice_data_file *added;
+    /* of each; .values NULL: it is not new in its partition */
+    struct ice_partition_record *records;
     size_t added_count;
     struct str *removed, *marked;
     size_t removed_count, marked_count;
@@ -332,15 +371,42 @@ static enum status fill_deletes(const struct committing *c, yyjson_val *report,
     return OK;
 }
 
-/** Rows that stay where they are are of the partition of their old file. */
-static enum status fill_data(const struct committing *c, yyjson_val *report,
-                             struct ice_data_file *file, struct err *err)
+/** New rows are of the partition that their parts say. */
+static enum status fill_partition(struct committing *c, yyjson_val *report,
+                                  struct ice_data_file *file, struct err *err)
 {
-    file->partition_spec_id = -1; /* as the table has it now: without partitions */
-    if (yyjson_obj_get(report, "group") == NULL) {
+    const struct ice_partition_spec *spec = c->query->write.spec;
+    struct ice_partition_record *record = &c->records[c->added_count];
+    yyjson_val *parts = NULL;
+    file->partition_spec_id = -1;
+    if (spec == NULL || spec->field_count == 0) {
         return OK;
     }
+    TRY(json_get_arr(report, "parts", JSON_REQUIRED, &parts, err));
+    struct str *texts = arena_array(&c->query->write.arena, spec->field_count, sizeof(*texts));
+    if (texts == NULL || yyjson_arr_size(parts) != spec->field_count) {
+        return texts == NULL ? err_no_memory(err)
+                             : err_set(err, E_INTERNAL, "a data file of no partition");
+    }
+    for (size_t i = 0; i < spec->field_count; i++) {
+        yyjson_val *part = yyjson_arr_get(parts, i);
+        texts[i] = yyjson_is_str(part) ? str_from(yyjson_get_str(part), yyjson_get_len(part))
+                                       : (struct str){ NULL, 0 };
+    }
+    TRY(ice_partition_record(&c->query->write.arena, spec, texts, record, err));
+    file->partition_spec_id = spec->id;
+    file->partition_avro = record->avro;
+    return OK;
+}
+
+/** Rows that stay where they are are of the partition of their old file. */
+static enum status fill_data(struct committing *c, yyjson_val *report, struct ice_data_file *file,
+                             struct err *err)
+{
     uint64_t number = 0;
+    if (yyjson_obj_get(report, "group") == NULL) {
+        return fill_partition(c, report, file, err);
+    }
     TRY(json_get_u64(report, "group", JSON_REQUIRED, &number, err));
     if (number >= c->query->write.group_count) {
         return err_set(err, E_INTERNAL, "a data file of no partition");
@@ -392,9 +458,10 @@ static enum status put_all(struct committing *c, yyjson_val *args, struct err *e
     size_t i, max;
     TRY(json_get_arr(args, "data", JSON_REQUIRED, &data, err));
     TRY(json_get_arr(args, "deletes", JSON_REQUIRED, &deletes, err));
-    c->added = arena_array(&c->query->write.arena,
-                           yyjson_arr_size(data) + yyjson_arr_size(deletes) + 1, sizeof(*c->added));
-    if (c->added == NULL) {
+    size_t count = yyjson_arr_size(data) + yyjson_arr_size(deletes) + 1;
+    c->added = arena_array(&c->query->write.arena, count, sizeof(*c->added));
+    c->records = arena_array(&c->query->write.arena, count, sizeof(*c->records));
+    if (c->added == NULL || c->records == NULL) {
         return err_no_memory(err);
     }
     yyjson_arr_foreach(data, i, max, report)
@@ -483,6 +550,7 @@ static enum status commit_rewrite(struct committing *c, bool all, int64_t *snaps
     const struct query_pin *pin = c->pin;
     struct str isolation = write_property(pin, c->verb, "isolation-level");
     bool serializable = !str_eq(isolation, STR("snapshot"));
+    bool inserts = str_eq(c->verb, STR("insert")); /* what it has read may have come or gone */
     const struct catalog_rewrite rewrite = {
         .name = pin->pin->table.name,
         .operation = operation_of(c),
@@ -490,13 +558,14 @@ static enum status commit_rewrite(struct committing *c, bool all, int64_t *snaps
         .snapshot_id = pin->pin->snapshot == NULL ? -1 : pin->pin->snapshot->id,
         .schema_id = pin->pin->metadata->current_schema_id,
         .added = c->added,
+        .partitions = c->records,
         .added_count = c->added_count,
         .removed = c->removed,
         .removed_count = c->removed_count,
         .removes_all = all,
         .marked = c->marked,
         .marked_count = c->marked_count,
-        .no_new_rows = serializable && !all,
+        .no_new_rows = serializable && !all && !inserts,
         .no_new_deletes = serializable || !str_eq(c->verb, STR("delete")),
         .deadline = commit_deadline(c->query),
     };
@@ -519,9 +588,10 @@ static enum status commit_files(struct committing *c, bool all, int64_t *snapsho
         return OK;
     }
     atomic_store(&c->query->write.committing, true);
-    enum status status = c->pin == NULL || str_eq(c->verb, STR("insert"))
-                             ? commit_append(c, snapshot_out, err)
-                             : commit_rewrite(c, all, snapshot_out, err);
+    bool in_group = c->pin == NULL ||
+                    (str_eq(c->verb, STR("insert")) && c->query->write.spec->field_count == 0);
+    enum status status = in_group ? commit_append(c, snapshot_out, err)
+                                  : commit_rewrite(c, all, snapshot_out, err);
     bool surely_not = status == E_CONFLICT || status == E_NOT_FOUND || status == E_EXISTS ||
                       status == E_INVALID || status == E_UNSUPPORTED;
     if (surely_not) {
@@ -551,6 +621,9 @@ static enum status find_place(struct committing *c, yyjson_val *args, struct err
     }
     TRY(find_pin(query, args, &c->pin, err));
     c->schema = c->pin->pin->metadata->schema;
+    if (write->spec == NULL) {
+        return err_set(err, E_INTERNAL, "no table was asked for");
+    }
     TRY(catalog_place(query->service->opts.catalog, &c->pin->pin->table.name, &write->arena,
                       &write->place, err));
     if (!write->place.exists || !str_eq(write->place.uuid, c->pin->pin->table.uuid)) {
@@ -616,31 +689,72 @@ static enum status once(struct query *query, struct str name, yyjson_val *args, 
     return OK;
 }
 
+static enum status answer(struct query *query, struct str name, yyjson_val *args, struct buf *reply,
+                          int *fd_out, bool *known_out, struct err *err)
+{
+    *known_out = true;
+    if (str_eq(name, STR("target"))) {
+        return target(query, args, reply, err);
+    }
+    if (str_eq(name, STR("create"))) {
+        return create(query, args, reply, err);
+    }
+    if (str_eq(name, STR("spool"))) {
+        return give_spool(query, args, reply, fd_out, err);
+    }
+    if (str_eq(name, STR("files"))) {
+        return files(query, args, reply, err);
+    }
+    if (str_eq(name, STR("commit")) || str_eq(name, STR("request"))) {
+        return once(query, name, args, reply, err);
+    }
+    *known_out = false;
+    return OK;
+}
+
+/** Questions that are too long for a message lie in a spool. */
+static enum status read_long(const struct query_write *write, uint64_t number, yyjson_doc **doc_out,
+                             struct err *err)
+{
+    AUTO(buf_done) struct buf text;
+    struct stat info;
+    size_t got = 0;
+    buf_init(&text, ARGS_BYTES_MAX);
+    if (number >= write->spool_count || fstat(write->spools[number], &info) != 0) {
+        return err_set(err, E_INTERNAL, "the engine speaks of a spool that it has not");
+    }
+    char *into = buf_reserve(&text, (size_t)info.st_size);
+    if (into == NULL) {
+        return err_no_memory(err);
+    }
+    TRY(io_pread(write->spools[number], into, (size_t)info.st_size, 0, &got, err));
+    text.len += got;
+    return json_parse(buf_str(&text), doc_out, err);
+}
+
+static bool is_begin(struct str name)
+{
+    return str_eq(name, STR("target")) || str_eq(name, STR("create")) ||
+           str_eq(name, STR("request"));
+}
+
 enum status query_write_answer(struct query *query, struct str name, yyjson_val *args,
                                struct buf *reply, int *fd_out, bool *known_out, struct err *err)
 {
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
     struct query_write *write = &query->write;
+    yyjson_val *number = yyjson_obj_get(args, "in_spool");
     enum status status = OK;
     *known_out = true;
-    if (!query->service->opts.writes &&
-        (str_eq(name, STR("target")) || str_eq(name, STR("create")) ||
-         str_eq(name, STR("request")))) {
+    if (!query->service->opts.writes && is_begin(name)) {
         return err_set(err, E_DENIED, "this server only reads (queryd.read_only)");
     }
     pthread_mutex_lock(&write->lock);
-    if (str_eq(name, STR("target"))) {
-        status = target(query, args, reply, err);
-    } else if (str_eq(name, STR("create"))) {
-        status = create(query, args, reply, err);
-    } else if (str_eq(name, STR("spool"))) {
-        status = give_spool(query, reply, fd_out, err);
-    } else if (str_eq(name, STR("files"))) {
-        status = files(query, args, reply, err);
-    } else if (str_eq(name, STR("commit")) || str_eq(name, STR("request"))) {
-        status = once(query, name, args, reply, err);
-    } else {
-        *known_out = false;
+    if (number != NULL) {
+        status = read_long(write, yyjson_get_uint(number), &doc, err);
+        args = yyjson_doc_get_root(doc);
     }
+    status = status == OK ? answer(query, name, args, reply, fd_out, known_out, err) : status;
     pthread_mutex_unlock(&write->lock);
     return status;
 }

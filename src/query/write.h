@@ -10,6 +10,7 @@
 
 #include "base/map.h"
 #include "catalog/catalog.h"
+#include "iceberg/partition_write.h"
 
 struct query;
 
@@ -32,7 +33,8 @@ struct query_write {
     struct write_group *groups;
     size_t group_count, group_cap;
     struct map group_numbers;
-    bool landed;                /* committed, or its request done */
+    const struct ice_partition_spec *spec; /* of new files; NULL: there is no target yet */
+    bool landed;                           /* committed, or its request done */
     struct str reply;           /* of what landed: an engine that died behind it asks once more */
     struct table_name new_name; /* of the table that CREATE TABLE .. AS makes */
     struct ice_schema new_schema;

@@ -1,12 +1,15 @@
 """SQL that writes: CREATE, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, ALTER, DROP; each one commit, read the same by PyIceberg."""
 
+import datetime
 import random
 import threading
 
+import pyarrow.parquet as pq
 import pytest
 import requests
 from conftest import start_cluster
 from pyiceberg.catalog import load_catalog
+from pyiceberg.expressions import literal
 
 MODES = ["copy-on-write", "merge-on-read"]
 
@@ -296,10 +299,73 @@ def test_schemas_and_names(lake):
     assert lake.rows('SELECT * FROM "deep.er".t') == [[1]]
 
 
-def test_partitioned_tables_say_what_they_cannot_do(lake, name):
-    lake.write(f"CREATE TABLE {name} (d DATE, s VARCHAR, n BIGINT) PARTITIONED BY (month(d), bucket(8, n), truncate(2, s))")
-    spec = lake.catalog.load_table("main." + name).spec()
-    assert [(field.name, str(field.transform)) for field in spec.fields] == [("d_month", "month"), ("n_bucket", "bucket[8]"), ("s_trunc", "truncate[2]")]
+# --- partitioned tables ---
+
+
+def check_partitions(lake, name):
+    """Each row of each data file is of the partition that the file says, as PyIceberg's own transforms have it; gives how many partitions there are."""
+    table = lake.catalog.load_table("main." + name)
+    schema, seen = table.schema(), set()
+    for task in table.scan().plan_files():
+        spec = table.specs()[task.file.spec_id]
+        values = [task.file.partition[i] for i in range(len(spec.fields))]
+        seen.add((spec.spec_id, *map(str, values)))
+        rows = pq.read_table(task.file.file_path.removeprefix("file://")).to_pylist()
+        assert rows
+        for row in rows:
+            for field, value in zip(spec.fields, values):
+                source = schema.find_field(field.source_id)
+                cell = row
+                for part in schema.find_column_name(field.source_id).split("."):
+                    cell = cell[part]
+                cell = literal(cell).to(source.field_type).value if isinstance(cell, (datetime.date, datetime.datetime)) else cell
+                assert field.transform.transform(source.field_type)(cell) == value, (field, cell, value)
+    return len(seen)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_go_to_their_partitions(lake, name, mode):
+    lake.write(f"CREATE TABLE {name} (d DATE, s VARCHAR, n BIGINT, t TIMESTAMP, z TIMESTAMPTZ, x DECIMAL(9, 2)) PARTITIONED BY (month(d), bucket(4, n), truncate(2, s)) {mode_options(mode)}")
+    assert [(field.name, str(field.transform)) for field in lake.catalog.load_table("main." + name).spec().fields] == [("d_month", "month"), ("n_bucket", "bucket[4]"), ("s_trunc", "truncate[2]")]
+    assert lake.write(f"INSERT INTO {name} SELECT DATE '2023-12-30' + i::INTEGER, chr((97 + i % 3)::INTEGER) || 'ö' || i, i, TIMESTAMP '1969-12-31 20:00:00' + i * INTERVAL 7 HOUR, TIMESTAMPTZ '1969-12-31 20:00:00+00' + i * INTERVAL 40 DAY, (i - 50) * 1.25 FROM range(100) r(i)") == 100
+    assert lake.write(f"INSERT INTO {name} VALUES (NULL, NULL, NULL, NULL, NULL, NULL), ('1969-12-31', 'z', -5, NULL, NULL, -1.5)") == 2
+    assert check_partitions(lake, name) > 30
+    assert lake.write(f"UPDATE {name} SET n = n + 1000, d = d + 400 WHERE d >= '2024-02-01' AND d < '2024-03-01'") == 29
+    assert lake.write(f"DELETE FROM {name} WHERE n % 2 = 0") == 50
+    assert lake.write(f"MERGE INTO {name} t USING (VALUES (1, 'moved'), (2000, 'new')) AS s(n, s) ON t.n = s.n WHEN MATCHED THEN UPDATE SET s = s.s WHEN NOT MATCHED THEN INSERT (n, s) VALUES (s.n, s.s)") == 2
+    lake.write(f"ALTER TABLE {name} SET PARTITIONED BY (day(t), hour(z), truncate(10, x), truncate(100, n), year(d))")
+    assert lake.write(f"INSERT INTO {name} SELECT d, s, n + 5000, t, z, x FROM {name}") == 53
+    assert lake.write(f"DELETE FROM {name} WHERE n < 5000") == 53
+    assert check_partitions(lake, name) > 30
+    assert lake.write(f"UPDATE {name} SET x = -x WHERE n % 3 = 0") > 5
+    rows = lake.rows(f"SELECT n, s, x::VARCHAR FROM {name} ORDER BY n")
+    assert sorted(([row["n"], row["s"], None if row["x"] is None else str(row["x"])] for row in lake.catalog.load_table("main." + name).scan().to_arrow().to_pylist()), key=lambda row: (row[0] is None, row[0])) == rows
+    for where in ("n > 6000", "d >= '2025-03-01'", "s = 'moved'", "x < -20"):
+        assert lake.catalog.load_table("main." + name).scan(row_filter=where).to_arrow().num_rows == lake.rows(f"SELECT count(*) FROM {name} WHERE {where}")[0][0], where
+
+
+def test_partitions_of_every_type(lake, name):
+    lake.write(f"CREATE TABLE {name} (b BOOLEAN, i INTEGER, f DOUBLE, dt DATE, ts TIMESTAMP, u UUID, dc DECIMAL(20, 3), st STRUCT(k VARCHAR), w DECIMAL(38, 4))"
+               " PARTITIONED BY (b, i, f, dt, ts, bucket(3, u), bucket(5, dc), st.k, bucket(7, dt), bucket(9, ts), w)")
+    assert lake.write(f"INSERT INTO {name} SELECT i % 2 = 0, i - 3, i / 2, DATE '1969-12-30' + i::INTEGER, TIMESTAMP '1969-12-31 23:59:59.999999' + i * INTERVAL 1 HOUR, uuid(), (i - 3) * 1234567.003, {{'k': 'a/b=' || i}}, (i - 3) * 123456789012345678.25 FROM range(7) r(i)") == 7
+    assert check_partitions(lake, name) == 7
+    assert lake.write(f"DELETE FROM {name} WHERE st.k = 'a/b=3'") == 1
+    assert lake.rows(f"SELECT count(*), min(i), max(i) FROM {name}") == [[6, -3, 3]]
+    lake.write(f"CREATE TABLE {name}_bytes (b BLOB) PARTITIONED BY (b)")
+    lake.fails(f"INSERT INTO {name}_bytes VALUES ('x'::BLOB)", 501, "partitioned")
+
+
+def test_buckets_are_those_of_the_specification(lake):
+    wanted = {
+        "__lake_bucket_long(2147483647, 34)": 2017239379,
+        "__lake_bucket_text(2147483647, 'iceberg')": 1210000089,
+        "__lake_bucket_bytes(2147483647, '\\x00\\x01\\x02\\x03'::BLOB)": -188683207 & 0x7FFFFFFF,
+        "__lake_bucket_bytes(2147483647, unhex('f79c3e09677c4bbda4793f349cb785e7'))": 1488055340,
+        "__lake_bucket_decimal(2147483647, 14.20::DECIMAL(9, 2)::VARCHAR)": -500754589 & 0x7FFFFFFF,
+        "__lake_bucket_long(2147483647, date_diff('day', DATE '1970-01-01', DATE '2017-11-16'))": -653330422 & 0x7FFFFFFF,
+        "__lake_bucket_long(2147483647, epoch_us(TIMESTAMP '2017-11-16 22:31:08'))": -2047944441 & 0x7FFFFFFF,
+    }
+    assert lake.rows("SELECT " + ", ".join(wanted)) == [list(wanted.values())]
 
 
 # --- beside each other ---

@@ -1,0 +1,58 @@
+/*
+ * What the files of a statement that writes share: child_write.c (which rows), child_write_files.c
+ * (into which files).
+ */
+#ifndef ENGINE_CHILD_WRITE_PRIV_H
+#define ENGINE_CHILD_WRITE_PRIV_H
+
+#include "engine/child_parquet.h"
+#include "engine/child_write.h"
+
+enum {
+    WRITE_REPLY_MAX = 256 * 1024 * 1024,
+    FIELD_PATH = 2147483546, /* of a position delete, as the specification numbers them */
+    FIELD_POS = 2147483545,
+};
+
+enum fate { FATE_REMOVE, FATE_REWRITE, FATE_MARK };
+
+struct touched {
+    int64_t ordinal, rows; /* that go */
+    enum fate fate;
+    struct str uri;
+    int64_t group; /* of delete files: files of one partition share one */
+};
+
+struct writing {
+    struct child_job *job;
+    struct duck_session *session;
+    struct duck_write *write;
+    struct arena *arena;
+    const char *verb;
+    struct ice_schema schema;
+    struct duck_write_column *columns;
+    size_t column_count;
+    struct duck_write_split split; /* of new rows */
+    int64_t rows_written;          /* of new rows into data files */
+    unsigned folders;
+    struct touched *touched;
+    size_t touched_count, touched_cap;
+    int64_t groups;
+    struct buf data, deletes; /* reports, with commas between */
+};
+
+/** Ask the parent; `doc_out` is the caller's. */
+enum status write_ask(struct writing *w, const char *name, struct str args, int *fd_out,
+                      yyjson_doc **doc_out, struct err *err) MUST_USE;
+/** The rows of INSERT and CREATE TABLE .. AS, with a report of each file behind those in
+ * w->data. */
+enum status write_copy_new(struct writing *w, struct err *err) MUST_USE;
+/**
+ * Our own COPY of `select`, with a report of each file behind those in `list`.
+ *
+ * group  of the partition that all of its rows are of; -1: new rows, which are spread
+ */
+enum status write_copy_ours(struct writing *w, struct str select, const struct ice_schema *schema,
+                            int64_t group, struct buf *list, struct err *err) MUST_USE;
+
+#endif

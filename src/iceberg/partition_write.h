@@ -1,0 +1,28 @@
+/*
+ * Partition records of files that we write: their Avro schema, and a record from values as text.
+ * Pure.
+ * Source: Apache Iceberg, table specification, "Manifests" and "Avro" (appendix A).
+ */
+#ifndef ICEBERG_PARTITION_WRITE_H
+#define ICEBERG_PARTITION_WRITE_H
+
+#include "iceberg/partition.h"
+
+/** The JSON of the record `r102`, each field optional, in the order of the spec. */
+enum status ice_partition_avro_schema(const struct ice_partition_spec *spec, struct buf *out,
+                                      struct err *err) MUST_USE;
+
+struct ice_partition_record {
+    struct str avro;    /* the record, as a manifest has it */
+    struct str *values; /* [field_count] as bounds (value.h); .ptr NULL: null */
+};
+/**
+ * texts    [field_count] as SQL prints values of the fields' types; .ptr NULL: null
+ * Errors   E_INVALID for a text that is no such value; E_UNSUPPORTED for bytes, and for a NaN
+ * Owns     in `arena`
+ */
+enum status ice_partition_record(struct arena *arena, const struct ice_partition_spec *spec,
+                                 const struct str *texts, struct ice_partition_record *out,
+                                 struct err *err) MUST_USE;
+
+#endif
