@@ -169,7 +169,8 @@ struct catalog_file {
     struct str key;
     /* the registered key it came from, or empty; filled by catalog_sources only */
     struct str source;
-    const struct ice_data_file *file; /* statistics with bounds */
+    const struct ice_data_file *file;    /* statistics with bounds */
+    const struct ice_manifest *manifest; /* that it stands in */
 };
 struct catalog_files {
     struct catalog_file *files;

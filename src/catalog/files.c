@@ -92,7 +92,10 @@ static enum status add_file(struct reader *reader, struct arena *arena,
                             struct catalog_files *out, struct err *err)
 {
     const struct ice_data_file *file = &manifest->manifest.files[index];
-    struct catalog_file entry = { .source = STR_EMPTY, .file = file, .key = manifest->keys[index] };
+    struct catalog_file entry = { .source = STR_EMPTY,
+                                  .file = file,
+                                  .manifest = &manifest->manifest,
+                                  .key = manifest->keys[index] };
     if (entry.key.ptr == NULL) { /* says why, or the lake has a new root since */
         TRY(locate_key(reader->locate, file->path, arena, &entry.key, err));
     }

@@ -84,6 +84,10 @@ struct duck_bounds {
     struct str lower, upper;         /* text that casts to the column's type; .ptr NULL: unknown */
     int64_t null_count, value_count; /* -1 unknown */
     bool upper_is_cut; /* a truncated string bound: usable for pruning, not as a value */
+    /* Of a column that the table is partitioned by: */
+    bool is_value; /* every row has `lower`, also where the file itself has no such column */
+    /* every value's hash, as Iceberg's bucket transform has it, leaves `bucket`; 0: unknown */
+    uint32_t bucket_count, bucket;
 };
 /** A view: its texts, the first that can be read counts; one for DuckDB is the only one that
  * does. */
@@ -111,6 +115,8 @@ struct duck_table {
     struct duck_delete_file *deletes; /* with the files */
     size_t delete_count;
     int64_t row_count; /* -1 unknown; those of the files, deleted ones too */
+    /* a column that a file does not have may stand in its partition: `bounds` tells */
+    bool partitioned;
     /** Bounds of one column of one file, asked for only while pruning. May be NULL. */
     enum status (*bounds)(void *bounds_ctx, size_t file, int32_t field_id, struct duck_bounds *out,
                           struct err *err);

@@ -23,6 +23,20 @@ const char *const ORDINAL_KEY = "lake_ordinal";
  * rows (a row group's size) it shall use all. */
 constexpr int64_t MANY_ROWS = 122880;
 
+/** For EXPLAIN: the filters that have left files out, and how many are left over. */
+void tell_in_plan(ExtraOperatorInfo &plan, const vector<unique_ptr<Expression>> &filters,
+                  const std::vector<bool> &used, idx_t total, idx_t left)
+{
+    for (idx_t i = 0; i < filters.size(); i++) {
+        if (used[i]) {
+            plan.file_filters += (plan.file_filters.empty() ? "" : " AND ") +
+                                 filters[i]->ToString();
+        }
+    }
+    plan.total_files = total;
+    plan.filtered_files = left;
+}
+
 } // namespace
 
 LakeFileList::LakeFileList(shared_ptr<LakeTable> table_p)
@@ -128,10 +142,12 @@ unique_ptr<MultiFileList> LakeFileList::ComplexFilterPushdown(
                    : -1;
     };
     vector<uint32_t> left;
+    std::vector<bool> used(filters.size());
     for (auto file : kept) {
         bool out = false;
-        for (auto &filter : filters) {
-            out = out || file_is_out(*filter, info, types, column_of, file);
+        for (idx_t i = 0; i < filters.size() && !out; i++) {
+            out = file_is_out(*filters[i], info, types, column_of, file);
+            used[i] = used[i] || out;
         }
         if (!out) {
             left.push_back(file);
@@ -140,6 +156,7 @@ unique_ptr<MultiFileList> LakeFileList::ComplexFilterPushdown(
     if (left.size() == kept.size()) {
         return nullptr;
     }
+    tell_in_plan(push.extra_info, filters, used, info.file_count, left.size());
     return make_uniq<LakeFileList>(table, std::move(left));
 }
 

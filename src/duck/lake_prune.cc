@@ -8,6 +8,8 @@
  */
 #include "duck/duck_priv.hpp"
 
+#include "base/murmur3.h"
+
 #include "duckdb/planner/expression/list.hpp"
 #include "duckdb/planner/filter/list.hpp"
 
@@ -23,7 +25,9 @@ struct Range {
     Value upper;
     bool may_be_nan = false;
     bool may_be_null = true;
-    bool may_be_value = true; /* false: every row is NULL */
+    bool may_be_value = true;  /* false: every row is NULL */
+    uint32_t bucket_count = 0; /* of a column that the file is in a bucket of; 0: of none */
+    uint32_t bucket = 0;
 };
 
 Value bound_value(struct str text, const LogicalType &type)
@@ -83,6 +87,8 @@ Range range_of(const struct duck_table &table, const struct duck_column &column,
         range.upper = bound_value(bounds.upper, type);
     }
     range.may_be_nan = type.id() == LogicalTypeId::FLOAT || type.id() == LogicalTypeId::DOUBLE;
+    range.bucket_count = bounds.bucket_count;
+    range.bucket = bounds.bucket;
     range.may_be_null = bounds.null_count != 0;
     range.may_be_value = bounds.null_count < 0 || bounds.value_count < 0 ||
                          bounds.null_count < bounds.value_count;
@@ -104,6 +110,46 @@ bool is_less(const Value &a, const Value &b)
     return a < b;
 }
 
+/** As Iceberg hashes a value for a bucket; false for a type that has no buckets, or is not known to
+ * be stored as this one. Source: the table specification, appendix B. */
+bool bucket_hash(const Value &value, uint32_t &out)
+{
+    int64_t whole = 0;
+    switch (value.type().id()) {
+    case LogicalTypeId::INTEGER:
+    case LogicalTypeId::BIGINT:
+        whole = value.GetValue<int64_t>();
+        break;
+    case LogicalTypeId::DATE:
+        whole = value.GetValueUnsafe<date_t>().days;
+        break;
+    case LogicalTypeId::TIME:
+        whole = value.GetValueUnsafe<dtime_t>().micros;
+        break;
+    case LogicalTypeId::TIMESTAMP:
+    case LogicalTypeId::TIMESTAMP_TZ:
+        whole = value.GetValueUnsafe<timestamp_t>().value;
+        break;
+    case LogicalTypeId::VARCHAR:
+    case LogicalTypeId::BLOB: {
+        auto &text = StringValue::Get(value);
+        out = murmur3_32(str_from(text.data(), text.size()));
+        return true;
+    }
+    default:
+        return false;
+    }
+    out = murmur3_32(str_from((const char *)&whole, sizeof(whole))); /* little endian */
+    return true;
+}
+
+bool bucket_is_out(const Range &range, const Value &constant)
+{
+    uint32_t hash;
+    return range.bucket_count > 0 && bucket_hash(constant, hash) &&
+           (hash & INT32_MAX) % range.bucket_count != range.bucket;
+}
+
 /** No value in the range satisfies `value <op> constant`. */
 bool comparison_is_out(const Range &range, ExpressionType op, const Value &constant)
 {
@@ -120,6 +166,9 @@ bool comparison_is_out(const Range &range, ExpressionType op, const Value &const
     case ExpressionType::COMPARE_EQUAL:
         if (is_nan(constant)) {
             return !range.may_be_nan;
+        }
+        if (bucket_is_out(range, constant)) {
+            return true;
         }
         return (lower && is_less(constant, range.lower)) ||
                (upper && is_less(range.upper, constant));

@@ -202,6 +202,40 @@ void check_ids(const BaseFileReader &reader)
     }
 }
 
+bool has_column(const vector<MultiFileColumnDefinition> &locals,
+                const MultiFileColumnDefinition &wanted, bool by_id)
+{
+    return std::any_of(locals.begin(), locals.end(), [&](auto &local) {
+        return by_id ? local.identifier == wanted.identifier : local.name == wanted.name;
+    });
+}
+
+/**
+ * What a file leaves to its partition: a column that it does not have, and of which every row has
+ * one value. Source: the table specification, "Column Projection".
+ */
+void take_from_partition(const struct duck_table &info, uint32_t file,
+                         const vector<MultiFileColumnDefinition> &locals,
+                         const vector<ColumnIndex> &wanted, bool by_id,
+                         vector<MultiFileColumnDefinition> &schema)
+{
+    for (auto &index : wanted) {
+        idx_t place = index.GetPrimaryIndex();
+        if (place >= schema.size() || has_column(locals, schema[place], by_id)) {
+            continue;
+        }
+        struct duck_bounds bounds = {};
+        struct err err = {};
+        if (info.bounds(info.bounds_ctx, file, info.columns[place].id, &bounds, &err) != OK) {
+            throw_err(err);
+        }
+        if (bounds.is_value) {
+            auto value = Value(lake::to_string(bounds.lower)).DefaultCastAs(schema[place].type);
+            schema[place].default_expression = make_uniq<ConstantExpression>(std::move(value));
+        }
+    }
+}
+
 } // namespace
 
 ReaderInitializeType LakeReader::CreateMapping(
@@ -212,15 +246,30 @@ ReaderInitializeType LakeReader::CreateMapping(
 {
     auto &info = table->WithFiles();
     auto &locals = data.reader->GetColumns();
+    uint32_t file = LakeFileList::OrdinalOf(data.reader->file);
+    bool leaves_some = info.partitioned && info.bounds;
     /* A name may have gone over to another column since the file was written; an id never does. */
-    if (!info.files[LakeFileList::OrdinalOf(data.reader->file)].by_name ||
-        std::all_of(locals.begin(), locals.end(), has_ids)) {
+    if (!info.files[file].by_name || std::all_of(locals.begin(), locals.end(), has_ids)) {
         check_ids(*data.reader);
-        return MultiFileReader::CreateMapping(context, data, columns, column_ids, filters, files,
+        auto schema = columns;
+        if (leaves_some) {
+            take_from_partition(info, file, locals, column_ids, true, schema);
+        }
+        return MultiFileReader::CreateMapping(context, data, schema, column_ids, filters, files,
                                               bind, virtual_columns,
                                               MultiFileColumnMappingMode::BY_FIELD_ID);
     }
     auto schema = by_name_schema(columns, locals);
+    if (leaves_some) {
+        auto named = schema;
+        for (auto &column : named) {
+            column.name = column.identifier.ToString();
+        }
+        take_from_partition(info, file, locals, column_ids, false, named);
+        for (idx_t i = 0; i < schema.size(); i++) {
+            schema[i].default_expression = std::move(named[i].default_expression);
+        }
+    }
     return MultiFileReader::CreateMapping(context, data, schema, column_ids, filters, files, bind,
                                           virtual_columns, MultiFileColumnMappingMode::BY_NAME);
 }

@@ -7,12 +7,12 @@
  * column, when pruning asks for them (call "bounds"), and are kept with the snapshot.
  *
  *   resolve  {"ns","name","version"?,"timestamp_ms"?,"files":bool,"have":[key,...]}
- *            {"pin","first","key","ns","name",
- *            "rows","columns":[..],"files":[[rows,bytes,by_name],..]}   without the last three when
+ *            {"pin","first","key","ns","name","partitioned",
+ *            "rows","columns":[..],"files":[[rows,bytes,by_name],..]}   without the last four when
  *            we have it; with delete files as query/deletes.c says; a view as query/views.c says
  *            a metadata table has "inspect", its name, and no files: its rows come by "inspect"
  *   inspect  {"pin","table","columns":[id,..],"after"}   as query/inspect.c says
- *   bounds   {"pin","field"}      [[lower|null,upper|null,nulls,values,cut],..] one per file
+ *   bounds   {"pin","field"}      as query/bounds.c says, one per file
  *   list     {}                   {"tables":[["ns","name",is_view],..]}
  *
  * File i of a pin is opened as number first + i: lakefs. Delete files come behind the data files.
@@ -45,6 +45,7 @@ struct snapshot {
     struct duck_delete_file *deletes; /* without paths */
     size_t delete_count;
     int64_t row_count;
+    bool partitioned;
     struct field_bounds *bounds;
     unsigned refs; /* guarded by the cache's lock */
     uint64_t used; /* guarded by the cache's lock */
@@ -325,6 +326,7 @@ static enum status fill_snapshot(struct snapshot *snapshot, struct str key, yyjs
     TRY(child_keep_text(&snapshot->arena, name, &snapshot->name, err));
     TRY(json_get_i64(json, "rows", JSON_REQUIRED, &snapshot->row_count, err));
     TRY(json_get_arr(json, "columns", JSON_REQUIRED, &columns, err));
+    TRY(json_get_bool(json, "partitioned", JSON_OPTIONAL, &snapshot->partitioned, err));
     TRY(json_get_arr(json, "files", JSON_OPTIONAL, &files, err));
     TRY(json_get_arr(json, "deletes", JSON_OPTIONAL, &deletes, err));
     TRY(read_columns(&snapshot->arena, columns, &snapshot->columns, &snapshot->column_count, err));
@@ -396,6 +398,9 @@ static enum status read_bounds(struct snapshot *snapshot, yyjson_val *list,
         bounds->null_count = yyjson_get_sint(yyjson_arr_get(at, 2));
         bounds->value_count = yyjson_get_sint(yyjson_arr_get(at, 3));
         bounds->upper_is_cut = yyjson_get_bool(yyjson_arr_get(at, 4));
+        bounds->is_value = yyjson_get_bool(yyjson_arr_get(at, 5)) && bounds->lower.ptr != NULL;
+        bounds->bucket_count = (uint32_t)yyjson_get_uint(yyjson_arr_get(at, 6));
+        bounds->bucket = (uint32_t)yyjson_get_uint(yyjson_arr_get(at, 7));
     }
     return OK;
 }
@@ -584,6 +589,7 @@ static enum status add_table(struct child_tables *tables, struct snapshot *snaps
         .columns = snapshot->columns,
         .column_count = snapshot->column_count,
         .row_count = snapshot->row_count,
+        .partitioned = snapshot->partitioned,
         .bounds = bounds,
         .bounds_ctx = table,
     };

@@ -51,7 +51,7 @@ static int64_t floor_div(int64_t a, int64_t b)
 }
 
 /** Days of the years before `year`, counted in 400-year cycles of 146097 days. */
-static int64_t days_of(int64_t year, int64_t month, int64_t day)
+int64_t calendar_days(int64_t year, int64_t month, int64_t day)
 {
     int64_t y = month <= 2 ? year - 1 : year; /* years that begin in March put the leap day last */
     int64_t era = floor_div(y, 400);
@@ -94,7 +94,7 @@ static bool take_date(struct str *rest, int64_t *days)
     if (month < 1 || month > 12 || day < 1 || day > month_days(year, month)) {
         return false;
     }
-    *days = days_of(year, month, day);
+    *days = calendar_days(year, month, day);
     return true;
 }
 

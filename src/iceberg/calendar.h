@@ -15,6 +15,9 @@ bool calendar_parse_time(struct str text, int64_t *us) MUST_USE;
 /** Microseconds since 1970; an offset (`Z`, `+00`, `-05:30`) only `with_zone`. */
 bool calendar_parse_timestamp(struct str text, bool with_zone, int64_t *us) MUST_USE;
 
+/** Days since 1970-01-01 of a date in the proleptic Gregorian calendar; months are 1 to 12. */
+int64_t calendar_days(int64_t year, int64_t month, int64_t day);
+
 enum status calendar_print_date(int64_t days, struct buf *out) MUST_USE;
 enum status calendar_print_time(int64_t us, struct buf *out) MUST_USE;
 enum status calendar_print_timestamp(int64_t us, bool with_zone, struct buf *out) MUST_USE;

@@ -72,6 +72,24 @@ enum status ice_partition_value(const struct ice_data_file *file,
                                 const struct ice_partition_order *order,
                                 const struct ice_partition_field *field, char scratch[8],
                                 bool *there_out, struct str *out, struct err *err) MUST_USE;
+/** What the value of a partition field says of the column that it was made of, in all rows of a
+ * file. */
+struct ice_partition_range {
+    bool all_null, none_null;
+    bool is_value;           /* every row has `lower` */
+    struct str lower, upper; /* bounds of the column's type (value.h), inclusive; .ptr NULL: none */
+};
+/**
+ * `source` is the column's type now, and `value` as ice_partition_value gives it, of a field that
+ * is there.
+ *
+ * Owns     in `arena`, or borrowed from `value`
+ * Source   the specification's projection of predicates, read backwards; before 1970 some writers
+ *          have put moments into the partition behind theirs, so the one before belongs to it
+ */
+enum status ice_partition_range(struct arena *arena, const struct ice_partition_field *field,
+                                const struct ice_type *source, struct str value,
+                                struct ice_partition_range *out, struct err *err) MUST_USE;
 /** A value as people read it: "2024-01" of a month, "2024-01-02-03" of an hour, ISO 8601 of a
  * moment, base64 of bytes, else as ice_bound_print has it. */
 enum status ice_partition_print(const struct ice_partition_field *field, struct str value,

@@ -8,9 +8,7 @@
  */
 #include "base/digest.h"
 #include "engine/sql_type.h"
-#include "iceberg/value.h"
 #include "query/inspect.h"
-#include "query/types.h"
 
 static enum status read_at(yyjson_val *args, struct catalog_at *out, struct err *err)
 {
@@ -147,6 +145,17 @@ enum status query_write_schema(struct json_writer *w, struct str ns, struct err 
     return OK;
 }
 
+/** By any of its specs. */
+static bool is_partitioned(const struct ice_metadata *metadata)
+{
+    for (size_t i = 0; i < metadata->spec_count; i++) {
+        if (metadata->specs[i].field_count > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum status write_resolved(const struct query_pin *pin, yyjson_val *args, bool with_files,
                                   struct json_writer *w, struct err *err)
 {
@@ -165,6 +174,7 @@ static enum status write_resolved(const struct query_pin *pin, yyjson_val *args,
         TRY(write_columns(w, pin->pin->schema->root.fields, pin->pin->schema->root.field_count,
                           err));
         if (with_files) {
+            jw_kv_bool(w, "partitioned", is_partitioned(pin->pin->metadata));
             TRY(write_files(w, pin, err));
         }
     }
@@ -278,83 +288,6 @@ static enum status resolve(struct query *query, yyjson_val *args, struct buf *re
     return finish(&w, write_resolved(pin, args, with_files, &w, err), err);
 }
 
-/* --- bounds --- */
-
-static const struct ice_column_stats *find_stats(const struct ice_data_file *file, int32_t field_id)
-{
-    for (size_t i = 0; i < file->column_count; i++) {
-        if (file->columns[i].field_id == field_id) {
-            return &file->columns[i];
-        }
-    }
-    return NULL;
-}
-
-/** One bound as text; null when it is unknown, or cannot be text. A bound that is damaged is
- * unknown too: it only serves to leave files out. */
-static void write_bound(struct json_writer *w, const struct ice_type *type, struct str bound)
-{
-    AUTO(buf_done) struct buf text;
-    buf_init(&text, 0);
-    bool known = bound.ptr != NULL && query_type_has_bounds(type) &&
-                 ice_bound_print(type, bound, &text, NULL) == OK && str_is_utf8(buf_str(&text));
-    if (known) {
-        jw_str(w, buf_str(&text));
-    } else {
-        jw_null(w);
-    }
-}
-
-/** NaN is above every number for SQL, and in no bound of Iceberg's: without the certainty that
- * there is none there is no upper bound. */
-static bool upper_holds(const struct ice_type *type, const struct ice_column_stats *stats)
-{
-    return (type->kind != ICE_FLOAT && type->kind != ICE_DOUBLE) || stats->nan_count == 0;
-}
-
-static void write_file_bounds(struct json_writer *w, const struct ice_type *type,
-                              const struct ice_column_stats *stats)
-{
-    jw_arr_begin(w);
-    if (stats == NULL) {
-        jw_null(w);
-        jw_null(w);
-        jw_i64(w, -1);
-        jw_i64(w, -1);
-    } else {
-        write_bound(w, type, stats->lower);
-        write_bound(w, type, upper_holds(type, stats) ? stats->upper : (struct str){ NULL, 0 });
-        jw_i64(w, stats->null_count);
-        jw_i64(w, stats->value_count);
-    }
-    jw_bool(w, type->kind == ICE_STRING); /* writers cut strings at lengths of their own */
-    jw_arr_end(w);
-}
-
-static enum status bounds(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
-{
-    uint64_t number = 0;
-    int64_t field_id = 0;
-    struct query_pin *pin = NULL;
-    TRY(json_get_u64(args, "pin", JSON_REQUIRED, &number, err));
-    TRY(json_get_i64(args, "field", JSON_REQUIRED, &field_id, err));
-    TRY(query_pin_by_number(query, number, &pin, err));
-    TRY(query_pin_files(query, pin, err));
-    const struct ice_field *field = ice_schema_by_id(pin->pin->schema, (int32_t)field_id);
-    if (field == NULL) {
-        return err_set(err, E_INTERNAL,
-                       "the engine asks for the bounds of a column that is not there");
-    }
-    struct json_writer w;
-    json_writer_init(&w, reply);
-    jw_arr_begin(&w);
-    for (size_t i = 0; i < pin->files.count; i++) {
-        write_file_bounds(&w, &field->type, find_stats(pin->files.files[i].file, field->id));
-    }
-    jw_arr_end(&w);
-    return finish(&w, OK, err);
-}
-
 /* --- list --- */
 
 static enum status write_names(struct json_writer *w, const struct catalog_list *page,
@@ -430,7 +363,7 @@ enum status query_answer(void *ctx, struct str name, yyjson_val *args, struct bu
         return resolve(query, args, reply, err);
     }
     if (str_eq(name, STR("bounds"))) {
-        return bounds(query, args, reply, err);
+        return query_bounds(query, args, reply, err);
     }
     if (str_eq(name, STR("inspect"))) {
         return inspect_answer(query, args, reply, err);

@@ -1,8 +1,8 @@
 /*
  * Inside of a query: pins.c keeps the tables, views.c reads views, files.c the tables' bytes,
- * answer.c writes what the engine hears, deletes.c what it hears of deleted rows, inspect*.c
- * metadata tables, write.c and ddl.c do what a statement writes, vectors.c asks vector indexes,
- * running.c lists what runs. Calls come on several threads.
+ * answer.c writes what the engine hears, bounds.c what it hears of columns in files, deletes.c of
+ * deleted rows, inspect*.c metadata tables, write.c and ddl.c do what a statement writes, vectors.c
+ * asks vector indexes, running.c lists what runs. Calls come on several threads.
  */
 #ifndef QUERY_QUERY_PRIV_H
 #define QUERY_QUERY_PRIV_H
@@ -107,6 +107,9 @@ enum status query_view_read(struct query *query, const struct table_summary *vie
                             struct query_pin *pin, struct err *err) MUST_USE;
 /** A namespace as SQL spells it, a value. */
 enum status query_write_schema(struct json_writer *w, struct str ns, struct err *err) MUST_USE;
+/** What is known of a column in each file: bounds.c. */
+enum status query_bounds(struct query *query, yyjson_val *args, struct buf *reply,
+                         struct err *err) MUST_USE;
 
 /** Delete files: deletes.c. E_UNSUPPORTED names what cannot be read. */
 enum status query_deletes_check(struct query_pin *pin, struct err *err) MUST_USE;

@@ -33,12 +33,15 @@ def data_files(table, rows, schema=None, spec=None):
     spec, groups = spec or table.spec(), {}
     for row in rows:
         groups.setdefault(values_of(table.schema(), spec, row), []).append(row)
+    metadata = table.metadata
+    if schema:  # write_file writes the table's own
+        metadata = metadata.model_copy(update={"schemas": [schema], "current_schema_id": schema.schema_id})
     schema = schema or table.schema()
     tasks, arrow = [], schema.as_arrow()
     for number, (values, members) in enumerate(groups.items()):
         batches = pa.Table.from_pylist(members, schema=arrow).to_batches()
         tasks.append(WriteTask(write_uuid=uuid.uuid4(), task_id=number, record_batches=batches, schema=schema, partition_key=Key(number, values) if spec.fields else None))
-    return list(write_file(io=table.io, table_metadata=table.metadata, tasks=iter(tasks)))
+    return list(write_file(io=table.io, table_metadata=metadata, tasks=iter(tasks)))
 
 
 def append(table, rows, schema=None):

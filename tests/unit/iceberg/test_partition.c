@@ -2,6 +2,7 @@
 #include "helper.h"
 
 #include "iceberg/partition.h"
+#include "iceberg/value.h"
 
 static struct arena arena;
 static struct err err;
@@ -159,6 +160,85 @@ static void partition_values_are_printed_for_people(void **state)
     }
 }
 
+/* --- what a value says of its column --- */
+
+static struct ice_partition_range range_of(enum ice_transform transform, int32_t width,
+                                           enum ice_kind source, struct str value)
+{
+    struct ice_partition_range range;
+    const struct ice_partition_field field = { .transform = transform, .width = width };
+    const struct ice_type type = { .kind = source, .precision = 9, .scale = 2 };
+    MUST(ice_partition_range(&arena, &field, &type, value, &range, &err));
+    return range;
+}
+
+static void assert_range(enum ice_transform transform, int32_t width, enum ice_kind source,
+                         struct str value, const char *lower, const char *upper)
+{
+    const struct ice_type type = { .kind = source, .precision = 9, .scale = 2 };
+    struct ice_partition_range range = range_of(transform, width, source, value);
+    const struct str bounds[] = { range.lower, range.upper };
+    const char *const expected[] = { lower, upper };
+    assert_true(range.none_null && !range.all_null);
+    for (size_t i = 0; i < ARRAY_LEN(bounds); i++) {
+        AUTO(buf_done) struct buf text;
+        buf_init(&text, 0);
+        if (expected[i] == NULL) {
+            assert_null(bounds[i].ptr);
+            continue;
+        }
+        assert_non_null(bounds[i].ptr);
+        MUST(ice_bound_print(&type, bounds[i], &text, &err));
+        assert_string_equal(buf_cstr(&text), expected[i]);
+    }
+}
+
+static struct str number(int64_t value, size_t len)
+{
+    struct str bytes = arena_str(&arena, str_from((const char *)&value, len));
+    assert_non_null(bytes.ptr);
+    return bytes;
+}
+
+static void partition_ranges_hold_what_was_put_into_them(void **state)
+{
+    assert_range(ICE_IDENTITY, 0, ICE_STRING, STR("owl"), "owl", "owl");
+    assert_true(range_of(ICE_IDENTITY, 0, ICE_STRING, STR("owl")).is_value);
+    assert_range(ICE_TRUNCATE, 10, ICE_LONG, number(-10, 8), "-10", "-1");
+    assert_range(ICE_TRUNCATE, 10, ICE_INT, number(INT32_MAX - 7, 4), "2147483640", NULL);
+    assert_range(ICE_TRUNCATE, 10, ICE_LONG, number(INT64_MAX - 3, 8), "9223372036854775804", NULL);
+    assert_range(ICE_TRUNCATE, 50, ICE_DECIMAL, str_from("\x04\x1a", 2), "10.50", "10.99");
+    assert_range(ICE_TRUNCATE, 100, ICE_DECIMAL, str_from("\x9c", 1), "-1.00", "-0.01");
+    assert_range(ICE_TRUNCATE, 3, ICE_STRING, STR("ow"), "ow", "ow");
+    assert_range(ICE_TRUNCATE, 2, ICE_STRING, STR("ow"), "ow", "ox");
+    assert_range(ICE_TRUNCATE, 2, ICE_STRING, STR("o\x7f"), "o\x7f", "p");
+    assert_range(ICE_TRUNCATE, 2, ICE_STRING, STR("\u00e9\u00bf"), "\u00e9\u00bf", "\u00ea");
+    assert_range(ICE_TRUNCATE, 1, ICE_STRING, STR("\x7f"), "\x7f", NULL);
+    assert_range(ICE_YEAR, 0, ICE_DATE, number(54, 4), "2024-01-01", "2024-12-31");
+    assert_range(ICE_MONTH, 0, ICE_DATE, number(649, 4), "2024-02-01", "2024-02-29");
+    assert_range(ICE_DAY, 0, ICE_DATE, number(-1, 4), "1969-12-31", "1969-12-31");
+    assert_range(ICE_DAY, 0, ICE_TIMESTAMP, number(1, 4), "1970-01-02 00:00:00",
+                 "1970-01-02 23:59:59.999999");
+    assert_range(ICE_HOUR, 0, ICE_TIMESTAMP, number(25, 4), "1970-01-02 01:00:00",
+                 "1970-01-02 01:59:59.999999");
+    /* what a writer has rounded towards zero lies one before */
+    assert_range(ICE_DAY, 0, ICE_TIMESTAMP, number(0, 4), "1969-12-31 00:00:00",
+                 "1970-01-01 23:59:59.999999");
+    assert_range(ICE_MONTH, 0, ICE_DATE, number(-1, 4), "1969-11-01", "1969-12-31");
+    assert_range(ICE_BUCKET, 4, ICE_LONG, number(3, 4), NULL, NULL);
+    assert_range(ICE_YEAR, 0, ICE_TIMESTAMP, number(INT32_MAX, 4), NULL, NULL);
+}
+
+static void partition_ranges_tell_of_nulls(void **state)
+{
+    const struct str null = { NULL, 0 };
+    assert_true(range_of(ICE_BUCKET, 4, ICE_LONG, null).all_null);
+    assert_true(range_of(ICE_DAY, 0, ICE_DATE, null).all_null);
+    assert_false(range_of(ICE_VOID, 0, ICE_LONG, null).all_null);
+    assert_false(range_of(ICE_UNKNOWN, 0, ICE_LONG, null).all_null);
+    assert_false(range_of(ICE_UNKNOWN, 0, ICE_LONG, number(3, 4)).none_null);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +246,9 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(partition_values_are_found_by_field_id, setup, teardown),
         cmocka_unit_test_setup_teardown(partition_values_are_printed_for_people, setup, teardown),
+        cmocka_unit_test_setup_teardown(partition_ranges_hold_what_was_put_into_them, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(partition_ranges_tell_of_nulls, setup, teardown),
     };
     return cmocka_run_group_tests_name("partition", tests, NULL, NULL);
 }
