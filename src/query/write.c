@@ -596,7 +596,7 @@ static enum status commit_files(struct committing *c, bool all, int64_t *snapsho
                       status == E_INVALID || status == E_UNSUPPORTED;
     if (surely_not) {
         atomic_store(&c->query->write.committing, false);
-        atomic_store(&c->query->write.conflict, status == E_CONFLICT);
+        atomic_store(&c->query->write.conflict, status == E_CONFLICT && c->pin != NULL);
     }
     return status;
 }

@@ -344,6 +344,22 @@ def test_rows_go_to_their_partitions(lake, name, mode):
         assert lake.catalog.load_table("main." + name).scan(row_filter=where).to_arrow().num_rows == lake.rows(f"SELECT count(*) FROM {name} WHERE {where}")[0][0], where
 
 
+def test_views_are_not_written(lake, name):
+    lake.write(f"CREATE TABLE {name} AS SELECT 1 AS a")
+    answer = requests.post(f"{lake.url}/iceberg/v1/namespaces/main/views", timeout=60, json={
+        "name": name + "_v", "schema": {"type": "struct", "schema-id": 0, "fields": [{"id": 1, "name": "a", "required": False, "type": "int"}]}, "properties": {},
+        "view-version": {"version-id": 1, "timestamp-ms": 1, "schema-id": 0, "summary": {}, "default-namespace": ["main"], "representations": [{"type": "sql", "sql": f"SELECT a FROM {name}", "dialect": "duckdb"}]}})
+    assert answer.status_code == 200, answer.text
+    assert lake.rows(f"SELECT * FROM {name}_v") == [[1]]
+    for sql in (f"INSERT INTO {name}_v VALUES (2)", f"DELETE FROM {name}_v", f"UPDATE {name}_v SET a = 2", f"DROP TABLE {name}_v", f"ALTER TABLE {name}_v ADD COLUMN b INTEGER"):
+        answer = lake.ask(sql)
+        assert answer.status_code in (400, 404) and name + "_v" in answer.text, (sql, answer.text)
+    lake.fails(f"CREATE TABLE {name}_v AS SELECT 1 AS a", 409, "view")
+    lake.fails(f"CREATE TABLE {name}_v (a INTEGER)", 409, "exists")
+    assert lake.write(f"INSERT INTO {name} SELECT a + 1 FROM {name}_v") == 1
+    assert lake.rows(f"SELECT * FROM {name}_v ORDER BY a") == [[1], [2]]
+
+
 def test_partitions_of_every_type(lake, name):
     lake.write(f"CREATE TABLE {name} (b BOOLEAN, i INTEGER, f DOUBLE, dt DATE, ts TIMESTAMP, u UUID, dc DECIMAL(20, 3), st STRUCT(k VARCHAR), w DECIMAL(38, 4))"
                " PARTITIONED BY (b, i, f, dt, ts, bucket(3, u), bucket(5, dc), st.k, bucket(7, dt), bucket(9, ts), w)")
