@@ -193,8 +193,6 @@ void json_writer_init(struct json_writer *w, struct buf *out)
     *w = (struct json_writer){ .out = out, .start_len = out->len };
 }
 
-/* A caller that has failed in the middle ends the writer all the same, and returns its own failure:
- * what it wrote is put back as with any other. */
 enum status json_writer_end(struct json_writer *w)
 {
     if (w->status == OK && w->depth > 0) {

@@ -49,7 +49,8 @@ enum { JSON_WRITER_DEPTH_MAX = 127 }; /* more is the caller's mistake: an assert
 
 /**
  * The writer: begins and ends must pair; commas and quotes are its work. The first failure sticks
- * and is returned by json_writer_end, so that the calls between need no checks.
+ * and is returned by json_writer_end, so that the calls between need no checks. A caller that has
+ * failed in the middle may end it all the same: what was written is put back.
  */
 struct json_writer {
     struct buf *out;

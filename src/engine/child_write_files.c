@@ -78,15 +78,21 @@ static enum status create_in_folder(void *ctx, struct str path, int *fd_out, str
 {
     struct place *place = ctx;
     int64_t number = 0;
+    void *before = NULL;
     TRY(ask_spool(place->w, -1, &number, fd_out, err));
     pthread_mutex_lock(&place->lock);
-    enum status status = map_put(&place->numbers, path, (void *)(uintptr_t)(number + 1), NULL);
+    enum status status = map_put(&place->numbers, path, (void *)(uintptr_t)(number + 1), &before);
     pthread_mutex_unlock(&place->lock);
+    if (status == OK && before != NULL) { /* the rows of the first one would be lost */
+        status = err_set(err, E_UNSUPPORTED, "two partitions have the same path \"%.*s\"",
+                         STR_ARG(path));
+    } else if (status != OK) {
+        status = err_no_memory(err);
+    }
     if (status != OK) {
         fd_done(fd_out);
-        return err_no_memory(err);
     }
-    return OK;
+    return status;
 }
 
 static void place_done(struct place *place)

@@ -166,6 +166,7 @@ static enum status create(struct query *query, yyjson_val *args, struct buf *rep
     }
     TRY(query_new_name(catalog, &write->arena, ns, text, &name, err));
     TRY(query_table_exists(catalog, &name, &write->arena, &exists, err));
+    exists = exists && !write->landed; /* else it is ours, and the engine asks once more */
     if (exists && !if_not_exists) {
         return err_set(err, E_EXISTS, "table \"%.*s\" exists already", STR_ARG(name.name));
     }
