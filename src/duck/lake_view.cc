@@ -90,6 +90,10 @@ unique_ptr<SelectStatement> choose(ClientContext &context, const struct duck_tab
         sql = lake::to_string(view.texts[i].sql);
         scope.names.clear();
         try {
+            if (!StringUtil::CIEquals(dialect, "duckdb") && sql.find('`') != string::npos) {
+                /* DuckDB would take it for an operator, and say so where nobody knows the view */
+                throw_refusal(optional_idx(), "names in backticks are not known here");
+            }
             auto query = parse(context, sql, scope);
             return view.column_count > 0 ? renamed(std::move(query), view) : std::move(query);
         } catch (const std::bad_alloc &) {

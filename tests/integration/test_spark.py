@@ -93,6 +93,31 @@ def test_rows_come_and_go(lake, mode):
     assert same(lake, table, "id, name") == expected and spark.rows(f"SELECT count(*) FROM {table}.snapshots") == [[1]]
 
 
+@pytest.mark.parametrize("mode", ["merge-on-read", "copy-on-write"])
+def test_what_our_sql_writes_is_read_and_written_on(lake, mode):
+    """A table that our SQL made, filled and changed, in turns with Spark: partitions, deletes of both kinds, schema."""
+    url, spark = lake
+    table = "db.ours_" + mode.replace("-", "_")
+    modes = ", ".join(f"'write.{verb}.mode'='{mode}'" for verb in ("delete", "update", "merge"))
+    ours(url, f"CREATE TABLE {table} (id BIGINT NOT NULL, name VARCHAR, day DATE, moment TIMESTAMP, price DECIMAL(9, 2)) PARTITIONED BY (bucket(4, id), month(day), truncate(2, name)) WITH ({modes})")
+    ours(url, f"INSERT INTO {table} SELECT i, 'name' || i % 7, DATE '2025-12-01' + i::INTEGER, TIMESTAMP '1969-12-31 12:00:00' + i * INTERVAL 7 HOUR, i * 1.25 FROM range(200) r(i)")
+    assert len(same(lake, table, "id, name")) == 200
+    ours(url, f"DELETE FROM {table} WHERE id % 5 = 0")
+    ours(url, f"UPDATE {table} SET name = 'changed', price = price + 1 WHERE id % 7 = 1")
+    ours(url, f"MERGE INTO {table} t USING (SELECT i AS id FROM range(195, 205) r(i)) s ON t.id = s.id WHEN MATCHED THEN UPDATE SET name = 'merged' WHEN NOT MATCHED THEN INSERT (id, name) VALUES (s.id, 'new')")
+    assert len(same(lake, table, "id, name")) == 160 + 5 + 1
+    for where in ("day = DATE '2026-01-15'", "name = 'merged'", "id = 203", "id > 150 AND day < DATE '2026-06-01'"):
+        assert spark.rows(f"SELECT id FROM {table} WHERE {where} ORDER BY id") == ours(url, f"SELECT id FROM {table} WHERE {where} ORDER BY id"), where
+    spark.rows(f"UPDATE {table} SET name = 'spark' WHERE id < 10")
+    spark.rows(f"DELETE FROM {table} WHERE id = 11")
+    ours(url, f"ALTER TABLE {table} ADD COLUMN extra INTEGER")
+    ours(url, f"UPDATE {table} SET extra = 1 WHERE name = 'spark'")
+    spark.rows(f"INSERT INTO {table} (id, name, extra) VALUES (1000, 'last', 2)")
+    assert len(same(lake, table, "id, name, extra")) == 166
+    ours(url, f"TRUNCATE {table}")
+    assert same(lake, table, "id, name") == []
+
+
 def test_schemas_specs_and_orders_evolve(lake):
     url, spark = lake
     spark.rows("CREATE TABLE db.shapes (id INT, name STRING, part STRUCT<a: INT, b: STRING>, list ARRAY<INT>) USING iceberg")

@@ -1,9 +1,11 @@
 """SQL that writes: CREATE, INSERT, UPDATE, DELETE, MERGE, TRUNCATE, ALTER, DROP; each one commit, read the same by PyIceberg."""
 
 import datetime
+import io
 import random
 import threading
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
@@ -250,6 +252,19 @@ def test_each_statement_is_one_snapshot(lake, name):
     assert [entry.snapshot_id for entry in table.history()][-2:] == [first, second]
     assert lake.rows(f"SELECT count(*) FROM {name} AT (VERSION => {first}) WHERE n = 0") == [[1]]
     assert lake.rows(f"SELECT count(*) FROM {name} AT (VERSION => {second}) WHERE n = 0") == [[3]]
+
+
+def test_the_answer_has_every_format(lake, name):
+    lake.write(f"CREATE TABLE {name} (a INTEGER)")
+    insert = {"sql": f"INSERT INTO {name} VALUES (1), (2)"}
+    csv = requests.post(lake.url + "/v1/sql", json={**insert, "format": "csv"}, timeout=60).text.splitlines()
+    assert csv[0] == "count,snapshot_id" and csv[1].split(",")[0] == "2" and len(csv) == 2
+    for form in ("arrow", "parquet"):
+        body = requests.post(lake.url + "/v1/sql", json={**insert, "format": form}, timeout=60).content
+        table = pa.ipc.open_stream(body).read_all() if form == "arrow" else pq.read_table(io.BytesIO(body))
+        snapshot = lake.catalog.load_table("main." + name).current_snapshot().snapshot_id
+        assert table.to_pylist() == [{"count": 2, "snapshot_id": snapshot}]
+    assert lake.rows(f"SELECT count(*) FROM {name}") == [[6]]
 
 
 # --- ALTER, schemas, names ---
