@@ -206,8 +206,7 @@ static enum status carry_row(struct rewriting *r, const struct ice_manifest_file
     const struct ice_manifest *manifest = &read->manifest;
     struct ice_manifest_file row = { .min_sequence_number = INT64_MAX,
                                      .partitions = old->partitions,
-                                     .partition_count = old->partition_count,
-                                     .key_metadata = STR_EMPTY };
+                                     .partition_count = old->partition_count };
     enum status status = OK;
     if (!any_goes(r, manifest)) {
         r->rows[r->row_count++] = *old;
@@ -349,8 +348,7 @@ static enum status added_files(struct rewriting *r, const struct kind *kind,
 static enum status add_rows(struct rewriting *r, const struct kind *kind, struct err *err)
 {
     size_t count = 0;
-    struct ice_manifest_file row = { .min_sequence_number = r->sequence_number,
-                                     .key_metadata = STR_EMPTY };
+    struct ice_manifest_file row = { .min_sequence_number = r->sequence_number };
     struct ice_data_file *files = arena_array(r->arena, r->request->added_count + 1,
                                               sizeof(*files));
     struct ice_manifest_opts opts = { .partition_spec = kind->spec->fields_json,
