@@ -257,7 +257,7 @@ static enum status make_one(struct catalog *catalog, const struct catalog_create
 }
 
 enum status local_create(struct catalog *catalog, const struct catalog_create *create,
-                                 struct arena *arena, struct catalog_loaded *out, struct err *err)
+                         struct arena *arena, struct catalog_loaded *out, struct err *err)
 {
     return make_one(catalog, create, CATALOG_TABLE, arena, out, err);
 }
