@@ -20,7 +20,7 @@ enum {
     TX_BYTES_MAX = 1024 * 1024,
     POINTER_BYTES_MAX = 16 * 1024 * 1024,
     PATIENCE_MS = 5000,
-    SEEN_MAX = 64, /* two of one place only make the wait longer */
+    SEEN_MAX = 128, /* more that are met in turns would be waited for without end */
     TRIES = 4
 };
 
@@ -36,7 +36,9 @@ struct tx_seen {
     struct {
         char id[UUID_TEXT + 1], etag[STORE_ETAG_MAX + 1];
         int64_t since_ms; /* of the clock that goes on while the machine sleeps */
+        uint64_t met;     /* when last, in meetings */
     } entries[SEEN_MAX];  /* guarded by lock */
+    uint64_t meetings;    /* guarded by lock */
 };
 
 struct tx_seen *tx_seen_new(void)
@@ -56,16 +58,26 @@ void tx_seen_free(struct tx_seen *seen)
     }
 }
 
+/** The entry of a transaction, or the one that was met longest ago. */
+static size_t seen_place(const struct tx_seen *seen, struct str id)
+{
+    size_t oldest = 0;
+    for (size_t i = 0; i < SEEN_MAX; i++) {
+        if (str_eq(str_of(seen->entries[i].id), id)) {
+            return i;
+        }
+        oldest = seen->entries[i].met < seen->entries[oldest].met ? i : oldest;
+    }
+    return oldest;
+}
+
 /** Has the record been pending under that ETag for so long that its maker must be dead? */
 static bool is_stale(struct local *local, struct str id, const char *etag)
 {
     struct tx_seen *seen = local->tx_seen;
     int64_t now = clock_boot_ms(local->clock);
-    size_t at = 0;
-    for (size_t i = 0; i < id.len; i++) {
-        at = (at * 31 + (unsigned char)id.ptr[i]) % SEEN_MAX;
-    }
     pthread_mutex_lock(&seen->lock);
+    size_t at = seen_place(seen, id);
     bool same = str_eq(str_of(seen->entries[at].id), id) &&
                 strcmp(seen->entries[at].etag, etag) == 0;
     if (!same) {
@@ -73,6 +85,7 @@ static bool is_stale(struct local *local, struct str id, const char *etag)
         snprintf(seen->entries[at].etag, sizeof(seen->entries[at].etag), "%s", etag);
         seen->entries[at].since_ms = now;
     }
+    seen->entries[at].met = ++seen->meetings;
     bool stale = same && now - seen->entries[at].since_ms >= PATIENCE_MS;
     pthread_mutex_unlock(&seen->lock);
     return stale;
