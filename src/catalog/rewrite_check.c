@@ -16,8 +16,6 @@
 
 #include "catalog/reader.h"
 
-enum { FIELD_PATH = 2147483546 }; /* file_path of a position delete */
-
 static enum status check_table(const struct catalog_rewrite *rewrite, const struct catalog_pin *pin,
                                struct err *err)
 {
@@ -35,22 +33,6 @@ static enum status check_table(const struct catalog_rewrite *rewrite, const stru
     return OK;
 }
 
-/** The one data file that a delete file names; .ptr NULL: it may name several. */
-static struct str target_of(const struct ice_data_file *file)
-{
-    if (file->referenced_data_file.ptr != NULL) {
-        return file->referenced_data_file;
-    }
-    for (size_t i = 0; i < file->column_count; i++) {
-        const struct ice_column_stats *stats = &file->columns[i];
-        if (stats->field_id == FIELD_PATH && stats->lower.ptr != NULL &&
-            str_eq(stats->lower, stats->upper)) {
-            return stats->lower;
-        }
-    }
-    return (struct str){ 0 };
-}
-
 static enum status check_deletes(const struct catalog_rewrite *rewrite,
                                  const struct catalog_files *files, int64_t since,
                                  const struct map *removed, const struct map *marked,
@@ -62,7 +44,7 @@ static enum status check_deletes(const struct catalog_rewrite *rewrite,
         if (file->sequence_number <= since) {
             continue;
         }
-        struct str target = target_of(file);
+        struct str target = ice_delete_target(file);
         bool of_removed = target.ptr == NULL ? removed->count > 0
                                              : map_get(removed, target) != NULL;
         bool of_marked = target.ptr == NULL ? marked->count > 0 : map_get(marked, target) != NULL;

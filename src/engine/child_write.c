@@ -12,6 +12,7 @@
 #include "engine/child_write_priv.h"
 
 #include "engine/sql_type.h"
+#include "iceberg/manifest.h"
 
 static const char *const verbs[] = {
     [DUCK_WRITE_INSERT] = "insert",   [DUCK_WRITE_CREATE_AS] = "create_as",
@@ -331,8 +332,8 @@ static enum status append_marks(const struct writing *w, int64_t group, struct b
 static enum status copy_marks(struct writing *w, struct err *err)
 {
     struct ice_field fields[] = {
-        { .name = STR("file_path"), .id = FIELD_PATH, .type = { .kind = ICE_STRING } },
-        { .name = STR("pos"), .id = FIELD_POS, .type = { .kind = ICE_LONG } },
+        { .name = STR("file_path"), .id = ICE_FIELD_FILE_PATH, .type = { .kind = ICE_STRING } },
+        { .name = STR("pos"), .id = ICE_FIELD_POS, .type = { .kind = ICE_LONG } },
     };
     const struct ice_schema schema = {
         .root = { .kind = ICE_STRUCT, .fields = fields, .field_count = ARRAY_LEN(fields) }

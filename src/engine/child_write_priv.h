@@ -10,8 +10,6 @@
 
 enum {
     WRITE_REPLY_MAX = 256 * 1024 * 1024,
-    FIELD_PATH = 2147483546, /* of a position delete, as the specification numbers them */
-    FIELD_POS = 2147483545,
 };
 
 enum fate { FATE_REMOVE, FATE_REWRITE, FATE_MARK };

@@ -46,6 +46,11 @@ struct ice_data_file {
     int64_t sequence_number, file_sequence_number; /* -1: inherited */
 };
 
+/* The columns of a position delete file, as the specification numbers them. */
+enum { ICE_FIELD_FILE_PATH = 2147483546, ICE_FIELD_POS = 2147483545 };
+/** The one data file that a delete by position names; .ptr NULL: there may be several. Borrows. */
+struct str ice_delete_target(const struct ice_data_file *file);
+
 struct ice_manifest_file { /* one row of a manifest list */
     struct str path;
     int64_t length;

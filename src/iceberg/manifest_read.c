@@ -769,3 +769,18 @@ enum status ice_manifest_list_read(struct arena *arena, struct str bytes,
     *count_out = rows.count;
     return OK;
 }
+
+struct str ice_delete_target(const struct ice_data_file *file)
+{
+    if (file->referenced_data_file.ptr != NULL) {
+        return file->referenced_data_file;
+    }
+    for (size_t i = 0; i < file->column_count; i++) {
+        const struct ice_column_stats *stats = &file->columns[i];
+        if (stats->field_id == ICE_FIELD_FILE_PATH && stats->lower.ptr != NULL &&
+            str_eq(stats->lower, stats->upper)) {
+            return stats->lower;
+        }
+    }
+    return (struct str){ 0 };
+}

@@ -76,6 +76,9 @@ enum status ice_type_bare(struct arena *arena, const struct ice_type *type, stru
                           struct err *err) MUST_USE;
 /* names and kinds, not ids */
 bool ice_type_equal(const struct ice_type *a, const struct ice_type *b);
+/** May a column of type `from` become one of `to` (Iceberg's promotions)? Also a decimal that stays
+ * as it is. */
+bool ice_type_widens(const struct ice_type *from, const struct ice_type *to);
 
 /** Nothing in it borrows from `json`. A missing schema-id is 0. E_INVALID when it is no schema. */
 enum status ice_schema_parse(struct arena *arena, yyjson_val *json, struct ice_schema *out,

@@ -40,7 +40,7 @@ static enum status type_problem(struct fit *fit, const struct ice_type *table,
 }
 
 /** Values of `from` can be read as `to` without loss: the promotions of the specification. */
-static bool widens(const struct ice_type *from, const struct ice_type *to)
+bool ice_type_widens(const struct ice_type *from, const struct ice_type *to)
 {
     if (from->kind == ICE_DECIMAL && to->kind == ICE_DECIMAL) {
         return from->scale == to->scale && from->precision <= to->precision;
@@ -155,10 +155,10 @@ static enum status fit_type(struct fit *fit, const struct ice_type *table,
     if (table->kind == file->kind && table->kind == ICE_STRUCT) {
         return fit_nested(fit, table, file, frozen, out); /* a struct without fields yet */
     }
-    if (type_head_equal(table, file) || widens(file, table)) {
+    if (type_head_equal(table, file) || ice_type_widens(file, table)) {
         return OK;
     }
-    if (fit->evolve && !frozen && widens(table, file)) {
+    if (fit->evolve && !frozen && ice_type_widens(table, file)) {
         *out = *file;
         fit->changed = true;
         return OK;

@@ -171,14 +171,6 @@ static enum status rename_column(struct altering *a, struct ice_schema *schema, 
     return field->name.ptr == NULL ? err_no_memory(err) : OK;
 }
 
-static bool widens(const struct ice_type *from, const struct ice_type *to)
-{
-    return (from->kind == ICE_INT && to->kind == ICE_LONG) ||
-           (from->kind == ICE_FLOAT && to->kind == ICE_DOUBLE) ||
-           (from->kind == ICE_DECIMAL && to->kind == ICE_DECIMAL && from->scale == to->scale &&
-            from->precision <= to->precision);
-}
-
 static enum status change_type(struct altering *a, struct ice_schema *schema, struct err *err)
 {
     struct ice_type *parent = NULL;
@@ -191,7 +183,7 @@ static enum status change_type(struct altering *a, struct ice_schema *schema, st
         a->nothing = true;
         return OK;
     }
-    if (!widens(&field->type, &wanted.type)) {
+    if (!ice_type_widens(&field->type, &wanted.type)) {
         AUTO(buf_done) struct buf from, to;
         buf_init(&from, 0);
         buf_init(&to, 0);

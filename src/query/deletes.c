@@ -17,8 +17,6 @@
 #include "engine/sql_type.h"
 #include "query/query_priv.h"
 
-enum { FIELD_PATH = 2147483546 }; /* file_path of a position delete */
-
 /* --- which count --- */
 
 static enum status check_kind(const struct query_pin *pin, const struct ice_data_file *file,
@@ -35,22 +33,6 @@ static enum status check_kind(const struct query_pin *pin, const struct ice_data
                        STR_ARG(pin->name), STR_ARG(file->format));
     }
     return OK;
-}
-
-/** The one data file whose rows a position delete names; .ptr NULL: there may be several. */
-static struct str target_of(const struct ice_data_file *file)
-{
-    if (file->referenced_data_file.ptr != NULL) {
-        return file->referenced_data_file;
-    }
-    for (size_t i = 0; i < file->column_count; i++) {
-        const struct ice_column_stats *stats = &file->columns[i];
-        if (stats->field_id == FIELD_PATH && stats->lower.ptr != NULL &&
-            str_eq(stats->lower, stats->upper)) {
-            return stats->lower;
-        }
-    }
-    return (struct str){ 0 };
 }
 
 enum status query_deletes_check(struct query_pin *pin, struct err *err)
@@ -233,9 +215,9 @@ static enum status write_delete(struct json_writer *w, const struct query_pin *p
         if (partitioned) {
             TRY(partition_of(n, file, &partition, err));
         }
-    } else if (target_of(file).ptr != NULL) {
+    } else if (ice_delete_target(file).ptr != NULL) {
         /* one that is not among the live files has the number behind them: nobody is looked at */
-        void *known = map_get(&n->paths, target_of(file));
+        void *known = map_get(&n->paths, ice_delete_target(file));
         target = known == NULL ? (int64_t)pin->files.count : (int64_t)(uintptr_t)known - 1;
     }
     jw_arr_begin(w);

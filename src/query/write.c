@@ -22,8 +22,6 @@
 #include "query/query_priv.h"
 
 enum {
-    FIELD_PATH = 2147483546,
-    FIELD_POS = 2147483545,
     COMMIT_TIMEOUT_MS = 60000,
     ARGS_BYTES_MAX = 256 * 1024 * 1024,
 };
@@ -338,10 +336,10 @@ struct committing {
 static void fields_of_deletes(struct ice_field fields[2], struct ice_schema *out)
 {
     fields[0] = (struct ice_field){ .name = STR("file_path"),
-                                    .id = FIELD_PATH,
+                                    .id = ICE_FIELD_FILE_PATH,
                                     .type = { .kind = ICE_STRING } };
     fields[1] = (struct ice_field){ .name = STR("pos"),
-                                    .id = FIELD_POS,
+                                    .id = ICE_FIELD_POS,
                                     .type = { .kind = ICE_LONG } };
     *out = (struct ice_schema){ .root = {
                                     .kind = ICE_STRUCT, .fields = fields, .field_count = 2 } };
@@ -365,7 +363,7 @@ static enum status fill_deletes(const struct committing *c, yyjson_val *report,
     }
     file->referenced_data_file = group->uri;
     for (size_t i = 0; i < file->column_count; i++) {
-        if (file->columns[i].field_id == FIELD_PATH) {
+        if (file->columns[i].field_id == ICE_FIELD_FILE_PATH) {
             file->columns[i].lower = file->columns[i].upper = group->uri; /* whole, never cut */
         }
     }
