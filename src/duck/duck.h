@@ -279,6 +279,7 @@ enum duck_write_kind {
     DUCK_WRITE_UPDATE,
     DUCK_WRITE_MERGE,
     DUCK_WRITE_TRUNCATE, /* DELETE without a condition: nothing is computed */
+    DUCK_WRITE_CALL,     /* a procedure: duck_write_request says which, with its arguments */
 };
 struct duck_write;
 /** How rows are spread over files. */
@@ -307,6 +308,8 @@ enum duck_write_kind duck_write_kind(const struct duck_write *write);
 /** The table that it writes to, as the statement spells it. */
 struct str duck_write_ns(const struct duck_write *write);
 struct str duck_write_name(const struct duck_write *write);
+/** Of DUCK_WRITE_CALL, in lower case. */
+struct str duck_write_procedure(const struct duck_write *write);
 /**
  * What is asked of the catalogue, as a JSON object: {"do": verb, "namespace", "name", ...}; of
  * CREATE TABLE .. AS without its columns. src/query/ddl.c lists the verbs.

@@ -501,6 +501,9 @@ struct duck_session {
     duckdb::shared_ptr<lake::SessionState> state;
     /* set before the interrupt, so that one that comes too early is not lost */
     std::atomic<bool> canceled{ false };
+    /* what duck_write_open found to be no statement that writes, for the duck_query of that text */
+    std::string parsed_sql;
+    duckdb::vector<duckdb::unique_ptr<duckdb::SQLStatement>> parsed;
 };
 
 struct duck_result {

@@ -70,7 +70,7 @@ const Refusal REFUSALS[] = {
     { StatementType::LOAD_STATEMENT, "LOAD", "extensions are not part of this server" },
     { StatementType::UPDATE_EXTENSIONS_STATEMENT, "UPDATE EXTENSIONS",
       "extensions are not part of this server" },
-    { StatementType::CALL_STATEMENT, "CALL", "use SELECT" },
+    { StatementType::CALL_STATEMENT, "CALL", "it stands alone" },
     { StatementType::VACUUM_STATEMENT, "VACUUM", "files are kept in order by the server" },
     { StatementType::ANALYZE_STATEMENT, "ANALYZE", "statistics are kept by the server" },
 };

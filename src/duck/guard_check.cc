@@ -12,7 +12,8 @@ enum status duck_guard_check(struct str sql, size_t *statements_out, struct err 
 {
     std::string text = lake::to_string(sql);
     return lake::fenced(text, err, [&] {
-        auto steps = lake::parse_script(duckdb::ParserOptions(), text, true);
+        auto statements = lake::parse_text(duckdb::ParserOptions(), text);
+        auto steps = lake::make_script(std::move(statements), text, true);
         *statements_out = steps.size();
         return OK;
     });

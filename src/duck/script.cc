@@ -12,8 +12,7 @@ namespace {
 
 /** Where each statement of a script begins: DuckDB's parser keeps only its text, which is a piece
  * of the script's. */
-std::vector<optional_idx> positions_in(const vector<unique_ptr<SQLStatement>> &statements,
-                                       const string &sql)
+std::vector<optional_idx> positions_in(const Statements &statements, const string &sql)
 {
     std::vector<optional_idx> positions;
     idx_t from = 0;
@@ -32,18 +31,25 @@ std::vector<optional_idx> positions_in(const vector<unique_ptr<SQLStatement>> &s
 
 } // namespace
 
-std::vector<Step> parse_script(const ParserOptions &options, const string &sql, bool guarded)
+Statements parse_text(const ParserOptions &options, const string &sql)
 {
     idx_t nul = sql.find('\0');
     if (nul != string::npos) { /* the parser would take it for the end */
         throw_refusal(nul, "the statement has a NUL character in it");
     }
+    if (!str_is_utf8(to_str(sql))) {
+        throw_refusal(optional_idx(), "the statement is not valid UTF-8");
+    }
     Parser parser(options);
     parser.ParseQuery(sql);
-    auto &statements = parser.statements;
-    if (statements.empty()) {
+    if (parser.statements.empty()) {
         throw_refusal(optional_idx(), "there is no statement in it");
     }
+    return std::move(parser.statements);
+}
+
+std::vector<Step> make_script(Statements statements, const string &sql, bool guarded)
+{
     auto positions = positions_in(statements, sql);
     std::vector<Step> steps;
     for (idx_t i = 0; i < statements.size(); i++) {

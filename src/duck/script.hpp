@@ -12,9 +12,11 @@
 namespace lake {
 
 struct Step;
-/** The statements of a script; a client's are guarded. */
-std::vector<Step> parse_script(const duckdb::ParserOptions &options, const std::string &sql,
-                               bool guarded);
+using Statements = duckdb::vector<duckdb::unique_ptr<duckdb::SQLStatement>>;
+/** Refuses a text without statements, and one with a NUL in it. */
+Statements parse_text(const duckdb::ParserOptions &options, const std::string &sql);
+/** Statements of `sql` as steps; a client's are guarded. */
+std::vector<Step> make_script(Statements statements, const std::string &sql, bool guarded);
 
 } // namespace lake
 

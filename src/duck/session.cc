@@ -200,11 +200,19 @@ unique_ptr<QueryResult> run_step(struct duck_session &session, Step &step, const
     return start(session, std::move(step.statement), std::move(own));
 }
 
+Statements take_parsed(struct duck_session &session, const string &sql)
+{
+    Statements statements = std::move(session.parsed);
+    session.parsed.clear();
+    return !statements.empty() && session.parsed_sql == sql
+               ? std::move(statements)
+               : parse_text(session.connection->context->GetParserOptions(), sql);
+}
+
 unique_ptr<QueryResult> run_script(struct duck_session &session, const string &sql,
                                    struct str params_json)
 {
-    auto steps = parse_script(session.connection->context->GetParserOptions(), sql,
-                              !session.state->trusted);
+    auto steps = make_script(take_parsed(session, sql), sql, !session.state->trusted);
     Params params = parse_params(params_json);
     check_all_used(steps, params);
     for (idx_t i = 0; i + 1 < steps.size(); i++) {
@@ -298,22 +306,18 @@ enum status duck_query(struct duck_session *session, struct str sql, struct str 
     std::string text = lake::to_string(sql);
     /* A place in our own SQL says nothing to the user who reads the error. */
     std::string shown = session->state->trusted ? std::string() : text;
-    enum status status = fenced(
-        shown, err, [&]()->enum status {
-            if (!str_is_utf8(sql)) {
-                return err_set(err, E_INVALID, "the statement is not valid UTF-8");
-            }
-            result = new struct duck_result();
-            result->session = session;
-            result->sql = shown;
-            result->result = lake::run_script(*session, text, params);
-            result->names = result->result->names;
-            result->types = result->result->types;
-            for (auto &type : result->types) {
-                result->type_names.push_back(type.ToString());
-            }
-            return OK;
-        });
+    enum status status = fenced(shown, err, [&] {
+        result = new struct duck_result();
+        result->session = session;
+        result->sql = shown;
+        result->result = lake::run_script(*session, text, params);
+        result->names = result->result->names;
+        result->types = result->result->types;
+        for (auto &type : result->types) {
+            result->type_names.push_back(type.ToString());
+        }
+        return OK;
+    });
     if (status != OK) {
         duck_result_free(result);
         return status;

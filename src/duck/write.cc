@@ -1,8 +1,8 @@
 /*
  * A statement that writes: what it asks for, and the rows that it makes or takes away.
  *
- * Nothing of it is given to DuckDB as it is. A request (CREATE, ALTER, DROP) is told in JSON. Rows
- * are those of a SELECT made of the statement's parts, which goes through the guard like any
+ * Nothing of it is given to DuckDB as it is. A request (CREATE, ALTER, DROP, CALL) is told in JSON.
+ * Rows are those of a SELECT made of the statement's parts, which goes through the guard like any
  * client's SELECT: INSERT's straight into a Parquet file, those of UPDATE, DELETE and MERGE into a
  * temporary table, with the place of each row that goes.
  */
@@ -33,32 +33,32 @@ bool is_write(StatementType type)
     case StatementType::CREATE_STATEMENT:
     case StatementType::ALTER_STATEMENT:
     case StatementType::DROP_STATEMENT:
+    case StatementType::CALL_STATEMENT:
         return true;
     default:
         return false;
     }
 }
 
-/** The statement alone, if it writes; NULL: nothing in the text does. */
-unique_ptr<SQLStatement> parse_write(ClientContext &context, const string &sql)
+/** The statement alone, if it writes; NULL: nothing in the text does, and the session keeps what
+ * was parsed. */
+unique_ptr<SQLStatement> parse_write(struct duck_session &session, const string &sql)
 {
-    if (sql.find('\0') != string::npos) {
-        return nullptr; /* refused where it is read */
-    }
-    Parser parser(context.GetParserOptions());
-    parser.ParseQuery(sql);
+    auto statements = parse_text(session.connection->context->GetParserOptions(), sql);
     bool writes = false;
-    for (auto &statement : parser.statements) {
+    for (auto &statement : statements) {
         writes = writes || is_write(statement->type);
     }
     if (!writes) {
+        session.parsed = std::move(statements);
+        session.parsed_sql = sql;
         return nullptr;
     }
-    if (parser.statements.size() != 1) {
+    if (statements.size() != 1) {
         throw_refusal(optional_idx(), "a statement that writes stands alone: send the statements "
                                       "of this script one by one");
     }
-    return std::move(parser.statements[0]);
+    return std::move(statements[0]);
 }
 
 void describe(struct duck_write &write)
@@ -68,6 +68,9 @@ void describe(struct duck_write &write)
     case StatementType::ALTER_STATEMENT:
     case StatementType::DROP_STATEMENT:
         describe_request(write);
+        break;
+    case StatementType::CALL_STATEMENT:
+        describe_call(write);
         break;
     default:
         describe_rows(write);
@@ -185,7 +188,7 @@ enum status duck_write_open(struct duck_session *session, struct str sql, struct
     struct duck_write *write = nullptr;
     std::string text = lake::to_string(sql);
     enum status status = fenced(text, err, [&] {
-        auto statement = lake::parse_write(*session->connection->context, text);
+        auto statement = lake::parse_write(*session, text);
         if (!statement) {
             return OK;
         }
@@ -232,6 +235,11 @@ struct str duck_write_ns(const struct duck_write *write)
 struct str duck_write_name(const struct duck_write *write)
 {
     return lake::to_str(write->name);
+}
+
+struct str duck_write_procedure(const struct duck_write *write)
+{
+    return lake::to_str(write->procedure);
 }
 
 struct str duck_write_request(const struct duck_write *write)

@@ -20,39 +20,6 @@ using namespace duckdb;
 
 namespace lake {
 
-namespace {
-
-/** A request being written. */
-class Request {
-  public:
-    Request(struct duck_write &write_p, const char *verb) : write(write_p)
-    {
-        buf_init(&json, 0);
-        json_writer_init(&w, &json);
-        jw_obj_begin(&w);
-        jw_kv_cstr(&w, "do", verb);
-        jw_kv_str(&w, "namespace", to_str(write.ns));
-        jw_kv_str(&w, "name", to_str(write.name));
-    }
-    ~Request() { buf_done(&json); }
-    Request(const Request &) = delete;
-    Request &operator=(const Request &) = delete;
-
-    void Flag(const char *name, bool value) { jw_kv_bool(&w, name, value); }
-    void Text(const char *name, const string &value) { jw_kv_str(&w, name, to_str(value)); }
-    void Path(const vector<string> &path);
-    void Column(const ColumnDefinition &column, bool required);
-    void Fields(const char *name, const vector<Ptr<ParsedExpression>> &fields);
-    void Options(const case_insensitive_map_t<Ptr<ParsedExpression>> &options);
-    void End();
-
-    struct json_writer w;
-
-  private:
-    struct duck_write &write;
-    struct buf json;
-};
-
 void Request::End()
 {
     jw_obj_end(&w);
@@ -86,6 +53,8 @@ void Request::Column(const ColumnDefinition &column, bool required)
     jw_kv_bool(&w, "required", required);
     jw_obj_end(&w);
 }
+
+namespace {
 
 [[noreturn]] void refuse_field(const ParsedExpression &expr)
 {
@@ -142,6 +111,8 @@ void field_of_expression(const ParsedExpression &expr, string &transform, string
     column = column_text(*call.children[1 - number]);
 }
 
+} // namespace
+
 void Request::Fields(const char *name, const vector<Ptr<ParsedExpression>> &fields)
 {
     jw_kv_arr(&w, name);
@@ -170,6 +141,8 @@ void Request::Options(const case_insensitive_map_t<Ptr<ParsedExpression>> &optio
 }
 
 /* --- CREATE --- */
+
+namespace {
 
 bool if_not_exists(const CreateInfo &info, const char *what)
 {

@@ -1,6 +1,7 @@
 /*
  * What the files of a statement that writes share: write.cc (parse, requests), write_rows.cc (the
- * rows that it makes and takes away), write_ddl.cc (what is asked of the catalogue).
+ * rows that it makes and takes away), write_ddl.cc and write_call.cc (what is asked of the
+ * catalogue).
  */
 #ifndef DUCK_WRITE_PRIV_HPP
 #define DUCK_WRITE_PRIV_HPP
@@ -18,6 +19,7 @@ struct duck_write {
     std::string sql;
     std::string ns, name;
     std::string request;
+    std::string procedure;                              /* of CALL */
     duckdb::unique_ptr<duckdb::SQLStatement> statement; /* as parsed */
     lake::Params params;
     /* of duck_write_columns */
@@ -29,6 +31,42 @@ namespace lake {
 
 using Columns = std::vector<struct duck_write_column>;
 template <class T> using Ptr = duckdb::unique_ptr<T>;
+
+/** What is asked of the catalogue, being written: {"do": verb, "namespace", "name", ..}. */
+class Request {
+  public:
+    Request(struct duck_write &write_p, const char *verb) : write(write_p)
+    {
+        buf_init(&json, 0);
+        json_writer_init(&w, &json);
+        jw_obj_begin(&w);
+        jw_kv_cstr(&w, "do", verb);
+        jw_kv_str(&w, "namespace", to_str(write.ns));
+        jw_kv_str(&w, "name", to_str(write.name));
+    }
+    ~Request() { buf_done(&json); }
+    Request(const Request &) = delete;
+    Request &operator=(const Request &) = delete;
+
+    void Flag(const char *name, bool value) { jw_kv_bool(&w, name, value); }
+    void Text(const char *name, const string &value) { jw_kv_str(&w, name, to_str(value)); }
+    void Path(const duckdb::vector<string> &path);
+    void Column(const duckdb::ColumnDefinition &column, bool required);
+    void Fields(const char *name, const duckdb::vector<Ptr<duckdb::ParsedExpression>> &fields);
+    void Options(const duckdb::case_insensitive_map_t<Ptr<duckdb::ParsedExpression>> &options);
+    void End();
+
+    struct json_writer w;
+
+  private:
+    struct duck_write &write;
+    struct buf json;
+};
+
+/* --- write_call.cc --- */
+
+/** Of CALL: computes its arguments. */
+void describe_call(struct duck_write &write);
 
 /* --- write_ddl.cc --- */
 

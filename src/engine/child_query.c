@@ -10,7 +10,7 @@
  *   DONE      {"rows": n}
  *
  * A statement that writes (child_write.h) answers with one row: how many rows came, went or
- * changed, and the snapshot that it has made.
+ * changed, and the snapshot that it has made; CALL with the procedure's report.
  */
 #include "base/clock.h"
 #include "engine/child_write.h"
@@ -134,6 +134,20 @@ static enum status run_rows(struct query_job *q, struct str sql, struct str para
     return OK;
 }
 
+static enum status select_written(const struct child_written *written, struct buf *sql,
+                                  struct err *err)
+{
+    if (written->report.len > 0) {
+        return child_report_select(written->report, sql, err);
+    }
+    bool ok = buf_printf(sql, "SELECT CAST(%lld AS BIGINT) AS count, ", (long long)written->rows) ==
+              OK;
+    ok = ok && (written->has_snapshot
+                    ? buf_printf(sql, "CAST(%lld AS BIGINT)", (long long)written->snapshot_id)
+                    : buf_append(sql, STR("CAST(NULL AS BIGINT)"))) == OK;
+    return ok && buf_append(sql, STR(" AS snapshot_id")) == OK ? OK : err_no_memory(err);
+}
+
 /** In place of the statement that has written, the SELECT of its answer, in a session of our
  * own. */
 static enum status answer_write(struct query_job *q, struct duck_write *write, struct buf *sql,
@@ -143,14 +157,7 @@ static enum status answer_write(struct query_job *q, struct duck_write *write, s
     enum status status = child_write(q->job, q->session, write, &written, err);
     duck_write_free(write);
     TRY(status);
-    bool ok = buf_printf(sql, "SELECT CAST(%lld AS BIGINT) AS count, ", (long long)written.rows) ==
-              OK;
-    ok = ok && (written.has_snapshot
-                    ? buf_printf(sql, "CAST(%lld AS BIGINT)", (long long)written.snapshot_id)
-                    : buf_append(sql, STR("CAST(NULL AS BIGINT)"))) == OK;
-    if (!ok || buf_append(sql, STR(" AS snapshot_id")) != OK) {
-        return err_no_memory(err);
-    }
+    TRY(select_written(&written, sql, err));
     child_set_session(q->job, NULL);
     duck_session_close(q->session);
     q->session = NULL;

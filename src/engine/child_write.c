@@ -18,7 +18,7 @@ static const char *const verbs[] = {
     [DUCK_WRITE_INSERT] = "insert",   [DUCK_WRITE_CREATE_AS] = "create_as",
     [DUCK_WRITE_DELETE] = "delete",   [DUCK_WRITE_UPDATE] = "update",
     [DUCK_WRITE_MERGE] = "merge",     [DUCK_WRITE_TRUNCATE] = "truncate",
-    [DUCK_WRITE_REQUEST] = "request",
+    [DUCK_WRITE_REQUEST] = "request", [DUCK_WRITE_CALL] = "call",
 };
 
 /* --- the target --- */
@@ -455,6 +455,21 @@ static enum status commit(struct writing *w, struct child_written *out, struct e
     return OK;
 }
 
+static enum status call(struct writing *w, struct child_written *out, struct err *err)
+{
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    AUTO(buf_done) struct buf text;
+    struct json_writer json;
+    buf_init(&text, WRITE_REPLY_MAX);
+    TRY(write_ask(w, "request", duck_write_request(w->write), NULL, &doc, err));
+    json_writer_init(&json, &text);
+    jw_val(&json, yyjson_doc_get_root(doc));
+    if (json_writer_end(&json) != OK) {
+        return err_no_memory(err);
+    }
+    return child_keep_text(w->arena, buf_str(&text), &out->report, err);
+}
+
 static enum status run(struct writing *w, struct child_written *out, struct err *err)
 {
     enum duck_write_kind kind = duck_write_kind(w->write);
@@ -463,6 +478,8 @@ static enum status run(struct writing *w, struct child_written *out, struct err 
     switch (kind) {
     case DUCK_WRITE_REQUEST:
         return write_ask(w, "request", duck_write_request(w->write), NULL, &doc, err);
+    case DUCK_WRITE_CALL:
+        return call(w, out, err);
     case DUCK_WRITE_CREATE_AS:
         TRY(find_new(w, &exists, err));
         if (exists) {

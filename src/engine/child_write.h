@@ -14,7 +14,8 @@
  *   commit   {"verb","ns","name","rows","data":[report],"deletes":[report],"remove":[ordinal,..],
  *            "mark":[ordinal,..],"all":bool}
  *                                  {"snapshot_id":n|null}
- *   request  <request>             {}: CREATE, ALTER, DROP
+ *   request  <request>             {}: CREATE, ALTER, DROP; of CALL its report:
+ *                                  {"columns":[{"name","type"}],"rows":[[value,..],..]}
  *
  * A report is what engine/file_stats.h reads, with "spool"; of rows that stay and of deletes with
  * "group", of new rows with "parts", the values of the parts as text. What is longer than a message
@@ -29,10 +30,13 @@ struct child_written {
     int64_t rows; /* that came, went or changed */
     bool has_snapshot;
     int64_t snapshot_id;
+    struct str report; /* of CALL, in the job's arena; else empty */
 };
 /** Run it and commit it. */
 enum status child_write(struct child_job *job, struct duck_session *session,
                         struct duck_write *write, struct child_written *out,
                         struct err *err) MUST_USE;
+/** The SELECT that answers with a report's rows. child_report.c */
+enum status child_report_select(struct str report, struct buf *sql, struct err *err) MUST_USE;
 
 #endif

@@ -37,9 +37,8 @@ enum status query_table_exists(struct catalog *catalog, const struct table_name 
     return status == E_NOT_FOUND ? OK : status;
 }
 
-/** The table that a statement names, as it is spelled. */
-static enum status find_table(struct catalog *catalog, struct arena *arena, yyjson_val *request,
-                              struct table_summary *out, struct err *err)
+enum status ddl_find_table(struct catalog *catalog, struct arena *arena, yyjson_val *request,
+                           struct table_summary *out, struct err *err)
 {
     struct str ns, name, namespaces[2];
     size_t count = 0;
@@ -267,7 +266,7 @@ static enum status drop_table(struct catalog *catalog, struct arena *arena, yyjs
                               struct err *err)
 {
     struct table_summary table;
-    enum status status = find_table(catalog, arena, request, &table, err);
+    enum status status = ddl_find_table(catalog, arena, request, &table, err);
     status = status == OK ? catalog_drop(catalog, &table.name, err) : status;
     return status == E_NOT_FOUND && flag(request, "if_exists") ? OK : status;
 }
@@ -306,7 +305,7 @@ static enum status alter_table(struct catalog *catalog, struct arena *arena, yyj
                                deadline_ms deadline, struct err *err)
 {
     struct table_summary table;
-    enum status status = find_table(catalog, arena, request, &table, err);
+    enum status status = ddl_find_table(catalog, arena, request, &table, err);
     if (status == E_NOT_FOUND && flag(request, "if_exists")) {
         return OK;
     }

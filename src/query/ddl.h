@@ -6,6 +6,9 @@
 
 #include "catalog/catalog.h"
 
+/** The table of a request's "namespace" and "name", as the statement spells them. */
+enum status ddl_find_table(struct catalog *catalog, struct arena *arena, yyjson_val *request,
+                           struct table_summary *out, struct err *err) MUST_USE;
 /** {"name","type","required"} as a field without an id. */
 enum status ddl_column_type(struct arena *arena, yyjson_val *column, struct ice_field *out,
                             struct err *err) MUST_USE;

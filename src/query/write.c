@@ -18,6 +18,7 @@
 #include "base/rng.h"
 #include "catalog/rewrite.h"
 #include "engine/file_stats.h"
+#include "query/call.h"
 #include "query/partition_sql.h"
 #include "query/query_priv.h"
 
@@ -660,6 +661,17 @@ static enum status commit(struct query *query, yyjson_val *args, struct buf *rep
 
 /* --- the calls --- */
 
+static enum status request(struct query *query, yyjson_val *args, struct buf *reply,
+                           struct err *err)
+{
+    struct catalog *catalog = query->service->opts.catalog;
+    if (yyjson_equals_str(yyjson_obj_get(args, "do"), "call")) {
+        return query_call(catalog, args, commit_deadline(query), reply, err);
+    }
+    TRY(query_ddl(catalog, args, commit_deadline(query), err));
+    return buf_append(reply, STR("{}")) == OK ? OK : err_no_memory(err);
+}
+
 /** An engine that died behind its commit is started again by the pool, and asks once more. */
 static enum status once(struct query *query, struct str name, yyjson_val *args, struct buf *reply,
                         struct err *err)
@@ -675,13 +687,9 @@ static enum status once(struct query *query, struct str name, yyjson_val *args, 
         TRY(commit(query, args, reply, err));
     } else {
         atomic_store(&write->committing, true);
-        enum status status = query_ddl(query->service->opts.catalog, args, commit_deadline(query),
-                                       err);
+        enum status status = request(query, args, reply, err);
         atomic_store(&write->committing, status == E_UNAVAILABLE || status == E_TIMEOUT);
         TRY(status);
-        if (buf_append(reply, STR("{}")) != OK) {
-            return err_no_memory(err);
-        }
     }
     write->landed = true;
     write->reply = arena_str(&write->arena, buf_str(reply));
