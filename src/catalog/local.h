@@ -21,6 +21,7 @@
  *   carry.c       batches from pointer to pointer
  *   site.c        where tables of other programs may lie
  *   transact.c    several tables at once
+ *   upkeep.c      expiry and manifests on request; with upkeep_expire.c, upkeep_manifests.c, gone.c
  *   tx.c          pointers that a transaction holds, and its record
  */
 #ifndef CATALOG_LOCAL_H

@@ -109,21 +109,28 @@ static enum status strike_snapshots(struct walk *walk, struct err *err)
     return OK;
 }
 
-enum status refs_strike(struct reader *reader, struct str metadata_uri, bool files,
-                        struct map *keys, struct err *err)
+enum status refs_strike_metadata(struct reader *reader, const struct ice_metadata *metadata,
+                                 bool files, struct map *keys, struct err *err)
 {
-    struct walk walk = { .reader = reader, .files = files, .keys = keys };
+    struct walk walk = { .reader = reader, .metadata = metadata, .files = files, .keys = keys };
     map_init(&walk.seen);
-    enum status status = strike(&walk, metadata_uri, err);
-    status = status == OK ? reader_metadata(reader, metadata_uri, &walk.metadata, err) : status;
-    status = status == OK ? strike_member(&walk, "metadata-log", "metadata-file", err) : status;
+    enum status status = strike_member(&walk, "metadata-log", "metadata-file", err);
     status = status == OK ? strike_member(&walk, "statistics", "statistics-path", err) : status;
     status = status == OK ? strike_member(&walk, "partition-statistics", "statistics-path", err)
                           : status;
     status = status == OK ? strike_snapshots(&walk, err) : status;
-    if (walk.metadata != NULL) {
-        ice_metadata_unref(walk.metadata);
-    }
     map_done(&walk.seen);
+    return status;
+}
+
+enum status refs_strike(struct reader *reader, struct str metadata_uri, bool files,
+                        struct map *keys, struct err *err)
+{
+    const struct ice_metadata *metadata = NULL;
+    struct walk walk = { .reader = reader, .keys = keys };
+    TRY(strike(&walk, metadata_uri, err));
+    TRY(reader_metadata(reader, metadata_uri, &metadata, err));
+    enum status status = refs_strike_metadata(reader, metadata, files, keys, err);
+    ice_metadata_unref(metadata);
     return status;
 }

@@ -17,5 +17,8 @@
  */
 enum status refs_strike(struct reader *reader, struct str metadata_uri, bool files,
                         struct map *keys, struct err *err) MUST_USE;
+/** The same of metadata that was read: without the file that it stands in. */
+enum status refs_strike_metadata(struct reader *reader, const struct ice_metadata *metadata,
+                                 bool files, struct map *keys, struct err *err) MUST_USE;
 
 #endif

@@ -11,6 +11,7 @@
 #include "catalog/snapshot.h"
 
 #include "catalog/merge.h"
+#include "iceberg/expiry.h"
 
 #include <stdio.h>
 
@@ -20,9 +21,6 @@ enum {
     SNAPSHOTS_MAX = 1000,
     SNAPSHOTS_BUSY = 150, /* of a table that gets so many in ten minutes */
 };
-
-/* Five days, as Iceberg's history.expire.max-snapshot-age-ms has it. */
-#define SNAPSHOT_AGE_MAX_MS (5LL * 24 * 3600 * 1000)
 
 #define BUSY_MS (600LL * 1000)
 
@@ -217,14 +215,19 @@ static enum status name_mapping(struct writer *w, const struct ice_metadata *bas
     return OK;
 }
 
+bool snapshot_expires(const struct ice_metadata *metadata)
+{
+    return str_eq(ice_metadata_property(metadata, EXPIRE_PROPERTY), STR("true"));
+}
+
 /**
  * Each commit writes all snapshots anew, some 650 bytes each. Where commits are rare, many cost
  * nothing and reach far back; where they are many, they reach back for minutes and are half of what
  * a commit costs.
  */
-static size_t snapshots_max(const struct ice_metadata *base, int64_t now)
+size_t snapshot_count_max(const struct ice_metadata *base, size_t coming, int64_t now)
 {
-    size_t young = 1; /* the new one */
+    size_t young = coming;
     for (size_t i = 0; i < base->snapshot_count; i++) {
         young += base->snapshots[i].timestamp_ms > now - BUSY_MS ? 1 : 0;
     }
@@ -252,7 +255,7 @@ static enum status edit_metadata(struct writer *w, const struct ice_metadata *ba
         snapshot.summary = summary;
     }
     TRY(name_mapping(w, base, mapping, &mapping_count, err));
-    bool ours = str_eq(ice_metadata_property(base, EXPIRE_PROPERTY), STR("true"));
+    bool ours = snapshot_expires(base);
     struct ice_edit edit = {
         .schema = plan->schema_changed ? plan->schema : NULL,
         .last_column_id = plan->last_column_id,
@@ -263,8 +266,8 @@ static enum status edit_metadata(struct writer *w, const struct ice_metadata *ba
                                           ? plan->base->pointer.table.metadata_location
                                           : STR_EMPTY,
         .now_ms = now,
-        .snapshots_max = ours ? snapshots_max(base, now) : 0,
-        .snapshot_age_max_ms = ours ? SNAPSHOT_AGE_MAX_MS : 0,
+        .snapshots_max = ours ? snapshot_count_max(base, 1, now) : 0,
+        .snapshot_age_max_ms = ours ? ICE_EXPIRY_AGE_MS : 0,
     };
     TRY(ice_metadata_next(base, &edit, plan->arena, json, next_out, &w->out->edit, err));
     w->out->timestamp_ms = w->out->edit.timestamp_ms;

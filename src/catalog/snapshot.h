@@ -30,5 +30,9 @@ enum status snapshot_write(struct local *local, const struct plan *plan, struct 
  * takes it for the newest. */
 void snapshot_discard(struct local *local, const struct snapshot *snapshot);
 void snapshot_done(struct snapshot *snapshot);
+/** Do commits of ours expire snapshots of this table? (lakehouse.expire-snapshots=true) */
+bool snapshot_expires(const struct ice_metadata *metadata);
+/** How many snapshots such a table may have, `coming` of which are not there yet. */
+size_t snapshot_count_max(const struct ice_metadata *metadata, size_t coming, int64_t now_ms);
 
 #endif

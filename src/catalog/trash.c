@@ -8,7 +8,7 @@
 
 enum { TRASH_FORMAT = 1, TRASH_BYTES_MAX = 256 * 1024 * 1024, TRIES = 3 };
 
-static const char *const kinds[] = { "expired", "orphans", "purge" };
+static const char *const kinds[] = { "expired", "orphans", "purge", "files" };
 
 static enum status encode(struct local *local, const struct trash *trash, int64_t now,
                           struct buf *out)

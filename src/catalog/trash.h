@@ -11,6 +11,7 @@ enum trash_kind {
     TRASH_EXPIRED, /* metadata that a commit of ours has made unreferenced */
     TRASH_ORPHANS, /* files that a sweep found, and that nothing names */
     TRASH_PURGE,   /* a dropped table */
+    TRASH_FILES,   /* of any kind, in the table's folder: only snapshots named them that expired */
 };
 
 struct trash {

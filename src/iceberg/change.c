@@ -422,6 +422,7 @@ static const struct {
     { "set-default-sort-order", change_set_default_order },
     { "add-snapshot", change_add_snapshot },
     { "remove-snapshots", change_remove_snapshots },
+    { ICE_CHANGE_EXPIRE, change_expire_snapshots },
     { "set-snapshot-ref", change_set_ref },
     { "remove-snapshot-ref", change_remove_ref },
     { "set-location", set_location },

@@ -25,6 +25,16 @@ struct ice_change {
     int64_t now_ms; /* used as max(now, every time that the base knows) */
 };
 
+/**
+ * An update of ours, beside those of the specification: let go what the table does not need any
+ * more, judged on the very base that the change is applied to. So nobody can make a ref meanwhile
+ * to what goes. Members, all optional: "older-than-ms" (a moment; else by the table's properties,
+ * and by Iceberg's default), "retain-last" (newest of each branch; the same), "snapshots-max"
+ * (bound on the number, see ice_expiry_rule). What refs say of themselves goes before all three.
+ * E_INVALID: gc.enabled=false.
+ */
+#define ICE_CHANGE_EXPIRE "lakehouse.expire-snapshots"
+
 /** All of them hold on `base`. The first that does not is named. */
 enum status ice_change_require(yyjson_val *base, yyjson_val *requirements,
                                struct err *err) MUST_USE;

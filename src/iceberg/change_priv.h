@@ -6,6 +6,7 @@
  *   change_doc.c       taking apart and putting together
  *   change_schema.c    schemas, partition specs, sort orders
  *   change_snapshot.c  snapshots, refs, their log, statistics
+ *   change_expire.c    snapshots and refs that nobody needs any more
  *   change_create.c    a new table: the updates of a create, made of its request
  */
 #ifndef ICEBERG_CHANGE_PRIV_H
@@ -105,6 +106,7 @@ change_update change_add_schema, change_set_current_schema, change_remove_schema
 change_update change_add_spec, change_set_default_spec, change_remove_specs;
 change_update change_add_order, change_set_default_order;
 change_update change_add_snapshot, change_remove_snapshots, change_set_ref, change_remove_ref;
+change_update change_expire_snapshots;
 change_update change_set_statistics, change_remove_statistics;
 change_update change_set_partition_statistics, change_remove_partition_statistics;
 

@@ -214,6 +214,13 @@ static enum status parse_log(struct ice_metadata *m, yyjson_val *root, struct er
     return OK;
 }
 
+/** What a ref says of how long something is kept; 0: nothing that means anything. */
+static int64_t kept(yyjson_val *ref, const char *name)
+{
+    yyjson_val *val = yyjson_obj_get(ref, name);
+    return yyjson_is_int(val) && yyjson_get_sint(val) > 0 ? yyjson_get_sint(val) : 0;
+}
+
 static enum status parse_refs(struct ice_metadata *m, yyjson_val *root, struct err *err)
 {
     yyjson_val *refs = NULL;
@@ -235,6 +242,9 @@ static enum status parse_refs(struct ice_metadata *m, yyjson_val *root, struct e
         TRY(json_get_i64(ref, "snapshot-id", JSON_REQUIRED, &out->snapshot_id, err));
         TRY(json_get_str(ref, "type", JSON_OPTIONAL, &type, err));
         out->is_tag = str_eq_nocase(type, STR("tag"));
+        out->ref_age_max_ms = kept(ref, "max-ref-age-ms");
+        out->snapshot_age_max_ms = kept(ref, "max-snapshot-age-ms");
+        out->keep_min = kept(ref, "min-snapshots-to-keep");
         has_main = has_main || str_eq(out->name, STR("main"));
         m->ref_count++;
     }

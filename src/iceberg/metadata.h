@@ -31,6 +31,8 @@ struct ice_ref {
     struct str name;
     int64_t snapshot_id;
     bool is_tag;
+    /* what it says of how long it and its history are kept; 0: nothing */
+    int64_t ref_age_max_ms, snapshot_age_max_ms, keep_min;
 };
 
 struct ice_metadata {
@@ -128,8 +130,9 @@ struct ice_edit {
     /* 0: no expiry. Ours only: oldest snapshots that no ref but main's history names go first; more
      * than this many are cut to a quarter less */
     size_t snapshots_max;
-    int64_t snapshot_age_max_ms; /* 0: no limit */
-    size_t metadata_log_max;     /* 0: 100; a longer one is cut to a quarter less */
+    /* 0: no limit; else what the table says itself (ICE_EXPIRY_AGE_PROPERTY) goes before it */
+    int64_t snapshot_age_max_ms;
+    size_t metadata_log_max; /* 0: 100; a longer one is cut to a quarter less */
 };
 struct ice_edit_result {
     int32_t schema_id;

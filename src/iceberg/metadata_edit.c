@@ -6,20 +6,15 @@
  * are. So nothing is lost that another program put there: sort orders, statistics, branches,
  * encryption keys, members of a later version.
  */
+#include "iceberg/expiry.h"
 #include "iceberg/metadata_priv.h"
 
 #include "base/encode.h"
 #include "base/mem.h"
 #include "base/rng.h"
 
-#include <stdlib.h>
-
 /* Iceberg's default of write.metadata.previous-versions-max. */
 enum { METADATA_LOG_DEFAULT = 100 };
-
-/* What has grown too long loses a quarter. Chosen: one edit in 25 (of 100 log entries) has
- * something to tidy up, and one in 250 (of 1000 snapshots). */
-enum { SLACK = 4 };
 
 /* A snapshot and what goes with it has about 700 bytes; more costs a copy of the document. */
 enum { NEXT_BYTES = 4096 };
@@ -271,15 +266,6 @@ static enum status plan_properties(const struct ice_edit *in, struct err *err)
     return OK;
 }
 
-/**
- * How many of `count` entries stay when at most `max` may. What is too long is cut well below its
- * bound, so that most edits drop nothing: each that does leaves its caller something to tidy up.
- */
-static size_t keep_of(size_t count, size_t max)
-{
-    return count <= max ? count : max - max / SLACK;
-}
-
 /** What leaves the metadata log at its old end. */
 static enum status plan_metadata_log(struct edit *edit, struct err *err)
 {
@@ -292,7 +278,7 @@ static enum status plan_metadata_log(struct edit *edit, struct err *err)
         max = set < 1 ? 1 : (size_t)set;
     }
     size_t added = edit->in->previous_metadata_location.len > 0 ? 1 : 0;
-    edit->log_from = count + added - keep_of(count + added, max);
+    edit->log_from = count + added - ice_expiry_cut(count + added, max);
     edit->result.dropped_metadata = arena_array(edit->arena, edit->log_from, sizeof(struct str));
     if (edit->result.dropped_metadata == NULL) {
         return err_no_memory(err);
@@ -335,71 +321,59 @@ static enum status plan(struct edit *edit, struct err *err)
 
 /* ---- expiry ---- */
 
-/** Mark up to `steps` snapshots of the history that ends in `id`. */
-static void keep_history(const struct ice_metadata *base, int64_t id, size_t steps, bool *keep)
-{
-    size_t index = metadata_find(base, id);
-    for (size_t i = 0; index != SIZE_MAX && i < steps; i++) {
-        keep[index] = true;
-        index = metadata_find(base, base->snapshots[index].parent_id);
-    }
-}
-
-/** Mark a branch's whole history. While only whole histories are marked, a marked snapshot ends the
- * walk. */
-static void keep_branch(const struct ice_metadata *base, int64_t id, bool *keep)
-{
-    size_t index = metadata_find(base, id);
-    while (index != SIZE_MAX && !keep[index]) {
-        keep[index] = true;
-        index = metadata_find(base, base->snapshots[index].parent_id);
-    }
-}
-
-/** How many of main's newest snapshots must stay, the one that this edit adds included. */
-static int64_t main_min_count(const struct edit *edit)
-{
-    yyjson_val *main_ref = yyjson_obj_get(yyjson_obj_get(edit->root, "refs"), "main");
-    yyjson_val *min = yyjson_obj_get(main_ref, "min-snapshots-to-keep");
-    int64_t count = metadata_property_i64(edit->base, STR("history.expire.min-snapshots-to-keep"),
-                                          1);
-    return max_i64(1, yyjson_is_int(min) ? max_i64(count, yyjson_get_sint(min)) : count);
-}
-
-/** Mark what refs other than main name, and the newest of main's history that must stay. */
-static void keep_referenced(const struct edit *edit, bool *keep)
+/** What the planner has to know of the base: its snapshots, its refs, and what those say of how
+ * long they are kept. */
+static enum status expiry_table(const struct edit *edit, struct ice_expiry_table *out,
+                                struct err *err)
 {
     const struct ice_metadata *base = edit->base;
-    for (size_t i = 0; i < base->ref_count; i++) {
-        if (!base->branches[i].is_tag && !str_eq(base->branches[i].name, STR("main"))) {
-            keep_branch(base, base->branches[i].snapshot_id, keep);
-        }
+    struct ice_expiry_snapshot *snapshots = arena_array(edit->arena, base->snapshot_count + 1,
+                                                        sizeof(*snapshots));
+    struct ice_expiry_ref *refs = arena_array(edit->arena, base->ref_count + 1, sizeof(*refs));
+    if (snapshots == NULL || refs == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < base->snapshot_count; i++) {
+        snapshots[i] = (struct ice_expiry_snapshot){
+            .id = base->snapshots[i].id,
+            .parent_id = base->snapshots[i].parent_id,
+            .timestamp_ms = base->snapshots[i].timestamp_ms
+        };
     }
     for (size_t i = 0; i < base->ref_count; i++) {
-        if (base->branches[i].is_tag) {
-            keep_history(base, base->branches[i].snapshot_id, 1, keep);
-        }
+        const struct ice_ref *ref = &base->branches[i];
+        bool is_main = base->current != NULL && str_eq(ref->name, STR("main"));
+        refs[i] = (struct ice_expiry_ref){ .name = ref->name,
+                                           .snapshot_id = is_main ? base->current->id
+                                                                  : ref->snapshot_id,
+                                           .is_tag = ref->is_tag,
+                                           .ref_age_max_ms = ref->ref_age_max_ms,
+                                           .snapshot_age_max_ms = ref->snapshot_age_max_ms,
+                                           .keep_min = ref->keep_min };
     }
-    if (base->current != NULL) {
-        uint64_t count = (uint64_t)main_min_count(edit) - (edit->in->snapshot != NULL ? 1 : 0);
-        size_t all = base->snapshot_count;
-        keep_history(base, base->current->id, count < all ? (size_t)count : all, keep);
-    }
+    *out = (struct ice_expiry_table){ .snapshots = snapshots,
+                                      .snapshot_count = base->snapshot_count,
+                                      .refs = refs,
+                                      .ref_count = base->ref_count };
+    return OK;
 }
 
-struct candidate {
-    int64_t timestamp_ms;
-    size_t index;
-};
-
-static int compare_candidates(const void *a, const void *b)
+static struct ice_expiry_rule expiry_rule(const struct edit *edit)
 {
-    const struct candidate *x = a;
-    const struct candidate *y = b;
-    if (x->timestamp_ms != y->timestamp_ms) {
-        return x->timestamp_ms < y->timestamp_ms ? -1 : 1;
+    const struct ice_metadata *base = edit->base;
+    int64_t age = edit->in->snapshot_age_max_ms;
+    if (age > 0) {
+        int64_t own = metadata_property_i64(base, ICE_EXPIRY_AGE_PROPERTY, age);
+        age = own > 0 ? own : age;
     }
-    return (x->index > y->index) - (x->index < y->index);
+    return (struct ice_expiry_rule){
+        .now_ms = edit->now_ms,
+        .older_than_ms = age > 0 && age < edit->now_ms ? edit->now_ms - age : INT64_MIN,
+        .keep_min = metadata_property_i64(base, ICE_EXPIRY_KEEP_PROPERTY, 1),
+        .snapshots_max = edit->in->snapshots_max,
+        .coming = edit->in->snapshot != NULL ? 1 : 0,
+        .main_only = true,
+    };
 }
 
 static enum status expire(struct edit *edit, size_t index, struct err *err)
@@ -420,13 +394,13 @@ static enum status expire(struct edit *edit, size_t index, struct err *err)
 }
 
 /** Most edits: few enough snapshots, and none that is too old. */
-static bool nothing_expires(const struct edit *edit, size_t most)
+static bool nothing_expires(const struct edit *edit, const struct ice_expiry_rule *rule)
 {
     const struct ice_metadata *base = edit->base;
-    bool due = base->snapshot_count + (edit->in->snapshot != NULL ? 1 : 0) > most;
+    size_t left = base->snapshot_count + rule->coming;
+    bool due = rule->snapshots_max > 0 && left > rule->snapshots_max;
     for (size_t i = 0; i < base->snapshot_count && !due; i++) {
-        due = edit->in->snapshot_age_max_ms > 0 &&
-              base->snapshots[i].timestamp_ms < edit->now_ms - edit->in->snapshot_age_max_ms;
+        due = base->snapshots[i].timestamp_ms < rule->older_than_ms;
     }
     return !due;
 }
@@ -434,40 +408,28 @@ static bool nothing_expires(const struct edit *edit, size_t most)
 static enum status plan_expiry(struct edit *edit, struct err *err)
 {
     const struct ice_metadata *base = edit->base;
-    size_t count = base->snapshot_count;
-    bool *keep = arena_array(edit->arena, count, sizeof(*keep));
-    struct candidate *candidates = arena_array(edit->arena, count, sizeof(*candidates));
-    edit->expired = arena_array(edit->arena, count, sizeof(*edit->expired));
-    edit->result.expired = arena_array(edit->arena, count, sizeof(*edit->result.expired));
-    if (keep == NULL || candidates == NULL || edit->expired == NULL ||
-        edit->result.expired == NULL) {
+    const struct ice_expiry_rule rule = expiry_rule(edit);
+    struct ice_expiry_table table;
+    struct ice_expiry plan;
+    edit->expired = arena_array(edit->arena, base->snapshot_count, sizeof(*edit->expired));
+    if (edit->expired == NULL) {
         return err_no_memory(err);
     }
-    size_t left = count + (edit->in->snapshot != NULL ? 1 : 0);
-    size_t most = edit->in->snapshots_max > 0 ? keep_of(left, edit->in->snapshots_max) : left;
-    if (nothing_expires(edit, most) ||
+    if (nothing_expires(edit, &rule) ||
         str_eq_nocase(ice_metadata_property(base, STR("gc.enabled")), STR("false"))) {
         return OK;
     }
-    keep_referenced(edit, keep);
-    size_t candidate_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (!keep[i]) {
-            candidates[candidate_count++] = (struct candidate){
-                .timestamp_ms = base->snapshots[i].timestamp_ms, .index = i
-            };
-        }
+    TRY(expiry_table(edit, &table, err));
+    TRY(ice_expiry_plan(&table, &rule, edit->arena, &plan, err));
+    edit->result.expired = arena_array(edit->arena, plan.expired_count,
+                                       sizeof(*edit->result.expired));
+    if (edit->result.expired == NULL) {
+        return err_no_memory(err);
     }
-    qsort(candidates, candidate_count, sizeof(*candidates), compare_candidates);
-    for (size_t i = 0; i < candidate_count; i++) {
-        bool many = left > most;
-        bool old = edit->in->snapshot_age_max_ms > 0 &&
-                   candidates[i].timestamp_ms < edit->now_ms - edit->in->snapshot_age_max_ms;
-        if (!many && !old) {
-            break;
+    for (size_t i = 0; i < base->snapshot_count; i++) {
+        if (plan.expired[i]) {
+            TRY(expire(edit, i, err));
         }
-        TRY(expire(edit, candidates[i].index, err));
-        left--;
     }
     return OK;
 }

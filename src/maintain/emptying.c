@@ -6,8 +6,9 @@
  * any table) stays, though its trash object goes; a folder only goes when no pointer that keeps its
  * files lies in it.
  *
- * What a commit has made unreferenced was named by the table's metadata, and other programs write
- * that: it may name any object. So of it only goes what lies in the table's own folder.
+ * What a commit or an expiry has made unreferenced was named by the table's metadata, and other
+ * programs write that: it may name any object. So of it only goes what lies in the table's own
+ * folder.
  */
 #include "base/mem.h"
 #include "catalog/mint.h"
@@ -64,8 +65,9 @@ static enum status check_keys(struct heap *heap, bool *may_out, struct err *err)
     if (heap->kind == TRASH_ORPHANS) {
         return run_strike_all(run, &heap->keys, err);
     }
+    bool files = heap->kind == TRASH_FILES; /* else only keys of metadata are among them */
     return table != NULL && care_names_files(table)
-               ? run_strike(run, table, false, &heap->keys, err)
+               ? run_strike(run, table, files, &heap->keys, err)
                : OK;
 }
 
@@ -147,9 +149,17 @@ static bool is_own_folder(const struct sweep_run *run, struct str uuid, struct s
 static bool may_name(const struct sweep_run *run, const struct trash *trash, struct str key,
                      struct str *last, bool *last_own)
 {
-    size_t end = str_find(key, STR("/metadata/"));
-    struct str folder = str_take(key, end == SIZE_MAX ? 0 : end);
-    if (trash->kind != TRASH_EXPIRED) {
+    struct str folder = STR_EMPTY;
+    if (trash->kind == TRASH_FILES) {
+        const struct care_table *table = run_table(run, trash->uuid);
+        struct str own = table == NULL ? STR_EMPTY : table->location;
+        bool inside = own.len > 0 && key.len > own.len && str_starts(key, own) &&
+                      key.ptr[own.len] == '/';
+        folder = inside ? own : STR_EMPTY;
+    } else if (trash->kind == TRASH_EXPIRED) {
+        size_t end = str_find(key, STR("/metadata/"));
+        folder = str_take(key, end == SIZE_MAX ? 0 : end);
+    } else {
         return true;
     }
     if (!str_eq(folder, *last)) { /* nearly always all are in one */

@@ -133,7 +133,7 @@ enum status run_list(struct sweep_run *run, struct str prefix,
     return status;
 }
 
-struct care_table *run_table(struct sweep_run *run, struct str uuid)
+struct care_table *run_table(const struct sweep_run *run, struct str uuid)
 {
     return map_get(&run->by_uuid, uuid);
 }

@@ -60,7 +60,7 @@ enum status run_list(struct sweep_run *run, struct str prefix,
 /** Read every pointer (again) into run->tables. */
 enum status run_read_tables(struct sweep_run *run, struct err *err) MUST_USE;
 /** The pointer that speaks for a uuid, or NULL. */
-struct care_table *run_table(struct sweep_run *run, struct str uuid);
+struct care_table *run_table(const struct sweep_run *run, struct str uuid);
 /** Take out of `keys` what that one names: of a view its metadata file; `files` as in
  * refs_strike. */
 enum status run_strike(struct sweep_run *run, const struct care_table *table, bool files,

@@ -1,0 +1,57 @@
+/*
+ * Care of a table, by request (SQL's CALL) or by timer: snapshots that nobody needs any more
+ * expire, small manifests become few. Each is one commit by the same swap as all others, and takes
+ * nothing from anybody who reads a snapshot that is kept; what becomes unreferenced goes to the
+ * trash, and is deleted after its grace by the sweep (docs/decisions/0006, 0022).
+ *
+ * Each has a dry run, which writes nothing, and a report. All is of the local driver;
+ * catalog_upkeep works in every driver, by name and with JSON.
+ */
+#ifndef CATALOG_UPKEEP_H
+#define CATALOG_UPKEEP_H
+
+#include "catalog/catalog.h"
+
+/** Names in a report; of more only the number is told. */
+enum { UPKEEP_NAMES_MAX = 1000 };
+struct upkeep_names {
+    struct str *names; /* [UPKEEP_NAMES_MAX], made with the first */
+    size_t count;
+};
+
+struct upkeep_expire {
+    struct table_name name;
+    /* a moment, ms: snapshots from before it are old. 0: by history.expire.max-snapshot-age-ms, and
+     * without that five days ago */
+    int64_t older_than_ms;
+    /* newest of each branch that stay. 0: by history.expire.min-snapshots-to-keep, and without that
+     * one */
+    int64_t retain_last;
+    bool dry_run;
+    deadline_ms deadline; /* 0: ten minutes from now */
+};
+struct upkeep_expired {
+    int64_t snapshots, refs; /* that went */
+    /* files that only they named, and that are in the trash now */
+    int64_t data_files, position_deletes, equality_deletes, manifests, manifest_lists, statistics;
+    int64_t bytes;
+    /* files that only they named and that stay where they are: outside of the table's folder */
+    int64_t kept_files;
+    struct upkeep_names refs_gone, files; /* keys */
+};
+/**
+ * What refs say of themselves (max-ref-age-ms, max-snapshot-age-ms, min-snapshots-to-keep) goes
+ * before the arguments, those before the table's properties. A table with
+ * lakehouse.expire-snapshots=true has the bound on their number too that its appends keep
+ * (decision 16). Nothing to do is a success without a commit.
+ *
+ * Memory   the rows of the manifests that go (some 300 bytes each), 100,000 names of files at a
+ *          time, one manifest at a time, and 16 MiB for reading
+ * Errors   E_INVALID gc.enabled=false; E_NOT_FOUND; E_UNAVAILABLE as catalog_change_table. After
+ *          the commit nothing is an error: what could not be noted is left to the sweep
+ */
+enum status catalog_expire_snapshots(struct catalog *catalog, const struct upkeep_expire *expire,
+                                     struct arena *arena, struct upkeep_expired *out,
+                                     struct err *err) MUST_USE;
+
+#endif
