@@ -33,6 +33,6 @@ void snapshot_done(struct snapshot *snapshot);
 /** Do commits of ours expire snapshots of this table? (lakehouse.expire-snapshots=true) */
 bool snapshot_expires(const struct ice_metadata *metadata);
 /** How many snapshots such a table may have, `coming` of which are not there yet. */
-size_t snapshot_count_max(const struct ice_metadata *metadata, size_t coming, int64_t now_ms);
+size_t snapshot_count_max(const struct ice_metadata *base, size_t coming, int64_t now);
 
 #endif

@@ -54,4 +54,35 @@ enum status catalog_expire_snapshots(struct catalog *catalog, const struct upkee
                                      struct arena *arena, struct upkeep_expired *out,
                                      struct err *err) MUST_USE;
 
+struct upkeep_manifests {
+    struct table_name name;
+    /* only when so many fewer there would be, or a partition's files get together; 0: one */
+    int64_t fewer_min;
+    bool dry_run;
+    deadline_ms deadline; /* 0: ten minutes from now */
+};
+struct upkeep_rewritten {
+    int64_t snapshot_id;                  /* -1: there was nothing to do */
+    int64_t rewritten, added, kept;       /* manifests */
+    int64_t rewritten_bytes, added_bytes; /* of a dry run the latter is unknown, 0 */
+    int64_t entries;                      /* that were carried */
+    struct upkeep_names files;            /* keys of the manifests that were rewritten */
+};
+/**
+ * Small manifests of a partition spec and a content are merged up to
+ * commit.manifest.target-size-bytes (8 MiB where the table does not say), sorted by partition; of a
+ * partitioned table also those that overlap. Entries keep their snapshots and numbers; those that
+ * say "deleted" are left out. Nothing to do is a success without a commit. A lost race costs a new
+ * list, not new manifests.
+ *
+ * Memory   the manifests of one batch: 32 MiB of them as they lie on the store (some ten times that
+ *          when parsed), or two of the target's size
+ * Errors   E_INVALID for a format version other than 2; E_NOT_FOUND; E_CONFLICT others won every
+ *          race
+ *          until the deadline; E_UNAVAILABLE as catalog_change_table
+ */
+enum status catalog_rewrite_manifests(struct catalog *catalog,
+                                      const struct upkeep_manifests *request, struct arena *arena,
+                                      struct upkeep_rewritten *out, struct err *err) MUST_USE;
+
 #endif

@@ -6,6 +6,7 @@
  */
 #include "iceberg/partition_write.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "iceberg/avro.h"
@@ -232,4 +233,44 @@ enum status ice_partition_record(struct arena *arena, const struct ice_partition
     }
     out->avro = arena_str(arena, buf_str(&record));
     return out->avro.ptr == NULL ? err_no_memory(err) : OK;
+}
+
+/* --- what a manifest's row tells --- */
+
+bool ice_partition_is_nan(const struct ice_type *type, struct str value)
+{
+    float short_value = 0;
+    double value_long = 0;
+    if (type->kind == ICE_FLOAT && value.len == sizeof(short_value)) {
+        memcpy(&short_value, value.ptr, sizeof(short_value));
+        return isnan(short_value);
+    }
+    if (type->kind == ICE_DOUBLE && value.len == sizeof(value_long)) {
+        memcpy(&value_long, value.ptr, sizeof(value_long));
+        return isnan(value_long);
+    }
+    return false;
+}
+
+enum status ice_partition_widen(struct ice_partition_summary *summary, const struct ice_type *type,
+                                struct str value, struct err *err)
+{
+    int order = 0;
+    if (value.ptr == NULL) {
+        summary->contains_null = true;
+        return OK;
+    }
+    if (ice_partition_is_nan(type, value)) {
+        summary->contains_nan = 1;
+        return OK;
+    }
+    if (summary->lower.ptr == NULL) {
+        summary->lower = summary->upper = value;
+        return OK;
+    }
+    TRY(ice_bound_compare(type, value, summary->lower, &order, err));
+    summary->lower = order < 0 ? value : summary->lower;
+    TRY(ice_bound_compare(type, value, summary->upper, &order, err));
+    summary->upper = order > 0 ? value : summary->upper;
+    return OK;
 }

@@ -25,4 +25,12 @@ enum status ice_partition_record(struct arena *arena, const struct ice_partition
                                  const struct str *texts, struct ice_partition_record *out,
                                  struct err *err) MUST_USE;
 
+/** Widen what a manifest's row tells of a partition field by one file's value (a bound of that
+ * type; .ptr NULL: null). Starts as { .contains_nan = -1 }. E_CORRUPT for a value of a wrong
+ * length. */
+enum status ice_partition_widen(struct ice_partition_summary *summary, const struct ice_type *type,
+                                struct str value, struct err *err) MUST_USE;
+/** Is it a float's or double's NaN? */
+bool ice_partition_is_nan(const struct ice_type *type, struct str value);
+
 #endif

@@ -323,6 +323,7 @@ static void a_folder_that_is_not_ours_keeps_its_files(void **state)
 struct racer {
     struct lake *lake;
     int appends;
+    int64_t step_ms; /* the clock goes on by so much after each */
 };
 
 static void *append_all(void *arg)
@@ -336,7 +337,7 @@ static void *append_all(void *arg)
             racer->lake->catalog,
             &(struct fixture_append){ .table = "t", .batch = "", .store = racer->lake->store },
             &arena, &out, ERR));
-        __atomic_add_fetch(&now_ms, DAY, __ATOMIC_RELAXED);
+        __atomic_add_fetch(&now_ms, racer->step_ms, __ATOMIC_RELAXED);
         arena_done(&arena);
     }
     return NULL;
@@ -352,7 +353,7 @@ static void beside_appends_of_another_process_no_row_is_lost(void **state)
         &(struct catalog_local_opts){ .store = lake->store, .clock = &test_clock }, &other.catalog,
         ERR));
     add(lake, 1);
-    struct racer racer = { .lake = &other, .appends = 60 };
+    struct racer racer = { .lake = &other, .appends = 60, .step_ms = DAY };
     assert_int_equal(pthread_create(&thread, NULL, append_all, &racer), 0);
     for (int i = 0; i < 60; i++) {
         went += expire(lake, &(struct upkeep_expire){ .older_than_ms = test_now(NULL) - 2 * DAY })
@@ -367,6 +368,274 @@ static void beside_appends_of_another_process_no_row_is_lost(void **state)
     catalog_close(other.catalog);
 }
 
+/* --- manifests --- */
+
+/** What a table's files are, whatever manifests they stand in. */
+struct content {
+    size_t manifests, files;
+    int64_t rows, numbers; /* `numbers` changes with any id or number of any entry */
+};
+
+static int64_t path_number(struct str path)
+{
+    int64_t number = 0;
+    for (size_t i = 0; i < path.len; i++) {
+        number = (number * 31 + path.ptr[i]) % 1000003;
+    }
+    return number;
+}
+
+static struct content content_of(struct lake *lake)
+{
+    struct content content = { 0 };
+    struct catalog_pin *pin = NULL;
+    struct catalog_manifests list;
+    const struct table_name name = fixture_name("t");
+    assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
+    assert_ok(catalog_manifests(lake->catalog, pin, &list, ERR));
+    content.manifests = list.count;
+    for (size_t i = 0; i < list.count; i++) {
+        struct catalog_manifest one;
+        assert_ok(catalog_manifest_open(lake->catalog, &list.rows[i], &one, ERR));
+        for (size_t f = 0; f < one.manifest->file_count; f++) {
+            const struct ice_data_file *file = &one.manifest->files[f];
+            if (file->status == ICE_DELETED) {
+                continue;
+            }
+            content.files++;
+            content.rows += file->record_count;
+            assert_true(file->sequence_number >= list.rows[i].min_sequence_number);
+            content.numbers += path_number(file->path) *
+                               (file->snapshot_id % 1009 + 7 * file->sequence_number +
+                                11 * file->file_sequence_number + 13 * (int64_t)file->content);
+        }
+        catalog_manifest_close(&one);
+    }
+    catalog_unpin(pin);
+    return content;
+}
+
+static struct upkeep_rewritten rewrite_manifests(struct lake *lake,
+                                                 const struct upkeep_manifests *how)
+{
+    struct upkeep_rewritten out;
+    struct upkeep_manifests request = *how;
+    request.name = fixture_name("t");
+    assert_ok(catalog_rewrite_manifests(lake->catalog, &request, &lake->arena, &out, ERR));
+    return out;
+}
+
+static void assert_same_files(struct content before, struct content after)
+{
+    assert_int_equal(before.files, after.files);
+    assert_int_equal(before.rows, after.rows);
+    assert_int_equal(before.numbers, after.numbers);
+}
+
+static void small_manifests_become_one_and_entries_keep_their_numbers(void **state)
+{
+    struct lake *lake = *state;
+    for (int i = 0; i < 20; i++) {
+        add(lake, i + 1);
+    }
+    take_first_file(lake);
+    struct content before = content_of(lake);
+    assert_int_equal(before.manifests, 20);
+    struct upkeep_rewritten dry = rewrite_manifests(lake,
+                                                    &(struct upkeep_manifests){ .dry_run = true });
+    assert_int_equal(dry.rewritten, 20);
+    assert_int_equal(dry.added, 1);
+    assert_int_equal(dry.snapshot_id, -1);
+    assert_int_equal(dry.files.count, 20);
+    assert_int_equal(content_of(lake).manifests, 20);
+    struct upkeep_rewritten few = rewrite_manifests(lake,
+                                                    &(struct upkeep_manifests){ .fewer_min = 30 });
+    assert_int_equal(few.rewritten, 0);
+    struct upkeep_rewritten done = rewrite_manifests(lake, &(struct upkeep_manifests){ 0 });
+    assert_int_equal(done.rewritten, 20);
+    assert_int_equal(done.added, 1);
+    assert_int_equal(done.entries, 19);
+    assert_true(done.snapshot_id > 0 && done.added_bytes > 0);
+    struct content after = content_of(lake);
+    assert_int_equal(after.manifests, 1);
+    assert_same_files(before, after);
+    struct catalog_pin *pin = NULL;
+    const struct table_name name = fixture_name("t");
+    assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
+    yyjson_val *summary = pin->snapshot->summary;
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(summary, "operation")), "replace");
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(summary, "manifests-replaced")), "20");
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(summary, "total-data-files")), "19");
+    assert_string_equal(yyjson_get_str(yyjson_obj_get(summary, "total-records")), "209");
+    catalog_unpin(pin);
+    assert_readable(lake);
+    size_t snapshots = snapshot_count(lake);
+    done = rewrite_manifests(lake, &(struct upkeep_manifests){ 0 });
+    assert_int_equal(done.rewritten, 0);
+    assert_int_equal(done.snapshot_id, -1);
+    assert_int_equal(snapshot_count(lake), snapshots); /* nothing to do is no commit */
+    now_ms += 6 * DAY;
+    struct upkeep_expired gone = expire(lake, &(struct upkeep_expire){ 0 });
+    assert_int_equal(gone.manifests, 21); /* those that were merged, and the one of file 1 before */
+    assert_int_equal(gone.data_files, 1);
+    assert_readable(lake);
+}
+
+/** A table that is partitioned by its id, whose manifests are to have some 12000 bytes. */
+static void make_partitioned(struct lake *lake)
+{
+    static const char text[] =
+        "{\"schema\":{\"type\":\"struct\",\"schema-id\":0,\"fields\":[{\"id\":1,\"name\":\"id\","
+        "\"required\":false,\"type\":\"long\"}]},\"partition-spec\":{\"spec-id\":0,\"fields\":["
+        "{\"name\":\"part\",\"transform\":\"identity\",\"source-id\":1,\"field-id\":1000}]},"
+        "\"properties\":{\"commit.manifest.target-size-bytes\":\"12000\"}}";
+    yyjson_doc *doc = NULL;
+    struct catalog_loaded loaded = { 0 };
+    struct catalog_namespace ns;
+    assert_ok(json_parse(str_of(text), &doc, ERR));
+    enum status status = catalog_namespace_create(lake->catalog, STR("main"), NULL, 0, &lake->arena,
+                                                  &ns, ERR);
+    assert_true(status == OK || status == E_EXISTS);
+    const struct catalog_create create = { .name = fixture_name("t"),
+                                           .request = yyjson_doc_get_root(doc) };
+    assert_ok(catalog_create_table(lake->catalog, &create, &lake->arena, &loaded, ERR));
+    buf_done(&loaded.metadata);
+    json_doc_done(&doc);
+}
+
+/** One commit with a file in each of these partitions; -1: of null. */
+static void add_parts(struct lake *lake, const int *parts, size_t count)
+{
+    static int number;
+    struct catalog_pin *pin = NULL;
+    struct catalog_place place;
+    struct ice_partition_specs specs;
+    struct ice_data_file files[8];
+    struct ice_partition_record records[8];
+    int64_t id = 0;
+    const struct table_name name = fixture_name("t");
+    assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
+    assert_ok(catalog_place(lake->catalog, &name, &lake->arena, &place, ERR));
+    assert_ok(ice_partition_specs(&lake->arena, pin->metadata, &specs, ERR));
+    for (size_t i = 0; i < count; i++) {
+        struct str text = parts[i] < 0 ? (struct str){ NULL, 0 }
+                                       : arena_printf(&lake->arena, "%d", parts[i]);
+        assert_ok(ice_partition_record(&lake->arena, &specs.specs[0], &text, &records[i], ERR));
+        files[i] = (struct ice_data_file){
+            .path = arena_printf(&lake->arena, "%.*s/data/p-%d.parquet",
+                                 STR_ARG(place.location_key), number++),
+            .format = STR("PARQUET"),
+            .record_count = 1,
+            .size_bytes = 100,
+            .sort_order_id = -1,
+            .partition_spec_id = 0,
+            .partition_avro = records[i].avro,
+        };
+        assert_ok(store_put(lake->store, files[i].path, STR("PAR1"), NULL, NULL, ERR));
+    }
+    const struct catalog_rewrite rewrite = {
+        .name = name,
+        .operation = "append",
+        .uuid = pin->table.uuid,
+        .snapshot_id = pin->snapshot == NULL ? -1 : pin->snapshot->id,
+        .added = files,
+        .partitions = records,
+        .added_count = count,
+        .deadline = deadline_in(60000),
+    };
+    assert_ok(catalog_rewrite(lake->catalog, &rewrite, &id, ERR));
+    catalog_unpin(pin);
+}
+
+static int64_t bound(struct str text)
+{
+    int64_t value = -1;
+    if (text.ptr != NULL) {
+        assert_int_equal(text.len, sizeof(value));
+        memcpy(&value, text.ptr, sizeof(value));
+    }
+    return value;
+}
+
+static void entries_are_sorted_by_partition_so_that_few_manifests_are_read_for_one(void **state)
+{
+    struct lake *lake = *state;
+    make_partitioned(lake);
+    for (int i = 0; i < 12; i++) {
+        add_parts(lake, (const int[]){ i, 40 - i, i % 3 == 0 ? -1 : 20 }, 3);
+    }
+    struct content before = content_of(lake);
+    struct upkeep_rewritten done = rewrite_manifests(lake, &(struct upkeep_manifests){ 0 });
+    struct content after = content_of(lake);
+    assert_int_equal(done.rewritten, 12);
+    assert_int_equal(after.manifests, done.added);
+    assert_true(after.manifests > 2 && after.manifests < 12);
+    assert_same_files(before, after);
+    struct catalog_pin *pin = NULL;
+    struct catalog_manifests list;
+    const struct table_name name = fixture_name("t");
+    assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
+    assert_ok(catalog_manifests(lake->catalog, pin, &list, ERR));
+    size_t of_35 = 0, of_null = 0;
+    int64_t end = -1;
+    for (size_t i = 0; i < list.count; i++) {
+        const struct ice_partition_summary *part = &list.rows[i].partitions[0];
+        assert_int_equal(list.rows[i].partition_count, 1);
+        assert_true(bound(part->lower) >= end); /* in order, one behind the other */
+        end = bound(part->upper);
+        of_35 += bound(part->lower) <= 35 && bound(part->upper) >= 35;
+        of_null += part->contains_null ? 1 : 0;
+    }
+    assert_int_equal(of_35, 1);
+    assert_int_equal(of_null, 1);
+    catalog_unpin(pin);
+    assert_readable(lake);
+    int again = 0; /* what is sorted is smaller, so there may be fewer still */
+    while (rewrite_manifests(lake, &(struct upkeep_manifests){ 0 }).rewritten > 0) {
+        assert_true(++again < 3);
+    }
+    assert_same_files(before, content_of(lake));
+}
+
+static void manifests_beside_appends_lose_no_row(void **state)
+{
+    struct lake *lake = *state;
+    pthread_t thread;
+    int64_t rewritten = 0;
+    struct lake other = { .store = lake->store };
+    assert_ok(catalog_local_open(
+        &(struct catalog_local_opts){ .store = lake->store, .clock = &test_clock }, &other.catalog,
+        ERR));
+    add(lake, 1);
+    struct racer racer = { .lake = &other, .appends = 60 };
+    int64_t start = now_ms;
+    assert_int_equal(pthread_create(&thread, NULL, append_all, &racer), 0);
+    for (int i = 0; i < 20; i++) {
+        rewritten += rewrite_manifests(lake, &(struct upkeep_manifests){ 0 }).rewritten;
+    }
+    pthread_join(thread, NULL);
+    rewritten += rewrite_manifests(lake, &(struct upkeep_manifests){ 0 }).rewritten;
+    assert_true(rewritten > 20 && now_ms == start);
+    struct content content = content_of(lake);
+    assert_int_equal(content.rows, 61);
+    assert_int_equal(content.manifests, 1);
+    assert_readable(lake);
+    catalog_close(other.catalog);
+}
+
+static void a_table_without_data_and_one_of_version_3_are_told_so(void **state)
+{
+    struct lake *lake = *state;
+    make_partitioned(lake);
+    assert_int_equal(rewrite_manifests(lake, &(struct upkeep_manifests){ 0 }).snapshot_id, -1);
+    add_parts(lake, (const int[]){ 1 }, 1);
+    fixture_edit(lake->store, "t", "\"format-version\":2",
+                 "\"format-version\":3,\"next-row-id\":0");
+    struct upkeep_rewritten out;
+    const struct upkeep_manifests how = { .name = fixture_name("t") };
+    assert_kind(catalog_rewrite_manifests(lake->catalog, &how, &lake->arena, &out, ERR), E_INVALID);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, lake_open, lake_close)
 
 int main(void)
@@ -379,6 +648,10 @@ int main(void)
         TEST(gc_enabled_false_is_refused_by_name),
         TEST(a_folder_that_is_not_ours_keeps_its_files),
         TEST(beside_appends_of_another_process_no_row_is_lost),
+        TEST(small_manifests_become_one_and_entries_keep_their_numbers),
+        TEST(entries_are_sorted_by_partition_so_that_few_manifests_are_read_for_one),
+        TEST(manifests_beside_appends_lose_no_row),
+        TEST(a_table_without_data_and_one_of_version_3_are_told_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
