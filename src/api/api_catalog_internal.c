@@ -9,9 +9,10 @@
  *      /internal/catalog/place    {name}                               -> place
  *      /internal/catalog/batch    {name,"batch_id"}                    -> {"found", appended}
  *      /internal/catalog/append   append                               -> appended
- *      /internal/catalog/drop     {name}                               -> {}
- *      /internal/catalog/change   {name,"timeout_ms","requirements","updates"} -> loaded
- *      /internal/catalog/create   {name,"timeout_ms","stage","request"}        -> loaded
+ *      /internal/catalog/drop     {name,"view"}                        -> {}
+ *      /internal/catalog/change   {name,"view","timeout_ms","requirements","updates"}
+ *                                                                      -> loaded
+ *      /internal/catalog/create   {name,"view","timeout_ms","stage","request"} -> loaded
  *      /internal/catalog/rename   {name,"to_namespace","to_name","view"} -> {"missing_namespace"}
  *      /internal/catalog/namespace_create  {"namespace","properties"}  -> {"uuid"}
  *      /internal/catalog/namespace_drop    {"namespace"}               -> {}
@@ -201,8 +202,13 @@ static enum http_step drop_end(struct http_req *req)
 {
     yyjson_val *root = NULL;
     struct table_name name;
+    bool view = false;
     enum status status = read_name(req, &root, &name);
-    status = status == OK ? catalog_drop(catalog_of(req), &name, &req->err) : status;
+    status = status == OK ? json_get_bool(root, "view", JSON_OPTIONAL, &view, &req->err) : status;
+    if (status == OK) {
+        status = view ? catalog_drop_view(catalog_of(req), &name, &req->err)
+                      : catalog_drop(catalog_of(req), &name, &req->err);
+    }
     if (status != OK) {
         return http_fail(req, status);
     }
@@ -236,11 +242,14 @@ static enum status change(struct http_req *req, struct catalog_loaded *out)
     yyjson_val *root = NULL;
     struct catalog_change change = { 0 };
     deadline_ms deadline = 0;
+    bool view = false;
     TRY(read_name(req, &root, &change.name));
+    TRY(json_get_bool(root, "view", JSON_OPTIONAL, &view, &req->err));
     TRY(read_deadline(req, root, &deadline));
     TRY(json_get_arr(root, "requirements", JSON_OPTIONAL, &change.requirements, &req->err));
     TRY(json_get_arr(root, "updates", JSON_OPTIONAL, &change.updates, &req->err));
-    return catalog_change_table(catalog_of(req), &change, deadline, &req->arena, out, &req->err);
+    return (view ? catalog_change_view : catalog_change_table)(catalog_of(req), &change, deadline,
+                                                               &req->arena, out, &req->err);
 }
 
 static enum http_step change_end(struct http_req *req)
@@ -254,11 +263,14 @@ static enum status create(struct http_req *req, struct catalog_loaded *out)
 {
     yyjson_val *root = NULL;
     struct catalog_create create = { 0 };
+    bool view = false;
     TRY(read_name(req, &root, &create.name));
+    TRY(json_get_bool(root, "view", JSON_OPTIONAL, &view, &req->err));
     TRY(read_deadline(req, root, &create.deadline));
     TRY(json_get_bool(root, "stage", JSON_OPTIONAL, &create.stage, &req->err));
     TRY(json_get_obj(root, "request", JSON_REQUIRED, &create.request, &req->err));
-    return catalog_create_table(catalog_of(req), &create, &req->arena, out, &req->err);
+    return (view ? catalog_create_view : catalog_create_table)(catalog_of(req), &create,
+                                                               &req->arena, out, &req->err);
 }
 
 static enum http_step create_end(struct http_req *req)

@@ -136,7 +136,18 @@ enum status catalog_batch(struct catalog *catalog, const struct table_name *name
 enum status catalog_drop(struct catalog *catalog, const struct table_name *name, struct err *err)
 {
     TRY(table_name_check(name, err));
-    return catalog->ops->drop(catalog, name, err);
+    return catalog->ops->drop(catalog, CATALOG_TABLE, name, err);
+}
+
+enum status catalog_drop_view(struct catalog *catalog, const struct table_name *name,
+                              struct err *err)
+{
+    enum status status = table_name_check(name, NULL);
+    status = status == OK ? catalog->ops->drop(catalog, CATALOG_VIEW, name, err) : status;
+    /* a name whose key would be too long for a store is one that no view has */
+    return status == E_INVALID
+               ? err_set(err, E_NOT_FOUND, "view \"%.*s\" does not exist", STR_ARG(name->name))
+               : status;
 }
 
 enum status catalog_namespaces(struct catalog *catalog, struct str parent, struct arena *arena,
@@ -157,13 +168,27 @@ enum status catalog_change_table(struct catalog *catalog, const struct catalog_c
                                  deadline_ms deadline, struct arena *arena,
                                  struct catalog_loaded *out, struct err *err)
 {
-    return catalog->ops->change(catalog, change, deadline, arena, out, err);
+    return catalog->ops->change(catalog, CATALOG_TABLE, change, deadline, arena, out, err);
+}
+
+enum status catalog_change_view(struct catalog *catalog, const struct catalog_change *change,
+                                deadline_ms deadline, struct arena *arena,
+                                struct catalog_loaded *out, struct err *err)
+{
+    return catalog->ops->change(catalog, CATALOG_VIEW, change, deadline, arena, out, err);
 }
 
 enum status catalog_create_table(struct catalog *catalog, const struct catalog_create *create,
                                  struct arena *arena, struct catalog_loaded *out, struct err *err)
 {
-    return catalog->ops->create(catalog, create, arena, out, err);
+    return catalog->ops->create(catalog, CATALOG_TABLE, create, arena, out, err);
+}
+
+enum status catalog_create_view(struct catalog *catalog, const struct catalog_create *create,
+                                struct arena *arena, struct catalog_loaded *out, struct err *err)
+{
+    return create->stage ? err_set(err, E_INVALID, "a view cannot be staged")
+                         : catalog->ops->create(catalog, CATALOG_VIEW, create, arena, out, err);
 }
 
 enum status catalog_rename(struct catalog *catalog, enum catalog_kind kind,

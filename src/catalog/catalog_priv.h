@@ -22,16 +22,18 @@ struct catalog_ops {
                          struct catalog_place *, struct err *);
     enum status (*batch)(struct catalog *, const struct table_name *, struct str batch_id,
                          struct arena *, bool *found_out, struct catalog_appended *, struct err *);
-    enum status (*drop)(struct catalog *, const struct table_name *, struct err *);
+    enum status (*drop)(struct catalog *, enum catalog_kind, const struct table_name *,
+                        struct err *);
     /* NULL: this driver has none */
     enum status (*namespaces)(struct catalog *, struct str parent, struct arena *, struct str **,
                               size_t *, struct err *);
     enum status (*namespace)(struct catalog *, struct str ns, struct arena *,
                              struct catalog_namespace *, struct err *);
-    enum status (*change)(struct catalog *, const struct catalog_change *, deadline_ms deadline,
+    enum status (*change)(struct catalog *, enum catalog_kind, const struct catalog_change *,
+                          deadline_ms deadline, struct arena *, struct catalog_loaded *,
+                          struct err *);
+    enum status (*create)(struct catalog *, enum catalog_kind, const struct catalog_create *,
                           struct arena *, struct catalog_loaded *, struct err *);
-    enum status (*create)(struct catalog *, const struct catalog_create *, struct arena *,
-                          struct catalog_loaded *, struct err *);
     enum status (*rename)(struct catalog *, enum catalog_kind, const struct table_name *from,
                           const struct table_name *to, bool *missing_ns_out, struct err *);
     enum status (*namespace_create)(struct catalog *, struct str ns, const struct ice_property *,

@@ -332,10 +332,13 @@ static enum status run(void *ctx, struct err *err)
     }
 }
 
-enum status local_change(struct catalog *catalog, const struct catalog_change *change,
-                         deadline_ms deadline, struct arena *arena, struct catalog_loaded *out,
-                         struct err *err)
+enum status local_change(struct catalog *catalog, enum catalog_kind kind,
+                         const struct catalog_change *change, deadline_ms deadline,
+                         struct arena *arena, struct catalog_loaded *out, struct err *err)
 {
+    if (kind == CATALOG_VIEW) {
+        return local_change_view((struct local *)catalog, change, deadline, arena, out, err);
+    }
     struct changing changing = {
         .local = (struct local *)catalog,
         .change = change,

@@ -201,7 +201,7 @@ static enum status answer(struct view_changing *changing, struct view_try *trial
     return OK;
 }
 
-/* --- catalog_change_view --- */
+/* --- the change --- */
 
 static enum status attempt(struct view_changing *changing, struct view_try *trial, bool *done_out,
                            struct err *err)
@@ -249,12 +249,12 @@ static enum status run(void *ctx, struct err *err)
     }
 }
 
-enum status catalog_change_view(struct catalog *catalog, const struct catalog_change *change,
-                                deadline_ms deadline, struct arena *arena,
-                                struct catalog_loaded *out, struct err *err)
+enum status local_change_view(struct local *local, const struct catalog_change *change,
+                              deadline_ms deadline, struct arena *arena, struct catalog_loaded *out,
+                              struct err *err)
 {
     struct view_changing changing = {
-        .local = (struct local *)catalog,
+        .local = local,
         .change = change,
         .deadline = deadline == 0 ? deadline_in(CHANGE_TIMEOUT_MS) : deadline,
         .arena = arena,

@@ -1,7 +1,8 @@
 /*
  * What other programs do to tables, as Iceberg's REST specification has it: they bring requirements
  * and updates, or whole metadata files, and the catalogue decides. Of the local driver only, but
- * for what SQL does too: create and change a table, rename it, make and drop a namespace.
+ * for what SQL does too: create and change a table or a view, rename it, drop it, make and drop a
+ * namespace.
  *
  * Every one of them goes through the same conditional swap of the pointer as our own commits.
  *

@@ -82,7 +82,7 @@ enum status create_publish(struct local *local, struct publish *publish, bool ch
     return status;
 }
 
-/* --- catalog_create_table, catalog_create_view --- */
+/* --- a new one --- */
 
 struct making {
     struct local *local;
@@ -219,9 +219,9 @@ static enum status make(struct making *making, struct str *uri_out, struct err *
     }
 }
 
-static enum status make_one(struct catalog *catalog, const struct catalog_create *create,
-                            enum catalog_kind kind, struct arena *arena, struct catalog_loaded *out,
-                            struct err *err)
+enum status local_create(struct catalog *catalog, enum catalog_kind kind,
+                         const struct catalog_create *create, struct arena *arena,
+                         struct catalog_loaded *out, struct err *err)
 {
     struct making making = {
         .local = (struct local *)catalog,
@@ -254,19 +254,4 @@ static enum status make_one(struct catalog *catalog, const struct catalog_create
         *err = own;
     }
     return status;
-}
-
-enum status local_create(struct catalog *catalog, const struct catalog_create *create,
-                         struct arena *arena, struct catalog_loaded *out, struct err *err)
-{
-    return make_one(catalog, create, CATALOG_TABLE, arena, out, err);
-}
-
-enum status catalog_create_view(struct catalog *catalog, const struct catalog_create *create,
-                                struct arena *arena, struct catalog_loaded *out, struct err *err)
-{
-    if (create->stage) {
-        return err_set(err, E_INVALID, "a view cannot be staged");
-    }
-    return make_one(catalog, create, CATALOG_VIEW, arena, out, err);
 }

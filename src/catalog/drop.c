@@ -126,10 +126,13 @@ enum status drop_table(struct local *local, const struct table_name *name, const
     }
 }
 
-enum status local_drop(struct catalog *catalog, const struct table_name *name, struct err *err)
+enum status local_drop(struct catalog *catalog, enum catalog_kind kind,
+                       const struct table_name *name, struct err *err)
 {
-    return drop_table((struct local *)catalog, name,
-                      &(struct drop){ .purge = true, .tables_only = true }, err);
+    const struct drop how = { .purge = true,
+                              .tables_only = kind == CATALOG_TABLE,
+                              .views_only = kind == CATALOG_VIEW };
+    return drop_table((struct local *)catalog, name, &how, err);
 }
 
 enum status catalog_drop_table(struct catalog *catalog, const struct table_name *name, bool purge,
@@ -144,19 +147,5 @@ enum status catalog_drop_table(struct catalog *catalog, const struct table_name 
     /* a name whose key would be too long for a store is one that no table has */
     return status == E_INVALID
                ? err_set(err, E_NOT_FOUND, "table \"%.*s\" does not exist", STR_ARG(name->name))
-               : status;
-}
-
-enum status catalog_drop_view(struct catalog *catalog, const struct table_name *name,
-                              struct err *err)
-{
-    assert(catalog->ops->namespace != NULL);
-    enum status status = table_name_check(name, NULL);
-    if (status == OK) {
-        status = drop_table((struct local *)catalog, name,
-                            &(struct drop){ .purge = true, .views_only = true }, err);
-    }
-    return status == E_INVALID
-               ? err_set(err, E_NOT_FOUND, "view \"%.*s\" does not exist", STR_ARG(name->name))
                : status;
 }

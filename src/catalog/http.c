@@ -204,13 +204,14 @@ static enum status remote_append(struct catalog *catalog, const struct catalog_a
     return wire_read_appended(arena, root, out, err);
 }
 
-static enum status remote_drop(struct catalog *catalog, const struct table_name *name,
-                               struct err *err)
+static enum status remote_drop(struct catalog *catalog, enum catalog_kind kind,
+                               const struct table_name *name, struct err *err)
 {
     AUTO(call_done) struct call call;
     yyjson_val *root = NULL;
     call_begin(&call);
     wire_name(&call.w, name);
+    jw_kv_bool(&call.w, "view", kind == CATALOG_VIEW);
     return call_send(remote_of(catalog), &call, "/internal/catalog/drop", false, call_soon(), &root,
                      err);
 }

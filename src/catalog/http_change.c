@@ -54,15 +54,16 @@ static enum status read_loaded(struct arena *arena, yyjson_val *root, struct cat
     return OK;
 }
 
-enum status remote_change(struct catalog *catalog, const struct catalog_change *change,
-                          deadline_ms deadline, struct arena *arena, struct catalog_loaded *out,
-                          struct err *err)
+enum status remote_change(struct catalog *catalog, enum catalog_kind kind,
+                          const struct catalog_change *change, deadline_ms deadline,
+                          struct arena *arena, struct catalog_loaded *out, struct err *err)
 {
     AUTO(call_done) struct call call;
     yyjson_val *root = NULL;
     enum status status = OK;
     call_begin(&call);
     wire_name(&call.w, &change->name);
+    jw_kv_bool(&call.w, "view", kind == CATALOG_VIEW);
     jw_kv_i64(&call.w, "timeout_ms", left_ms(deadline));
     jw_key(&call.w, STR("requirements"));
     jw_val(&call.w, change->requirements);
@@ -79,14 +80,16 @@ enum status remote_change(struct catalog *catalog, const struct catalog_change *
     return read_loaded(arena, root, out, err);
 }
 
-enum status remote_create(struct catalog *catalog, const struct catalog_create *create,
-                          struct arena *arena, struct catalog_loaded *out, struct err *err)
+enum status remote_create(struct catalog *catalog, enum catalog_kind kind,
+                          const struct catalog_create *create, struct arena *arena,
+                          struct catalog_loaded *out, struct err *err)
 {
     AUTO(call_done) struct call call;
     yyjson_val *root = NULL;
     call_begin(&call);
     wire_name(&call.w, &create->name);
     jw_kv_i64(&call.w, "timeout_ms", left_ms(create->deadline));
+    jw_kv_bool(&call.w, "view", kind == CATALOG_VIEW);
     jw_kv_bool(&call.w, "stage", create->stage);
     jw_key(&call.w, STR("request"));
     jw_val(&call.w, create->request);

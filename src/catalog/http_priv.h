@@ -39,10 +39,11 @@ enum status call_send(struct remote *remote, struct call *call, const char *targ
 /** For what answers at once. */
 deadline_ms call_soon(void);
 
-enum status remote_change(struct catalog *, const struct catalog_change *, deadline_ms,
+enum status remote_change(struct catalog *, enum catalog_kind, const struct catalog_change *,
+                          deadline_ms, struct arena *, struct catalog_loaded *,
+                          struct err *) MUST_USE;
+enum status remote_create(struct catalog *, enum catalog_kind, const struct catalog_create *,
                           struct arena *, struct catalog_loaded *, struct err *) MUST_USE;
-enum status remote_create(struct catalog *, const struct catalog_create *, struct arena *,
-                          struct catalog_loaded *, struct err *) MUST_USE;
 enum status remote_rename(struct catalog *, enum catalog_kind, const struct table_name *from,
                           const struct table_name *to, bool *missing_ns_out, struct err *) MUST_USE;
 enum status remote_namespace_create(struct catalog *, struct str ns, const struct ice_property *,

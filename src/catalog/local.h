@@ -98,11 +98,17 @@ enum status local_find(struct catalog *, const struct table_name *, bool nocase,
                        struct table_summary *, struct err *) MUST_USE;
 enum status local_append(struct catalog *, const struct catalog_append *, struct arena *,
                          struct catalog_appended *, struct err *) MUST_USE;
-enum status local_drop(struct catalog *, const struct table_name *, struct err *) MUST_USE;
-enum status local_change(struct catalog *, const struct catalog_change *, deadline_ms,
+enum status local_drop(struct catalog *, enum catalog_kind, const struct table_name *,
+                       struct err *) MUST_USE;
+enum status local_change(struct catalog *, enum catalog_kind, const struct catalog_change *,
+                         deadline_ms, struct arena *, struct catalog_loaded *,
+                         struct err *) MUST_USE;
+/** Of views; local_change does it. change_view.c */
+enum status local_change_view(struct local *local, const struct catalog_change *change,
+                              deadline_ms deadline, struct arena *arena, struct catalog_loaded *out,
+                              struct err *err) MUST_USE;
+enum status local_create(struct catalog *, enum catalog_kind, const struct catalog_create *,
                          struct arena *, struct catalog_loaded *, struct err *) MUST_USE;
-enum status local_create(struct catalog *, const struct catalog_create *, struct arena *,
-                         struct catalog_loaded *, struct err *) MUST_USE;
 enum status local_rename(struct catalog *, enum catalog_kind, const struct table_name *from,
                          const struct table_name *to, bool *missing_ns_out, struct err *) MUST_USE;
 enum status local_namespace_create(struct catalog *, struct str ns, const struct ice_property *,

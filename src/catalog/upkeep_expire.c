@@ -71,7 +71,7 @@ static enum status commit(struct expiring *e, const struct catalog_change *chang
 {
     struct catalog_loaded loaded = { 0 };
     deadline_ms deadline = upkeep_deadline(e->request->deadline);
-    TRY(local_change(&e->local->base, change, deadline, &e->own, &loaded, err));
+    TRY(local_change(&e->local->base, CATALOG_TABLE, change, deadline, &e->own, &loaded, err));
     enum status status = parse_after(e, &loaded.metadata, err);
     buf_done(&loaded.metadata);
     return status;

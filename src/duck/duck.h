@@ -275,6 +275,7 @@ enum duck_write_kind {
     DUCK_WRITE_REQUEST,   /* CREATE, ALTER, DROP: duck_write_request says what */
     DUCK_WRITE_INSERT,    /* duck_write_copy gives the rows */
     DUCK_WRITE_CREATE_AS, /* the same; the table is new, and the request says how */
+    DUCK_WRITE_VIEW,      /* CREATE VIEW: a request, to which duck_write_columns belongs */
     DUCK_WRITE_DELETE,    /* duck_write_gather, then SQL over DUCK_WRITE_ROWS */
     DUCK_WRITE_UPDATE,
     DUCK_WRITE_MERGE,
@@ -312,10 +313,10 @@ struct str duck_write_name(const struct duck_write *write);
 struct str duck_write_procedure(const struct duck_write *write);
 /**
  * What is asked of the catalogue, as a JSON object: {"do": verb, "namespace", "name", ...}; of
- * CREATE TABLE .. AS without its columns. src/query/ddl.c lists the verbs.
+ * CREATE TABLE .. AS and CREATE VIEW without the columns. src/query/ddl.c lists the verbs.
  */
 struct str duck_write_request(const struct duck_write *write);
-/** The columns of the query of CREATE TABLE .. AS. */
+/** The columns of the query of CREATE TABLE .. AS and CREATE VIEW. */
 enum status duck_write_columns(struct duck_write *write, const struct duck_write_column **out,
                                size_t *count_out, struct err *err) MUST_USE;
 /**

@@ -104,6 +104,8 @@ struct SessionState : public duckdb::ClientContextState {
     const struct duck_vectors *vectors = nullptr;
     bool trusted = false;
     string sink; /* the one path that a client's statement writes its answer to; empty: none */
+    /* the view that it makes, as `spelled`: no view that it names may be made of it */
+    string makes_view;
     bool gathers = false; /* its rows go into the temporary table of a statement that writes */
     /* what the first of the statement's threads failed with, kept while the executor goes away */
     duckdb::ErrorData first_error;
@@ -448,6 +450,8 @@ struct ViewScope {
 /** The same for the text of a view: a SELECT without parameters. Its positions are taken out of it:
  * they would be shown as the statement's. */
 void guard_view(duckdb::SQLStatement &statement, ViewScope &view);
+/** Throws unless it can be the text of a view. */
+void check_view(duckdb::ClientContext &context, const string &sql);
 /** The second look, at the bound plan: what views and macros turned into. */
 void register_plan_guard(duckdb::DatabaseInstance &db);
 

@@ -143,6 +143,12 @@ unique_ptr<CreateViewInfo> info_of(LakeSchema &schema, const string &name, const
 
 } // namespace
 
+void check_view(ClientContext &context, const string &sql)
+{
+    ViewScope scope{ string(), DEFAULT_NAMESPACE, {} };
+    (void)parse(context, sql, scope);
+}
+
 LakeView::LakeView(Catalog &owner, SchemaCatalogEntry &holder, CreateViewInfo &create)
     : ViewCatalogEntry(owner, holder, create)
 {}
@@ -162,6 +168,9 @@ unique_ptr<LakeView> LakeView::Make(ClientContext &context, LakeTransaction &tra
                      lake::to_string(found.view->schema),
                      {} };
     check_circle(here);
+    if (StringUtil::CIEquals(name, SessionState::Of(context)->makes_view)) {
+        throw_refusal(optional_idx(), "view \"" + name + "\" would be made of itself");
+    }
     check_depth(name, here.depth);
     auto query = choose(context, found, scope, sql);
     auto info = info_of(schema, lake::to_string(found.name), sql, std::move(query));

@@ -8,13 +8,17 @@
 #include "duckdb/parser/expression/columnref_expression.hpp"
 #include "duckdb/parser/expression/constant_expression.hpp"
 #include "duckdb/parser/expression/function_expression.hpp"
+#include "duckdb/parser/expression/star_expression.hpp"
 #include "duckdb/parser/parsed_data/alter_table_info.hpp"
 #include "duckdb/parser/parsed_data/create_schema_info.hpp"
 #include "duckdb/parser/parsed_data/create_table_info.hpp"
+#include "duckdb/parser/parsed_data/create_view_info.hpp"
 #include "duckdb/parser/parsed_data/drop_info.hpp"
+#include "duckdb/parser/query_node/select_node.hpp"
 #include "duckdb/parser/statement/alter_statement.hpp"
 #include "duckdb/parser/statement/create_statement.hpp"
 #include "duckdb/parser/statement/drop_statement.hpp"
+#include "duckdb/parser/tableref/subqueryref.hpp"
 
 using namespace duckdb;
 
@@ -144,12 +148,17 @@ void Request::Options(const case_insensitive_map_t<Ptr<ParsedExpression>> &optio
 
 namespace {
 
-bool if_not_exists(const CreateInfo &info, const char *what)
+void refuse_temporary(const CreateInfo &info, const char *what)
 {
     if (info.temporary) {
         throw_refusal(optional_idx(), string("a temporary ") + what +
                                           " would be gone with its statement: use WITH");
     }
+}
+
+bool if_not_exists(const CreateInfo &info, const char *what)
+{
+    refuse_temporary(info, what);
     if (info.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT) {
         throw_refusal(optional_idx(),
                       string("CREATE OR REPLACE ") + what + " is not supported: drop it first");
@@ -168,6 +177,21 @@ std::vector<bool> required_columns(const CreateTableInfo &info)
         required[constraint->Cast<NotNullConstraint>().index.index] = true;
     }
     return required;
+}
+
+/** CREATE VIEW v (a, b) AS query: SELECT * FROM (query) AS v (a, b) */
+void name_columns(CreateViewInfo &info)
+{
+    auto node = make_uniq<SelectNode>();
+    auto text = make_uniq<SubqueryRef>(std::move(info.query), info.view_name);
+    for (auto &alias : info.aliases) {
+        text->column_name_alias.push_back(alias);
+    }
+    node->select_list.push_back(make_uniq<StarExpression>());
+    node->from_table = std::move(text);
+    info.query = make_uniq<SelectStatement>();
+    info.query->node = std::move(node);
+    info.aliases.clear();
 }
 
 void describe_table(struct duck_write &write, CreateTableInfo &info)
@@ -195,6 +219,28 @@ void describe_table(struct duck_write &write, CreateTableInfo &info)
     request.End();
 }
 
+/** The text is DuckDB's spelling of the query; names without a schema are those of the default
+ * one. */
+void describe_view(struct duck_write &write, CreateViewInfo &info)
+{
+    refuse_temporary(info, "view");
+    set_target(write, info.catalog, info.schema, info.view_name);
+    if (!write.statement->named_param_map.empty()) {
+        throw_refusal(optional_idx(), "a view has no parameters");
+    }
+    if (!info.aliases.empty()) {
+        name_columns(info);
+    }
+    check_view(*write.session->connection->context, info.query->ToString());
+    write.kind = DUCK_WRITE_VIEW;
+    Request request(write, "create_view");
+    request.Flag("if_not_exists", info.on_conflict == OnCreateConflict::IGNORE_ON_CONFLICT);
+    request.Flag("replace", info.on_conflict == OnCreateConflict::REPLACE_ON_CONFLICT);
+    request.Text("sql", info.query->ToString());
+    request.Text("schema_of_names", DEFAULT_NAMESPACE);
+    request.End();
+}
+
 /** A schema's name: `a`, or `lake.a`. */
 void set_namespace(struct duck_write &write, const string &catalog, const string &schema)
 {
@@ -214,6 +260,9 @@ void describe_create(struct duck_write &write)
     case CatalogType::TABLE_ENTRY:
         describe_table(write, info.Cast<CreateTableInfo>());
         return;
+    case CatalogType::VIEW_ENTRY:
+        describe_view(write, info.Cast<CreateViewInfo>());
+        return;
     case CatalogType::SCHEMA_ENTRY: {
         bool ignore = if_not_exists(info, "schema");
         set_namespace(write, info.catalog, info.schema);
@@ -223,8 +272,9 @@ void describe_create(struct duck_write &write)
         return;
     }
     default:
-        throw_refusal(optional_idx(), "CREATE " + CatalogTypeToString(info.type) +
-                                          " is not allowed here: tables and schemas can be made");
+        throw_refusal(optional_idx(),
+                      "CREATE " + CatalogTypeToString(info.type) +
+                          " is not allowed here: tables, views and schemas can be made");
     }
 }
 
@@ -234,11 +284,12 @@ void describe_drop(struct duck_write &write)
 {
     auto &info = *write.statement->Cast<DropStatement>().info;
     const char *verb = info.type == CatalogType::TABLE_ENTRY    ? "drop_table"
+                       : info.type == CatalogType::VIEW_ENTRY   ? "drop_view"
                        : info.type == CatalogType::SCHEMA_ENTRY ? "drop_schema"
                                                                 : nullptr;
     if (!verb) {
         throw_refusal(optional_idx(), "DROP " + CatalogTypeToString(info.type) +
-                                          " is not allowed here: tables and schemas can go");
+                                          " is not allowed here: tables, views and schemas can go");
     }
     if (info.cascade) {
         throw_refusal(optional_idx(), "DROP .. CASCADE is not supported: drop what is in it first");

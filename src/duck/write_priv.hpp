@@ -84,7 +84,7 @@ void describe_rows(struct duck_write &write);
 /** The rows of INSERT and CREATE TABLE .. AS, guarded. */
 Ptr<duckdb::SelectStatement> select_new(struct duck_write &write, const Columns &columns,
                                         const struct duck_write_split &split);
-/** The query of CREATE TABLE .. AS, guarded. */
+/** The query of CREATE TABLE .. AS and CREATE VIEW, guarded. */
 Ptr<duckdb::SelectStatement> select_source(struct duck_write &write);
 /** The rows of DUCK_WRITE_ROWS, guarded. */
 Ptr<duckdb::SelectStatement> select_changed(struct duck_write &write, const Columns &columns);

@@ -12,6 +12,7 @@
 #include "duckdb/parser/expression/list.hpp"
 #include "duckdb/parser/keyword_helper.hpp"
 #include "duckdb/parser/parsed_data/create_table_info.hpp"
+#include "duckdb/parser/parsed_data/create_view_info.hpp"
 #include "duckdb/parser/parser.hpp"
 #include "duckdb/parser/query_node/select_node.hpp"
 #include "duckdb/parser/result_modifier.hpp"
@@ -370,8 +371,12 @@ Ptr<SelectNode> select_inserted(struct duck_write &write, const Columns &columns
 
 Ptr<SelectStatement> select_source(struct duck_write &write)
 {
-    auto &info = write.statement->Cast<CreateStatement>().info->Cast<CreateTableInfo>();
-    return guarded(write, info.query->node->Copy());
+    auto &info = *write.statement->Cast<CreateStatement>().info;
+    if (write.kind == DUCK_WRITE_VIEW) {
+        write.session->state->makes_view = spelled(write.ns, write.name);
+        return guarded(write, info.Cast<CreateViewInfo>().query->node->Copy());
+    }
+    return guarded(write, info.Cast<CreateTableInfo>().query->node->Copy());
 }
 
 namespace {

@@ -18,7 +18,8 @@ static const char *const verbs[] = {
     [DUCK_WRITE_INSERT] = "insert",   [DUCK_WRITE_CREATE_AS] = "create_as",
     [DUCK_WRITE_DELETE] = "delete",   [DUCK_WRITE_UPDATE] = "update",
     [DUCK_WRITE_MERGE] = "merge",     [DUCK_WRITE_TRUNCATE] = "truncate",
-    [DUCK_WRITE_REQUEST] = "request", [DUCK_WRITE_CALL] = "call",
+    [DUCK_WRITE_REQUEST] = "request", [DUCK_WRITE_VIEW] = "view",
+    [DUCK_WRITE_CALL] = "call",
 };
 
 /* --- the target --- */
@@ -102,7 +103,7 @@ static enum status find_target(struct writing *w, struct err *err)
 
 /* --- INSERT, CREATE TABLE AS --- */
 
-/** The query's columns as an Iceberg schema without ids, inside of the request. */
+/** The query's columns as an Iceberg schema without ids, as a member. */
 static enum status new_schema(struct writing *w, struct json_writer *json, struct err *err)
 {
     const struct duck_write_column *columns = NULL;
@@ -127,14 +128,16 @@ static enum status new_schema(struct writing *w, struct json_writer *json, struc
     return OK;
 }
 
-static enum status find_new(struct writing *w, bool *exists_out, struct err *err)
+/** Ask for something new: {"do": verb, "request", "schema"}. */
+static enum status ask_new(struct writing *w, const char *name, const char *verb, yyjson_doc **out,
+                           struct err *err)
 {
     AUTO(buf_done) struct buf args;
-    AUTO(json_doc_done) yyjson_doc *doc = NULL;
     struct json_writer json;
     buf_init(&args, 0);
     json_writer_init(&json, &args);
     jw_obj_begin(&json);
+    jw_kv_cstr(&json, "do", verb);
     jw_key(&json, STR("request"));
     jw_raw(&json, duck_write_request(w->write));
     enum status status = new_schema(w, &json, err);
@@ -143,7 +146,13 @@ static enum status find_new(struct writing *w, bool *exists_out, struct err *err
     if (json_writer_end(&json) != OK) {
         return err_no_memory(err);
     }
-    TRY(write_ask(w, "create", buf_str(&args), NULL, &doc, err));
+    return write_ask(w, name, buf_str(&args), NULL, out, err);
+}
+
+static enum status find_new(struct writing *w, bool *exists_out, struct err *err)
+{
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    TRY(ask_new(w, "create", "create_as", &doc, err));
     TRY(json_get_bool(yyjson_doc_get_root(doc), "exists", JSON_OPTIONAL, exists_out, err));
     return *exists_out ? OK : read_schema(w, doc, err);
 }
@@ -478,6 +487,8 @@ static enum status run(struct writing *w, struct child_written *out, struct err 
     switch (kind) {
     case DUCK_WRITE_REQUEST:
         return write_ask(w, "request", duck_write_request(w->write), NULL, &doc, err);
+    case DUCK_WRITE_VIEW:
+        return ask_new(w, "request", "create_view", &doc, err);
     case DUCK_WRITE_CALL:
         return call(w, out, err);
     case DUCK_WRITE_CREATE_AS:

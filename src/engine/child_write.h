@@ -8,13 +8,14 @@
  *            pinned;
  *                                  what new rows are spread by
  *   spool    {"number"?}           {"spool":n} and its descriptor: a new one, or that one again
- *   create   <request>             {"schema":<with ids>}: the table that CREATE .. AS will make
+ *   create   {"request","schema"}  {"schema":<with ids>}: the table that CREATE .. AS will make
  *   files    {"ns","name","verb","files":[[ordinal, rows that go],..]}
  *                                  {"files":[["remove"|"rewrite"|"mark", uri, group],..]}
  *   commit   {"verb","ns","name","rows","data":[report],"deletes":[report],"remove":[ordinal,..],
  *            "mark":[ordinal,..],"all":bool}
  *                                  {"snapshot_id":n|null}
- *   request  <request>             {}: CREATE, ALTER, DROP; of CALL its report:
+ *   request  <request>             {}: CREATE, ALTER, DROP; CREATE VIEW as
+ *                                  {"do":"create_view","request","schema"}; of CALL its report:
  *                                  {"columns":[{"name","type"}],"rows":[[value,..],..]}
  *
  * A report is what engine/file_stats.h reads, with "spool"; of rows that stay and of deletes with

@@ -6,6 +6,7 @@
  *   drop_table     "namespace","name","if_exists"
  *   create_schema  "namespace","if_not_exists"
  *   drop_schema    "namespace","if_exists"
+ *   create_view, drop_view         see ddl_view.c
  *   alter_table    "namespace","name","if_exists","change": see alter.c
  */
 #include "query/ddl.h"
@@ -218,9 +219,8 @@ static enum status write_create(struct arena *arena, yyjson_val *request, struct
     return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
-/** The one namespace that is there without being made. */
-static enum status ensure_default(struct catalog *catalog, struct arena *arena,
-                                  const struct table_name *name, struct err *err)
+enum status ddl_ensure_default(struct catalog *catalog, struct arena *arena,
+                               const struct table_name *name, struct err *err)
 {
     struct catalog_namespace made;
     if (!str_eq(name->ns, STR("main"))) {
@@ -251,7 +251,7 @@ static enum status create_table(struct catalog *catalog, struct arena *arena, yy
     }
     TRY(write_create(arena, request, name.name, &body, err));
     TRY(json_parse(buf_str(&body), &doc, err));
-    TRY(ensure_default(catalog, arena, &name, err));
+    TRY(ddl_ensure_default(catalog, arena, &name, err));
     const struct catalog_create create = { .name = name,
                                            .request = yyjson_doc_get_root(doc),
                                            .deadline = deadline };
@@ -323,6 +323,12 @@ static enum status run(struct catalog *catalog, struct arena *arena, yyjson_val 
     }
     if (str_eq(verb, STR("drop_table"))) {
         return drop_table(catalog, arena, request, err);
+    }
+    if (str_eq(verb, STR("create_view"))) {
+        return ddl_create_view(catalog, arena, request, deadline, err);
+    }
+    if (str_eq(verb, STR("drop_view"))) {
+        return ddl_drop_view(catalog, arena, request, err);
     }
     if (str_eq(verb, STR("create_schema"))) {
         return create_schema(catalog, arena, request, err);

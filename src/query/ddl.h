@@ -19,6 +19,14 @@ enum status ddl_write_fields(struct json_writer *w, struct arena *arena,
                              const struct ice_schema *schema, yyjson_val *fields, bool sort,
                              struct err *err) MUST_USE;
 
+/** Make the namespace of `name` if it is the one that is there without being made. */
+enum status ddl_ensure_default(struct catalog *catalog, struct arena *arena,
+                               const struct table_name *name, struct err *err) MUST_USE;
+enum status ddl_create_view(struct catalog *catalog, struct arena *arena, yyjson_val *asked,
+                            deadline_ms deadline, struct err *err) MUST_USE;
+enum status ddl_drop_view(struct catalog *catalog, struct arena *arena, yyjson_val *request,
+                          struct err *err) MUST_USE;
+
 /** ALTER TABLE of a table by its exact name. */
 enum status ddl_alter(struct catalog *catalog, const struct table_name *name, yyjson_val *request,
                       deadline_ms deadline, struct err *err) MUST_USE;

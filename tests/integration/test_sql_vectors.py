@@ -194,7 +194,11 @@ def test_thousands_of_hits_of_a_wide_index_come_in_order(server):
 def test_nothing_else_came_in_with_it(server):
     assert "there is no procedure" in fails(server, "CALL vector_search('docs')")[1]
     assert "not allowed here" in fails(server, "SELECT * FROM read_text('/etc/hostname'), " + NEAR)[1]
-    assert "not allowed here" in fails(server, "CREATE VIEW x AS SELECT * FROM " + NEAR)[1]
+
+
+def test_a_view_of_what_is_near(server):
+    rows(server, "CREATE OR REPLACE VIEW near AS SELECT * FROM " + NEAR)
+    assert rows(server, "SELECT * FROM near ORDER BY id") == rows(server, f"SELECT * FROM {NEAR} ORDER BY id") != []
 
 
 def test_a_queryd_without_vectors_says_so(start, tmp_path):

@@ -16,8 +16,8 @@ class Lake(Views):
         schema = {**SCHEMA, "fields": fields} if fields else SCHEMA
         self.ask("POST", self.namespace(*levels) + "/views", 200, json={"name": name, "schema": schema, "view-version": version, "properties": properties or {}})
 
-    def refused(self, sql, *words, status=400):
-        answer = requests.post(f"{self.url}/v1/sql", json={"sql": sql}, timeout=60)
+    def refused(self, sql, *words, status=400, **more):
+        answer = requests.post(f"{self.url}/v1/sql", json={"sql": sql, **more}, timeout=60)
         assert answer.status_code == status, answer.text
         message = answer.json()["error"]["message"]
         assert all(word in message for word in words), message
