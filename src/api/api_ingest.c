@@ -75,6 +75,15 @@ static enum status query_choice(struct http_req *req, const char *name, struct s
                          STR_ARG(usual), STR_ARG(other));
 }
 
+/** Empty where it is not there. */
+static enum status query_text(struct http_req *req, const char *name, struct str *out)
+{
+    struct str value;
+    TRY(http_query(req, name, &value));
+    *out = value.ptr == NULL ? STR_EMPTY : str_trim(value);
+    return OK;
+}
+
 static enum status read_params(struct http_req *req, struct ingest_params *params,
                                bool *format_given)
 {
@@ -102,6 +111,8 @@ static enum status read_params(struct http_req *req, struct ingest_params *param
     if (types.ptr != NULL && types.len > 0) {
         TRY(ingest_types_parse(&req->arena, types, &params->types, &params->type_count, &req->err));
     }
+    TRY(query_text(req, "partition_by", &params->partition_by));
+    TRY(query_text(req, "sort_by", &params->sort_by));
     struct str key = http_headers_get(&req->headers, STR("Idempotency-Key"));
     params->batch_key = key.ptr != NULL ? key : STR_EMPTY;
     return params->dedup_off && params->batch_key.len > 0

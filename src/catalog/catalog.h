@@ -222,6 +222,16 @@ struct catalog_append {
     /* the files were written under it; the commit fails with E_CONFLICT when the ids do not hold
      * any more. Ignored for a new table */
     int32_t expected_schema_id;
+    /* The partition spec by which rows were spread over the files, and for each file the values of
+     * its fields, as SQL prints them (.ptr NULL: null); NULL where it has no fields. E_CONFLICT
+     * when the table's current spec is another. For a new table: the one of its shape, the id is
+     * ignored. */
+    int32_t expected_spec_id;
+    const struct str *const *parts; /* [file_count][part_count] */
+    size_t part_count;
+    /* of a new table: JSON {"partition-spec","write-order","properties"}, each as Iceberg's
+     * CreateTableRequest has it, with the ids of `schema`; empty: none of these */
+    struct str shape;
     /* with ids: becomes the table's schema in the same commit; NULL: no change */
     const struct ice_schema *evolved;
     int32_t evolved_last_column_id;
@@ -270,6 +280,10 @@ struct catalog_place {
     int32_t schema_id, last_column_id;
     const struct ice_schema *schema; /* NULL for a new table */
     struct str fingerprint;
+    /* of the table's current partition spec and sort order, JSON arrays (ice_partition_spec_parse,
+     * ice_sort_order_parse); empty: none */
+    int32_t spec_id, sort_order_id;
+    struct str partition_fields, sort_fields;
 };
 enum status catalog_place(struct catalog *catalog, const struct table_name *name,
                           struct arena *arena, struct catalog_place *out, struct err *err) MUST_USE;

@@ -109,6 +109,7 @@ void commit_run(struct local *local, struct commit_request **requests, size_t co
     for (int round = 0; any_left(&commit); round++) {
         arena_init(&commit.attempt, ATTEMPT_BYTES_MAX);
         enum attempt_result result = attempt(&commit, round);
+        plan_done(&commit.plan);
         if (commit.metadata != NULL) {
             ice_metadata_unref(commit.metadata);
             commit.metadata = NULL;

@@ -20,6 +20,7 @@
 #include "catalog/rename.h"
 #include "catalog/table_name.h"
 #include "catalog/tx.h"
+#include "iceberg/sort_order.h"
 
 enum { POINTER_BYTES_MAX = 16 * 1024 * 1024, READ_TRIES = 3, BACKOFF_MS = 50 };
 
@@ -194,6 +195,15 @@ static enum status place_existing(struct local *local, const struct local_base *
     TRY(locate_key(local->base.reader->locate, metadata->location, arena, &place.location_key,
                    err));
     TRY(copy_schema(arena, metadata->schema, &place.schema, err));
+    TRY(ice_sort_order_default(arena, metadata, &place.sort_order_id, &place.sort_fields, err));
+    place.spec_id = metadata->default_spec_id;
+    for (size_t i = 0; i < metadata->spec_count; i++) {
+        const struct ice_spec *spec = &metadata->specs[i];
+        if (spec->id == place.spec_id && spec->field_count > 0) {
+            place.partition_fields = arena_str(arena, spec->fields_json);
+            TRY(place.partition_fields.ptr == NULL ? err_no_memory(err) : OK);
+        }
+    }
     *out = place;
     return OK;
 }

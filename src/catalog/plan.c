@@ -11,8 +11,29 @@
 #include "base/map.h"
 #include "catalog/batch.h"
 #include "catalog/fit.h"
+#include "catalog/fresh.h"
 #include "catalog/mint.h"
 #include "catalog/table_name.h"
+
+/** The current spec of the table. */
+static enum status find_spec(struct plan *plan, const struct ice_metadata *metadata,
+                             struct err *err)
+{
+    struct ice_partition_specs specs;
+    TRY(ice_partition_specs(plan->arena, metadata, &specs, err));
+    plan->spec = ice_partition_spec_by_id(&specs, metadata->default_spec_id);
+    return plan->spec != NULL ? OK
+                              : err_set(err, E_CORRUPT, "the table has no partition spec %d",
+                                        (int)metadata->default_spec_id);
+}
+
+void plan_done(struct plan *plan)
+{
+    if (plan->made != NULL) {
+        ice_metadata_unref(plan->made);
+        plan->made = NULL;
+    }
+}
 
 enum status plan_init(struct plan *plan, struct arena *arena, const struct local_base *base,
                       const struct ice_metadata *metadata, struct commit_request **requests,
@@ -31,10 +52,14 @@ enum status plan_init(struct plan *plan, struct arena *arena, const struct local
     if (metadata != NULL) {
         plan->schema = metadata->schema;
         plan->last_column_id = metadata->last_column_id;
+        TRY(find_spec(plan, metadata, err));
     }
+    plan->records = arena_array(arena, files, sizeof(*plan->records));
     plan->files = arena_array(arena, files, sizeof(*plan->files));
     plan->batches = arena_array(arena, sources + count, sizeof(*plan->batches));
-    return plan->files == NULL || plan->batches == NULL ? err_no_memory(err) : OK;
+    return plan->files == NULL || plan->batches == NULL || plan->records == NULL
+               ? err_no_memory(err)
+               : OK;
 }
 
 /* --- batches --- */
@@ -98,6 +123,23 @@ static const struct pointer_batch *planned_batch(const struct plan *plan, struct
 
 /* --- one request --- */
 
+/** Were its files spread as the table is partitioned now? */
+static enum status check_spec(const struct plan *plan, const struct catalog_append *append,
+                              struct err *err)
+{
+    if (append->expected_spec_id != plan->spec->id) {
+        return err_set(err, E_CONFLICT,
+                       "table \"%.*s\" is partitioned in another way meanwhile; read it and try "
+                       "again",
+                       STR_ARG(append->name.name));
+    }
+    if (plan->spec->field_count > 0 && append->parts == NULL) {
+        return err_set(err, E_UNSUPPORTED, "table \"%.*s\" is partitioned, and these files are not",
+                       STR_ARG(append->name.name));
+    }
+    return OK;
+}
+
 /** The table is there: may this append go into it? */
 static enum status check_existing(struct plan *plan, const struct commit_request *request,
                                   struct err *err)
@@ -117,16 +159,7 @@ static enum status check_existing(struct plan *plan, const struct commit_request
             STR_ARG(name), metadata->format_version,
             metadata->format_version < 2 ? " (set its property format-version to 2)" : "");
     }
-    for (size_t i = 0; i < metadata->spec_count; i++) {
-        if (metadata->specs[i].id == metadata->default_spec_id &&
-            metadata->specs[i].field_count > 0) {
-            return err_set(
-                err, E_UNSUPPORTED,
-                "table \"%.*s\" is partitioned; appending to such tables is not supported yet",
-                STR_ARG(name));
-        }
-    }
-    return OK;
+    return append->file_count == 0 ? OK : check_spec(plan, append, err);
 }
 
 /** The schema that the table has once this append is in; *changed_out when that is a new one. */
@@ -194,10 +227,37 @@ static enum status plan_create(struct local *local, struct plan *plan,
             STR_ARG(twin.name));
     }
     TRY(fit_has_ids(request->append->schema, err));
+    TRY(fresh_metadata(local, request->append, plan->arena, &plan->made, err));
+    TRY(find_spec(plan, plan->made, err));
     request->creates = true;
+    plan->shape = request->append->shape;
     plan->place = request->append->place;
     plan->schema = request->append->schema;
     plan->last_column_id = ice_schema_max_id(plan->schema);
+    return OK;
+}
+
+/** Its partition, under the spec of the plan. */
+static enum status add_record(struct plan *plan, const struct catalog_append *append, size_t from,
+                              size_t to, struct err *err)
+{
+    struct ice_data_file *file = &plan->files[to];
+    file->partition_spec_id = plan->spec->id;
+    file->partition_avro = STR_EMPTY;
+    if (plan->spec->field_count == 0) {
+        return OK;
+    }
+    if (append->parts == NULL || append->part_count != plan->spec->field_count) {
+        return err_set(err, E_INVALID,
+                       "a file of table \"%.*s\" has %zu values for a partition, "
+                       "not %zu",
+                       STR_ARG(append->name.name),
+                       append->parts == NULL ? (size_t)0 : append->part_count,
+                       plan->spec->field_count);
+    }
+    TRY(ice_partition_record(plan->arena, plan->spec, append->parts[from], &plan->records[to],
+                             err));
+    file->partition_avro = plan->records[to].avro;
     return OK;
 }
 
@@ -219,6 +279,7 @@ static enum status add_files(struct local *local, struct plan *plan, struct comm
                        err));
         file->status = ICE_ADDED;
         file->snapshot_id = file->sequence_number = file->file_sequence_number = -1;
+        TRY(add_record(plan, append, i, plan->file_count + request->file_count, err));
         request->file_count++;
         request->row_count += from->record_count;
     }
@@ -343,6 +404,10 @@ static enum status plan_schema(struct plan *plan, struct commit_request *request
         return err_set(err, E_CONFLICT,
                        "table \"%.*s\" was dropped meanwhile; read it and try again",
                        STR_ARG(request->append->name.name));
+    } else if (!str_eq(request->append->shape, plan->shape)) {
+        return err_set(err, E_CONFLICT,
+                       "table \"%.*s\" was made in another way meanwhile; read it and try again",
+                       STR_ARG(request->append->name.name));
     }
     TRY(next_schema(plan, request, &schema, &changed, err));
     TRY(fit_reads(request->append->schema, schema, err));
@@ -389,6 +454,9 @@ void plan_request(struct local *local, struct plan *plan, struct commit_request 
     struct plan before = *plan;
     request->status = plan_one(local, plan, request, &request->err);
     if (request->status != OK) {
+        if (plan->made != before.made) {
+            plan_done(plan);
+        }
         *plan = before; /* what it had added stands behind the counts and is written over */
         request->accepted = false;
         request->done = true;

@@ -240,6 +240,7 @@ static enum status append_new(struct work *work, const struct catalog_place *pla
         .create = true,
         .place = place,
         .expected_schema_id = place->schema_id,
+        .expected_spec_id = place->spec_id,
         .sources = sources,
         .source_count = count,
         .name_mapping = work->name_mapping,

@@ -14,6 +14,7 @@
 #include "catalog/rewrite.h"
 
 #include "base/map.h"
+#include "catalog/partition_row.h"
 #include "catalog/reader.h"
 #include "catalog/rewrite_check.h"
 #include "catalog/written.h"
@@ -171,16 +172,6 @@ static enum status carried_schema(struct rewriting *r, const struct ice_spec *sp
                    (int)spec->id);
 }
 
-static enum status made_schema(struct rewriting *r, const struct ice_partition_spec *spec,
-                               struct str *out, struct err *err)
-{
-    AUTO(buf_done) struct buf json;
-    buf_init(&json, 0);
-    TRY(ice_partition_avro_schema(spec, &json, err));
-    *out = arena_str(r->arena, buf_str(&json));
-    return out->ptr == NULL ? err_no_memory(err) : OK;
-}
-
 static bool is_of(const struct rewriting *r, size_t i, const struct kind *kind)
 {
     const struct ice_data_file *file = &r->request->added[i];
@@ -195,19 +186,10 @@ static enum status summarize(struct rewriting *r, const struct kind *kind,
                              const struct ice_partition_spec *spec, struct ice_manifest_file *row,
                              struct err *err)
 {
-    row->partitions = arena_array(r->arena, spec->field_count, sizeof(*row->partitions));
-    if (row->partitions == NULL) {
-        return err_no_memory(err);
-    }
-    row->partition_count = spec->field_count;
-    for (size_t f = 0; f < spec->field_count; f++) {
-        row->partitions[f].contains_nan = -1;
-    }
+    TRY(partition_row_begin(r->arena, spec, row, err));
     for (size_t i = 0; i < r->request->added_count; i++) {
-        for (size_t f = 0; is_of(r, i, kind) && f < spec->field_count; f++) {
-            TRY(ice_partition_widen(&row->partitions[f], &spec->fields[f].type,
-                                    r->request->partitions[i].values[f], err));
-        }
+        TRY(is_of(r, i, kind) ? partition_row_add(spec, r->request->partitions[i].values, row, err)
+                              : OK);
     }
     return OK;
 }
@@ -254,7 +236,7 @@ static enum status add_rows(struct rewriting *r, const struct kind *kind, struct
         struct ice_partition_specs specs;
         TRY(ice_partition_specs(r->arena, r->pin->metadata, &specs, err));
         const struct ice_partition_spec *spec = ice_partition_spec_by_id(&specs, kind->spec->id);
-        TRY(made_schema(r, spec, &opts.avro_partition_schema, err));
+        TRY(partition_row_schema(r->arena, spec, &opts.avro_partition_schema, err));
         TRY(summarize(r, kind, spec, &row, err));
     } else {
         TRY(carried_schema(r, kind->spec, &opts.avro_partition_schema, err));

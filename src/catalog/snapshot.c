@@ -11,6 +11,7 @@
 #include "catalog/snapshot.h"
 
 #include "catalog/merge.h"
+#include "catalog/partition_row.h"
 #include "iceberg/expiry.h"
 
 #include <stdio.h>
@@ -36,7 +37,10 @@ struct writer {
     struct ice_schema schema; /* the plan's, under the id that it has or gets */
     char uuid[UUID_TEXT + 1]; /* in all names of this attempt */
     unsigned manifests;
-    struct cache_item *base_list; /* the list before, which rows of the new one point into */
+    /* the table's, or that of a new table without snapshots */
+    const struct ice_metadata *base;
+    struct str spec_json, avro_schema; /* of new files: their spec, and its records */
+    struct cache_item *base_list;      /* the list before, which rows of the new one point into */
 };
 
 /** A body under a fresh name. The name is remembered before it is written: a lost answer may have
@@ -80,8 +84,9 @@ static enum status write_manifest(void *ctx, const struct ice_data_file *files, 
     buf_init(&body, BODY_BYTES_MAX);
     struct ice_manifest_opts opts = {
         .schema = &w->schema,
-        .partition_spec = STR("[]"),
+        .partition_spec = w->spec_json,
         .partition_spec_id = row->partition_spec_id,
+        .avro_partition_schema = w->avro_schema,
         .deflate = true,
     };
     random_bytes(opts.sync, sizeof(opts.sync));
@@ -100,13 +105,19 @@ static enum status added_row(struct writer *w, struct ice_manifest_file *row, st
 {
     const struct plan *plan = w->plan;
     *row = (struct ice_manifest_file){
-        .partition_spec_id = plan->metadata == NULL ? 0 : plan->metadata->default_spec_id,
+        .partition_spec_id = plan->spec->id,
         .min_sequence_number = w->out->sequence_number,
         .added_snapshot_id = w->out->id,
         .added_files = (int32_t)plan->file_count,
     };
     for (size_t i = 0; i < plan->file_count; i++) {
         row->added_rows += plan->files[i].record_count;
+    }
+    if (plan->spec->field_count > 0) {
+        TRY(partition_row_begin(plan->arena, plan->spec, row, err));
+    }
+    for (size_t i = 0; plan->spec->field_count > 0 && i < plan->file_count; i++) {
+        TRY(partition_row_add(plan->spec, plan->records[i].values, row, err));
     }
     return write_manifest(w, plan->files, plan->file_count, row, err);
 }
@@ -161,39 +172,6 @@ static enum status write_list(struct writer *w, struct str *uri_out, struct err 
 }
 
 /* --- metadata --- */
-
-/** The metadata that the edit starts from: the table's, or that of a new table without
- * snapshots. */
-static enum status edit_base(struct writer *w, int64_t now, const struct ice_metadata **out,
-                             struct err *err)
-{
-    const struct plan *plan = w->plan;
-    if (plan->metadata != NULL) {
-        *out = ice_metadata_ref(plan->metadata);
-        return OK;
-    }
-    struct ice_property properties[] = {
-        /* other writers must not starve behind our group commits */
-        { STR("commit.retry.num-retries"), STR("20") },
-        { EXPIRE_PROPERTY, STR("true") },
-    };
-    struct ice_new_table table = {
-        .uuid = plan->place->uuid,
-        .location = w->location,
-        .schema = plan->schema,
-        .last_column_id = plan->last_column_id,
-        .properties = properties,
-        .property_count = ARRAY_LEN(properties),
-        .now_ms = now,
-    };
-    AUTO(buf_done) struct buf json;
-    buf_init(&json, BODY_BYTES_MAX);
-    TRY(ice_metadata_new(&table, &json, err));
-    struct ice_metadata *made = NULL;
-    TRY(ice_metadata_parse(buf_str(&json), &made, err));
-    *out = made;
-    return OK;
-}
 
 /** A table whose files came without field ids keeps a name mapping that follows its schema. */
 static enum status name_mapping(struct writer *w, const struct ice_metadata *base,
@@ -327,10 +305,28 @@ static enum status name_schema(struct writer *w, struct err *err)
                                                            &w->schema.schema_id, &known, err);
 }
 
+/** How manifests spell the spec of new files. */
+static enum status name_spec(struct writer *w, struct err *err)
+{
+    const struct ice_partition_spec *spec = w->plan->spec;
+    w->spec_json = STR("[]");
+    if (spec->field_count == 0) {
+        return OK;
+    }
+    for (size_t i = 0; i < w->base->spec_count; i++) {
+        if (w->base->specs[i].id == spec->id) {
+            w->spec_json = w->base->specs[i].fields_json;
+        }
+    }
+    return partition_row_schema(w->plan->arena, spec, &w->avro_schema, err);
+}
+
 static enum status write_all(struct writer *w, struct err *err)
 {
     const struct plan *plan = w->plan;
     struct str list_uri = STR_EMPTY;
+    w->base = plan->metadata != NULL ? plan->metadata : plan->made;
+    TRY(name_spec(w, err));
     TRY(find_folder(w, err));
     TRY(name_schema(w, err));
     int64_t last = plan->metadata == NULL ? 0 : plan->metadata->last_sequence_number;
@@ -342,11 +338,7 @@ static enum status write_all(struct writer *w, struct err *err)
         w->out->id = ice_snapshot_id(plan->metadata);
         TRY(write_list(w, &list_uri, err));
     }
-    const struct ice_metadata *base = NULL;
-    TRY(edit_base(w, clock_wall_ms(w->local->clock), &base, err));
-    enum status status = write_metadata(w, base, list_uri, err);
-    ice_metadata_unref(base);
-    return status;
+    return write_metadata(w, w->base, list_uri, err);
 }
 
 enum status snapshot_write(struct local *local, const struct plan *plan, struct snapshot *out,

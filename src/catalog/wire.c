@@ -83,6 +83,10 @@ void wire_place(struct json_writer *w, const struct catalog_place *place)
     jw_kv_i64(w, "last_column_id", place->last_column_id);
     jw_kv_str(w, "fingerprint", place->fingerprint);
     write_schema(w, "schema", place->schema);
+    jw_kv_i64(w, "spec_id", place->spec_id);
+    jw_kv_i64(w, "sort_order_id", place->sort_order_id);
+    jw_kv_str(w, "partition_fields", place->partition_fields);
+    jw_kv_str(w, "sort_fields", place->sort_fields);
 }
 
 enum status wire_read_place(struct arena *arena, yyjson_val *obj, struct catalog_place *out,
@@ -96,6 +100,10 @@ enum status wire_read_place(struct arena *arena, yyjson_val *obj, struct catalog
     TRY(read_i32(obj, "last_column_id", &place.last_column_id, err));
     TRY(wire_read_str(arena, obj, "fingerprint", JSON_OPTIONAL, &place.fingerprint, err));
     TRY(read_schema(arena, obj, "schema", &place.schema, err));
+    TRY(read_i32(obj, "spec_id", &place.spec_id, err));
+    TRY(read_i32(obj, "sort_order_id", &place.sort_order_id, err));
+    TRY(wire_read_str(arena, obj, "partition_fields", JSON_OPTIONAL, &place.partition_fields, err));
+    TRY(wire_read_str(arena, obj, "sort_fields", JSON_OPTIONAL, &place.sort_fields, err));
     *out = place;
     return OK;
 }
@@ -110,6 +118,28 @@ static void write_properties(struct json_writer *w, const char *key,
         jw_arr_begin(w);
         jw_str(w, items[i].name);
         jw_str(w, items[i].value);
+        jw_arr_end(w);
+    }
+    jw_arr_end(w);
+}
+
+static void write_parts(struct json_writer *w, const struct catalog_append *append)
+{
+    jw_kv_i64(w, "expected_spec_id", append->expected_spec_id);
+    jw_kv_str(w, "shape", append->shape);
+    if (append->parts == NULL) {
+        return;
+    }
+    jw_kv_arr(w, "parts");
+    for (size_t i = 0; i < append->file_count; i++) {
+        jw_arr_begin(w);
+        for (size_t k = 0; k < append->part_count; k++) {
+            if (append->parts[i][k].ptr == NULL) {
+                jw_null(w);
+            } else {
+                jw_str(w, append->parts[i][k]);
+            }
+        }
         jw_arr_end(w);
     }
     jw_arr_end(w);
@@ -137,6 +167,7 @@ void wire_append(struct json_writer *w, const struct catalog_append *append)
         wire_file(w, &append->files[i]);
     }
     jw_arr_end(w);
+    write_parts(w, append);
     write_properties(w, "summary", append->summary, append->summary_count);
     write_properties(w, "sources", append->sources, append->source_count);
 }
@@ -190,6 +221,53 @@ static enum status read_files(struct arena *arena, yyjson_val *obj, struct catal
     return OK;
 }
 
+/** The values of one file's partition. */
+static enum status read_values(struct arena *arena, yyjson_val *list, struct str *out,
+                               struct err *err)
+{
+    size_t i, max;
+    yyjson_val *value;
+    yyjson_arr_foreach(list, i, max, value)
+    {
+        out[i] = (struct str){ NULL, 0 };
+        if (yyjson_is_str(value)) {
+            out[i] = arena_str(arena, str_from(yyjson_get_str(value), yyjson_get_len(value)));
+            TRY(out[i].ptr == NULL ? err_no_memory(err) : OK);
+        }
+    }
+    return OK;
+}
+
+static enum status read_parts(struct arena *arena, yyjson_val *obj, struct catalog_append *out,
+                              struct err *err)
+{
+    yyjson_val *arr = NULL, *list;
+    size_t i, max;
+    TRY(read_i32(obj, "expected_spec_id", &out->expected_spec_id, err));
+    TRY(wire_read_str(arena, obj, "shape", JSON_OPTIONAL, &out->shape, err));
+    TRY(json_get_arr(obj, "parts", JSON_OPTIONAL, &arr, err));
+    if (arr == NULL) {
+        return OK;
+    }
+    out->part_count = yyjson_arr_size(yyjson_arr_get_first(arr));
+    struct str *values = arena_array(arena, out->part_count * yyjson_arr_size(arr) + 1,
+                                     sizeof(*values));
+    const struct str **parts = arena_array(arena, yyjson_arr_size(arr) + 1, sizeof(*parts));
+    if (values == NULL || parts == NULL) {
+        return err_no_memory(err);
+    }
+    yyjson_arr_foreach(arr, i, max, list)
+    {
+        if (yyjson_arr_size(list) != out->part_count || yyjson_arr_size(arr) != out->file_count) {
+            return err_set(err, E_INVALID, "\"parts\" has not the same values for each file");
+        }
+        parts[i] = values + i * out->part_count;
+        TRY(read_values(arena, list, values + i * out->part_count, err));
+    }
+    out->parts = parts;
+    return OK;
+}
+
 static enum status read_append_place(struct arena *arena, yyjson_val *obj,
                                      struct catalog_append *out, struct err *err)
 {
@@ -224,6 +302,7 @@ enum status wire_read_append(struct arena *arena, yyjson_val *obj, struct catalo
     TRY(read_schema(arena, obj, "evolved", &append.evolved, err));
     TRY(read_append_place(arena, obj, &append, err));
     TRY(read_files(arena, obj, &append, err));
+    TRY(read_parts(arena, obj, &append, err));
     TRY(read_properties(arena, obj, "summary", &append.summary, &append.summary_count, err));
     TRY(read_properties(arena, obj, "sources", &append.sources, &append.source_count, err));
     *out = append;

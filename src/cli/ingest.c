@@ -13,6 +13,7 @@
 
 struct upload {
     const char *server, *table, *format, *types, *charset, *on_error, *dedup;
+    const char *partition_by, *sort_by;
     bool evolve, json;
 };
 
@@ -52,6 +53,17 @@ static const struct cli_option ingest_options[] = {
       .at = offsetof(struct upload, dedup),
       .value = "on|off",
       .help = "recognise a file that has landed before, or add it again [on]" },
+    { .name = "partition-by",
+      .kind = CLI_VALUE,
+      .at = offsetof(struct upload, partition_by),
+      .value = "FIELD,...",
+      .help = "how rows of a new table are spread over files: column, year(c), month(c), day(c), "
+              "hour(c), bucket(n, c), truncate(n, c)" },
+    { .name = "sort-by",
+      .kind = CLI_VALUE,
+      .at = offsetof(struct upload, sort_by),
+      .value = "FIELD [desc],...",
+      .help = "how rows of a new table are sorted in each file" },
     CLI_JSON(struct upload, json),
     CLI_SERVER(struct upload, server),
 };
@@ -75,6 +87,7 @@ const struct cli_page cli_ingest_page = {
     .examples = "lakehouse ingest birdstrikes.csv airports.csv\n"
                 "lakehouse ingest 2025-*.csv --table sales.orders --evolve\n"
                 "lakehouse ingest orders.csv --types 'zip:string,price:decimal(10,2)'\n"
+                "lakehouse ingest events.csv --partition-by 'day(ts),bucket(16,id)' --sort-by ts\n"
                 "zcat big.csv.gz | lakehouse ingest - --table big",
 };
 
@@ -127,7 +140,9 @@ static enum status target_of(const struct upload *upload, struct str table, stru
     TRY(add_parameter(out, "format", upload->format));
     TRY(add_parameter(out, "types", upload->types));
     TRY(add_parameter(out, "on_error", upload->on_error));
-    return add_parameter(out, "dedup", upload->dedup);
+    TRY(add_parameter(out, "dedup", upload->dedup));
+    TRY(add_parameter(out, "partition_by", upload->partition_by));
+    return add_parameter(out, "sort_by", upload->sort_by);
 }
 
 /** Whether a file's name ends so; *name_io is then without it. */

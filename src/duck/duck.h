@@ -287,7 +287,16 @@ struct duck_write;
 struct duck_write_split {
     const struct str *sql; /* [count] expressions over the columns; none: one file */
     size_t count;
+    /* [order_count] terms of ORDER BY, by which the rows of each file lie; none: as they come */
+    const struct str *order;
+    size_t order_count;
 };
+/**
+ * How many threads COPY may use for a split: 1 where rows go to several files and have an order in
+ * each, because DuckDB keeps it only then; 0: as many as there are. duck_session_threads.
+ */
+enum status duck_session_threads(struct duck_session *session, unsigned threads /* 0: all */,
+                                 struct err *err) MUST_USE;
 /** The n-th of them in COPY, which answers with each file's value of it. */
 #define DUCK_WRITE_PART "__part_"
 /** A column that is written. */

@@ -497,6 +497,7 @@ duckdb::unique_ptr<duckdb::SQLStatement> copy_to_parquet(
 
 struct duck {
     duckdb::unique_ptr<duckdb::DuckDB> db;
+    duckdb::idx_t threads = 1; /* as it was opened with */
 };
 
 struct duck_session {

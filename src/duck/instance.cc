@@ -11,6 +11,7 @@
 #include "duckdb/common/virtual_file_system.hpp"
 #include "duckdb/main/connection.hpp"
 #include "duckdb/main/database_manager.hpp"
+#include "duckdb/parallel/task_scheduler.hpp"
 
 #include <cstring>
 
@@ -126,6 +127,8 @@ enum status duck_open(const struct duck_opts *opts, struct duck **out, struct er
     enum status status = lake::fenced(string(), err, [&] {
         duck = new struct duck();
         lake::open(*duck, *opts);
+        duck->threads = (duckdb::idx_t)duckdb::TaskScheduler::GetScheduler(*duck->db->instance)
+                            .NumberOfThreads();
         return OK;
     });
     if (status != OK) {

@@ -14,6 +14,7 @@
 #include "duckdb/main/connection.hpp"
 #include "duckdb/main/pending_query_result.hpp"
 #include "duckdb/main/stream_query_result.hpp"
+#include "duckdb/parallel/task_scheduler.hpp"
 #include "duckdb/parser/keyword_helper.hpp"
 #include "duckdb/parser/sql_statement.hpp"
 
@@ -451,4 +452,14 @@ enum status duck_quote_ident(struct buf *out, struct str name)
 enum status duck_quote_text(struct buf *out, struct str text)
 {
     return quote(out, text, '\'');
+}
+
+enum status duck_session_threads(struct duck_session *session, unsigned threads, struct err *err)
+{
+    return lake::fenced(std::string(), err, [&] {
+        auto &scheduler = TaskScheduler::GetScheduler(*session->connection->context);
+        scheduler.SetThreads(threads ? threads : session->duck->threads, 1);
+        scheduler.RelaunchThreads();
+        return OK;
+    });
 }

@@ -381,11 +381,30 @@ Ptr<SelectStatement> select_source(struct duck_write &write)
 
 namespace {
 
-/** Around it, what spreads the rows: SELECT *, expression AS __part_0, .. */
+/** Rows of one file one behind the other, each file's in the table's order: ORDER BY __part_0, ..,
+ * terms. With few files open at a time there are few files. */
+void add_order(struct duck_write &write, SelectNode &node, const struct duck_write_split &split)
+{
+    auto options = write.session->connection->context->GetParserOptions();
+    auto order = make_uniq<OrderModifier>();
+    for (size_t i = 0; i < split.count; i++) {
+        order->orders.emplace_back(
+            OrderType::ASCENDING, OrderByNullType::NULLS_FIRST,
+            make_uniq<ColumnRefExpression>(DUCK_WRITE_PART + std::to_string(i)));
+    }
+    for (size_t i = 0; i < split.order_count; i++) {
+        for (auto &term : Parser::ParseOrderList(to_string(split.order[i]), options)) {
+            order->orders.push_back(std::move(term));
+        }
+    }
+    node.modifiers.push_back(std::move(order));
+}
+
+/** Around it, what spreads the rows: SELECT *, expression AS __part_0, .. ORDER BY .. */
 Ptr<SelectNode> with_parts(struct duck_write &write, Ptr<SelectNode> inner,
                            const struct duck_write_split &split)
 {
-    if (split.count == 0) {
+    if (split.count == 0 && split.order_count == 0) {
         return inner;
     }
     auto node = make_uniq<SelectNode>();
@@ -399,6 +418,7 @@ Ptr<SelectNode> with_parts(struct duck_write &write, Ptr<SelectNode> inner,
         list[0]->SetAlias(DUCK_WRITE_PART + std::to_string(i));
         node->select_list.push_back(std::move(list[0]));
     }
+    add_order(write, *node, split);
     return node;
 }
 

@@ -6,10 +6,12 @@
  *             "types":[{"name","type"}]?,"table":<Iceberg schema>?}
  *   fds      [0] the file, [1] where the Parquet goes, [2] news, when the file is still growing to
  *            its "size" (lakefs/growing.h)
- *   calls    "plan" {"schema":<the file's, without ids>} -> {"schema":<with ids>}, or the error
- *            that the client shall see; "spool" {} -> a descriptor for a clean copy of the file
+ *   calls    "plan" {"schema":<the file's, without ids>} -> {"schema":<with ids>,"parts","order"}
+ *            (child_write.h, "target"), or the error that the client shall see; "copy" {} -> a
+ *            descriptor for a clean copy of the file; "spool" as of child_write.h
  *   done     {"rows","columns":[{"id","size","values","nulls","nan","min","max"}],
- *             "split_offsets":[..]}
+ *             "split_offsets":[..]}; with parts or an order {"files":[reports, as of "commit"]}, or
+ *            {"in_spool":n} where these lie, with commas between, when they are long
  *
  * Text (CSV) is read as text and cast by us, so that nothing is lost: types are guessed from the
  * first rows, every value is checked while it is written, and only when one does not fit, the whole
@@ -18,6 +20,7 @@
 #include <unistd.h>
 
 #include "engine/child_convert_priv.h"
+#include "engine/child_write_priv.h"
 
 /* chosen, not measured: a longer one is data that was taken for a name */
 enum { NAME_BYTES_MAX = 4096 };
@@ -107,6 +110,9 @@ static enum status plan(struct convert *c, struct ice_schema *target_out, struct
     TRY(child_call(c->job, "plan", buf_str(&args), &reply, NULL, err));
     TRY(json_parse(buf_str(&reply), &doc, err));
     TRY(json_get_obj(yyjson_doc_get_root(doc), "schema", JSON_REQUIRED, &schema, err));
+    struct writing w = { .arena = &c->job->arena };
+    TRY(write_read_split(&w, yyjson_doc_get_root(doc), err));
+    c->split = w.split;
     return ice_schema_parse(&c->job->arena, schema, target_out, err);
 }
 

@@ -92,7 +92,7 @@ static enum status open_copy(struct copy *copy, struct err *err)
     buf_init(&copy->piece, 0);
     copy->row = copy->c->has_header ? 0 : 1;
     copy->c->skipped_count = 0;
-    TRY(child_call(copy->c->job, "spool", STR("{}"), &reply, &copy->fd, err));
+    TRY(child_call(copy->c->job, "copy", STR("{}"), &reply, &copy->fd, err));
     if (copy->fd == -1) {
         return err_set(err, E_INTERNAL, "no spool came for a copy");
     }

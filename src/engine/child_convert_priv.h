@@ -50,7 +50,8 @@ struct convert {
     struct str source;              /* a table function call */
     struct convert_column *columns;
     size_t column_count;
-    unsigned outputs; /* names of output spools given so far */
+    unsigned outputs;              /* names of output spools given so far */
+    struct duck_write_split split; /* of the plan: by what rows are spread and sorted */
     /* CSV */
     char delimiter;
     bool has_header;

@@ -64,25 +64,6 @@ static enum status read_schema(struct writing *w, yyjson_doc *doc, struct err *e
     return keep_columns(w, err);
 }
 
-/** The expressions of the table's partition fields. */
-static enum status read_split(struct writing *w, yyjson_val *root, struct err *err)
-{
-    yyjson_val *list = NULL, *sql;
-    size_t i, max;
-    TRY(json_get_arr(root, "parts", JSON_OPTIONAL, &list, err));
-    struct str *parts = arena_array(w->arena, yyjson_arr_size(list) + 1, sizeof(*parts));
-    if (parts == NULL) {
-        return err_no_memory(err);
-    }
-    yyjson_arr_foreach(list, i, max, sql)
-    {
-        TRY(child_keep_text(w->arena, str_from(yyjson_get_str(sql), yyjson_get_len(sql)), &parts[i],
-                            err));
-    }
-    w->split = (struct duck_write_split){ .sql = parts, .count = yyjson_arr_size(list) };
-    return OK;
-}
-
 static enum status find_target(struct writing *w, struct err *err)
 {
     AUTO(buf_done) struct buf args;
@@ -97,7 +78,7 @@ static enum status find_target(struct writing *w, struct err *err)
         return err_no_memory(err);
     }
     TRY(write_ask(w, "target", buf_str(&args), NULL, &doc, err));
-    TRY(read_split(w, yyjson_doc_get_root(doc), err));
+    TRY(write_read_split(w, yyjson_doc_get_root(doc), err));
     return read_schema(w, doc, err);
 }
 
@@ -154,6 +135,7 @@ static enum status find_new(struct writing *w, bool *exists_out, struct err *err
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     TRY(ask_new(w, "create", "create_as", &doc, err));
     TRY(json_get_bool(yyjson_doc_get_root(doc), "exists", JSON_OPTIONAL, exists_out, err));
+    TRY(*exists_out ? OK : write_read_split(w, yyjson_doc_get_root(doc), err));
     return *exists_out ? OK : read_schema(w, doc, err);
 }
 

@@ -4,11 +4,12 @@
  * The engine computes rows and writes them into spools that the parent gives; what becomes of them
  * is the parent's, which answers these calls (src/query/write.c):
  *
- *   target   {"ns","name","verb"}  {"schema":<Iceberg schema>,"parts":[SQL,..]}: the table is
- *            pinned;
- *                                  what new rows are spread by
+ *   target   {"ns","name","verb"}  {"schema":<Iceberg schema>,"parts":[SQL,..],"order":[SQL,..]?}:
+ *                                  the table is pinned; what new rows are spread by, and how those
+ *                                  of a file lie
  *   spool    {"number"?}           {"spool":n} and its descriptor: a new one, or that one again
- *   create   {"request","schema"}  {"schema":<with ids>}: the table that CREATE .. AS will make
+ *   create   {"request","schema"}  {"schema":<with ids>,"parts","order"}: the table that
+ *                                  CREATE .. AS will make
  *   files    {"ns","name","verb","files":[[ordinal, rows that go],..]}
  *                                  {"files":[["remove"|"rewrite"|"mark", uri, group],..]}
  *   commit   {"verb","ns","name","rows","data":[report],"deletes":[report],"remove":[ordinal,..],

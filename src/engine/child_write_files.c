@@ -21,6 +21,40 @@ static enum status ask_plainly(struct writing *w, const char *name, struct str a
     return json_parse(buf_str(&reply), doc_out, err);
 }
 
+/* --- what rows are spread and sorted by --- */
+
+static enum status read_texts(struct arena *arena, yyjson_val *list, const struct str **out,
+                              struct err *err)
+{
+    size_t i, max;
+    yyjson_val *sql;
+    struct str *texts = arena_array(arena, yyjson_arr_size(list) + 1, sizeof(*texts));
+    if (texts == NULL) {
+        return err_no_memory(err);
+    }
+    yyjson_arr_foreach(list, i, max, sql)
+    {
+        TRY(child_keep_text(arena, str_from(yyjson_get_str(sql), yyjson_get_len(sql)), &texts[i],
+                            err));
+    }
+    *out = texts;
+    return OK;
+}
+
+enum status write_read_split(struct writing *w, yyjson_val *root, struct err *err)
+{
+    yyjson_val *parts = NULL, *order = NULL;
+    struct duck_write_split split = { 0 };
+    TRY(json_get_arr(root, "parts", JSON_OPTIONAL, &parts, err));
+    TRY(json_get_arr(root, "order", JSON_OPTIONAL, &order, err));
+    TRY(read_texts(w->arena, parts, &split.sql, err));
+    TRY(read_texts(w->arena, order, &split.order, err));
+    split.count = yyjson_arr_size(parts);
+    split.order_count = yyjson_arr_size(order);
+    w->split = split;
+    return OK;
+}
+
 /* --- spools --- */
 
 /** Where a COPY writes to. */
@@ -58,17 +92,22 @@ static enum status ask_spool(struct writing *w, int64_t number, int64_t *number_
     return status;
 }
 
+enum status write_to_spool(struct writing *w, struct str text, int64_t *number_out, struct err *err)
+{
+    AUTO(fd_done) int fd = -1;
+    TRY(ask_spool(w, -1, number_out, &fd, err));
+    return io_pwrite_full(fd, text.ptr, text.len, 0, err);
+}
+
 enum status write_ask(struct writing *w, const char *name, struct str args, int *fd_out,
                       yyjson_doc **doc_out, struct err *err)
 {
     int64_t number = 0;
-    AUTO(fd_done) int fd = -1;
     char place[48];
     if (args.len <= ARGS_MAX) {
         return ask_plainly(w, name, args, fd_out, doc_out, err);
     }
-    TRY(ask_spool(w, -1, &number, &fd, err));
-    TRY(io_pwrite_full(fd, args.ptr, args.len, 0, err));
+    TRY(write_to_spool(w, args, &number, err));
     snprintf(place, sizeof(place), "{\"in_spool\":%lld}", (long long)number);
     return ask_plainly(w, name, str_of(place), fd_out, doc_out, err);
 }
@@ -222,6 +261,23 @@ static enum status field_ids(const struct ice_schema *schema, struct buf *out, s
     return OK;
 }
 
+/** Files that are sorted each are written by one thread; the others by all. */
+static enum status limit_threads(const struct writing *w, const struct place *place,
+                                 struct err *err)
+{
+    bool one = place->is_folder && w->split.order_count > 0;
+    return one ? duck_session_threads(w->session, 1, err) : OK;
+}
+
+/** Back to all, whatever has come; what follows in this process is no slower. */
+static enum status free_threads(const struct writing *w, const struct place *place,
+                                enum status status, struct err *err)
+{
+    bool one = place->is_folder && w->split.order_count > 0;
+    enum status freed = one ? duck_session_threads(w->session, 0, status == OK ? err : NULL) : OK;
+    return status == OK ? freed : status;
+}
+
 enum status write_copy_new(struct writing *w, struct err *err)
 {
     AUTO(buf_done) struct buf ids;
@@ -230,9 +286,11 @@ enum status write_copy_new(struct writing *w, struct err *err)
     TRY(field_ids(&w->schema, &ids, err));
     AUTO(place_done) struct place place;
     TRY(open_place(w, w->split.count > 0, &place, err));
-    TRY(duck_write_copy(w->write, w->columns, w->column_count, &w->split, str_of(place.path),
-                        buf_str(&ids), &result, err));
-    return write_reports(&place, result, &w->schema, -1, &w->data, err);
+    TRY(limit_threads(w, &place, err));
+    enum status status = duck_write_copy(w->write, w->columns, w->column_count, &w->split,
+                                         str_of(place.path), buf_str(&ids), &result, err);
+    status = status == OK ? write_reports(&place, result, &w->schema, -1, &w->data, err) : status;
+    return free_threads(w, &place, status, err);
 }
 
 /** SELECT *, expression AS __part_0, .. FROM (select) */
@@ -245,11 +303,39 @@ static enum status append_split(const struct writing *w, struct str select, stru
     return buf_printf(sql, " FROM (%.*s)", STR_ARG(select));
 }
 
-static enum status append_copy(const struct writing *w, const struct place *place,
+/** Rows of one file one behind the other, so that few files are open at a time, and each file's in
+ * the table's order. */
+static enum status append_order(const struct writing *w, bool is_folder, struct buf *sql)
+{
+    const char *before = " ORDER BY ";
+    for (size_t i = 0; is_folder && i < w->split.count; i++) {
+        TRY(buf_printf(sql, "%s" DUCK_WRITE_PART "%zu", before, i));
+        before = ", ";
+    }
+    for (size_t i = 0; i < w->split.order_count; i++) {
+        TRY(buf_printf(sql, "%s%.*s", before, STR_ARG(w->split.order[i])));
+        before = ", ";
+    }
+    return OK;
+}
+
+/** Rows of the table, or (`marks`) of a delete file, which have an order of their own. */
+static enum status append_rows(const struct writing *w, const struct place *place, bool marks,
+                               struct str select, struct buf *sql)
+{
+    if (marks || (!place->is_folder && w->split.order_count == 0)) {
+        return buf_append(sql, select);
+    }
+    TRY(place->is_folder ? append_split(w, select, sql)
+                         : buf_printf(sql, "SELECT * FROM (%.*s)", STR_ARG(select)));
+    return append_order(w, place->is_folder, sql);
+}
+
+static enum status append_copy(const struct writing *w, const struct place *place, bool marks,
                                struct str select, struct str ids, struct buf *sql)
 {
     TRY(buf_append(sql, STR("COPY (")));
-    TRY(place->is_folder ? append_split(w, select, sql) : buf_append(sql, select));
+    TRY(append_rows(w, place, marks, select, sql));
     TRY(buf_printf(sql,
                    ") TO '%s' (FORMAT parquet, COMPRESSION zstd, RETURN_STATS, FIELD_IDS "
                    "{%.*s}",
@@ -265,14 +351,17 @@ enum status write_copy_ours(struct writing *w, struct str select, const struct i
 {
     AUTO(buf_done) struct buf sql, ids;
     struct duck_result *result = NULL;
+    bool marks = list == &w->deletes;
     buf_init(&sql, 0);
     buf_init(&ids, 0);
     TRY(field_ids(schema, &ids, err));
     AUTO(place_done) struct place place;
     TRY(open_place(w, group < 0 && w->split.count > 0, &place, err));
-    if (append_copy(w, &place, select, buf_str(&ids), &sql) != OK) {
+    if (append_copy(w, &place, marks, select, buf_str(&ids), &sql) != OK) {
         return err_no_memory(err);
     }
-    TRY(duck_query(w->session, buf_str(&sql), STR_EMPTY, &result, err));
-    return write_reports(&place, result, schema, group, list, err);
+    TRY(limit_threads(w, &place, err));
+    enum status status = duck_query(w->session, buf_str(&sql), STR_EMPTY, &result, err);
+    status = status == OK ? write_reports(&place, result, schema, group, list, err) : status;
+    return free_threads(w, &place, status, err);
 }

@@ -39,9 +39,14 @@ struct writing {
     struct buf data, deletes; /* reports, with commas between */
 };
 
+/** "parts" and "order" of what the parent has answered, into w->split. */
+enum status write_read_split(struct writing *w, yyjson_val *root, struct err *err) MUST_USE;
 /** Ask the parent; `doc_out` is the caller's. */
 enum status write_ask(struct writing *w, const char *name, struct str args, int *fd_out,
                       yyjson_doc **doc_out, struct err *err) MUST_USE;
+/** A new spool with that text. */
+enum status write_to_spool(struct writing *w, struct str text, int64_t *number_out,
+                           struct err *err) MUST_USE;
 /** The rows of INSERT and CREATE TABLE .. AS, with a report of each file behind those in
  * w->data. */
 enum status write_copy_new(struct writing *w, struct err *err) MUST_USE;

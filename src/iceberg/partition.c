@@ -30,7 +30,7 @@ static bool take_width(struct str text, const char *word, int32_t *out)
     return true;
 }
 
-static enum ice_transform transform_of(struct str text, int32_t *width)
+enum ice_transform ice_transform_parse(struct str text, int32_t *width)
 {
     static const struct {
         const char *name;
@@ -48,11 +48,18 @@ static enum ice_transform transform_of(struct str text, int32_t *width)
     return take_width(text, "truncate", width) ? ICE_TRUNCATE : ICE_UNKNOWN;
 }
 
-static const struct ice_field *find_source(const struct ice_metadata *metadata, int32_t id)
+/** Where the columns of fields are looked for: the current schema, then the others, newest
+ * first. */
+struct sources {
+    const struct ice_schema *schema, *others;
+    size_t other_count;
+};
+
+static const struct ice_field *find_source(const struct sources *sources, int32_t id)
 {
-    const struct ice_field *found = ice_schema_by_id(metadata->schema, id);
-    for (size_t i = metadata->schema_count; i-- > 0 && found == NULL;) {
-        found = ice_schema_by_id(&metadata->schemas[i], id);
+    const struct ice_field *found = ice_schema_by_id(sources->schema, id);
+    for (size_t i = sources->other_count; i-- > 0 && found == NULL;) {
+        found = ice_schema_by_id(&sources->others[i], id);
     }
     return found;
 }
@@ -79,9 +86,8 @@ static struct ice_type result_of(enum ice_transform transform, const struct ice_
 
 /* --- specs --- */
 
-static enum status read_field(struct arena *arena, const struct ice_metadata *metadata,
-                              yyjson_val *json, int32_t place, struct ice_partition_field *out,
-                              struct err *err)
+static enum status read_field(struct arena *arena, const struct sources *sources, yyjson_val *json,
+                              int32_t place, struct ice_partition_field *out, struct err *err)
 {
     enum { FIRST_ID = 1000 }; /* of version 1, whose fields need not say theirs */
     int64_t source = 0;
@@ -97,8 +103,8 @@ static enum status read_field(struct arena *arena, const struct ice_metadata *me
     if (out->name.ptr == NULL) {
         return err_no_memory(err);
     }
-    out->transform = transform_of(transform, &out->width);
-    const struct ice_field *column = find_source(metadata, out->source_id);
+    out->transform = ice_transform_parse(transform, &out->width);
+    const struct ice_field *column = find_source(sources, out->source_id);
     if (column == NULL || column->type.kind == ICE_OTHER || column->type.field_count > 0) {
         out->transform = ICE_UNKNOWN;
     }
@@ -106,16 +112,16 @@ static enum status read_field(struct arena *arena, const struct ice_metadata *me
     return OK;
 }
 
-static enum status read_spec(struct arena *arena, const struct ice_metadata *metadata,
-                             const struct ice_spec *spec, struct ice_partition_spec *out,
+static enum status read_spec(struct arena *arena, const struct sources *sources, int32_t id,
+                             struct str fields_json, struct ice_partition_spec *out,
                              struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
-    *out = (struct ice_partition_spec){ .id = spec->id };
-    if (spec->field_count == 0) {
+    *out = (struct ice_partition_spec){ .id = id };
+    if (fields_json.len == 0) {
         return OK;
     }
-    TRY(json_parse(spec->fields_json, &doc, err));
+    TRY(json_parse(fields_json, &doc, err));
     yyjson_val *list = yyjson_doc_get_root(doc);
     out->fields = arena_array(arena, yyjson_arr_size(list) + 1, sizeof(*out->fields));
     if (out->fields == NULL) {
@@ -126,7 +132,7 @@ static enum status read_spec(struct arena *arena, const struct ice_metadata *met
     yyjson_val *field;
     yyjson_arr_foreach(list, i, max, field)
     {
-        TRY(read_field(arena, metadata, field, (int32_t)i, &out->fields[i], err));
+        TRY(read_field(arena, sources, field, (int32_t)i, &out->fields[i], err));
         out->field_count++;
     }
     return OK;
@@ -190,12 +196,15 @@ enum status ice_partition_specs(struct arena *arena, const struct ice_metadata *
                                 struct ice_partition_specs *out, struct err *err)
 {
     struct ice_partition_specs specs = { 0 };
+    const struct sources sources = { metadata->schema, metadata->schemas, metadata->schema_count };
     specs.specs = arena_array(arena, metadata->spec_count + 1, sizeof(*specs.specs));
     if (specs.specs == NULL) {
         return err_no_memory(err);
     }
     for (size_t i = 0; i < metadata->spec_count; i++) {
-        if (read_spec(arena, metadata, &metadata->specs[i], &specs.specs[i], err) != OK) {
+        const struct ice_spec *spec = &metadata->specs[i];
+        struct str fields = spec->field_count == 0 ? STR_EMPTY : spec->fields_json;
+        if (read_spec(arena, &sources, spec->id, fields, &specs.specs[i], err) != OK) {
             return err_set(err, E_CORRUPT, "partition spec %d of a table is none",
                            (int)metadata->specs[i].id);
         }
@@ -218,6 +227,32 @@ const struct ice_partition_spec *ice_partition_spec_by_id(const struct ice_parti
         }
     }
     return NULL;
+}
+
+/** Rows that are written have null there, whatever became of the column. */
+static void keep_voids(yyjson_val *list, struct ice_partition_spec *spec)
+{
+    for (size_t i = 0; i < spec->field_count; i++) {
+        if (yyjson_equals_str(yyjson_obj_get(yyjson_arr_get(list, i), "transform"), "void")) {
+            spec->fields[i].transform = ICE_VOID;
+        }
+    }
+}
+
+enum status ice_partition_spec_parse(struct arena *arena, const struct ice_schema *schema,
+                                     int32_t id, struct str fields_json,
+                                     struct ice_partition_spec *out, struct err *err)
+{
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    const struct sources sources = { .schema = schema };
+    if (read_spec(arena, &sources, id, fields_json, out, err) != OK) {
+        return err_set(err, E_CORRUPT, "partition spec %d of a table is none", (int)id);
+    }
+    if (fields_json.len > 0) {
+        TRY(json_parse(fields_json, &doc, err));
+        keep_voids(yyjson_doc_get_root(doc), out);
+    }
+    return OK;
 }
 
 /* --- values --- */

@@ -48,6 +48,18 @@ struct ice_partition_specs {
  */
 enum status ice_partition_specs(struct arena *arena, const struct ice_metadata *metadata,
                                 struct ice_partition_specs *out, struct err *err) MUST_USE;
+/**
+ * One spec from the JSON of its fields, over one schema: for who writes files and has no metadata
+ * at hand. A source that is not in `schema` makes the field unknown, void ones stay void.
+ *
+ * Errors   E_CORRUPT when it is none
+ * Owns     in `arena`; types borrow from `schema`
+ */
+enum status ice_partition_spec_parse(struct arena *arena, const struct ice_schema *schema,
+                                     int32_t id, struct str fields_json,
+                                     struct ice_partition_spec *out, struct err *err) MUST_USE;
+/** By its name: "day", "bucket[16]"; ICE_UNKNOWN. *width_out is written for those with one. */
+enum ice_transform ice_transform_parse(struct str text, int32_t *width_out);
 /** NULL when there is none. */
 const struct ice_partition_spec *ice_partition_spec_by_id(const struct ice_partition_specs *specs,
                                                           int32_t id);

@@ -103,10 +103,13 @@ enum status ingest_begin(struct ingest *ingest, const struct ingest_params *para
     upload->params.table.ns = arena_str(&upload->arena, params->table.ns);
     upload->params.table.name = arena_str(&upload->arena, params->table.name);
     upload->params.batch_key = arena_str(&upload->arena, params->batch_key);
+    upload->params.partition_by = arena_str(&upload->arena, params->partition_by);
+    upload->params.sort_by = arena_str(&upload->arena, params->sort_by);
     upload->digest = digest_new(DIGEST_SHA256);
     enum status status = OK;
     if (upload->digest == NULL || upload->params.table.ns.ptr == NULL ||
-        upload->params.table.name.ptr == NULL) {
+        upload->params.table.name.ptr == NULL || upload->params.partition_by.ptr == NULL ||
+        upload->params.sort_by.ptr == NULL) {
         status = err_no_memory(err);
     }
     if (status == OK) {
@@ -351,95 +354,65 @@ static enum status start_attempt(struct ingest_upload *upload, struct err *err)
     return OK;
 }
 
-static enum status put_file(struct ingest_upload *upload, struct ice_data_file *file,
-                            struct err *err)
-{
-    char name[UUID_TEXT + 1];
-    uuid4(name);
-    struct store_info info;
-    file->path = arena_printf(&upload->attempt_arena, "%.*s/data/%s.parquet",
-                              STR_ARG(upload->place.location_key), name);
-    if (file->path.ptr == NULL) {
-        return err_no_memory(err);
-    }
-    struct store_cond cond = { .if_absent = true, .opaque_etag = true };
-    TRY(store_put_fd(upload->ingest->opts.store, file->path, upload->output_fd, true, &cond, &info,
-                     err));
-    file->size_bytes = (int64_t)info.size;
-    return OK;
-}
-
 /** True when `status` says for sure that a commit did not happen. */
 static bool surely_not_committed(enum status status)
 {
     return status == E_CONFLICT || status == E_NOT_FOUND || status == E_EXISTS ||
-           status == E_INVALID;
+           status == E_INVALID || status == E_UNSUPPORTED;
 }
 
-/** Deleting is tidiness, not correctness: a failure leaves an orphan for the sweep. */
-static void delete_file(struct ingest_upload *upload, struct str key)
+/** The append of what was written. */
+static enum status append(struct ingest_upload *upload, const struct ingest_outputs *outputs,
+                          struct catalog_appended *out, struct err *err)
 {
-    enum status status = store_delete(upload->ingest->opts.store, key, NULL);
-    (void)status;
-}
-
-static enum status keep_result_file(struct ingest_upload *upload, const struct ice_data_file *file,
-                                    struct err *err)
-{
-    struct ingest_file *kept = ARENA_NEW(&upload->arena, struct ingest_file);
-    if (kept == NULL) {
-        return err_no_memory(err);
-    }
-    kept->key = arena_str(&upload->arena, file->path);
-    kept->size = file->size_bytes;
-    kept->row_count = file->record_count;
-    upload->result.files = kept;
-    upload->result.file_count = 1;
-    return OK;
-}
-
-/** The job is done: put its file and commit. */
-static enum status commit(struct ingest_upload *upload, struct str done_json, struct err *err)
-{
-    struct ice_data_file file = { 0 };
-    struct catalog_appended appended;
     const struct ingest_plan *plan = &upload->plan;
-    TRY(engine_file_stats(&upload->attempt_arena, &plan->target, done_json, &file, err));
-    if (upload->params.skip_bad) {
-        TRY(ingest_read_skipped(&upload->arena, done_json, &upload->result, err));
-    }
-    TRY(put_file(upload, &file, err));
-    struct catalog_append append = {
+    const struct catalog_append append = {
         .name = upload->params.table,
         .batch_id = upload->batch_id,
         .schema = &plan->target,
-        .files = &file,
-        .file_count = 1,
+        .files = outputs->files,
+        .file_count = outputs->count,
         .create = true,
         .place = &upload->place,
         .expected_schema_id = upload->place.schema_id,
+        .expected_spec_id = upload->place.spec_id,
+        .parts = plan->spec.field_count > 0 ? outputs->parts : NULL,
+        .part_count = plan->spec.field_count,
+        .shape = upload->place.exists ? STR_EMPTY : plan->shape,
         .evolved = upload->place.exists && plan->changed ? &plan->target : NULL,
         .evolved_last_column_id = plan->last_id,
         .deadline = upload->deadline,
     };
-    enum status status = catalog_append(upload->ingest->opts.catalog, &append,
-                                        &upload->attempt_arena, &appended, err);
+    return catalog_append(upload->ingest->opts.catalog, &append, &upload->attempt_arena, out, err);
+}
+
+/** The job is done: put its files and commit. */
+static enum status commit(struct ingest_upload *upload, struct str done_json, struct err *err)
+{
+    struct ingest_outputs outputs;
+    struct catalog_appended appended;
+    TRY(ingest_outputs_read(upload, done_json, &outputs, err));
+    if (upload->params.skip_bad) {
+        TRY(ingest_read_skipped(&upload->arena, done_json, &upload->result, err));
+    }
+    TRY(ingest_outputs_put(upload, &outputs, err));
+    enum status status = append(upload, &outputs, &appended, err);
     if (status == E_CONFLICT) {
-        delete_file(upload, file.path);
-        upload->state = UPLOAD_STARTING; /* the schema moved on: once more against the new one */
+        ingest_outputs_delete(upload, &outputs);
+        upload->state = UPLOAD_STARTING; /* the table moved on: once more against the new one */
         return OK;
     }
     if (status != OK) {
         if (surely_not_committed(status)) {
-            delete_file(upload, file.path);
+            ingest_outputs_delete(upload, &outputs);
         }
         return status;
     }
     if (appended.deduplicated) {
-        delete_file(upload, file.path); /* the same bytes won meanwhile */
+        ingest_outputs_delete(upload, &outputs); /* the same bytes won meanwhile */
     } else {
-        appended.row_count = file.record_count;
-        TRY(keep_result_file(upload, &file, err));
+        appended.row_count = outputs.rows;
+        TRY(ingest_outputs_keep(upload, &outputs, err));
     }
     return finish_with(upload, &appended, err);
 }
@@ -505,6 +478,7 @@ void ingest_upload_free(struct ingest_upload *upload)
     fd_done(&upload->news_fd);
     fd_done(&upload->spool_fd);
     fd_done(&upload->output_fd);
+    spools_done(&upload->plan.spools);
     digest_free(upload->digest);
     ingest_body_free(upload->body);
     pthread_mutex_destroy(&upload->plan.lock);

@@ -78,9 +78,12 @@ struct ingest_params {
     bool charset_given;
     struct ingest_type *types; /* borrowed until the upload ends */
     size_t type_count;
-    bool evolve;          /* add columns, widen types */
-    bool skip_bad;        /* leave bad rows out, and tell which */
-    bool dedup_off;       /* land also what has landed before */
+    bool evolve;    /* add columns, widen types */
+    bool skip_bad;  /* leave bad rows out, and tell which */
+    bool dedup_off; /* land also what has landed before */
+    /* how rows of a new table are spread and sorted: "day(ts), bucket(16, id)", "ts desc"; of one
+     * that is there, what it must have. Empty: as it is */
+    struct str partition_by, sort_by;
     struct str batch_key; /* the client's Idempotency-Key; empty: by content */
     /* bytes that ingest_write will be given in all, when that is known before; 0: it is not */
     uint64_t size_expected;

@@ -11,6 +11,8 @@
 #include "base/io.h"
 #include "base/rng.h"
 #include "engine/file_stats.h"
+#include "engine/spools.h"
+#include "iceberg/sort_order.h"
 #include "ingest/ingest.h"
 
 struct ingest {
@@ -26,6 +28,20 @@ struct ingest_plan {
     struct ice_schema target; /* with ids */
     int32_t last_id;
     bool changed; /* the table's schema has to change */
+    /* how rows are spread and sorted: of the table, or asked for with a new one */
+    struct ice_partition_spec spec;
+    int32_t sort_order_id; /* -1: they lie as they come */
+    struct str shape;      /* of a new table (catalog_append) */
+    struct spools spools;  /* that the job writes into */
+};
+
+/** What a job has written. In the attempt's arena. */
+struct ingest_outputs {
+    struct ice_data_file *files;
+    const struct str **parts; /* of each, the values of the spec's fields */
+    int *fds;                 /* borrowed */
+    size_t count;
+    int64_t rows;
 };
 
 enum upload_state { UPLOAD_RECEIVING, UPLOAD_STARTING, UPLOAD_CONVERTING, UPLOAD_DONE };
@@ -78,5 +94,16 @@ enum status ingest_on_call(void *ctx, struct str name, yyjson_val *args, struct 
 /** What the DONE frame says of rows that were left out. */
 enum status ingest_read_skipped(struct arena *arena, struct str done_json,
                                 struct ingest_result *out, struct err *err) MUST_USE;
+
+/** Of the DONE frame: outputs.c. */
+enum status ingest_outputs_read(struct ingest_upload *upload, struct str done_json,
+                                struct ingest_outputs *out, struct err *err) MUST_USE;
+/** They are objects after it, under the table's place; on failure none is. */
+enum status ingest_outputs_put(struct ingest_upload *upload, struct ingest_outputs *outputs,
+                               struct err *err) MUST_USE;
+void ingest_outputs_delete(struct ingest_upload *upload, const struct ingest_outputs *outputs);
+/** Into the upload's result. */
+enum status ingest_outputs_keep(struct ingest_upload *upload, const struct ingest_outputs *outputs,
+                                struct err *err) MUST_USE;
 
 #endif

@@ -13,6 +13,7 @@
  *             partition         "partition"
  */
 #include "catalog/changes.h"
+#include "iceberg/shape.h"
 #include "query/ddl.h"
 #include "query/query_priv.h"
 
@@ -45,7 +46,7 @@ static enum status copy_fields(struct altering *a, struct ice_type *type, struct
 /** A part of a path inside of a type: a field of a struct, the element of a list, .. */
 static struct ice_field *part_of(struct ice_type *type, struct str name)
 {
-    const struct ice_field *found = ddl_find_field(type, name);
+    const struct ice_field *found = ice_shape_column(type, name);
     return found == NULL ? NULL : &type->fields[found - type->fields];
 }
 

@@ -12,6 +12,7 @@
 #include "query/ddl.h"
 #include "catalog/changes.h"
 #include "engine/sql_type.h"
+#include "iceberg/shape.h"
 #include "query/query_priv.h"
 
 enum { REQUEST_BYTES_MAX = 64 * 1024 * 1024 };
@@ -103,89 +104,72 @@ static enum status read_columns(struct arena *arena, yyjson_val *request, struct
     return ice_schema_assign_ids(arena, &schema, &last_id, out, err);
 }
 
-const struct ice_field *ddl_find_field(const struct ice_type *root, struct str name)
-{
-    const struct ice_field *found = NULL;
-    for (size_t i = 0; i < root->field_count; i++) {
-        if (str_eq(root->fields[i].name, name)) {
-            return &root->fields[i];
-        }
-        if (found == NULL && str_eq_nocase(root->fields[i].name, name)) {
-            found = &root->fields[i];
-        }
-    }
-    return found;
-}
-
-/** `a` or `a.b` of structs. */
-static const struct ice_field *find_by_path(const struct ice_type *root, struct str path)
-{
-    const struct ice_field *whole = ddl_find_field(root, path);
-    for (size_t i = 0; whole == NULL && i < path.len; i++) {
-        if (path.ptr[i] == '.') {
-            const struct ice_field *outer = ddl_find_field(root, str_from(path.ptr, i));
-            if (outer != NULL && outer->type.kind == ICE_STRUCT) {
-                return find_by_path(&outer->type, str_skip(path, i + 1));
-            }
-        }
-    }
-    return whole;
-}
-
-/** The name of a partition field, as Iceberg's own writers choose it. */
-static struct str field_name(struct arena *arena, struct str column, struct str transform)
-{
-    if (str_eq(transform, STR("identity"))) {
-        return arena_str(arena, column);
-    }
-    struct str kind = str_starts(transform, STR("bucket"))     ? STR("bucket")
-                      : str_starts(transform, STR("truncate")) ? STR("trunc")
-                                                               : transform;
-    return arena_printf(arena, "%.*s_%.*s", STR_ARG(column), STR_ARG(kind));
-}
-
-static enum status write_source(struct json_writer *w, struct arena *arena,
-                                const struct ice_schema *schema, yyjson_val *field, bool sort,
-                                struct err *err)
-{
-    struct str column, transform;
-    TRY(json_get_str(field, "column", JSON_REQUIRED, &column, err));
-    TRY(json_get_str(field, "transform", JSON_REQUIRED, &transform, err));
-    const struct ice_field *source = find_by_path(&schema->root, column);
-    if (source == NULL) {
-        return err_set(err, E_INVALID, "there is no column \"%.*s\" to %s by", STR_ARG(column),
-                       sort ? "sort" : "partition");
-    }
-    struct str name = field_name(arena, column, transform);
-    if (name.ptr == NULL) {
-        return err_no_memory(err);
-    }
-    jw_obj_begin(w);
-    jw_kv_i64(w, "source-id", source->id);
-    jw_kv_str(w, "transform", transform);
-    if (sort) {
-        jw_kv_cstr(w, "direction", "asc");
-        jw_kv_cstr(w, "null-order", "nulls-first");
-    } else {
-        jw_kv_str(w, "name", name);
-    }
-    jw_obj_end(w);
-    return OK;
-}
-
 enum status ddl_write_fields(struct json_writer *w, struct arena *arena,
                              const struct ice_schema *schema, yyjson_val *fields, bool sort,
                              struct err *err)
 {
-    size_t i, max;
+    size_t i, max, count = 0;
     yyjson_val *field;
-    jw_kv_arr(w, "fields");
+    struct ice_shape_field *said = arena_array(arena, yyjson_arr_size(fields) + 1, sizeof(*said));
+    if (said == NULL) {
+        return err_no_memory(err);
+    }
     yyjson_arr_foreach(fields, i, max, field)
     {
-        TRY(write_source(w, arena, schema, field, sort, err));
+        said[count] = (struct ice_shape_field){ .descending = false };
+        TRY(json_get_str(field, "column", JSON_REQUIRED, &said[count].column, err));
+        TRY(json_get_str(field, "transform", JSON_REQUIRED, &said[count].transform, err));
+        count++;
     }
-    jw_arr_end(w);
+    jw_key(w, STR("fields"));
+    return ice_shape_write(w, arena, schema, said, count, sort, err);
+}
+
+/** The members "partition-spec", "write-order" and "properties". */
+static enum status write_shape(struct json_writer *w, struct arena *arena,
+                               const struct ice_schema *schema, yyjson_val *request,
+                               struct err *err)
+{
+    jw_kv_obj(w, "partition-spec");
+    TRY(ddl_write_fields(w, arena, schema, yyjson_obj_get(request, "partition"), false, err));
+    jw_obj_end(w);
+    yyjson_val *sort = yyjson_obj_get(request, "sort");
+    if (yyjson_arr_size(sort) > 0) {
+        jw_kv_obj(w, "write-order");
+        TRY(ddl_write_fields(w, arena, schema, sort, true, err));
+        jw_obj_end(w);
+    }
+    jw_key(w, STR("properties"));
+    jw_val(w, yyjson_obj_get(request, "properties"));
     return OK;
+}
+
+static bool has_any(yyjson_val *request, const char *name)
+{
+    yyjson_val *member = yyjson_obj_get(request, name);
+    return yyjson_arr_size(member) > 0 || yyjson_obj_size(member) > 0;
+}
+
+enum status ddl_write_shape(struct arena *arena, const struct ice_schema *schema,
+                            yyjson_val *request, struct str *out, struct err *err)
+{
+    AUTO(buf_done) struct buf json;
+    struct json_writer w;
+    buf_init(&json, REQUEST_BYTES_MAX);
+    *out = STR_EMPTY;
+    if (!has_any(request, "partition") && !has_any(request, "sort") &&
+        !has_any(request, "properties")) {
+        return OK;
+    }
+    json_writer_init(&w, &json);
+    jw_obj_begin(&w);
+    TRY(write_shape(&w, arena, schema, request, err));
+    jw_obj_end(&w);
+    if (json_writer_end(&w) != OK) {
+        return err_no_memory(err);
+    }
+    *out = arena_str(arena, buf_str(&json));
+    return out->ptr == NULL ? err_no_memory(err) : OK;
 }
 
 /** A CreateTableRequest. */
@@ -200,18 +184,7 @@ static enum status write_create(struct arena *arena, yyjson_val *request, struct
     jw_kv_str(&w, "name", name);
     jw_key(&w, STR("schema"));
     ice_schema_write(&w, &schema);
-    jw_kv_obj(&w, "partition-spec");
-    enum status status = ddl_write_fields(&w, arena, &schema, yyjson_obj_get(request, "partition"),
-                                          false, err);
-    jw_obj_end(&w);
-    yyjson_val *sort = yyjson_obj_get(request, "sort");
-    if (status == OK && yyjson_arr_size(sort) > 0) {
-        jw_kv_obj(&w, "write-order");
-        status = ddl_write_fields(&w, arena, &schema, sort, true, err);
-        jw_obj_end(&w);
-    }
-    jw_key(&w, STR("properties"));
-    jw_val(&w, yyjson_obj_get(request, "properties"));
+    enum status status = write_shape(&w, arena, &schema, request, err);
     jw_obj_end(&w);
     if (status != OK) {
         return status; /* it stopped in the middle */

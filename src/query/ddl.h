@@ -12,12 +12,13 @@ enum status ddl_find_table(struct catalog *catalog, struct arena *arena, yyjson_
 /** {"name","type","required"} as a field without an id. */
 enum status ddl_column_type(struct arena *arena, yyjson_val *column, struct ice_field *out,
                             struct err *err) MUST_USE;
-/** The exact spelling first, else one that differs by case; NULL. */
-const struct ice_field *ddl_find_field(const struct ice_type *root, struct str name);
 /** "fields" of a partition spec or a sort order, from [{"transform","column"}]. */
 enum status ddl_write_fields(struct json_writer *w, struct arena *arena,
                              const struct ice_schema *schema, yyjson_val *fields, bool sort,
                              struct err *err) MUST_USE;
+/** The shape of a new table (catalog_append) that CREATE TABLE .. AS asks for; empty: none. */
+enum status ddl_write_shape(struct arena *arena, const struct ice_schema *schema,
+                            yyjson_val *request, struct str *out, struct err *err) MUST_USE;
 
 /** Make the namespace of `name` if it is the one that is there without being made. */
 enum status ddl_ensure_default(struct catalog *catalog, struct arena *arena,

@@ -18,8 +18,10 @@
 #include "base/rng.h"
 #include "catalog/rewrite.h"
 #include "engine/file_stats.h"
+#include "engine/partition_sql.h"
+#include "iceberg/shape.h"
 #include "query/call.h"
-#include "query/partition_sql.h"
+#include "query/ddl.h"
 #include "query/query_priv.h"
 
 enum {
@@ -32,6 +34,7 @@ void query_write_init(struct query_write *write)
     pthread_mutex_init(&write->lock, NULL);
     arena_init(&write->arena, 1024ul * 1024 * 1024);
     map_init(&write->group_numbers);
+    write->sort_order_id = -1;
 }
 
 void query_write_done(struct query_write *write)
@@ -92,17 +95,19 @@ static enum status find_spec(struct query_write *write, const struct ice_metadat
                                          (int)metadata->default_spec_id);
 }
 
-static enum status write_parts(struct json_writer *w, const struct query_write *write,
-                               const struct ice_schema *schema, struct err *err)
+/** "parts" and "order": how new rows are spread, and how those of a file lie. */
+static enum status write_split(struct json_writer *w, struct query_write *write,
+                               const struct ice_metadata *metadata, struct err *err)
 {
-    jw_kv_arr(w, "parts");
-    for (size_t i = 0; i < write->spec->field_count; i++) {
-        AUTO(buf_done) struct buf sql;
-        buf_init(&sql, 0);
-        TRY(partition_sql(schema, &write->spec->fields[i], &sql, err));
-        jw_str(w, buf_str(&sql));
-    }
-    jw_arr_end(w);
+    struct ice_sort_order order;
+    struct str fields;
+    int32_t id = 0;
+    bool sorted = false;
+    TRY(partition_sql_write(w, metadata->schema, write->spec, err));
+    TRY(ice_sort_order_default(&write->arena, metadata, &id, &fields, err));
+    TRY(ice_sort_order_parse(&write->arena, id, fields, &order, err));
+    TRY(sort_sql_write(w, metadata->schema, &order, &sorted, err));
+    write->sort_order_id = sorted ? id : -1;
     return OK;
 }
 
@@ -121,7 +126,7 @@ static enum status target(struct query *query, yyjson_val *args, struct buf *rep
     jw_obj_begin(&w);
     jw_key(&w, STR("schema"));
     ice_schema_write(&w, metadata->schema);
-    enum status kind = makes ? write_parts(&w, &query->write, metadata->schema, err) : OK;
+    enum status kind = makes ? write_split(&w, &query->write, metadata, err) : OK;
     jw_obj_end(&w);
     return end(&w, kind, err);
 }
@@ -138,10 +143,27 @@ static enum status read_new_schema(struct query_write *write, yyjson_val *args, 
     return ice_schema_assign_ids(&write->arena, &asked, &last_id, &write->new_schema, err);
 }
 
-static bool has_any(yyjson_val *request, const char *name)
+/** What the table that is made is to be like, and how its rows are spread and sorted by that. */
+static enum status write_new_split(struct json_writer *w, struct query_write *write,
+                                   yyjson_val *request, struct err *err)
 {
-    yyjson_val *member = yyjson_obj_get(request, name);
-    return yyjson_arr_size(member) > 0 || yyjson_obj_size(member) > 0;
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    struct ice_partition_spec *spec = ARENA_NEW(&write->arena, struct ice_partition_spec);
+    struct ice_sort_order order;
+    bool sorted = false;
+    if (spec == NULL) {
+        return err_no_memory(err);
+    }
+    TRY(ddl_write_shape(&write->arena, &write->new_schema, request, &write->shape, err));
+    TRY(write->shape.len == 0 ? OK : json_parse(write->shape, &doc, err));
+    yyjson_val *root = yyjson_doc_get_root(doc);
+    TRY(ice_shape_spec(&write->arena, &write->new_schema, root, spec, err));
+    TRY(ice_shape_order(&write->arena, root, &order, err));
+    write->spec = spec;
+    TRY(partition_sql_write(w, &write->new_schema, spec, err));
+    TRY(sort_sql_write(w, &write->new_schema, &order, &sorted, err));
+    write->sort_order_id = sorted ? order.id : -1;
+    return OK;
 }
 
 static enum status create(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
@@ -157,12 +179,6 @@ static enum status create(struct query *query, yyjson_val *args, struct buf *rep
     TRY(json_get_str(request, "namespace", JSON_REQUIRED, &ns, err));
     TRY(json_get_str(request, "name", JSON_REQUIRED, &text, err));
     TRY(json_get_bool(request, "if_not_exists", JSON_OPTIONAL, &if_not_exists, err));
-    if (has_any(request, "partition") || has_any(request, "sort") ||
-        has_any(request, "properties")) {
-        return err_set(err, E_UNSUPPORTED,
-                       "CREATE TABLE .. AS with PARTITIONED BY, SORTED BY or WITH is not supported "
-                       "yet: make the table first, then INSERT");
-    }
     TRY(query_new_name(catalog, &write->arena, ns, text, &name, err));
     TRY(query_table_exists(catalog, &name, &write->arena, &exists, err));
     exists = exists && !write->landed; /* else it is ours, and the engine asks once more */
@@ -177,8 +193,9 @@ static enum status create(struct query *query, yyjson_val *args, struct buf *rep
     jw_kv_bool(&w, "exists", exists);
     jw_key(&w, STR("schema"));
     ice_schema_write(&w, &write->new_schema);
+    enum status kind = exists ? OK : write_new_split(&w, write, request, err);
     jw_obj_end(&w);
-    return end(&w, OK, err);
+    return end(&w, kind, err);
 }
 
 /* --- spools --- */
@@ -329,6 +346,7 @@ struct committing {
     struct ice_data_file *added;
     /* of each; .values NULL: it is not new in its partition */
     struct ice_partition_record *records;
+    const struct str **parts; /* of each, as the engine has told them */
     size_t added_count;
     struct str *removed, *marked;
     size_t removed_count, marked_count;
@@ -390,9 +408,13 @@ static enum status fill_partition(struct committing *c, yyjson_val *report,
     }
     for (size_t i = 0; i < spec->field_count; i++) {
         yyjson_val *part = yyjson_arr_get(parts, i);
-        texts[i] = yyjson_is_str(part) ? str_from(yyjson_get_str(part), yyjson_get_len(part))
-                                       : (struct str){ NULL, 0 };
+        texts[i] = yyjson_is_str(part)
+                       ? arena_str(&c->query->write.arena,
+                                   str_from(yyjson_get_str(part), yyjson_get_len(part)))
+                       : (struct str){ NULL, 0 };
+        TRY(yyjson_is_str(part) && texts[i].ptr == NULL ? err_no_memory(err) : OK);
     }
+    c->parts[c->added_count] = texts;
     TRY(ice_partition_record(&c->query->write.arena, spec, texts, record, err));
     file->partition_spec_id = spec->id;
     file->partition_avro = record->avro;
@@ -404,6 +426,7 @@ static enum status fill_data(struct committing *c, yyjson_val *report, struct ic
                              struct err *err)
 {
     uint64_t number = 0;
+    file->sort_order_id = c->query->write.sort_order_id;
     if (yyjson_obj_get(report, "group") == NULL) {
         return fill_partition(c, report, file, err);
     }
@@ -461,7 +484,8 @@ static enum status put_all(struct committing *c, yyjson_val *args, struct err *e
     size_t count = yyjson_arr_size(data) + yyjson_arr_size(deletes) + 1;
     c->added = arena_array(&c->query->write.arena, count, sizeof(*c->added));
     c->records = arena_array(&c->query->write.arena, count, sizeof(*c->records));
-    if (c->added == NULL || c->records == NULL) {
+    c->parts = arena_array(&c->query->write.arena, count, sizeof(*c->parts));
+    if (c->added == NULL || c->records == NULL || c->parts == NULL) {
         return err_no_memory(err);
     }
     yyjson_arr_foreach(data, i, max, report)
@@ -518,6 +542,10 @@ static enum status commit_append(struct committing *c, int64_t *snapshot_out, st
         .create = c->pin == NULL,
         .place = &query->write.place,
         .expected_schema_id = c->schema->schema_id,
+        .expected_spec_id = query->write.spec->id,
+        .parts = query->write.spec->field_count > 0 ? c->parts : NULL,
+        .part_count = query->write.spec->field_count,
+        .shape = query->write.shape,
         .deadline = commit_deadline(query),
     };
     if (append.batch_id.ptr == NULL) {
@@ -550,7 +578,6 @@ static enum status commit_rewrite(struct committing *c, bool all, int64_t *snaps
     const struct query_pin *pin = c->pin;
     struct str isolation = write_property(pin, c->verb, "isolation-level");
     bool serializable = !str_eq(isolation, STR("snapshot"));
-    bool inserts = str_eq(c->verb, STR("insert")); /* what it has read may have come or gone */
     const struct catalog_rewrite rewrite = {
         .name = pin->pin->table.name,
         .operation = operation_of(c),
@@ -565,7 +592,7 @@ static enum status commit_rewrite(struct committing *c, bool all, int64_t *snaps
         .removes_all = all,
         .marked = c->marked,
         .marked_count = c->marked_count,
-        .no_new_rows = serializable && !all && !inserts,
+        .no_new_rows = serializable && !all,
         .no_new_deletes = serializable || !str_eq(c->verb, STR("delete")),
         .deadline = commit_deadline(c->query),
     };
@@ -588,8 +615,7 @@ static enum status commit_files(struct committing *c, bool all, int64_t *snapsho
         return OK;
     }
     atomic_store(&c->query->write.committing, true);
-    bool in_group = c->pin == NULL ||
-                    (str_eq(c->verb, STR("insert")) && c->query->write.spec->field_count == 0);
+    bool in_group = c->pin == NULL || str_eq(c->verb, STR("insert"));
     enum status status = in_group ? commit_append(c, snapshot_out, err)
                                   : commit_rewrite(c, all, snapshot_out, err);
     bool surely_not = status == E_CONFLICT || status == E_NOT_FOUND || status == E_EXISTS ||

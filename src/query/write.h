@@ -34,10 +34,12 @@ struct query_write {
     size_t group_count, group_cap;
     struct map group_numbers;
     const struct ice_partition_spec *spec; /* of new files; NULL: there is no target yet */
+    int32_t sort_order_id;                 /* that the engine was told to follow; -1: none */
     bool landed;                           /* committed, or its request done */
     struct str reply;           /* of what landed: an engine that died behind it asks once more */
     struct table_name new_name; /* of the table that CREATE TABLE .. AS makes */
     struct ice_schema new_schema;
+    struct str shape; /* of it, as catalog_append has it */
     struct catalog_place place;
     /* set by the call, read by who reads the query's frames */
     atomic_bool committing, conflict;

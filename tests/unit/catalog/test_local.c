@@ -574,6 +574,124 @@ static void parallel_appends_all_land(void **state)
     catalog_close(second);
 }
 
+/* --- partitions --- */
+
+static const char shape[] =
+    "{\"partition-spec\":{\"fields\":["
+    "{\"source-id\":1,\"transform\":\"bucket[4]\",\"name\":\"id_bucket\"},"
+    "{\"source-id\":2,\"transform\":\"identity\",\"name\":\"name\"}]},"
+    "\"write-order\":{\"fields\":[{\"source-id\":2,\"transform\":\"identity\","
+    "\"direction\":\"desc\",\"null-order\":\"nulls-last\"}]},\"properties\":{\"p\":\"q\"}}";
+
+struct spread {
+    const char *batch, *shape, *bucket, *name; /* name NULL: null */
+    int32_t spec_id;
+    size_t part_count;
+    bool whole; /* without parts */
+};
+
+/** One file of one partition. */
+static enum status append_spread(struct lake *lake, const struct spread *in,
+                                 struct catalog_appended *out)
+{
+    struct catalog_place place;
+    struct table_name name = fixture_name("t");
+    TRY(catalog_place(lake->catalog, &name, &lake->arena, &place, ERR));
+    struct ice_data_file file = {
+        .path = arena_printf(&lake->arena, "%.*s/data/%s.parquet", STR_ARG(place.location_key),
+                             in->batch),
+        .format = STR("PARQUET"),
+        .record_count = 1,
+        .size_bytes = 1000,
+        .sort_order_id = 1,
+    };
+    const struct str values[] = { str_of(in->bucket),
+                                  in->name == NULL ? (struct str){ NULL, 0 } : str_of(in->name) };
+    const struct str *const parts[] = { values };
+    const struct catalog_append append = {
+        .name = name,
+        .batch_id = str_of(in->batch),
+        .schema = fixture_schema(&lake->arena, NULL),
+        .files = &file,
+        .file_count = 1,
+        .create = true,
+        .place = &place,
+        .expected_schema_id = place.schema_id,
+        .expected_spec_id = in->spec_id,
+        .parts = in->whole ? NULL : parts,
+        .part_count = in->part_count,
+        .shape = in->shape == NULL ? STR_EMPTY : str_of(in->shape),
+    };
+    return catalog_append(lake->catalog, &append, &lake->arena, out, ERR);
+}
+
+static void an_append_makes_a_table_with_partitions_and_goes_into_them(void **state)
+{
+    struct lake *lake = *state;
+    struct catalog_appended out;
+    struct catalog_place place;
+    struct table_name name = fixture_name("t");
+    assert_ok(append_spread(
+        lake, &(struct spread){ .batch = "b1", .shape = shape, .bucket = "3", .part_count = 2 },
+        &out));
+    assert_true(out.created);
+    assert_ok(catalog_place(lake->catalog, &name, &lake->arena, &place, ERR));
+    assert_int_equal(place.sort_order_id, 1);
+    assert_true(place.partition_fields.len > 0 && place.sort_fields.len > 0);
+    struct spread more = {
+        .batch = "b2", .bucket = "1", .name = "x", .spec_id = place.spec_id, .part_count = 2
+    };
+    assert_ok(append_spread(lake, &more, &out));
+    assert_ok(append_spread(lake, &more, &out)); /* the same once more */
+    assert_int_equal(fixture_rows(lake->catalog, "t"), 2);
+
+    struct catalog_pin *pin = NULL;
+    struct catalog_files files;
+    assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
+    assert_ok(catalog_files(lake->catalog, pin, &lake->arena, &files, ERR));
+    assert_str(ice_metadata_property(pin->metadata, STR("p")), "q");
+    assert_str(ice_metadata_property(pin->metadata, STR("lakehouse.expire-snapshots")), "true");
+    assert_int_equal(files.count, 2);
+    for (size_t i = 0; i < files.count; i++) {
+        assert_int_equal(files.files[i].file->partition_spec_id, place.spec_id);
+        assert_int_equal(files.files[i].file->sort_order_id, 1);
+        assert_true(files.files[i].file->partition_key.len > 0);
+    }
+    struct catalog_manifests list;
+    assert_ok(catalog_manifests(lake->catalog, pin, &list, ERR));
+    assert_int_equal(list.count, 2);
+    assert_int_equal(list.rows[0].partition_count, 2);
+    assert_str(list.rows[0].partitions[1].lower, "x");
+    assert_false(list.rows[0].partitions[1].contains_null);
+    assert_true(list.rows[1].partitions[1].contains_null);
+    catalog_unpin(pin);
+}
+
+static void files_that_were_spread_otherwise_are_refused(void **state)
+{
+    struct lake *lake = *state;
+    struct catalog_appended out;
+    struct spread in = { .batch = "b1", .shape = shape, .bucket = "3", .part_count = 1 };
+    assert_kind(append_spread(lake, &in, &out), E_INVALID); /* two are needed */
+    in.bucket = "many";
+    in.part_count = 2;
+    assert_kind(append_spread(lake, &in, &out), E_INVALID);
+    in.shape = "{\"partition-spec\":{\"fields\":[{\"source-id\":77}]}}";
+    assert_kind(append_spread(lake, &in, &out), E_INVALID);
+    in.shape = "{\"properties\":{\"format-version\":\"1\"}}";
+    assert_kind(append_spread(lake, &in, &out), E_INVALID);
+    in.shape = shape;
+    in.bucket = "3";
+    assert_ok(append_spread(lake, &in, &out));
+    in.batch = "b2";
+    in.spec_id = 7;
+    assert_kind(append_spread(lake, &in, &out), E_CONFLICT);
+    in.spec_id = 0;
+    in.whole = true;
+    assert_kind(append_spread(lake, &in, &out), E_UNSUPPORTED);
+    assert_int_equal(fixture_rows(lake->catalog, "t"), 1);
+}
+
 int main(void)
 {
 #define LAKE_TEST(name) cmocka_unit_test_setup_teardown(name, lake_open, lake_close)
@@ -597,6 +715,8 @@ int main(void)
         LAKE_TEST(a_manifest_that_cannot_be_written_again_is_left_out_of_merges),
         LAKE_TEST(a_lack_of_memory_never_loses_or_doubles_an_append),
         LAKE_TEST(parallel_appends_all_land),
+        LAKE_TEST(an_append_makes_a_table_with_partitions_and_goes_into_them),
+        LAKE_TEST(files_that_were_spread_otherwise_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include "helper.h"
 
 #include "iceberg/partition.h"
+#include "iceberg/shape.h"
 #include "iceberg/value.h"
 
 static struct arena arena;
@@ -239,6 +240,104 @@ static void partition_ranges_tell_of_nulls(void **state)
     assert_false(range_of(ICE_UNKNOWN, 0, ICE_LONG, number(3, 4)).none_null);
 }
 
+/** "column:transform:desc:last ..." of what was read; or "?" for an error. */
+static void check_shape(const char *text, bool sort, const char *expected)
+{
+    struct ice_shape_field *fields = NULL;
+    size_t count = 0;
+    AUTO(buf_done) struct buf said;
+    buf_init(&said, 0);
+    enum status status = ice_shape_parse(&arena, "what", str_of(text), sort, &fields, &count, &err);
+    if (status != OK) {
+        assert_int_equal(status, E_INVALID);
+        assert_string_equal("?", expected);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        MUST(buf_printf(&said, "%s%.*s:%.*s:%d:%d", i == 0 ? "" : " ", STR_ARG(fields[i].column),
+                        STR_ARG(fields[i].transform), fields[i].descending, fields[i].nulls_last));
+    }
+    assert_str(buf_str(&said), expected);
+}
+
+static void shapes_are_read_as_people_write_them(void **state)
+{
+    check_shape("a", false, "a:identity:0:0");
+    check_shape(" day( ts ) ,Bucket(16, id),truncate(s.b, 4)", false,
+                "ts:day:0:0 id:bucket[16]:0:0 s.b:truncate[4]:0:0");
+    check_shape("a desc, b asc nulls last, c DESC NULLS FIRST, hour(t), d nulls first", true,
+                "a:identity:1:1 b:identity:0:1 c:identity:1:0 t:hour:0:0 d:identity:0:0");
+    static const char *const bad[] = { "",          ",",     "a,",          "week(a)",
+                                       "bucket(a)", "day(",  "bucket(0,a)", "bucket(x,y)",
+                                       "void(a)",   "day()", "bucket(4,)",  "year(a)b" };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        check_shape(bad[i], false, "?");
+    }
+}
+
+/** The schema of the metadata, with a shape over it. */
+static void shapes_become_specs_and_orders(void **state)
+{
+    AUTO(buf_done) struct buf json;
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    struct json_writer w;
+    struct ice_shape_field *fields = NULL;
+    size_t count = 0;
+    struct ice_partition_spec spec;
+    struct ice_sort_order order;
+    struct str column = metadata->schema->root.fields[0].name;
+    buf_init(&json, 0);
+    struct str text = arena_printf(&arena, "bucket(8, %.*s)", STR_ARG(column));
+    MUST(ice_shape_parse(&arena, "x", text, false, &fields, &count, &err));
+    json_writer_init(&w, &json);
+    jw_obj_begin(&w);
+    jw_kv_obj(&w, "partition-spec");
+    jw_key(&w, STR("fields"));
+    MUST(ice_shape_write(&w, &arena, metadata->schema, fields, count, false, &err));
+    jw_obj_end(&w);
+    jw_kv_obj(&w, "write-order");
+    fields[0].descending = true;
+    jw_key(&w, STR("fields"));
+    MUST(ice_shape_write(&w, &arena, metadata->schema, fields, count, true, &err));
+    jw_obj_end(&w);
+    jw_obj_end(&w);
+    MUST(json_writer_end(&w));
+    MUST(json_parse(buf_str(&json), &doc, &err));
+    MUST(ice_shape_spec(&arena, metadata->schema, yyjson_doc_get_root(doc), &spec, &err));
+    MUST(ice_shape_order(&arena, yyjson_doc_get_root(doc), &order, &err));
+    assert_int_equal(spec.field_count, 1);
+    assert_int_equal(spec.fields[0].transform, ICE_BUCKET);
+    assert_int_equal(spec.fields[0].width, 8);
+    assert_int_equal(spec.fields[0].source_id, metadata->schema->root.fields[0].id);
+    assert_int_equal(order.id, 1);
+    assert_int_equal(order.field_count, 1);
+    assert_true(order.fields[0].descending);
+    assert_false(order.fields[0].nulls_last);
+    MUST(ice_shape_order(&arena, NULL, &order, &err));
+    assert_int_equal(order.id, 0);
+    fields[0].column = STR("nix");
+    json_writer_init(&w, &json);
+    assert_int_equal(ice_shape_write(&w, &arena, metadata->schema, fields, 1, false, &err),
+                     E_INVALID);
+}
+
+static void a_void_field_of_a_column_that_is_gone_stays_void(void **state)
+{
+    struct ice_partition_spec spec;
+    MUST(ice_partition_spec_parse(&arena, metadata->schema, 4,
+                                  STR("[{\"source-id\":9999,\"field-id\":1000,\"name\":\"a\","
+                                      "\"transform\":\"void\"},{\"source-id\":9999,\"field-id\":"
+                                      "1001,\"name\":\"b\",\"transform\":\"day\"}]"),
+                                  &spec, &err));
+    assert_int_equal(spec.id, 4);
+    assert_int_equal(spec.fields[0].transform, ICE_VOID);
+    assert_int_equal(spec.fields[1].transform, ICE_UNKNOWN);
+    assert_int_equal(ice_partition_spec_parse(&arena, metadata->schema, 4, STR("[1]"), &spec, &err),
+                     E_CORRUPT);
+    MUST(ice_partition_spec_parse(&arena, metadata->schema, 0, STR_EMPTY, &spec, &err));
+    assert_int_equal(spec.field_count, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +348,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(partition_ranges_hold_what_was_put_into_them, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(partition_ranges_tell_of_nulls, setup, teardown),
+        cmocka_unit_test_setup_teardown(shapes_are_read_as_people_write_them, setup, teardown),
+        cmocka_unit_test_setup_teardown(shapes_become_specs_and_orders, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_void_field_of_a_column_that_is_gone_stays_void, setup,
+                                        teardown),
     };
     return cmocka_run_group_tests_name("partition", tests, NULL, NULL);
 }

@@ -3,7 +3,7 @@
  *
  * Source: Apache Iceberg, table specification, "Partition Transforms"
  */
-#include "query/partition_sql.h"
+#include "engine/partition_sql.h"
 
 static enum status quote(struct buf *out, struct str text, char mark)
 {
@@ -177,4 +177,58 @@ enum status partition_sql(const struct ice_schema *schema, const struct ice_part
             STR_ARG(field->name));
     }
     return status == OK ? OK : err_no_memory(err);
+}
+
+/* --- what an engine hears --- */
+
+enum status partition_sql_write(struct json_writer *w, const struct ice_schema *schema,
+                                const struct ice_partition_spec *spec, struct err *err)
+{
+    jw_kv_arr(w, "parts");
+    for (size_t i = 0; i < spec->field_count; i++) {
+        AUTO(buf_done) struct buf sql;
+        buf_init(&sql, 0);
+        TRY(partition_sql(schema, &spec->fields[i], &sql, err));
+        jw_str(w, buf_str(&sql));
+    }
+    jw_arr_end(w);
+    return OK;
+}
+
+static enum status sort_term(const struct ice_schema *schema, const struct ice_sort_field *field,
+                             struct buf *out)
+{
+    TRY(partition_sql(schema, &field->by, out, NULL));
+    return buf_printf(out, " %s NULLS %s", field->descending ? "DESC" : "ASC",
+                      field->nulls_last ? "LAST" : "FIRST");
+}
+
+enum status sort_sql_write(struct json_writer *w, const struct ice_schema *schema,
+                           const struct ice_sort_order *order, bool *sorted_out, struct err *err)
+{
+    AUTO(buf_done) struct buf list;
+    struct json_writer terms;
+    buf_init(&list, 0);
+    json_writer_init(&terms, &list);
+    jw_arr_begin(&terms);
+    *sorted_out = false;
+    for (size_t i = 0; i < order->field_count; i++) {
+        AUTO(buf_done) struct buf sql;
+        buf_init(&sql, 0);
+        enum status status = sort_term(schema, &order->fields[i], &sql);
+        if (status != OK) {
+            return status == E_UNSUPPORTED ? OK : err_no_memory(err);
+        }
+        jw_str(&terms, buf_str(&sql));
+    }
+    jw_arr_end(&terms);
+    if (json_writer_end(&terms) != OK) {
+        return err_no_memory(err);
+    }
+    *sorted_out = order->field_count > 0;
+    if (*sorted_out) {
+        jw_key(w, STR("order"));
+        jw_raw(w, buf_str(&list));
+    }
+    return OK;
 }
