@@ -13,6 +13,7 @@
  *      /internal/catalog/change   {name,"view","timeout_ms","requirements","updates"}
  *                                                                      -> loaded
  *      /internal/catalog/create   {name,"view","timeout_ms","stage","request"} -> loaded
+ *      /internal/catalog/upkeep   {name,"procedure","timeout_ms","args"}       -> its report
  *      /internal/catalog/rename   {name,"to_namespace","to_name","view"} -> {"missing_namespace"}
  *      /internal/catalog/namespace_create  {"namespace","properties"}  -> {"uuid"}
  *      /internal/catalog/namespace_drop    {"namespace"}               -> {}
@@ -21,6 +22,7 @@
  */
 #include "api/api_catalog.h"
 #include "catalog/changes.h"
+#include "catalog/upkeep.h"
 #include "catalog/wire.h"
 
 enum { APPEND_BODY_MAX = 256 * 1024 * 1024, APPEND_TIMEOUT_MS = 24 * 3600 * 1000 };
@@ -259,6 +261,28 @@ static enum http_step change_end(struct http_req *req)
     return status == OK ? reply_loaded(req, &loaded) : http_fail(req, status);
 }
 
+static enum status upkeep(struct http_req *req, struct buf *report)
+{
+    yyjson_val *root = NULL;
+    struct catalog_upkeep call = { 0 };
+    TRY(read_name(req, &root, &call.name));
+    TRY(read_deadline(req, root, &call.deadline));
+    TRY(json_get_str(root, "procedure", JSON_REQUIRED, &call.procedure, &req->err));
+    TRY(json_get_obj(root, "args", JSON_OPTIONAL, &call.args, &req->err));
+    return catalog_upkeep(catalog_of(req), &call, report, &req->err);
+}
+
+static enum http_step upkeep_end(struct http_req *req)
+{
+    struct buf report;
+    buf_init(&report, APPEND_BODY_MAX);
+    enum status status = upkeep(req, &report);
+    enum http_step step = status == OK ? http_reply_json(req, 200, &report)
+                                       : http_fail(req, status);
+    buf_done(&report);
+    return step;
+}
+
 static enum status create(struct http_req *req, struct catalog_loaded *out)
 {
     yyjson_val *root = NULL;
@@ -361,6 +385,7 @@ static const struct http_handler batch_handler = { .end = batch_end };
 static const struct http_handler append_handler = { .end = append_end };
 static const struct http_handler drop_handler = { .end = drop_end };
 static const struct http_handler change_handler = { .end = change_end };
+static const struct http_handler upkeep_handler = { .end = upkeep_end };
 static const struct http_handler create_handler = { .end = create_end };
 static const struct http_handler rename_handler = { .end = rename_end };
 static const struct http_handler namespace_create_handler = { .end = namespace_create_end };
@@ -380,6 +405,7 @@ const struct http_route *api_catalog_internal_routes(size_t *count_out)
         { INTERNAL(append), .body_bytes_max = APPEND_BODY_MAX, .timeout_ms = APPEND_TIMEOUT_MS },
         { INTERNAL(drop) },
         { INTERNAL(change), .body_bytes_max = APPEND_BODY_MAX, .timeout_ms = APPEND_TIMEOUT_MS },
+        { INTERNAL(upkeep), .timeout_ms = APPEND_TIMEOUT_MS },
         { INTERNAL(create) },
         { INTERNAL(rename) },
         { INTERNAL(namespace_create) },

@@ -178,6 +178,13 @@ enum status catalog_change_view(struct catalog *catalog, const struct catalog_ch
     return catalog->ops->change(catalog, CATALOG_VIEW, change, deadline, arena, out, err);
 }
 
+enum status catalog_upkeep(struct catalog *catalog, const struct catalog_upkeep *upkeep,
+                           struct buf *report, struct err *err)
+{
+    TRY(table_name_check(&upkeep->name, err));
+    return catalog->ops->upkeep(catalog, upkeep, report, err);
+}
+
 enum status catalog_create_table(struct catalog *catalog, const struct catalog_create *create,
                                  struct arena *arena, struct catalog_loaded *out, struct err *err)
 {

@@ -6,6 +6,7 @@
 #define CATALOG_CATALOG_PRIV_H
 
 #include "catalog/changes.h"
+#include "catalog/upkeep.h"
 
 struct reader;
 
@@ -34,6 +35,8 @@ struct catalog_ops {
                           struct err *);
     enum status (*create)(struct catalog *, enum catalog_kind, const struct catalog_create *,
                           struct arena *, struct catalog_loaded *, struct err *);
+    enum status (*upkeep)(struct catalog *, const struct catalog_upkeep *, struct buf *report,
+                          struct err *);
     enum status (*rename)(struct catalog *, enum catalog_kind, const struct table_name *from,
                           const struct table_name *to, bool *missing_ns_out, struct err *);
     enum status (*namespace_create)(struct catalog *, struct str ns, const struct ice_property *,

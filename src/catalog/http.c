@@ -247,6 +247,7 @@ static const struct catalog_ops remote_ops = {
     .batch = remote_batch,
     .drop = remote_drop,
     .change = remote_change,
+    .upkeep = remote_upkeep,
     .create = remote_create,
     .rename = remote_rename,
     .namespace_create = remote_namespace_create,

@@ -8,6 +8,8 @@
 
 #include "catalog/wire.h"
 
+enum { UPKEEP_TIMEOUT_MS = 600000 };
+
 static bool is_lost(enum status status)
 {
     return status == E_UPSTREAM || status == E_TIMEOUT;
@@ -78,6 +80,31 @@ enum status remote_change(struct catalog *catalog, enum catalog_kind kind,
     }
     TRY(is_lost(status) ? unknown(err) : status);
     return read_loaded(arena, root, out, err);
+}
+
+/** Sent once: who asks again after a lost answer finds less to do. */
+enum status remote_upkeep(struct catalog *catalog, const struct catalog_upkeep *upkeep,
+                          struct buf *report, struct err *err)
+{
+    AUTO(call_done) struct call call;
+    yyjson_val *root = NULL;
+    struct json_writer w;
+    deadline_ms deadline = upkeep->deadline == 0 ? deadline_in(UPKEEP_TIMEOUT_MS)
+                                                 : upkeep->deadline;
+    call_begin(&call);
+    wire_name(&call.w, &upkeep->name);
+    jw_kv_str(&call.w, "procedure", upkeep->procedure);
+    jw_kv_i64(&call.w, "timeout_ms", left_ms(deadline));
+    if (upkeep->args != NULL) {
+        jw_key(&call.w, STR("args"));
+        jw_val(&call.w, upkeep->args);
+    }
+    enum status status = call_send(remote_of(catalog), &call, "/internal/catalog/upkeep", false,
+                                   later(deadline), &root, err);
+    TRY(is_lost(status) ? unknown(err) : status);
+    json_writer_init(&w, report);
+    jw_val(&w, root);
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
 enum status remote_create(struct catalog *catalog, enum catalog_kind kind,

@@ -44,6 +44,8 @@ enum status remote_change(struct catalog *, enum catalog_kind, const struct cata
                           struct err *) MUST_USE;
 enum status remote_create(struct catalog *, enum catalog_kind, const struct catalog_create *,
                           struct arena *, struct catalog_loaded *, struct err *) MUST_USE;
+enum status remote_upkeep(struct catalog *, const struct catalog_upkeep *, struct buf *report,
+                          struct err *) MUST_USE;
 enum status remote_rename(struct catalog *, enum catalog_kind, const struct table_name *from,
                           const struct table_name *to, bool *missing_ns_out, struct err *) MUST_USE;
 enum status remote_namespace_create(struct catalog *, struct str ns, const struct ice_property *,

@@ -306,6 +306,7 @@ static const struct catalog_ops local_ops = {
     .batch = local_batch,
     .drop = local_drop,
     .change = local_change,
+    .upkeep = local_upkeep,
     .create = local_create,
     .rename = local_rename,
     .namespace_create = local_namespace_create,

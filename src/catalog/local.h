@@ -31,6 +31,7 @@
 #include "catalog/catalog_priv.h"
 #include "catalog/pointer.h"
 #include "catalog/reader.h"
+#include "catalog/upkeep.h"
 
 #include <pthread.h>
 
@@ -50,6 +51,8 @@ struct local {
     pthread_mutex_t rng_lock;
     struct rng rng; /* guarded by rng_lock */
     struct metric *commits, *conflicts, *appends, *unknown;
+    upkeep_find_orphans *find_orphans; /* NULL: nobody does */
+    void *find_orphans_ctx;
 };
 
 /** A pointer as it was read, with the ETag that a swap needs. */
@@ -109,6 +112,8 @@ enum status local_change_view(struct local *local, const struct catalog_change *
                               struct err *err) MUST_USE;
 enum status local_create(struct catalog *, enum catalog_kind, const struct catalog_create *,
                          struct arena *, struct catalog_loaded *, struct err *) MUST_USE;
+enum status local_upkeep(struct catalog *, const struct catalog_upkeep *, struct buf *report,
+                         struct err *) MUST_USE;
 enum status local_rename(struct catalog *, enum catalog_kind, const struct table_name *from,
                          const struct table_name *to, bool *missing_ns_out, struct err *) MUST_USE;
 enum status local_namespace_create(struct catalog *, struct str ns, const struct ice_property *,

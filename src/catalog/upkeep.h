@@ -19,6 +19,10 @@ struct upkeep_names {
     size_t count;
 };
 
+/** One more; what is over the bound is not kept. The name is copied. */
+enum status upkeep_name(struct upkeep_names *names, struct arena *arena, struct str name,
+                        struct err *err) MUST_USE;
+
 struct upkeep_expire {
     struct table_name name;
     /* a moment, ms: snapshots from before it are old. 0: by history.expire.max-snapshot-age-ms, and
@@ -84,5 +88,43 @@ struct upkeep_rewritten {
 enum status catalog_rewrite_manifests(struct catalog *catalog,
                                       const struct upkeep_manifests *request, struct arena *arena,
                                       struct upkeep_rewritten *out, struct err *err) MUST_USE;
+
+/* --- by name --- */
+
+/** Files in a table's folder that nothing names: the sweep's rules, now and for one table. The
+ * layer of the sweep stands above this one, so it is handed down. */
+struct upkeep_orphans {
+    struct table_name name;
+    int64_t older_than_ms; /* a moment; 0: as old as the sweep asks for */
+    bool dry_run;
+};
+struct upkeep_found {
+    int64_t files, bytes; /* in the trash now; of a dry run: that would be */
+    struct upkeep_names names;
+};
+typedef enum status upkeep_find_orphans(void *ctx, const struct upkeep_orphans *request,
+                                        struct arena *arena, struct upkeep_found *out,
+                                        struct err *err);
+/** Of a local driver, before it is used by several threads. Without it the procedure is
+ * E_UNSUPPORTED. */
+void catalog_upkeep_set_orphans(struct catalog *catalog, upkeep_find_orphans *find, void *ctx);
+
+/** A procedure on a table, in every driver. */
+struct catalog_upkeep {
+    struct table_name name;
+    /* expire_snapshots {older_than, retain_last, dry_run}, rewrite_manifests {dry_run},
+     * remove_orphan_files {older_than, dry_run} */
+    struct str procedure;
+    yyjson_val *args; /* an object; moments are milliseconds; NULL: none */
+    deadline_ms deadline;
+};
+/**
+ * `report` becomes a JSON object of numbers and lists of text, by the names that
+ * docs/reference/maintenance.md has.
+ *
+ * Errors   E_INVALID for the procedure or its arguments; as the functions above
+ */
+enum status catalog_upkeep(struct catalog *catalog, const struct catalog_upkeep *upkeep,
+                           struct buf *report, struct err *err) MUST_USE;
 
 #endif

@@ -14,9 +14,6 @@
 
 /** Ten minutes where the caller has none. */
 deadline_ms upkeep_deadline(deadline_ms deadline);
-/** One more; what is over the bound is not kept. The name is copied. */
-enum status upkeep_name(struct upkeep_names *names, struct arena *arena, struct str name,
-                        struct err *err) MUST_USE;
 /** The lake's reader with a small cache of its own: care must not push out what queries need. */
 enum status upkeep_reader(struct local *local, struct reader **out, struct err *err) MUST_USE;
 void upkeep_reader_done(struct reader *reader); /* NULL is fine */

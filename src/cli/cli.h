@@ -18,6 +18,7 @@ int cli_ingest(int argc, char **argv);
 int cli_tables(int argc, char **argv);
 int cli_describe(int argc, char **argv);
 int cli_vectors(int argc, char **argv);
+int cli_maintain(int argc, char **argv);
 
 /** Whether colours may be shown on a descriptor: a terminal that can, and a user who has not said
  * NO_COLOR. */

@@ -10,7 +10,7 @@
 /* --- the pages, each beside its command --- */
 
 extern const struct cli_page cli_sql_page, cli_ingest_page, cli_tables_page, cli_describe_page,
-    cli_vectors_page;
+    cli_vectors_page, cli_maintain_page;
 
 /* --- options.c --- */
 
@@ -82,6 +82,10 @@ enum status cli_ask(struct http_client *client, const struct cli_question *quest
 
 /* --- tables.c --- */
 
+/** A page of the list of tables, {"tables":[..]}; `after` moves to what the next one begins behind,
+ * or becomes empty. Damaged ones go to standard error. */
+enum status cli_list_page(struct http_client *client, struct str ns, struct str *after,
+                          struct arena *arena, yyjson_doc **out, struct err *err) MUST_USE;
 /** What `tables` and `describe TABLE` print. */
 enum status cli_list(struct http_client *client, struct err *err) MUST_USE;
 enum status cli_show_table(struct http_client *client, struct str name, struct err *err) MUST_USE;

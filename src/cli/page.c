@@ -99,9 +99,9 @@ int cli_page_print(const struct cli_page *page)
 
 const struct cli_page *const *cli_pages(size_t *count_out)
 {
-    static const struct cli_page *const pages[] = { &cli_ingest_page, &cli_sql_page,
-                                                    &cli_tables_page, &cli_describe_page,
-                                                    &cli_vectors_page };
+    static const struct cli_page *const pages[] = { &cli_ingest_page,  &cli_sql_page,
+                                                    &cli_tables_page,  &cli_describe_page,
+                                                    &cli_vectors_page, &cli_maintain_page };
     *count_out = ARRAY_LEN(pages);
     return pages;
 }

@@ -127,14 +127,21 @@ static void tell_damaged(yyjson_val *root)
     }
 }
 
+enum status cli_list_page(struct http_client *client, struct str ns, struct str *after,
+                          struct arena *arena, yyjson_doc **out, struct err *err)
+{
+    TRY(fetch_page(client, ns, after, arena, out, err));
+    tell_damaged(yyjson_doc_get_root(*out));
+    return OK;
+}
+
 static enum status list_page(struct http_client *client, struct str ns, struct str *after,
                              struct cli_table *table, struct err *err)
 {
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
     yyjson_val *tables = NULL;
-    TRY(fetch_page(client, ns, after, &table->arena, &doc, err));
+    TRY(cli_list_page(client, ns, after, &table->arena, &doc, err));
     TRY(json_get_arr(yyjson_doc_get_root(doc), "tables", JSON_REQUIRED, &tables, err));
-    tell_damaged(yyjson_doc_get_root(doc));
     return add_tables(table, tables, isatty(STDOUT_FILENO), err);
 }
 
@@ -152,9 +159,8 @@ static enum status list_json(struct http_client *client, struct str ns, struct e
         AUTO(json_doc_done) yyjson_doc *doc = NULL;
         yyjson_val *tables = NULL, *item;
         size_t i, max;
-        TRY(fetch_page(client, ns, &after, &arena, &doc, err));
+        TRY(cli_list_page(client, ns, &after, &arena, &doc, err));
         TRY(json_get_arr(yyjson_doc_get_root(doc), "tables", JSON_REQUIRED, &tables, err));
-        tell_damaged(yyjson_doc_get_root(doc));
         buf_clear(&out);
         yyjson_arr_foreach(tables, i, max, item)
         {

@@ -98,6 +98,7 @@ static const struct command {
     { "tables", cli_tables },
     { "describe", cli_describe },
     { "vectors", cli_vectors },
+    { "maintain", cli_maintain },
     { "doctor", cmd_doctor },
     { "config", cmd_config },
     { "completion", cmd_completion },

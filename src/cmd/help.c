@@ -20,6 +20,7 @@ static const char overview[] =
     "  lakehouse describe birds         columns, size, and where the Iceberg metadata lies\n"
     "  lakehouse vectors load|search... what is near what: named indexes of vectors\n"
     "\n"
+    "  lakehouse maintain [TABLE...]    compact, merge, expire: tables stay quick and small\n"
     "  lakehouse doctor [options]       is the lake well, and what to do when it is not\n"
     "  lakehouse config [options]       the settings in force, and where each comes from\n"
     "  lakehouse completion bash|zsh    a completion script for the shell\n"

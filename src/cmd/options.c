@@ -285,6 +285,16 @@ const struct setting_def option_defs[] = {
       .max = INT64_MAX,
       .help = "Memory for parsed metadata and manifests." },
 
+    { .section = "maintain",
+      .name = "interval_seconds",
+      .type = SETTING_INT,
+      .default_value = "3600",
+      .unit = SECONDS,
+      .min = 0,
+      .max = INT32_MAX,
+      .help =
+          "How often a table that asks for it is cared for (of `serve` and catalogd): its old snapshots expire, small manifests are merged. In runs of the sweep, so never without one; 0 is never." },
+
     { .section = "warehouse",
       .name = "name",
       .in_array = true,

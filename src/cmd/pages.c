@@ -10,10 +10,10 @@
 
 /* What each service is, and the settings it reads: whole sections ("queryd") and single ones. */
 static const struct service {
-    const char *settings[12]; /* up to the NULL */
+    const char *settings[14]; /* up to the NULL */
     struct cli_page page;
 } services[] = {
-    { { "gateway", "storaged", "s3", "s3api", "s3api.keys", "s3api.buckets", "catalogd",
+    { { "gateway", "storaged", "s3", "s3api", "s3api.keys", "s3api.buckets", "catalogd", "maintain",
         "warehouse", "ingestd", "queryd", "vectord", "cluster" },
       { .command = "serve",
         .summary = "everything in one process, on one port",
@@ -36,8 +36,8 @@ static const struct service {
         .summary = "objects, as a service of its own",
         .synopsis = "[-config FILE] [options]",
         .text = "Objects: bytes under keys in one data folder or bucket." } },
-    { { "catalogd", "warehouse", "s3api.region", "ingestd", "storaged.dir", "gateway.hosts",
-        "gateway.origins", "cluster" },
+    { { "catalogd", "maintain", "warehouse", "s3api.region", "ingestd", "storaged.dir",
+        "gateway.hosts", "gateway.origins", "cluster" },
       { .command = "catalogd",
         .summary = "tables, as a service of its own",
         .synopsis = "[-config FILE] [options]",

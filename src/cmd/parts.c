@@ -172,19 +172,41 @@ static void report_sweep(void *ctx, const struct sweep_result *result, enum stat
         LOG(LOG_INFO, "swept", L_I64("objects", result->objects), L_I64("bytes", result->bytes),
             L_I64("noted", result->noted));
     }
+    if (result->expired_snapshots + result->expired_refs + result->merged_manifests > 0) {
+        LOG(LOG_INFO, "maintained", L_I64("expired_snapshots", result->expired_snapshots),
+            L_I64("expired_refs", result->expired_refs),
+            L_I64("merged_manifests", result->merged_manifests));
+    }
+}
+
+static struct sweep_opts sweep_opts_of(struct parts *parts)
+{
+    return (struct sweep_opts){
+        .store = parts->store,
+        .catalog = parts->catalog,
+        .metrics = parts->metrics,
+        .grace_ms = ms_of(parts->settings, "catalogd", "grace_seconds"),
+        .interval_ms = ms_of(parts->settings, "catalogd", "sweep_seconds"),
+        .care_ms = ms_of(parts->settings, "maintain", "interval_seconds"),
+    };
+}
+
+/** For CALL remove_orphan_files: the catalogue stands below the sweep. */
+static enum status find_orphans(void *ctx, const struct upkeep_orphans *request,
+                                struct arena *arena, struct upkeep_found *out, struct err *err)
+{
+    const struct sweep_opts opts = sweep_opts_of(ctx);
+    return sweep_find_orphans(&opts, request, arena, out, err);
 }
 
 static enum status open_sweeper(struct parts *parts, struct err *err)
 {
+    catalog_upkeep_set_orphans(parts->catalog, find_orphans, parts);
     if (settings_int(parts->settings, "catalogd", "sweep_seconds") == 0) {
         return OK;
     }
     struct sweeper_opts opts = {
-        .sweep = { .store = parts->store,
-                   .catalog = parts->catalog,
-                   .metrics = parts->metrics,
-                   .grace_ms = ms_of(parts->settings, "catalogd", "grace_seconds"),
-                   .interval_ms = ms_of(parts->settings, "catalogd", "sweep_seconds") },
+        .sweep = sweep_opts_of(parts),
         .report = report_sweep,
     };
     return sweeper_start(&opts, &parts->sweeper, err);

@@ -16,11 +16,14 @@
 #include "catalog/trash.h"
 #include "maintain/sweep_priv.h"
 
-enum { KEYS_MAX = 100000, FOLDER_BYTES_MAX = 256 * 1024 * 1024, LOOKS_SPARE = 10000 };
-
-struct look {
-    int64_t next_ms;
+enum {
+    KEYS_MAX = 100000,
+    FOLDER_BYTES_MAX = 256 * 1024 * 1024,
+    REQUEST_BYTES_MAX = 512 * 1024 * 1024,
 };
+
+/* Written before a look by request, for the time that the store puts on it. */
+#define CLOCK_KEY STR("_lake/sweep-clock.json")
 
 /** A folder that is looked through. */
 struct folder {
@@ -34,44 +37,14 @@ struct folder {
     struct str *too_high; /* metadata above the pointer's version */
     size_t too_high_count, too_high_cap;
     bool empty;
+    int64_t age_ms; /* of a file that is old enough */
+    /* Of a look by request; NULL: by the sweep. */
+    const struct upkeep_orphans *request;
+    struct arena *report_arena;
+    struct upkeep_found *found;
 };
 
 static enum status judge(struct folder *folder, struct err *err);
-
-/** Is it time to look through this folder again? */
-static enum status is_time(struct sweep_run *run, struct str uuid, bool *time_out, struct err *err)
-{
-    struct sweep *sweep = run->sweep;
-    struct look *look = map_get(&sweep->looked, uuid);
-    *time_out = look == NULL || run->now >= look->next_ms || sweep->opts.look_ms < 0;
-    if (look == NULL) {
-        look = mem_zalloc(sizeof(*look));
-        if (look == NULL || map_put(&sweep->looked, uuid, look, NULL) != OK) {
-            mem_free(look);
-            return err_no_memory(err);
-        }
-    }
-    if (*time_out) {
-        look->next_ms = run->now + sweep->opts.look_ms;
-    }
-    return OK;
-}
-
-/** Tables come and go: what is remembered of those that went is forgotten with all the rest, which
- * are looked through once more then. */
-static void forget_looks(struct sweep_run *run)
-{
-    struct map *looked = &run->sweep->looked;
-    size_t pos = 0;
-    if (looked->count <= 2 * run->table_count + LOOKS_SPARE) {
-        return;
-    }
-    for (struct map_entry *at; (at = map_next(looked, &pos)) != NULL;) {
-        mem_free(at->value);
-    }
-    map_done(looked);
-    map_init(looked);
-}
 
 /** It could not be looked through: the next run tries. */
 static void look_again(struct sweep_run *run, struct str uuid)
@@ -124,17 +97,23 @@ static enum status look_at_file(void *ctx, const struct store_info *info, struct
     const struct sweep_opts *opts = &folder->run->sweep->opts;
     int64_t age = folder->run->now - info->modified_ms;
     folder->empty = false;
-    if (folder->table != NULL && age >= opts->unswapped_ms &&
+    bool dry = folder->request != NULL && folder->request->dry_run;
+    if (!dry && folder->table != NULL && age >= opts->unswapped_ms &&
         metadata_version(folder, info->key) > folder->table->version) {
         return add_too_high(folder, info->key, err);
     }
-    if (age < opts->orphan_ms) {
+    if (age < folder->age_ms) {
         return OK;
     }
     if (folder->keys.count >= KEYS_MAX) {
         TRY(judge(folder, err));
     }
-    return map_put(&folder->keys, info->key, folder, NULL) == OK ? OK : err_no_memory(err);
+    uint64_t *size = arena_alloc(&folder->arena, sizeof(*size));
+    if (size == NULL || map_put(&folder->keys, info->key, size, NULL) != OK) {
+        return err_no_memory(err);
+    }
+    *size = info->size;
+    return OK;
 }
 
 /* --- metadata that never became the table's --- */
@@ -176,6 +155,19 @@ static enum status strike_noted(void *ctx, const struct store_info *info, struct
     return status == E_NOT_FOUND ? OK : status;
 }
 
+/** For whoever has asked. */
+static enum status tell(struct folder *folder, struct err *err)
+{
+    size_t pos = 0;
+    for (struct map_entry *at;
+         folder->found != NULL && (at = map_next(&folder->keys, &pos)) != NULL;) {
+        folder->found->files++;
+        folder->found->bytes += (int64_t)*(const uint64_t *)at->value;
+        TRY(upkeep_name(&folder->found->names, folder->report_arena, at->key, err));
+    }
+    return OK;
+}
+
 static enum status note(struct folder *folder, struct err *err)
 {
     struct str *keys = arena_array(&folder->arena, folder->keys.count, sizeof(*keys));
@@ -188,7 +180,7 @@ static enum status note(struct folder *folder, struct err *err)
     }
     TRY(care_throw_away(folder->run->sweep->opts.catalog, folder->uuid, keys, count, err));
     folder->run->result->noted += count;
-    return OK;
+    return tell(folder, err);
 }
 
 static enum status note_orphans(struct folder *folder, struct err *err)
@@ -210,6 +202,9 @@ static enum status note_orphans(struct folder *folder, struct err *err)
     TRY(run_list(run, noted, strike_noted, folder, err));
     if (keys->count == 0) {
         return OK;
+    }
+    if (folder->request != NULL && folder->request->dry_run) {
+        return tell(folder, err);
     }
     TRY(care_fence(run->sweep->opts.catalog, folder->name, folder->uuid, err));
     TRY(run_read_tables(run, err));
@@ -269,20 +264,19 @@ static enum status look_through(struct folder *folder, struct err *err)
     return judge(folder, err);
 }
 
-static enum status look_at_folder(struct sweep_run *run, const struct table_name *name,
-                                  struct str uuid, struct str location,
-                                  const struct care_table *table, bool *empty_out, struct err *err)
+static enum status look_at_folder(struct sweep_run *run, const struct folder *what, bool *empty_out,
+                                  struct err *err)
 {
-    struct folder folder = {
-        .run = run, .uuid = uuid, .location = location, .name = name, .table = table
-    };
+    struct folder folder = *what;
+    folder.run = run;
+    folder.age_ms = folder.age_ms == 0 ? run->sweep->opts.orphan_ms : folder.age_ms;
     arena_init(&folder.arena, FOLDER_BYTES_MAX);
     map_init(&folder.keys);
     enum status status = run_step(run, err);
     status = status == OK ? look_through(&folder, err) : status;
     *empty_out = folder.empty;
     if (status != OK) {
-        look_again(run, uuid);
+        look_again(run, folder.uuid);
     }
     map_done(&folder.keys);
     arena_done(&folder.arena);
@@ -312,13 +306,15 @@ static enum status look_at_table(struct sweep_run *run, struct care_table table,
     if (table.location.len == 0 || (!table.live && !table.purge)) {
         return OK; /* not minted by us, or to be kept */
     }
-    TRY(is_time(run, table.uuid, &time, err));
+    TRY(run_is_time(run, &run->sweep->looked, table.uuid, run->sweep->opts.look_ms, &time, err));
     if (!time) {
         return OK;
     }
-    return table.live
-               ? look_at_folder(run, &table.name, table.uuid, table.location, &table, &empty, err)
-               : look_at_tombstone(run, &table, err);
+    const struct folder folder = {
+        .uuid = table.uuid, .location = table.location, .name = &table.name, .table = &table
+    };
+    return table.live ? look_at_folder(run, &folder, &empty, err)
+                      : look_at_tombstone(run, &table, err);
 }
 
 /** The claim of a table that is being made, or never was. */
@@ -339,11 +335,14 @@ static enum status judge_claim(struct sweep_run *run, const struct store_info *i
     if (table != NULL && table->metadata_location.len > 0) {
         return run_delete(run, info->key, (int64_t)info->size, err); /* its pointer claims it */
     }
-    TRY(is_time(run, mint.uuid, &time, err));
+    TRY(run_is_time(run, &run->sweep->looked, mint.uuid, run->sweep->opts.look_ms, &time, err));
     if (!time) {
         return OK;
     }
-    TRY(look_at_folder(run, &mint.name, mint.uuid, mint.location, NULL, &empty, err));
+    const struct folder folder = { .uuid = mint.uuid,
+                                   .location = mint.location,
+                                   .name = &mint.name };
+    TRY(look_at_folder(run, &folder, &empty, err));
     return empty ? run_delete(run, info->key, (int64_t)info->size, err) : OK;
 }
 
@@ -358,7 +357,7 @@ enum status sweep_orphans(struct sweep_run *run, struct err *err)
 {
     const struct care_table *tables = run->tables;
     size_t count = run->table_count;
-    forget_looks(run);
+    run_forget_looks(run, &run->sweep->looked);
     for (size_t i = 0; i < count; i++) { /* run->tables may be read anew meanwhile */
         struct err why = { 0 };
         enum status status = run_forgive(run, look_at_table(run, tables[i], &why), &why);
@@ -367,4 +366,83 @@ enum status sweep_orphans(struct sweep_run *run, struct err *err)
         }
     }
     return run_list(run, MINT_PREFIX, look_at_claim, run, err);
+}
+
+/* --- by request --- */
+
+static enum status look_by_request(struct sweep_run *run, const struct upkeep_orphans *request,
+                                   struct arena *arena, struct upkeep_found *out, struct err *err)
+{
+    struct care_table table;
+    struct str name = request->name.name;
+    bool found = false, allowed = false, empty = false;
+    int64_t least = run->sweep->opts.orphan_ms;
+    int64_t older = request->older_than_ms == 0 ? run->now - least : request->older_than_ms;
+    if (older > run->now - least) {
+        return err_set(err, E_INVALID,
+                       "\"older_than\" must be at least %lld hours ago: what is younger may belong "
+                       "to a commit that is on its way",
+                       (long long)(least / (3600LL * 1000)));
+    }
+    TRY(run_read_tables(run, err));
+    TRY(care_table(run->sweep->opts.catalog, &request->name, &run->arena, &found, &table, err));
+    if (!found || !table.live || table.is_view) {
+        return err_set(err, E_NOT_FOUND, "there is no table \"%.*s\"", STR_ARG(name));
+    }
+    if (table.location.len == 0) {
+        return err_set(err, E_INVALID,
+                       "the folder of table \"%.*s\" was not made by this lake: nobody knows what "
+                       "else lies in it",
+                       STR_ARG(name));
+    }
+    TRY(run_gc_allowed(run, &table, &allowed, err));
+    if (!allowed) {
+        return err_set(err, E_INVALID,
+                       "table \"%.*s\": its property gc.enabled is false: nothing of it is deleted",
+                       STR_ARG(name));
+    }
+    const struct folder folder = { .uuid = table.uuid,
+                                   .location = table.location,
+                                   .name = &table.name,
+                                   .table = &table,
+                                   .age_ms = run->now - older,
+                                   .request = request,
+                                   .report_arena = arena,
+                                   .found = out };
+    return look_at_folder(run, &folder, &empty, err);
+}
+
+/** Ages are told by the store's clock. A dry run writes nothing, so ours has to do. */
+static enum status read_clock(struct sweep_run *run, bool dry_run, struct err *err)
+{
+    struct store_info info;
+    run->now = clock_wall_ms(run->sweep->opts.clock);
+    if (!dry_run) {
+        TRY(store_put(run->sweep->opts.store, CLOCK_KEY, STR("{}"), NULL, &info, err));
+        run->now = info.modified_ms;
+    }
+    return OK;
+}
+
+enum status sweep_find_orphans(const struct sweep_opts *opts, const struct upkeep_orphans *request,
+                               struct arena *arena, struct upkeep_found *out, struct err *err)
+{
+    struct sweep *sweep = NULL;
+    struct sweep_result result = { 0 };
+    struct sweep_opts own = *opts;
+    own.metrics = NULL;
+    own.go_on = NULL;
+    *out = (struct upkeep_found){ 0 };
+    TRY(sweep_new(&own, &sweep, err));
+    struct sweep_run run = { .sweep = sweep,
+                             .result = &result,
+                             .lease = { .renew_at = INT64_MAX } }; /* there is none */
+    arena_init(&run.arena, REQUEST_BYTES_MAX);
+    map_init(&run.by_uuid);
+    enum status status = read_clock(&run, request->dry_run, err);
+    status = status == OK ? look_by_request(&run, request, arena, out, err) : status;
+    map_done(&run.by_uuid);
+    arena_done(&run.arena);
+    sweep_free(sweep);
+    return status;
 }

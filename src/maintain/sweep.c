@@ -2,7 +2,7 @@
  * One run of the sweep:
  *
  *      lease --> uuids that have markers --> every pointer --> trash that is due --> orphans -->
- *      markers
+ *      markers --> care of tables
  *
  * What may refer to something is always read after that something was listed, so that what was made
  * meanwhile is either not on the list or seen as referenced. Whatever cannot be told (a pointer
@@ -18,6 +18,7 @@ enum {
     RUN_BYTES_MAX = 512 * 1024 * 1024,
     PAGE = 1000,
     ONE_KEY_BYTES_MAX = 64 * 1024,
+    LOOKS_SPARE = 10000,
 };
 
 #define HOUR_MS (3600LL * 1000)
@@ -32,6 +33,10 @@ static void sweep_metrics(struct sweep *sweep, struct metrics *metrics)
                              "Runs of the sweep that came to their end");
     sweep->failures = metric_get(metrics, METRIC_COUNTER, "lakehouse_sweep_failures_total", "",
                                  "Runs of the sweep that an error ended");
+    sweep->expired = metric_get(metrics, METRIC_COUNTER, "lakehouse_maintain_snapshots_total", "",
+                                "Snapshots that the care of tables has let expire");
+    sweep->merged = metric_get(metrics, METRIC_COUNTER, "lakehouse_maintain_manifests_total", "",
+                               "Manifests that the care of tables has merged into others");
     sweep->last = metric_get(metrics, METRIC_GAUGE, "lakehouse_sweep_last_seconds", "",
                              "When the last run ended, in seconds since 1970");
 }
@@ -49,6 +54,7 @@ enum status sweep_new(const struct sweep_opts *opts, struct sweep **out, struct 
     sweep->opts.unswapped_ms = opts->unswapped_ms == 0 ? HOUR_MS / 6 : opts->unswapped_ms;
     sweep->opts.look_ms = opts->look_ms == 0 ? 6 * HOUR_MS : opts->look_ms;
     map_init(&sweep->looked);
+    map_init(&sweep->cared);
     uuid4(sweep->holder);
     if (opts->metrics != NULL) {
         sweep_metrics(sweep, opts->metrics);
@@ -62,16 +68,15 @@ enum status sweep_new(const struct sweep_opts *opts, struct sweep **out, struct 
     return OK;
 }
 
+static void looks_done(struct map *looked);
+
 void sweep_free(struct sweep *sweep)
 {
     if (sweep == NULL) {
         return;
     }
-    size_t pos = 0;
-    for (struct map_entry *at; (at = map_next(&sweep->looked, &pos)) != NULL;) {
-        mem_free(at->value);
-    }
-    map_done(&sweep->looked);
+    looks_done(&sweep->looked);
+    looks_done(&sweep->cared);
     reader_free(sweep->reader);
     mem_free(sweep);
 }
@@ -181,6 +186,45 @@ enum status run_gc_allowed(struct sweep_run *run, const struct care_table *table
     return OK;
 }
 
+/* --- when to look again --- */
+
+enum status run_is_time(struct sweep_run *run, struct map *looked, struct str uuid,
+                        int64_t every_ms, bool *time_out, struct err *err)
+{
+    struct look *look = map_get(looked, uuid);
+    *time_out = look == NULL || run->now >= look->next_ms || every_ms < 0;
+    if (look == NULL) {
+        look = mem_zalloc(sizeof(*look));
+        if (look == NULL || map_put(looked, uuid, look, NULL) != OK) {
+            mem_free(look);
+            return err_no_memory(err);
+        }
+    }
+    if (*time_out) {
+        look->next_ms = run->now + every_ms;
+    }
+    return OK;
+}
+
+static void looks_done(struct map *looked)
+{
+    size_t pos = 0;
+    for (struct map_entry *at; (at = map_next(looked, &pos)) != NULL;) {
+        mem_free(at->value);
+    }
+    map_done(looked);
+    map_init(looked);
+}
+
+/** Tables come and go: what is remembered of those that went is forgotten with all the rest, which
+ * are looked through once more then. */
+void run_forget_looks(struct sweep_run *run, struct map *looked)
+{
+    if (looked->count > 2 * run->table_count + LOOKS_SPARE) {
+        looks_done(looked);
+    }
+}
+
 /* --- the run --- */
 
 enum status run_read_tables(struct sweep_run *run, struct err *err)
@@ -223,6 +267,7 @@ static enum status run_all(struct sweep_run *run, struct err *err)
     TRY(sweep_trash(run, err));
     TRY(sweep_orphans(run, err));
     TRY(sweep_marks(run, err));
+    TRY(sweep_care(run, err));
     return run->failed.kind == OK ? OK : err_set(err, run->failed.kind, "%s", run->failed.msg);
 }
 

@@ -7,6 +7,7 @@
  *   orphans.c    files that nothing names
  *   marks.c      markers of batches
  *   transactions.c  records of transactions
+ *   care.c       expiry and manifests of the tables that ask for it
  */
 #ifndef MAINTAIN_SWEEP_PRIV_H
 #define MAINTAIN_SWEEP_PRIV_H
@@ -19,6 +20,8 @@ struct sweep {
     struct sweep_opts opts;
     struct reader *reader; /* its own small cache: the sweep must not push out what queries need */
     struct map looked;     /* uuid -> struct look */
+    struct map cared;      /* the same of care */
+    struct metric *expired, *merged;
     struct metric *objects, *bytes, *runs, *failures, *last;
     char holder[UUID_TEXT + 1];
 };
@@ -48,6 +51,15 @@ struct sweep_run {
  * returned at the end. A failure that ends the run is passed on. */
 enum status run_forgive(struct sweep_run *run, enum status status, const struct err *err) MUST_USE;
 
+/** When a table is to be looked at again. */
+struct look {
+    int64_t next_ms;
+};
+/** Is it time to look at that one again? Then the next time is `every_ms` later; -1: always. */
+enum status run_is_time(struct sweep_run *run, struct map *looked, struct str uuid,
+                        int64_t every_ms, bool *time_out, struct err *err) MUST_USE;
+/** After each run: what is remembered of tables that went is not kept for ever. */
+void run_forget_looks(struct sweep_run *run, struct map *looked);
 /** Before each deletion and each table: E_CANCELED when the run must end. */
 enum status run_step(struct sweep_run *run, struct err *err) MUST_USE;
 /** Delete one object; `size` -1: not known. */
@@ -78,6 +90,7 @@ void lease_end(struct sweep_run *run);
 
 enum status sweep_trash(struct sweep_run *run, struct err *err) MUST_USE;
 enum status sweep_orphans(struct sweep_run *run, struct err *err) MUST_USE;
+enum status sweep_care(struct sweep_run *run, struct err *err) MUST_USE;
 enum status sweep_list_marked(struct sweep_run *run, struct err *err) MUST_USE;
 enum status sweep_marks(struct sweep_run *run, struct err *err) MUST_USE;
 enum status sweep_list_transactions(struct sweep_run *run, struct err *err) MUST_USE;

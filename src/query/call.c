@@ -11,6 +11,9 @@ static const struct {
     const char *args[ARGS_MAX]; /* NULL: no more */
 } procedures[] = {
     { "rollback_to_snapshot", call_rollback_to_snapshot, { "snapshot_id" } },
+    { "expire_snapshots", call_expire_snapshots, { "older_than", "retain_last", "dry_run" } },
+    { "rewrite_manifests", call_rewrite_manifests, { "dry_run" } },
+    { "remove_orphan_files", call_remove_orphan_files, { "older_than", "dry_run" } },
 };
 
 void call_columns(struct json_writer *w, const struct call_column *columns, size_t count)

@@ -31,6 +31,7 @@ typedef enum status call_run(struct call *call, struct json_writer *w, struct er
 void call_columns(struct json_writer *w, const struct call_column *columns, size_t count);
 
 call_run call_rollback_to_snapshot;
+call_run call_expire_snapshots, call_rewrite_manifests, call_remove_orphan_files;
 
 /** A request {"do":"call","procedure","namespace","name","args"}; `reply` becomes the report. */
 enum status query_call(struct catalog *catalog, yyjson_val *request, deadline_ms deadline,

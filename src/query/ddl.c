@@ -125,6 +125,25 @@ enum status ddl_write_fields(struct json_writer *w, struct arena *arena,
     return ice_shape_write(w, arena, schema, said, count, sort, err);
 }
 
+/** Those of the statement. A table's old snapshots expire like those of tables that ingest makes,
+ * unless it says otherwise. */
+static void write_properties(struct json_writer *w, yyjson_val *properties)
+{
+    static const char expire[] = "lakehouse.expire-snapshots";
+    size_t i, max;
+    yyjson_val *key, *value;
+    jw_kv_obj(w, "properties");
+    if (yyjson_obj_get(properties, expire) == NULL) {
+        jw_kv_cstr(w, expire, "true");
+    }
+    yyjson_obj_foreach(properties, i, max, key, value)
+    {
+        jw_key(w, str_from(yyjson_get_str(key), yyjson_get_len(key)));
+        jw_val(w, value);
+    }
+    jw_obj_end(w);
+}
+
 /** The members "partition-spec", "write-order" and "properties". */
 static enum status write_shape(struct json_writer *w, struct arena *arena,
                                const struct ice_schema *schema, yyjson_val *request,
@@ -139,8 +158,7 @@ static enum status write_shape(struct json_writer *w, struct arena *arena,
         TRY(ddl_write_fields(w, arena, schema, sort, true, err));
         jw_obj_end(w);
     }
-    jw_key(w, STR("properties"));
-    jw_val(w, yyjson_obj_get(request, "properties"));
+    write_properties(w, yyjson_obj_get(request, "properties"));
     return OK;
 }
 
