@@ -10,7 +10,7 @@
  *      /internal/catalog/batch    {name,"batch_id"}                    -> {"found", appended}
  *      /internal/catalog/append   append                               -> appended
  *      /internal/catalog/drop     {name,"view"}                        -> {}
- *      /internal/catalog/change   {name,"view","timeout_ms","requirements","updates"}
+ *      /internal/catalog/change   {name,"view","timeout_ms","requirements","updates","batch"?}
  *                                                                      -> loaded
  *      /internal/catalog/create   {name,"view","timeout_ms","stage","request"} -> loaded
  *      /internal/catalog/upkeep   {name,"procedure","timeout_ms","args"}       -> its report
@@ -239,10 +239,25 @@ static enum http_step reply_loaded(struct http_req *req, struct catalog_loaded *
     return answer_end(req, &answer);
 }
 
+static enum status read_batch(struct http_req *req, yyjson_val *root,
+                              struct catalog_change_batch *batch, struct catalog_change *change)
+{
+    yyjson_val *object = NULL;
+    TRY(json_get_obj(root, "batch", JSON_OPTIONAL, &object, &req->err));
+    if (object == NULL) {
+        return OK;
+    }
+    change->batch = batch;
+    TRY(json_get_str(object, "id", JSON_REQUIRED, &batch->id, &req->err));
+    TRY(json_get_i64(object, "rows", JSON_REQUIRED, &batch->row_count, &req->err));
+    return json_get_str(object, "file", JSON_OPTIONAL, &batch->file, &req->err);
+}
+
 static enum status change(struct http_req *req, struct catalog_loaded *out)
 {
     yyjson_val *root = NULL;
     struct catalog_change change = { 0 };
+    struct catalog_change_batch batch = { .file = STR_EMPTY };
     deadline_ms deadline = 0;
     bool view = false;
     TRY(read_name(req, &root, &change.name));
@@ -250,6 +265,7 @@ static enum status change(struct http_req *req, struct catalog_loaded *out)
     TRY(read_deadline(req, root, &deadline));
     TRY(json_get_arr(root, "requirements", JSON_OPTIONAL, &change.requirements, &req->err));
     TRY(json_get_arr(root, "updates", JSON_OPTIONAL, &change.updates, &req->err));
+    TRY(read_batch(req, root, &batch, &change));
     return (view ? catalog_change_view : catalog_change_table)(catalog_of(req), &change, deadline,
                                                                &req->arena, out, &req->err);
 }

@@ -84,6 +84,48 @@ static enum status query_text(struct http_req *req, const char *name, struct str
     return OK;
 }
 
+/** "a,b" */
+static enum status read_keys(struct http_req *req, struct str text, struct ingest_params *params)
+{
+    size_t cap = 1;
+    for (size_t i = 0; i < text.len; i++) {
+        cap += text.ptr[i] == ',';
+    }
+    struct str *keys = arena_array(&req->arena, cap, sizeof(*keys));
+    if (keys == NULL) {
+        return err_no_memory(&req->err);
+    }
+    for (size_t i = 0; text.len > 0 && i < cap; i++) {
+        keys[i] = str_trim(str_split(&text, ','));
+        params->key_count++;
+        if (keys[i].len == 0) {
+            return err_set(&req->err, E_INVALID, "key= names a column that has no name");
+        }
+    }
+    params->keys = keys;
+    return OK;
+}
+
+static enum status read_mode(struct http_req *req, struct ingest_params *params)
+{
+    struct str mode, keys;
+    TRY(query_text(req, "mode", &mode));
+    if (str_eq(mode, STR("overwrite"))) {
+        params->mode = INGEST_OVERWRITE;
+    } else if (str_eq(mode, STR("upsert"))) {
+        params->mode = INGEST_UPSERT;
+    } else if (mode.len > 0 && !str_eq(mode, STR("append"))) {
+        return err_set(&req->err, E_INVALID, "mode=%.*s: it is append, overwrite or upsert",
+                       STR_ARG(mode));
+    }
+    TRY(query_text(req, "key", &keys));
+    if ((params->mode == INGEST_UPSERT) != (keys.len > 0)) {
+        return err_set(&req->err, E_INVALID,
+                       "mode=upsert and key= go together: by which columns are rows the same?");
+    }
+    return read_keys(req, keys, params);
+}
+
 static enum status read_params(struct http_req *req, struct ingest_params *params,
                                bool *format_given)
 {
@@ -111,6 +153,7 @@ static enum status read_params(struct http_req *req, struct ingest_params *param
     if (types.ptr != NULL && types.len > 0) {
         TRY(ingest_types_parse(&req->arena, types, &params->types, &params->type_count, &req->err));
     }
+    TRY(read_mode(req, params));
     TRY(query_text(req, "partition_by", &params->partition_by));
     TRY(query_text(req, "sort_by", &params->sort_by));
     struct str key = http_headers_get(&req->headers, STR("Idempotency-Key"));
@@ -236,7 +279,7 @@ static void write_skipped(struct json_writer *w, const struct ingest_result *res
     jw_obj_end(w);
 }
 
-static enum http_step answer(struct http_req *req, const struct ingest_result *result)
+static enum http_step answer(struct http_req *req, const struct ingest_result *result, bool upserts)
 {
     struct buf json;
     struct json_writer w;
@@ -250,6 +293,9 @@ static enum http_step answer(struct http_req *req, const struct ingest_result *r
     jw_kv_str(&w, "fingerprint", result->fingerprint);
     jw_kv_bool(&w, "created", result->created);
     jw_kv_bool(&w, "deduplicated", result->deduplicated);
+    if (upserts) {
+        jw_kv_i64(&w, "replaced", result->replaced);
+    }
     jw_kv_arr(&w, "files");
     for (size_t i = 0; i < result->file_count; i++) {
         jw_obj_begin(&w);
@@ -298,7 +344,7 @@ static enum http_step ingest_step_end(struct http_req *req)
         return http_fail(req, status);
     }
     if (done) {
-        return answer(req, ingest_result(request->upload));
+        return answer(req, ingest_result(request->upload), request->params.mode == INGEST_UPSERT);
     }
     int fd = ingest_fd(request->upload);
     return http_wait(req, fd, POLLIN, fd == -1 ? deadline_in(0) : req->deadline);

@@ -204,6 +204,10 @@ static bool wipes(const struct ice_metadata *metadata, const struct ice_snapshot
     if (summary_number(snapshot, "total-data-files") == 0) {
         return true;
     }
+    if (snapshot->summary != NULL &&
+        yyjson_equals_str(yyjson_obj_get(snapshot->summary, BATCH_ROWS_STAY), "true")) {
+        return false;
+    }
     const struct ice_snapshot *parent = ice_metadata_snapshot(metadata, snapshot->parent_id);
     int64_t before = parent == NULL ? -1 : summary_number(parent, "total-data-files");
     return before > 0 && summary_number(snapshot, "deleted-data-files") >= before;

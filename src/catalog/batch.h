@@ -34,6 +34,9 @@ enum status batch_read(struct store *store, struct str uuid, struct str id, stru
 enum status batch_read_key(struct store *store, struct str key, struct arena *arena,
                            bool *found_out, struct pointer_batch *out, struct err *err) MUST_USE;
 #define BATCH_PREFIX STR("_lake/ingest/")
+/** In the summary of a snapshot of ours that takes files away and writes their rows anew:
+ * "true". */
+#define BATCH_ROWS_STAY "lakehouse.rows-stay"
 /**
  * Does what the batch brought still stand in the table? False when its snapshot is no ancestor of
  * the current one (a rollback), or everything was removed or replaced since (TRUNCATE, overwrite of

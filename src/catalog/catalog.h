@@ -218,6 +218,7 @@ struct catalog_append {
     size_t file_count;
     /* make the table when it is missing (with the `place` below) */
     bool create;
+    bool only_new; /* E_CONFLICT when the table is there */
     const struct catalog_place *place;
     /* the files were written under it; the commit fails with E_CONFLICT when the ids do not hold
      * any more. Ignored for a new table */

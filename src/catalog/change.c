@@ -18,8 +18,11 @@
  */
 #include "catalog/change.h"
 
+#include "catalog/batch.h"
 #include "catalog/create.h"
 #include "catalog/group.h"
+#include "catalog/marks.h"
+#include "catalog/plan.h"
 #include "catalog/rename.h"
 #include "catalog/site.h"
 #include "catalog/table_name.h"
@@ -193,6 +196,30 @@ static enum status check_base(struct local *local, struct change_try *trial, str
                         err);
 }
 
+/** Has its batch landed already? Else it lands with the change. */
+static enum status check_batch(struct local *local, struct change_try *trial, struct err *err)
+{
+    const struct catalog_change_batch *batch = trial->change->batch;
+    const struct ice_metadata *metadata = NULL;
+    struct pointer_batch landed;
+    bool found = false;
+    if (batch == NULL || !trial->base.live) {
+        return OK;
+    }
+    trial->batch = (struct pointer_batch){ .row_count = batch->row_count, .file = batch->file };
+    TRY(batch_id(&trial->arena, batch->id, &trial->batch.id, err));
+    TRY(reader_metadata(local->base.reader, trial->base.pointer.table.metadata_location, &metadata,
+                        err));
+    enum status status = plan_find_batch(local, &trial->base, metadata, trial->batch.id,
+                                         &trial->arena, &found, &landed, err);
+    ice_metadata_unref(metadata);
+    TRY(status);
+    trial->publish.batch = &trial->batch;
+    return found ? err_set(err, E_EXISTS, "the batch is in table \"%.*s\" already",
+                           STR_ARG(trial->change->name.name))
+                 : OK;
+}
+
 enum status change_apply(struct local *local, struct change_try *trial, struct err *err)
 {
     struct ice_change change = change_of(local, trial);
@@ -205,6 +232,7 @@ enum status change_apply(struct local *local, struct change_try *trial, struct e
                        STR_ARG(trial->change->name.name));
     }
     TRY(check_base(local, trial, err));
+    TRY(check_batch(local, trial, err));
     TRY(ice_change_require(root, change.requirements, err));
     TRY(ice_change_apply(root, &change, &trial->arena, &trial->json, &trial->result, err));
     if (!trial->result.changed) {
@@ -216,8 +244,25 @@ enum status change_apply(struct local *local, struct change_try *trial, struct e
 
 /* --- after the swap --- */
 
+/** The pointer may forget a batch once its marker is there; failing that, the next commit writes
+ * it. */
+static void mark_batch(struct local *local, const struct change_try *trial)
+{
+    struct str uuid = trial->publish.next.table.uuid;
+    if (trial->publish.batch == NULL) {
+        return;
+    }
+    marks_take(local->marks, uuid, &trial->batch);
+    if (batch_write(local->store, uuid, &trial->batch, NULL) == OK) {
+        marks_add(local->marks, uuid, &trial->batch);
+    } else {
+        marks_drop(local->marks, uuid, &trial->batch);
+    }
+}
+
 void change_landed(struct local *local, const struct change_try *trial)
 {
+    mark_batch(local, trial);
     struct arena arena;
     const struct ice_change_result *result = &trial->result;
     arena_init(&arena, 0);

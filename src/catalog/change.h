@@ -21,6 +21,7 @@ struct change_try {
     bool creates, chosen; /* `chosen`: in a folder that no other table may overlap */
     bool repeat;          /* the base has taken this very change already */
     bool follows;         /* on a document that another change has made, and that is not written */
+    struct pointer_batch batch; /* of the change, where it has one */
     struct publish publish;
 };
 

@@ -34,7 +34,7 @@ bool change_may_share(const struct catalog_change *change)
 {
     size_t i, max;
     yyjson_val *update;
-    if (ice_change_creates(change->requirements)) {
+    if (ice_change_creates(change->requirements) || change->batch != NULL) {
         return false;
     }
     if (!yyjson_is_arr(change->updates)) {

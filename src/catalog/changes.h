@@ -35,9 +35,18 @@ enum status catalog_create_table(struct catalog *catalog, const struct catalog_c
                                  struct arena *arena, struct catalog_loaded *out,
                                  struct err *err) MUST_USE;
 
+/** What a change brings, exactly once: as the batch of an append. */
+struct catalog_change_batch {
+    struct str id;
+    int64_t row_count;
+    struct str file; /* key of its first file, or empty */
+};
 struct catalog_change {
     struct table_name name;
     yyjson_val *requirements, *updates; /* arrays, or NULL */
+    /* of a change that adds a snapshot to a table that is there: E_EXISTS when it has landed
+     * before, and still counts (catalog_batch tells how). NULL: none */
+    const struct catalog_change_batch *batch;
 };
 /**
  * Check the requirements, apply the updates, swap; when the swap is lost and they still hold on the

@@ -71,6 +71,13 @@ enum status remote_change(struct catalog *catalog, enum catalog_kind kind,
     jw_val(&call.w, change->requirements);
     jw_key(&call.w, STR("updates"));
     jw_val(&call.w, change->updates);
+    if (change->batch != NULL) {
+        jw_kv_obj(&call.w, "batch");
+        jw_kv_str(&call.w, "id", change->batch->id);
+        jw_kv_i64(&call.w, "rows", change->batch->row_count);
+        jw_kv_str(&call.w, "file", change->batch->file);
+        jw_obj_end(&call.w);
+    }
     for (int i = 0; i < CALL_RESENDS_MAX; i++) {
         status = call_send(remote_of(catalog), &call, "/internal/catalog/change", false,
                            later(deadline), &root, err);

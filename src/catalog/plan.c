@@ -398,6 +398,10 @@ static enum status plan_schema(struct plan *plan, struct commit_request *request
 {
     const struct ice_schema *schema = NULL;
     bool changed = false;
+    if (request->append->only_new) {
+        return err_set(err, E_CONFLICT, "table \"%.*s\" was made by somebody else meanwhile",
+                       STR_ARG(request->append->name.name));
+    }
     if (plan->metadata != NULL) {
         TRY(check_existing(plan, request, err));
     } else if (request->append->place != NULL && request->append->place->exists) {

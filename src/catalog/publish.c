@@ -159,6 +159,20 @@ static enum status make_view(struct local *local, const struct publish *publish,
     return out->uuid.ptr == NULL ? err_no_memory(err) : OK;
 }
 
+/** A batch lands with the pointer that makes it visible. */
+static void add_batch(struct publish *publish)
+{
+    const struct ice_metadata *metadata = publish->metadata;
+    struct pointer_batch *batch = publish->batch;
+    if (batch == NULL || metadata == NULL || metadata->current == NULL) {
+        return;
+    }
+    batch->snapshot_id = metadata->current->id;
+    batch->sequence_number = metadata->current->sequence_number;
+    batch->committed_ms = metadata->current->timestamp_ms;
+    publish->next.batches[publish->next.batch_count++] = *batch;
+}
+
 static enum status make_pointer(struct local *local, struct publish *publish, struct arena *arena,
                                 struct err *err)
 {
@@ -170,7 +184,8 @@ static enum status make_pointer(struct local *local, struct publish *publish, st
     };
     TRY((publish->metadata == NULL ? make_view : make_table)(local, publish, arena,
                                                              &publish->next.table, err));
-    TRY(carry_batches(local, base, 0, arena, &publish->next, err));
+    TRY(carry_batches(local, base, publish->batch != NULL ? 1 : 0, arena, &publish->next, err));
+    add_batch(publish);
     local_rng(local, &rng);
     return pointer_add_commit(arena, base->found ? &base->pointer : NULL, &rng, &publish->next,
                               err);

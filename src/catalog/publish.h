@@ -14,6 +14,7 @@ struct publish {
     const struct ice_metadata *metadata; /* the same, parsed; NULL: of a view */
     struct str uuid, location;           /* of a view; of a table the metadata has them */
     struct str folder;                   /* of the table, a key without trailing slash */
+    struct pointer_batch *batch;         /* that comes with the new snapshot; NULL: none */
     struct str namespace_uuid;           /* of a table that is made; else the base's is kept */
     deadline_ms deadline;
     /* Once written: */

@@ -14,6 +14,7 @@
 #include "catalog/rewrite.h"
 
 #include "base/map.h"
+#include "catalog/batch.h"
 #include "catalog/partition_row.h"
 #include "catalog/reader.h"
 #include "catalog/rewrite_check.h"
@@ -278,6 +279,24 @@ static enum status write_list(struct rewriting *r, struct str *uri_out, struct e
 
 /* --- the change --- */
 
+/** Files that go may be written anew, so that what batches brought is still there though all files
+ * of theirs went. */
+static enum status tell_that_rows_stay(struct rewriting *r, struct ice_property **summary,
+                                       size_t *count, struct err *err)
+{
+    if (r->request->removes_all || r->request->removed_count == 0) {
+        return OK;
+    }
+    struct ice_property *more = arena_array(r->arena, *count + 1, sizeof(*more));
+    if (more == NULL) {
+        return err_no_memory(err);
+    }
+    memcpy(more, *summary, *count * sizeof(*more));
+    more[(*count)++] = (struct ice_property){ STR(BATCH_ROWS_STAY), STR("true") };
+    *summary = more;
+    return OK;
+}
+
 static enum status commit(struct rewriting *r, struct str list_uri, struct err *err)
 {
     const struct ice_rewritten_files files = { .operation = r->request->operation,
@@ -292,7 +311,14 @@ static enum status commit(struct rewriting *r, struct str list_uri, struct err *
     struct ice_property *summary = NULL;
     TRY(ice_rewrite_summary(r->arena, r->pin->snapshot, &files, &summary, &commit.summary_count,
                             err));
+    TRY(tell_that_rows_stay(r, &summary, &commit.summary_count, err));
     commit.summary = summary;
+    const struct catalog_change_batch batch = {
+        .id = r->request->batch_id,
+        .row_count = r->request->batch_rows,
+        .file = r->request->added_count > 0 ? r->request->added[0].path : STR_EMPTY,
+    };
+    commit.batch = batch.id.len > 0 ? &batch : NULL;
     return written_commit(&r->written, &commit, err);
 }
 

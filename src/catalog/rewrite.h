@@ -38,6 +38,10 @@ struct catalog_rewrite {
      * meanwhile in files that go: */
     bool no_new_rows;    /* rows that came since then (serializable isolation) */
     bool no_new_deletes; /* rows that were deleted since then in files that stay */
+    /* Exactly once, as of an append: E_EXISTS when it has landed before and still counts
+     * (catalog_batch tells how); empty: no such question. */
+    struct str batch_id;
+    int64_t batch_rows;
     deadline_ms deadline;
 };
 /**

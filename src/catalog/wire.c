@@ -150,6 +150,7 @@ void wire_append(struct json_writer *w, const struct catalog_append *append)
     wire_name(w, &append->name);
     jw_kv_str(w, "batch_id", append->batch_id);
     jw_kv_bool(w, "create", append->create);
+    jw_kv_bool(w, "only_new", append->only_new);
     jw_kv_bool(w, "name_mapping", append->name_mapping);
     jw_kv_i64(w, "expected_schema_id", append->expected_schema_id);
     jw_kv_i64(w, "evolved_last_column_id", append->evolved_last_column_id);
@@ -293,6 +294,7 @@ enum status wire_read_append(struct arena *arena, yyjson_val *obj, struct catalo
     TRY(wire_read_name(arena, obj, &append.name, err));
     TRY(wire_read_str(arena, obj, "batch_id", JSON_OPTIONAL, &append.batch_id, err));
     TRY(json_get_bool(obj, "create", JSON_OPTIONAL, &append.create, err));
+    TRY(json_get_bool(obj, "only_new", JSON_OPTIONAL, &append.only_new, err));
     TRY(json_get_bool(obj, "name_mapping", JSON_OPTIONAL, &append.name_mapping, err));
     TRY(read_i32(obj, "expected_schema_id", &append.expected_schema_id, err));
     TRY(read_i32(obj, "evolved_last_column_id", &append.evolved_last_column_id, err));

@@ -230,6 +230,7 @@ enum status written_commit(struct written *w, const struct written_commit *commi
         .name = *commit->name,
         .requirements = yyjson_obj_get(root, "requirements"),
         .updates = yyjson_obj_get(root, "updates"),
+        .batch = commit->batch,
     };
     enum status status = catalog_change_table(w->catalog, &change, commit->deadline, w->arena,
                                               &loaded, err);

@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "catalog/catalog_priv.h"
+#include "catalog/changes.h"
 
 struct written {
     struct catalog *catalog;
@@ -41,6 +42,7 @@ struct written_commit {
     struct str list_uri;
     const struct ice_property *summary;
     size_t summary_count;
+    const struct catalog_change_batch *batch; /* as of catalog_change_table */
     deadline_ms deadline;
 };
 /** As catalog_change_table. E_CONFLICT: main has moved on. */

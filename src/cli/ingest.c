@@ -13,7 +13,7 @@
 
 struct upload {
     const char *server, *table, *format, *types, *charset, *on_error, *dedup;
-    const char *partition_by, *sort_by;
+    const char *partition_by, *sort_by, *mode, *key;
     bool evolve, json;
 };
 
@@ -53,6 +53,18 @@ static const struct cli_option ingest_options[] = {
       .at = offsetof(struct upload, dedup),
       .value = "on|off",
       .help = "recognise a file that has landed before, or add it again [on]" },
+    { .name = "mode",
+      .kind = CLI_VALUE,
+      .at = offsetof(struct upload, mode),
+      .value = "append|overwrite|upsert",
+      .help = "add the rows, replace all rows of the table by them, or (with --key) those with the "
+              "same keys [append]" },
+    { .name = "key",
+      .kind = CLI_VALUE,
+      .at = offsetof(struct upload, key),
+      .value = "COLUMN,...",
+      .help =
+          "of --mode upsert: by which columns rows are the same; the last row of a key counts" },
     { .name = "partition-by",
       .kind = CLI_VALUE,
       .at = offsetof(struct upload, partition_by),
@@ -88,6 +100,7 @@ const struct cli_page cli_ingest_page = {
                 "lakehouse ingest 2025-*.csv --table sales.orders --evolve\n"
                 "lakehouse ingest orders.csv --types 'zip:string,price:decimal(10,2)'\n"
                 "lakehouse ingest events.csv --partition-by 'day(ts),bucket(16,id)' --sort-by ts\n"
+                "lakehouse ingest customers.csv --mode upsert --key id\n"
                 "zcat big.csv.gz | lakehouse ingest - --table big",
 };
 
@@ -141,6 +154,8 @@ static enum status target_of(const struct upload *upload, struct str table, stru
     TRY(add_parameter(out, "types", upload->types));
     TRY(add_parameter(out, "on_error", upload->on_error));
     TRY(add_parameter(out, "dedup", upload->dedup));
+    TRY(add_parameter(out, "mode", upload->mode));
+    TRY(add_parameter(out, "key", upload->key));
     TRY(add_parameter(out, "partition_by", upload->partition_by));
     return add_parameter(out, "sort_by", upload->sort_by);
 }

@@ -291,11 +291,59 @@ static enum status open_query(struct parts *parts, struct err *err)
     return api_sql_new(&api, &parts->api_sql, err);
 }
 
+/* Rows by keys are a statement's work: a service of ingestd's own, on its engines, so that it does
+ * not ask whether queryd only reads. */
+
+static enum status upsert_start(void *ctx, const struct ingest_upsert *upsert, void **run_out,
+                                struct err *err)
+{
+    const struct query_upsert asked = {
+        .table = upsert->table,
+        .fd = upsert->fd,
+        .size = upsert->size,
+        .schema_id = upsert->schema_id,
+        .keys = upsert->keys,
+        .key_count = upsert->key_count,
+        .batch_id = upsert->batch_id,
+        .deadline = upsert->deadline,
+    };
+    struct query *query = NULL;
+    TRY(query_upsert_start(ctx, &asked, &query, err));
+    *run_out = query;
+    return OK;
+}
+
+static enum status upsert_read(void *run, struct engine_frame *frame_out, struct err *err)
+{
+    return query_read(run, frame_out, err);
+}
+
+static int upsert_fd(const void *run)
+{
+    return query_fd(run);
+}
+
+static void upsert_free(void *run)
+{
+    query_free(run);
+}
+
+static enum status open_upserts(struct parts *parts, struct err *err)
+{
+    const struct query_service_opts opts = { .catalog = parts->catalog,
+                                             .store = parts->store,
+                                             .engines = parts->ingest_engines,
+                                             .writes = true };
+    return query_service_open(&opts, &parts->upserts, err);
+}
+
 static enum status open_ingest(struct parts *parts, struct err *err)
 {
     const struct settings *settings = parts->settings;
     TRY(open_engines(parts, "ingestd", 0, &parts->ingest_engines, err));
+    TRY(open_upserts(parts, err));
     struct ingest_service_opts opts = {
+        .upserter = { upsert_start, upsert_read, upsert_fd, upsert_free, parts->upserts },
         .engines = parts->ingest_engines,
         .catalog = parts->catalog,
         .store = parts->store,
@@ -564,6 +612,7 @@ void parts_close(struct parts *parts)
     query_service_close(parts->query);
     vector_driver_free(parts->vector_driver);
     ingest_close(parts->ingest);
+    query_service_close(parts->upserts);
     engine_pool_close(parts->query_engines);
     engine_pool_close(parts->ingest_engines);
     coll_service_close(parts->vectors);

@@ -38,6 +38,7 @@ struct parts {
     struct catalog *catalog;
     struct engine_pool *query_engines, *ingest_engines;
     struct query_service *query;
+    struct query_service *upserts; /* of ingest */
     struct ingest *ingest;
     struct coll_service *vectors;
     struct vector_driver *vector_driver; /* of queryd alone */

@@ -43,6 +43,7 @@ void child_set_rows(struct child_job *job, uint64_t rows);
 typedef enum status child_handler(struct child_job *job, struct buf *done, struct err *err);
 
 child_handler child_query;   /* child_query.c */
+child_handler child_upsert;  /* child_upsert.c: a file's rows replace a table's by keys */
 child_handler child_convert; /* child_convert.c: a file in, Parquet out */
 /* child_inspect.c: schema and statistics of a Parquet file that is there */
 child_handler child_inspect;

@@ -6,7 +6,8 @@
  *             "types":[{"name","type"}]?,"table":<Iceberg schema>?}
  *   fds      [0] the file, [1] where the Parquet goes, [2] news, when the file is still growing to
  *            its "size" (lakefs/growing.h)
- *   calls    "plan" {"schema":<the file's, without ids>} -> {"schema":<with ids>,"parts","order"}
+ *   calls    "plan" {"schema":<the file's, without ids>} -> {"schema":<with ids>,"parts","order",
+ *            "all_columns":bool?}
  *            (child_write.h, "target"), or the error that the client shall see; "copy" {} -> a
  *            descriptor for a clean copy of the file; "spool" as of child_write.h
  *   done     {"rows","columns":[{"id","size","values","nulls","nan","min","max"}],
@@ -113,6 +114,9 @@ static enum status plan(struct convert *c, struct ice_schema *target_out, struct
     struct writing w = { .arena = &c->job->arena };
     TRY(write_read_split(&w, yyjson_doc_get_root(doc), err));
     c->split = w.split;
+    c->all_columns = false;
+    TRY(json_get_bool(yyjson_doc_get_root(doc), "all_columns", JSON_OPTIONAL, &c->all_columns,
+                      err));
     return ice_schema_parse(&c->job->arena, schema, target_out, err);
 }
 

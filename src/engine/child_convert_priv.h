@@ -51,6 +51,7 @@ struct convert {
     struct convert_column *columns;
     size_t column_count;
     unsigned outputs;              /* names of output spools given so far */
+    bool all_columns;              /* of the plan: also those that the file has not */
     struct duck_write_split split; /* of the plan: by what rows are spread and sorted */
     /* CSV */
     char delimiter;

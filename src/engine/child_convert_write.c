@@ -58,7 +58,7 @@ static enum status append_select(const struct convert *c, const struct ice_schem
     for (size_t i = 0; i < target->root.field_count; i++) {
         const struct ice_field *field = &target->root.fields[i];
         const struct convert_column *column = column_of(c, field->name);
-        if (column == NULL && !is_split(c)) {
+        if (column == NULL && !is_split(c) && !c->all_columns) {
             continue; /* readers give NULL for it */
         }
         bool ok = (written == 0 ||

@@ -133,6 +133,7 @@ static enum status serve(const struct arguments *args, struct duck *duck, int st
 {
     static const struct child_kind kinds[] = { { "query", child_query },
                                                { "convert", child_convert },
+                                               { "upsert", child_upsert },
                                                { "unpack", child_unpack },
                                                { "inspect", child_inspect } };
     struct child_job *job = NULL;

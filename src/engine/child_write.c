@@ -26,8 +26,8 @@ static const char *const verbs[] = {
 
 static void write_target(struct json_writer *json, const struct writing *w)
 {
-    jw_kv_str(json, "ns", duck_write_ns(w->write));
-    jw_kv_str(json, "name", duck_write_name(w->write));
+    jw_kv_str(json, "ns", w->ns);
+    jw_kv_str(json, "name", w->name);
     jw_kv_cstr(json, "verb", w->verb);
 }
 
@@ -64,7 +64,7 @@ static enum status read_schema(struct writing *w, yyjson_doc *doc, struct err *e
     return keep_columns(w, err);
 }
 
-static enum status find_target(struct writing *w, struct err *err)
+enum status write_find_target(struct writing *w, struct err *err)
 {
     AUTO(buf_done) struct buf args;
     AUTO(json_doc_done) yyjson_doc *doc = NULL;
@@ -214,7 +214,7 @@ static enum status find_fates(struct writing *w, struct err *err)
 }
 
 /** "a", "b" */
-static enum status append_columns(const struct writing *w, struct buf *sql)
+enum status write_append_columns(const struct writing *w, struct buf *sql)
 {
     for (size_t i = 0; i < w->column_count; i++) {
         if (i > 0) {
@@ -226,12 +226,12 @@ static enum status append_columns(const struct writing *w, struct buf *sql)
 }
 
 /** The table as our own SQL names it. */
-static enum status append_table(const struct writing *w, struct buf *sql)
+enum status write_append_table(const struct writing *w, struct buf *sql)
 {
     TRY(buf_append(sql, STR("lake.")));
-    TRY(duck_quote_ident(sql, duck_write_ns(w->write)));
+    TRY(duck_quote_ident(sql, w->ns));
     TRY(buf_append_char(sql, '.'));
-    return duck_quote_ident(sql, duck_write_name(w->write));
+    return duck_quote_ident(sql, w->name);
 }
 
 static bool any_of_group(const struct writing *w, enum fate fate, int64_t group)
@@ -249,9 +249,9 @@ static enum status append_staying(const struct writing *w, int64_t group, struct
 {
     bool first = true;
     TRY(buf_append(sql, STR("SELECT ")));
-    TRY(append_columns(w, sql));
+    TRY(write_append_columns(w, sql));
     TRY(buf_append(sql, STR(" FROM ")));
-    TRY(append_table(w, sql));
+    TRY(write_append_table(w, sql));
     TRY(buf_append(sql, STR(" AS t WHERE t._file_index IN (")));
     for (size_t i = 0; i < w->touched_count; i++) {
         if (w->touched[i].fate == FATE_REWRITE && w->touched[i].group == group) {
@@ -266,7 +266,7 @@ static enum status append_staying(const struct writing *w, int64_t group, struct
 static enum status append_made(const struct writing *w, struct buf *sql)
 {
     TRY(buf_append(sql, STR("SELECT ")));
-    TRY(append_columns(w, sql));
+    TRY(write_append_columns(w, sql));
     return buf_append(sql, STR(" FROM " DUCK_WRITE_ROWS " WHERE NOT __gone"));
 }
 
@@ -354,7 +354,7 @@ static enum status take_count(void *ctx, const struct str *cells, size_t count, 
                : err_set(err, E_INTERNAL, "rows cannot be counted");
 }
 
-static enum status count_rows(struct writing *w, struct str sql, int64_t *out, struct err *err)
+enum status write_count(struct writing *w, struct str sql, int64_t *out, struct err *err)
 {
     struct count count = { 0 };
     TRY(duck_rows(w->session, sql, take_count, &count, err));
@@ -362,23 +362,16 @@ static enum status count_rows(struct writing *w, struct str sql, int64_t *out, s
     return OK;
 }
 
-/** Rows that change, and the files of what they become. */
-static enum status change_rows(struct writing *w, int64_t *rows_out, struct err *err)
+enum status write_rows_gathered(struct writing *w, bool makes, struct err *err)
 {
-    bool deletes = duck_write_kind(w->write) == DUCK_WRITE_DELETE;
     int64_t made = 0;
-    TRY(duck_write_gather(w->write, w->columns, deletes ? 0 : w->column_count, err));
-    TRY(count_rows(w, STR("SELECT count(*) FROM " DUCK_WRITE_ROWS), rows_out, err));
-    if (*rows_out == 0) {
-        return OK;
-    }
     TRY(duck_rows(w->session,
                   STR("SELECT __file, count(*) FROM " DUCK_WRITE_ROWS
                       " WHERE __file IS NOT NULL GROUP BY 1 ORDER BY 1"),
                   touch, w, err));
-    if (!deletes) {
-        TRY(count_rows(w, STR("SELECT count(*) FROM " DUCK_WRITE_ROWS " WHERE NOT __gone"), &made,
-                       err));
+    if (makes) {
+        TRY(write_count(w, STR("SELECT count(*) FROM " DUCK_WRITE_ROWS " WHERE NOT __gone"), &made,
+                        err));
     }
     if (w->touched_count > 0) {
         TRY(find_fates(w, err));
@@ -387,15 +380,24 @@ static enum status change_rows(struct writing *w, int64_t *rows_out, struct err 
     return copy_marks(w, err);
 }
 
+/** Rows that change, and the files of what they become. */
+static enum status change_rows(struct writing *w, int64_t *rows_out, struct err *err)
+{
+    bool deletes = duck_write_kind(w->write) == DUCK_WRITE_DELETE;
+    TRY(duck_write_gather(w->write, w->columns, deletes ? 0 : w->column_count, err));
+    TRY(write_count(w, STR("SELECT count(*) FROM " DUCK_WRITE_ROWS), rows_out, err));
+    return *rows_out == 0 ? OK : write_rows_gathered(w, !deletes, err);
+}
+
 static enum status count_all(struct writing *w, int64_t *rows_out, struct err *err)
 {
     AUTO(buf_done) struct buf sql;
     buf_init(&sql, 0);
     TRY(duck_write_gather(w->write, w->columns, 0, err)); /* nothing, but the session is ours */
-    if (buf_append(&sql, STR("SELECT count(*) FROM ")) != OK || append_table(w, &sql) != OK) {
+    if (buf_append(&sql, STR("SELECT count(*) FROM ")) != OK || write_append_table(w, &sql) != OK) {
         return err_no_memory(err);
     }
-    return count_rows(w, buf_str(&sql), rows_out, err);
+    return write_count(w, buf_str(&sql), rows_out, err);
 }
 
 /* --- commit --- */
@@ -420,7 +422,7 @@ static enum status write_commit(const struct writing *w, int64_t rows, struct bu
     jw_obj_begin(&json);
     write_target(&json, w);
     jw_kv_i64(&json, "rows", rows);
-    jw_kv_bool(&json, "all", duck_write_kind(w->write) == DUCK_WRITE_TRUNCATE);
+    jw_kv_bool(&json, "all", w->all);
     jw_kv_arr(&json, "data");
     jw_raw(&json, buf_str(&w->data));
     jw_arr_end(&json);
@@ -433,13 +435,18 @@ static enum status write_commit(const struct writing *w, int64_t rows, struct bu
     return json_writer_end(&json) == OK ? OK : err_no_memory(err);
 }
 
-static enum status commit(struct writing *w, struct child_written *out, struct err *err)
+enum status write_ask_commit(struct writing *w, int64_t rows, yyjson_doc **doc_out, struct err *err)
 {
     AUTO(buf_done) struct buf args;
-    AUTO(json_doc_done) yyjson_doc *doc = NULL;
     buf_init(&args, WRITE_REPLY_MAX);
-    TRY(write_commit(w, out->rows, &args, err));
-    TRY(write_ask(w, "commit", buf_str(&args), NULL, &doc, err));
+    TRY(write_commit(w, rows, &args, err));
+    return write_ask(w, "commit", buf_str(&args), NULL, doc_out, err);
+}
+
+static enum status commit(struct writing *w, struct child_written *out, struct err *err)
+{
+    AUTO(json_doc_done) yyjson_doc *doc = NULL;
+    TRY(write_ask_commit(w, out->rows, &doc, err));
     yyjson_val *id = yyjson_obj_get(yyjson_doc_get_root(doc), "snapshot_id");
     out->has_snapshot = yyjson_is_int(id);
     out->snapshot_id = yyjson_get_sint(id);
@@ -482,18 +489,18 @@ static enum status run(struct writing *w, struct child_written *out, struct err 
         out->rows = w->rows_written;
         break;
     case DUCK_WRITE_INSERT:
-        TRY(find_target(w, err));
+        TRY(write_find_target(w, err));
         TRY(write_copy_new(w, err));
         out->rows = w->rows_written;
         break;
     case DUCK_WRITE_TRUNCATE:
-        TRY(find_target(w, err));
+        TRY(write_find_target(w, err));
         TRY(count_all(w, &out->rows, err));
         break;
     case DUCK_WRITE_DELETE:
     case DUCK_WRITE_UPDATE:
     case DUCK_WRITE_MERGE:
-        TRY(find_target(w, err));
+        TRY(write_find_target(w, err));
         TRY(change_rows(w, &out->rows, err));
         break;
     }
@@ -507,7 +514,10 @@ enum status child_write(struct child_job *job, struct duck_session *session,
                          .session = session,
                          .write = write,
                          .arena = &job->arena,
-                         .verb = verbs[duck_write_kind(write)] };
+                         .verb = verbs[duck_write_kind(write)],
+                         .ns = duck_write_ns(write),
+                         .name = duck_write_name(write),
+                         .all = duck_write_kind(write) == DUCK_WRITE_TRUNCATE };
     buf_init(&w.data, WRITE_REPLY_MAX);
     buf_init(&w.deletes, WRITE_REPLY_MAX);
     *out = (struct child_written){ 0 };

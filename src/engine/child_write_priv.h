@@ -27,6 +27,8 @@ struct writing {
     struct duck_write *write;
     struct arena *arena;
     const char *verb;
+    struct str ns, name; /* of the table, as SQL spells them */
+    bool all;            /* every row goes */
     struct ice_schema schema;
     struct duck_write_column *columns;
     size_t column_count;
@@ -44,6 +46,18 @@ enum status write_read_split(struct writing *w, yyjson_val *root, struct err *er
 /** Ask the parent; `doc_out` is the caller's. */
 enum status write_ask(struct writing *w, const char *name, struct str args, int *fd_out,
                       yyjson_doc **doc_out, struct err *err) MUST_USE;
+/** Ask for the target: schema, columns, split. */
+enum status write_find_target(struct writing *w, struct err *err) MUST_USE;
+/** How many rows such a SELECT of one number tells. */
+enum status write_count(struct writing *w, struct str sql, int64_t *out, struct err *err) MUST_USE;
+/** The table as our own SQL names it, appended; then a list of its columns: "a", "b". */
+enum status write_append_table(const struct writing *w, struct buf *sql) MUST_USE;
+enum status write_append_columns(const struct writing *w, struct buf *sql) MUST_USE;
+/** Files of what DUCK_WRITE_ROWS has; `makes`: there may be rows that are new. */
+enum status write_rows_gathered(struct writing *w, bool makes, struct err *err) MUST_USE;
+/** The commit; its answer is the caller's. */
+enum status write_ask_commit(struct writing *w, int64_t rows, yyjson_doc **doc_out,
+                             struct err *err) MUST_USE;
 /** A new spool with that text. */
 enum status write_to_spool(struct writing *w, struct str text, int64_t *number_out,
                            struct err *err) MUST_USE;

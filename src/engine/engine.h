@@ -54,8 +54,8 @@ enum status engine_pool_ready(struct engine_pool *pool, struct err *err) MUST_US
 enum { ENGINE_FDS_MAX = 8 };
 
 struct engine_job {
-    const char *kind;        /* "query", "convert", "inspect", "unpack": the child's handler */
-    struct str payload;      /* JSON; copied */
+    const char *kind;   /* "query", "convert", "upsert", "inspect", "unpack": the child's handler */
+    struct str payload; /* JSON; copied */
     int fds[ENGINE_FDS_MAX]; /* duplicated, go with the job; the caller keeps its own */
     size_t fd_count;
     deadline_ms deadline; /* then E_TIMEOUT */

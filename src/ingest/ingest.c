@@ -88,6 +88,9 @@ static enum status open_body(struct ingest_upload *upload, struct err *err)
 enum status ingest_begin(struct ingest *ingest, const struct ingest_params *params,
                          struct ingest_upload **out, struct err *err)
 {
+    if (params->mode == INGEST_UPSERT && ingest->opts.upserter.start == NULL) {
+        return err_set(err, E_UNSUPPORTED, "this server does not take mode=upsert");
+    }
     struct ingest_upload *upload = mem_zalloc(sizeof(*upload));
     if (upload == NULL) {
         return err_no_memory(err);
@@ -171,6 +174,24 @@ static enum status name_types(const struct ingest_upload *upload, struct buf *ou
     return buf_printf(out, "-t%.16s", hex);
 }
 
+/** The same file may be appended, and replace rows, by these keys or by others. */
+static enum status name_mode(const struct ingest_upload *upload, struct buf *out)
+{
+    const struct ingest_params *params = &upload->params;
+    AUTO(buf_done) struct buf keys;
+    char hex[SHA256_HEX + 1];
+    buf_init(&keys, 0);
+    if (params->mode != INGEST_UPSERT) {
+        return params->mode == INGEST_OVERWRITE ? buf_append(out, STR("-o")) : OK;
+    }
+    for (size_t i = 0; i < params->key_count; i++) {
+        TRY(buf_printf(&keys, "%zu:", params->keys[i].len));
+        TRY(buf_append(&keys, params->keys[i]));
+    }
+    sha256_hex(buf_str(&keys), hex);
+    return buf_printf(out, "-u%.16s", hex);
+}
+
 enum status ingest_sniff(const struct ingest_upload *upload, enum ingest_format *out,
                          struct err *err)
 {
@@ -221,6 +242,9 @@ static enum status name_batch(struct ingest_upload *upload, struct err *err)
         }
         if (status == OK && upload->params.skip_bad) {
             status = buf_append(&text, STR("-skip"));
+        }
+        if (status == OK) {
+            status = name_mode(upload, &text);
         }
         if (status == OK && upload->params.type_count > 0) {
             status = name_types(upload, &text);
@@ -335,7 +359,7 @@ static enum status start_attempt(struct ingest_upload *upload, struct err *err)
     bool found = false;
     if (++upload->attempts > ATTEMPTS_MAX) {
         return err_set(err, E_CONFLICT,
-                       "the schema of the table keeps changing under this file, try again later");
+                       "the table keeps changing under this file, try again later");
     }
     if (!upload->early) {
         arena_reset(&upload->attempt_arena);
@@ -373,6 +397,7 @@ static enum status append(struct ingest_upload *upload, const struct ingest_outp
         .files = outputs->files,
         .file_count = outputs->count,
         .create = true,
+        .only_new = upload->params.mode != INGEST_APPEND,
         .place = &upload->place,
         .expected_schema_id = upload->place.schema_id,
         .expected_spec_id = upload->place.spec_id,
@@ -386,21 +411,67 @@ static enum status append(struct ingest_upload *upload, const struct ingest_outp
     return catalog_append(upload->ingest->opts.catalog, &append, &upload->attempt_arena, out, err);
 }
 
+/** Rows are replaced in a table that is there, and has the file's columns. */
+static bool must_prepare(const struct ingest_upload *upload)
+{
+    switch (upload->params.mode) {
+    case INGEST_APPEND:
+        return false;
+    case INGEST_OVERWRITE:
+        return upload->place.exists && upload->plan.changed;
+    case INGEST_UPSERT:
+        return !upload->place.exists || upload->plan.changed;
+    }
+    return false;
+}
+
+/** Begin again with the table as it is now. */
+static enum status begin_again(struct ingest_upload *upload)
+{
+    upload->state = UPLOAD_STARTING;
+    return OK;
+}
+
+static enum status prepare(struct ingest_upload *upload, struct err *err)
+{
+    enum status status = ingest_prepare_table(upload, err);
+    return status == OK || status == E_CONFLICT ? begin_again(upload) : status;
+}
+
+static enum status commit_files(struct ingest_upload *upload, const struct ingest_outputs *outputs,
+                                struct catalog_appended *out, struct err *err)
+{
+    bool replaces = upload->params.mode == INGEST_OVERWRITE && upload->place.exists;
+    return replaces ? ingest_overwrite(upload, outputs, out, err)
+                    : append(upload, outputs, out, err);
+}
+
 /** The job is done: put its files and commit. */
 static enum status commit(struct ingest_upload *upload, struct str done_json, struct err *err)
 {
     struct ingest_outputs outputs;
     struct catalog_appended appended;
+    if (must_prepare(upload)) {
+        return prepare(upload, err);
+    }
+    if (upload->params.mode == INGEST_UPSERT) {
+        if (upload->params.skip_bad) {
+            TRY(ingest_read_skipped(&upload->arena, done_json, &upload->result, err));
+        }
+        upload->state = UPLOAD_UPSERTING;
+        return ingest_upsert_start(upload, err);
+    }
     TRY(ingest_outputs_read(upload, done_json, &outputs, err));
     if (upload->params.skip_bad) {
         TRY(ingest_read_skipped(&upload->arena, done_json, &upload->result, err));
     }
     TRY(ingest_outputs_put(upload, &outputs, err));
-    enum status status = append(upload, &outputs, &appended, err);
-    if (status == E_CONFLICT) {
+    enum status status = commit_files(upload, &outputs, &appended, err);
+    bool landed_before = status == E_EXISTS && upload->params.mode == INGEST_OVERWRITE &&
+                         upload->place.exists;
+    if (status == E_CONFLICT || landed_before) { /* the table moved on, or the batch is in it */
         ingest_outputs_delete(upload, &outputs);
-        upload->state = UPLOAD_STARTING; /* the table moved on: once more against the new one */
-        return OK;
+        return begin_again(upload);
     }
     if (status != OK) {
         if (surely_not_committed(status)) {
@@ -441,6 +512,19 @@ static enum status converse(struct ingest_upload *upload, struct err *err)
     return commit(upload, done, err);
 }
 
+/** Rows are being replaced. */
+static enum status upsert(struct ingest_upload *upload, struct err *err)
+{
+    struct catalog_appended appended;
+    bool done = false;
+    enum status status = ingest_upsert_step(upload, &done, &appended, err);
+    if (status == E_CONFLICT || status == E_EXISTS) { /* moved on; or the batch is in it */
+        return begin_again(upload);
+    }
+    TRY(status);
+    return done ? finish_with(upload, &appended, err) : OK;
+}
+
 enum status ingest_step(struct ingest_upload *upload, bool *done_out, struct err *err)
 {
     enum status status = OK;
@@ -449,6 +533,8 @@ enum status ingest_step(struct ingest_upload *upload, bool *done_out, struct err
     }
     if (status == OK && upload->state == UPLOAD_CONVERTING) {
         status = converse(upload, err);
+    } else if (status == OK && upload->state == UPLOAD_UPSERTING) {
+        status = upsert(upload, err);
     }
     if (status != OK) {
         metric_add(upload->ingest->failed, 1);
@@ -460,6 +546,9 @@ enum status ingest_step(struct ingest_upload *upload, bool *done_out, struct err
 
 int ingest_fd(const struct ingest_upload *upload)
 {
+    if (upload->upserting != NULL) {
+        return upload->ingest->opts.upserter.fd(upload->upserting);
+    }
     return upload->run != NULL ? engine_fd(upload->run) : -1;
 }
 
@@ -475,6 +564,9 @@ void ingest_upload_free(struct ingest_upload *upload)
         return;
     }
     engine_free(upload->run); /* no call runs any more */
+    if (upload->upserting != NULL) {
+        upload->ingest->opts.upserter.free(upload->upserting);
+    }
     fd_done(&upload->news_fd);
     fd_done(&upload->spool_fd);
     fd_done(&upload->output_fd);

@@ -26,8 +26,31 @@
 struct ingest;        /* the service: thread safe */
 struct ingest_upload; /* one file: one thread at a time */
 
+/** Rows of a file for those of a table that have the same keys. */
+struct ingest_upsert {
+    struct table_name table;
+    int fd; /* Parquet, with all columns of the table; borrowed */
+    uint64_t size;
+    int32_t schema_id;
+    const struct str *keys;
+    size_t key_count;
+    struct str batch_id;
+    deadline_ms deadline;
+};
+/** Who can do that: queryd's half of a statement that writes (query_upsert_start), which lies
+ * beside this layer. The functions are those of a query. */
+struct ingest_upserter {
+    enum status (*start)(void *ctx, const struct ingest_upsert *upsert, void **run_out,
+                         struct err *err);
+    enum status (*read)(void *run, struct engine_frame *frame_out, struct err *err);
+    int (*fd)(const void *run);
+    void (*free)(void *run);
+    void *ctx;
+};
+
 struct ingest_service_opts {
-    struct engine_pool *engines; /* borrowed, like the rest */
+    struct ingest_upserter upserter; /* .start NULL: mode upsert is E_UNSUPPORTED */
+    struct engine_pool *engines;     /* borrowed, like the rest */
     struct catalog *catalog;
     struct store *store;
     struct metrics *metrics;     /* may be NULL */
@@ -69,8 +92,15 @@ struct ingest_type {
 enum status ingest_types_parse(struct arena *arena, struct str text, struct ingest_type **out,
                                size_t *count_out, struct err *err) MUST_USE;
 
+enum ingest_mode {
+    INGEST_APPEND,
+    INGEST_OVERWRITE, /* the file's rows replace all that the table has, in one snapshot */
+    INGEST_UPSERT     /* they replace those that have the same keys */
+};
+
 struct ingest_params {
     struct table_name table;
+    enum ingest_mode mode;
     enum ingest_format format;
     enum inflate_kind encoding; /* Content-Encoding */
     enum inflate_kind packing;  /* by the file's name */
@@ -78,9 +108,11 @@ struct ingest_params {
     bool charset_given;
     struct ingest_type *types; /* borrowed until the upload ends */
     size_t type_count;
-    bool evolve;    /* add columns, widen types */
-    bool skip_bad;  /* leave bad rows out, and tell which */
-    bool dedup_off; /* land also what has landed before */
+    bool evolve;            /* add columns, widen types */
+    bool skip_bad;          /* leave bad rows out, and tell which */
+    bool dedup_off;         /* land also what has landed before */
+    const struct str *keys; /* of INGEST_UPSERT: columns; borrowed until the upload ends */
+    size_t key_count;
     /* how rows of a new table are spread and sorted: "day(ts), bucket(16, id)", "ts desc"; of one
      * that is there, what it must have. Empty: as it is */
     struct str partition_by, sort_by;
@@ -103,6 +135,7 @@ struct ingest_result {
     struct str table, dataset_id, fingerprint;
     int64_t rows, snapshot_id;
     bool created, deduplicated;
+    int64_t replaced; /* rows that went, of INGEST_UPSERT */
     struct ingest_file {
         struct str key;
         int64_t size, row_count;

@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "engine/file_stats.h"
 #include "engine/spools.h"
+#include "iceberg/partition_write.h"
 #include "iceberg/sort_order.h"
 #include "ingest/ingest.h"
 
@@ -30,6 +31,7 @@ struct ingest_plan {
     bool changed; /* the table's schema has to change */
     /* how rows are spread and sorted: of the table, or asked for with a new one */
     struct ice_partition_spec spec;
+    struct str *keys;      /* of an upsert */
     int32_t sort_order_id; /* -1: they lie as they come */
     struct str shape;      /* of a new table (catalog_append) */
     struct spools spools;  /* that the job writes into */
@@ -44,7 +46,13 @@ struct ingest_outputs {
     int64_t rows;
 };
 
-enum upload_state { UPLOAD_RECEIVING, UPLOAD_STARTING, UPLOAD_CONVERTING, UPLOAD_DONE };
+enum upload_state {
+    UPLOAD_RECEIVING,
+    UPLOAD_STARTING,
+    UPLOAD_CONVERTING,
+    UPLOAD_UPSERTING,
+    UPLOAD_DONE
+};
 
 struct ingest_upload {
     struct ingest *ingest;
@@ -63,6 +71,7 @@ struct ingest_upload {
     struct catalog_place place; /* of this attempt */
     struct ingest_plan plan;
     struct engine_run *run;
+    void *upserting;       /* of the service's upserter; NULL: nothing runs */
     unsigned copies_given; /* of this job; guarded by plan.lock */
     struct ingest_result result;
     /* early.c */
@@ -102,6 +111,22 @@ enum status ingest_outputs_read(struct ingest_upload *upload, struct str done_js
 enum status ingest_outputs_put(struct ingest_upload *upload, struct ingest_outputs *outputs,
                                struct err *err) MUST_USE;
 void ingest_outputs_delete(struct ingest_upload *upload, const struct ingest_outputs *outputs);
+/** The converted file's rows replace others by keys: upsert.c. */
+enum status ingest_upsert_start(struct ingest_upload *upload, struct err *err) MUST_USE;
+/** *done_out with the answer of its commit. E_EXISTS: the batch has landed before; E_CONFLICT: the
+ * table has moved on. */
+enum status ingest_upsert_step(struct ingest_upload *upload, bool *done_out,
+                               struct catalog_appended *out, struct err *err) MUST_USE;
+/** The keys as the plan's schema spells them. E_INVALID for one that is not in the file, or that
+ * cannot be a key. */
+enum status ingest_find_keys(struct ingest_upload *upload, const struct ice_schema *file,
+                             struct err *err) MUST_USE;
+/** With what of the upload commits: append, or all of the table's rows replaced; overwrite.c. */
+enum status ingest_overwrite(struct ingest_upload *upload, const struct ingest_outputs *outputs,
+                             struct catalog_appended *out, struct err *err) MUST_USE;
+/** A commit of the table's new schema alone, or of the new table without rows, so that rows may be
+ * replaced in it. */
+enum status ingest_prepare_table(struct ingest_upload *upload, struct err *err) MUST_USE;
 /** Into the upload's result. */
 enum status ingest_outputs_keep(struct ingest_upload *upload, const struct ingest_outputs *outputs,
                                 struct err *err) MUST_USE;

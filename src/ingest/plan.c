@@ -125,6 +125,11 @@ static enum status write_split(struct ingest_upload *upload, struct json_writer 
     struct ice_sort_order order;
     bool sorted = false;
     TRY(find_split(upload, &order, err));
+    plan->sort_order_id = -1;
+    if (upload->params.mode == INGEST_UPSERT) { /* whoever replaces rows spreads them */
+        jw_kv_bool(w, "all_columns", true);
+        return OK;
+    }
     TRY(partition_sql_write(w, &plan->target, &plan->spec, err));
     TRY(sort_sql_write(w, &plan->target, &order, &sorted, err));
     plan->sort_order_id = sorted ? order.id : -1;
@@ -148,6 +153,7 @@ static enum status answer(struct ingest_upload *upload, yyjson_val *args, struct
                        file.root.field_count, upload->ingest->opts.columns_max);
     }
     TRY(fit(upload, &file, err));
+    TRY(ingest_find_keys(upload, &file, err));
     struct json_writer w;
     json_writer_init(&w, reply);
     jw_obj_begin(&w);

@@ -4,6 +4,7 @@
  */
 #include "query/query.h"
 
+#include "base/io.h"
 #include "base/mem.h"
 #include "query/query_priv.h"
 
@@ -80,11 +81,14 @@ static enum status write_payload(const struct query_opts *opts, struct buf *out,
     return json_writer_end(&w) == OK ? OK : err_no_memory(err);
 }
 
-static enum status submit(struct query *query, struct err *err)
+enum status query_submit(struct query *query, struct err *err)
 {
+    bool upserts = query->staged_fd >= 0;
     const struct engine_job job = {
-        .kind = "query",
+        .kind = upserts ? "upsert" : "query",
         .payload = buf_str(&query->payload),
+        .fds = { query->staged_fd },
+        .fd_count = upserts ? 1 : 0,
         .deadline = query->deadline,
         .call = query_answer,
         .ctx = query,
@@ -92,26 +96,36 @@ static enum status submit(struct query *query, struct err *err)
     return engine_start(query->service->opts.engines, &job, &query->run, err);
 }
 
-enum status query_start(struct query_service *service, const struct query_opts *opts,
-                        struct query **out, struct err *err)
+struct query *query_new(struct query_service *service, deadline_ms deadline)
 {
-    TRY(check(service, opts, err));
     struct query *query = mem_zalloc(sizeof(*query));
     if (query == NULL) {
-        return err_no_memory(err);
+        return NULL;
     }
     query->service = service;
-    query->deadline = opts->deadline;
+    query->deadline = deadline;
+    query->staged_fd = -1;
     pthread_mutex_init(&query->lock, NULL);
     pthread_cond_init(&query->changed, NULL);
     arena_init(&query->arena, 0);
     map_init(&query->by_name);
     buf_init(&query->payload, 0);
     query_write_init(&query->write);
+    return query;
+}
+
+enum status query_start(struct query_service *service, const struct query_opts *opts,
+                        struct query **out, struct err *err)
+{
+    TRY(check(service, opts, err));
+    struct query *query = query_new(service, opts->deadline);
+    if (query == NULL) {
+        return err_no_memory(err);
+    }
     enum status kind = query_running_note(query, opts, err);
     kind = kind == OK ? write_payload(opts, &query->payload, err) : kind;
     if (kind == OK) {
-        kind = submit(query, err); /* its engine asks from now on: the arena has its lock */
+        kind = query_submit(query, err); /* its engine asks from now on: the arena has its lock */
     }
     if (kind != OK) {
         query_free(query);
@@ -138,7 +152,7 @@ static enum status begin_again(struct query *query, struct err *err)
     query_write_done(&query->write);
     query_write_init(&query->write);
     query->attempts++;
-    TRY(submit(query, err));
+    TRY(query_submit(query, err));
     query_running_add(query);
     return OK;
 }
@@ -205,6 +219,7 @@ void query_free(struct query *query)
     query_objects_free(query);
     query_pins_free(query);
     query_write_done(&query->write);
+    fd_done(&query->staged_fd);
     buf_done(&query->payload);
     arena_done(&query->arena);
     pthread_cond_destroy(&query->changed);

@@ -87,6 +87,27 @@ struct query_opts {
     deadline_ms deadline;
     struct str id; /* of the request: by which it is listed and canceled; copied */
 };
+/** Rows that replace those of a table that have the same keys: ingest's. */
+struct query_upsert {
+    struct table_name table;
+    int fd; /* a Parquet file with all of the table's columns; borrowed until the start is over */
+    uint64_t size;
+    int32_t schema_id; /* under which it was written */
+    const struct str *keys;
+    size_t key_count;
+    struct str batch_id; /* lands once */
+    deadline_ms deadline;
+};
+/**
+ * One commit, run again when another has made it impossible; as a MERGE, it goes by the table's
+ * write.merge.mode. Read it as a query is: DONE says {"rows","replaced","snapshot_id","files"}.
+ *
+ * Errors   by query_read: E_EXISTS the batch has landed before; E_CONFLICT the schema has changed,
+ *          or others were faster each time; E_INVALID a row without a key
+ */
+enum status query_upsert_start(struct query_service *service, const struct query_upsert *upsert,
+                               struct query **out, struct err *err) MUST_USE;
+
 /** Never blocks. E_INVALID for an empty statement, E_TOO_LARGE for a long one, E_UNAVAILABLE when
  * too many wait. */
 enum status query_start(struct query_service *service, const struct query_opts *opts,

@@ -78,8 +78,15 @@ struct query {
     struct query_write write;
     /* to begin again, after a conflict: */
     struct buf payload;
+    int staged_fd;       /* of an upsert; -1: it is a statement */
+    struct str batch_id; /* of an upsert; empty: none */
     unsigned attempts;
 };
+
+/** A query that has not begun; query_free. */
+struct query *query_new(struct query_service *service, deadline_ms deadline);
+/** Begin: its engine asks from then on. */
+enum status query_submit(struct query *query, struct err *err) MUST_USE;
 
 /** The pin of a name, made if need be; its catalogue errors are remembered, so that a name means
  * one thing in a statement. Not busy. */

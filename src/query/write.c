@@ -342,6 +342,7 @@ struct committing {
     struct query *query;
     struct query_pin *pin; /* NULL: the table is made */
     struct str verb, location;
+    int64_t rows; /* as the engine counts them */
     const struct ice_schema *schema;
     struct ice_data_file *added;
     /* of each; .values NULL: it is not new in its partition */
@@ -540,6 +541,7 @@ static enum status commit_append(struct committing *c, int64_t *snapshot_out, st
         .files = c->added,
         .file_count = c->added_count,
         .create = c->pin == NULL,
+        .only_new = c->pin == NULL,
         .place = &query->write.place,
         .expected_schema_id = c->schema->schema_id,
         .expected_spec_id = query->write.spec->id,
@@ -551,11 +553,13 @@ static enum status commit_append(struct committing *c, int64_t *snapshot_out, st
     if (append.batch_id.ptr == NULL) {
         return err_no_memory(err);
     }
-    TRY(catalog_append(query->service->opts.catalog, &append, &query->write.arena, &appended, err));
-    if (c->pin == NULL && !appended.created) {
+    enum status status = catalog_append(query->service->opts.catalog, &append, &query->write.arena,
+                                        &appended, err);
+    if (status == E_CONFLICT && c->pin == NULL) {
         return err_set(err, E_EXISTS, "table \"%.*s\" was made by somebody else meanwhile",
                        STR_ARG(append.name.name));
     }
+    TRY(status);
     *snapshot_out = appended.snapshot_id;
     return OK;
 }
@@ -577,7 +581,8 @@ static enum status commit_rewrite(struct committing *c, bool all, int64_t *snaps
 {
     const struct query_pin *pin = c->pin;
     struct str isolation = write_property(pin, c->verb, "isolation-level");
-    bool serializable = !str_eq(isolation, STR("snapshot"));
+    /* rows that came meanwhile may have the keys of an upsert */
+    bool serializable = !str_eq(isolation, STR("snapshot")) || c->query->batch_id.len > 0;
     const struct catalog_rewrite rewrite = {
         .name = pin->pin->table.name,
         .operation = operation_of(c),
@@ -594,6 +599,8 @@ static enum status commit_rewrite(struct committing *c, bool all, int64_t *snaps
         .marked_count = c->marked_count,
         .no_new_rows = serializable && !all,
         .no_new_deletes = serializable || !str_eq(c->verb, STR("delete")),
+        .batch_id = c->query->batch_id,
+        .batch_rows = c->rows,
         .deadline = commit_deadline(c->query),
     };
     return catalog_rewrite(c->query->service->opts.catalog, &rewrite, snapshot_out, err);
@@ -661,6 +668,36 @@ static enum status find_place(struct committing *c, yyjson_val *args, struct err
     return OK;
 }
 
+/** The snapshot; who upserts tells its client of the files. */
+static enum status answer_commit(const struct committing *c, int64_t snapshot_id, struct buf *reply,
+                                 struct err *err)
+{
+    struct json_writer w;
+    json_writer_init(&w, reply);
+    jw_obj_begin(&w);
+    jw_key(&w, STR("snapshot_id"));
+    if (snapshot_id < 0) {
+        jw_null(&w);
+    } else {
+        jw_i64(&w, snapshot_id);
+    }
+    if (c->query->batch_id.len > 0) {
+        jw_kv_arr(&w, "files");
+        for (size_t i = 0; i < c->added_count; i++) {
+            if (c->added[i].content == ICE_DATA) {
+                jw_obj_begin(&w);
+                jw_kv_str(&w, "key", c->added[i].path);
+                jw_kv_i64(&w, "size", c->added[i].size_bytes);
+                jw_kv_i64(&w, "rows", c->added[i].record_count);
+                jw_obj_end(&w);
+            }
+        }
+        jw_arr_end(&w);
+    }
+    jw_obj_end(&w);
+    return json_writer_end(&w) == OK ? OK : err_no_memory(err);
+}
+
 static enum status commit(struct query *query, yyjson_val *args, struct buf *reply, struct err *err)
 {
     struct committing c = { .query = query };
@@ -668,6 +705,7 @@ static enum status commit(struct query *query, yyjson_val *args, struct buf *rep
     int64_t snapshot_id = -1;
     TRY(json_get_str(args, "verb", JSON_REQUIRED, &c.verb, err));
     TRY(json_get_bool(args, "all", JSON_OPTIONAL, &all, err));
+    TRY(json_get_i64(args, "rows", JSON_OPTIONAL, &c.rows, err));
     TRY(find_place(&c, args, err));
     TRY(read_uris(&c, args, "remove", &c.removed, &c.removed_count, err));
     TRY(read_uris(&c, args, "mark", &c.marked, &c.marked_count, err));
@@ -679,10 +717,7 @@ static enum status commit(struct query *query, yyjson_val *args, struct buf *rep
         }
         return status;
     }
-    bool ok = snapshot_id < 0
-                  ? buf_append(reply, STR("{\"snapshot_id\":null}")) == OK
-                  : buf_printf(reply, "{\"snapshot_id\":%lld}", (long long)snapshot_id) == OK;
-    return ok ? OK : err_no_memory(err);
+    return answer_commit(&c, snapshot_id, reply, err);
 }
 
 /* --- the calls --- */

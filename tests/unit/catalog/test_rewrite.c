@@ -364,6 +364,92 @@ static void rewrites_and_appends_side_by_side_lose_nothing(void **state)
     lake_down(&lake);
 }
 
+/** A batch of a rewrite lands once, is found, and counts as long as its rows stand. */
+static void a_batch_lands_once_with_its_rewrite(void **state)
+{
+    (void)state;
+    struct lake lake;
+    struct view view;
+    int64_t id = 0, first = 0;
+    bool found = false;
+    struct catalog_appended landed;
+    const struct table_name name = fixture_name("t");
+    lake_up(&lake);
+    (void)fixture_add(lake.catalog, "t", "a", &lake.arena);
+    view_up(&view, lake.catalog);
+    struct catalog_rewrite rewrite = rewrite_of(&view);
+    struct ice_data_file file = new_file(&lake, &lake.arena, 5, ICE_DATA);
+    rewrite.added = &file;
+    rewrite.added_count = 1;
+    rewrite.removed = &view.files.files[0].file->path;
+    rewrite.removed_count = 1;
+    rewrite.batch_id = STR("b");
+    rewrite.batch_rows = 4;
+    assert_ok(catalog_rewrite(lake.catalog, &rewrite, &first, ERR));
+    /* its file is gone */
+    assert_kind(catalog_rewrite(lake.catalog, &rewrite, &id, ERR), E_CONFLICT);
+    view_down(&view);
+
+    struct catalog *second = fixture_catalog(lake.store); /* which knows of no marker */
+    view_up(&view, second);
+    rewrite = rewrite_of(&view);
+    file = new_file(&lake, &lake.arena, 6, ICE_DATA);
+    rewrite.added = &file;
+    rewrite.added_count = 1;
+    rewrite.batch_id = STR("b");
+    assert_kind(catalog_rewrite(second, &rewrite, &id, ERR), E_EXISTS);
+    assert_ok(catalog_batch(second, &name, STR("b"), &lake.arena, &found, &landed, ERR));
+    assert_true(found);
+    assert_int_equal(landed.snapshot_id, first);
+    assert_int_equal(landed.row_count, 4);
+    /* every file of it went, and its row was written anew */
+    assert_ok(catalog_batch(second, &name, STR("a"), &lake.arena, &found, &landed, ERR));
+    assert_true(found);
+    assert_int_equal(fixture_rows(second, "t"), 5);
+
+    rewrite.removes_all = true;
+    rewrite.batch_id = STR("c");
+    assert_ok(catalog_rewrite(second, &rewrite, &id, ERR));
+    const char *const known[] = { "a", "b", "c" };
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        assert_ok(
+            catalog_batch(second, &name, str_of(known[i]), &lake.arena, &found, &landed, ERR));
+        assert_int_equal(found, i == 2);
+    }
+    assert_int_equal(fixture_rows(second, "t"), 6);
+    view_down(&view);
+    catalog_close(second);
+    lake_down(&lake);
+}
+
+static void an_append_may_ask_for_a_new_table(void **state)
+{
+    (void)state;
+    struct lake lake;
+    struct catalog_place place;
+    struct catalog_appended out;
+    const struct table_name name = fixture_name("t");
+    lake_up(&lake);
+    assert_ok(catalog_place(lake.catalog, &name, &lake.arena, &place, ERR));
+    struct ice_data_file file = {
+        .path = arena_printf(&lake.arena, "%.*s/data/x.parquet", STR_ARG(place.location_key)),
+        .format = STR("PARQUET"),
+        .record_count = 1,
+        .sort_order_id = -1,
+    };
+    const struct catalog_append append = { .name = name,
+                                           .schema = fixture_schema(&lake.arena, NULL),
+                                           .files = &file,
+                                           .file_count = 1,
+                                           .create = true,
+                                           .only_new = true,
+                                           .place = &place };
+    (void)fixture_add(lake.catalog, "t", "a", &lake.arena); /* somebody is faster */
+    assert_kind(catalog_append(lake.catalog, &append, &lake.arena, &out, ERR), E_CONFLICT);
+    assert_int_equal(fixture_rows(lake.catalog, "t"), 1);
+    lake_down(&lake);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -371,6 +457,8 @@ int main(void)
         cmocka_unit_test(everything_goes),
         cmocka_unit_test(what_others_did_is_judged),
         cmocka_unit_test(rewrites_and_appends_side_by_side_lose_nothing),
+        cmocka_unit_test(a_batch_lands_once_with_its_rewrite),
+        cmocka_unit_test(an_append_may_ask_for_a_new_table),
     };
     return cmocka_run_group_tests_name("rewrite", tests, NULL, NULL);
 }
