@@ -6,35 +6,52 @@
  */
 #include "catalog/merge.h"
 
+#include "catalog/partition_row.h"
+
 #include <stdlib.h>
 
 struct bin {
     struct ice_data_file *files;
     size_t count, cap;
     int64_t bytes;
+    struct ice_manifest_file row; /* for its partitions */
 };
 
-static bool is_unpartitioned(const struct ice_metadata *metadata, int32_t spec_id)
+/** The bounds of one more manifest's partitions. */
+static enum status bin_widen(struct bin *bin, const struct ice_partition_spec *spec,
+                             struct arena *arena, const struct ice_manifest_file *row,
+                             struct err *err)
 {
-    for (size_t i = 0; i < metadata->spec_count; i++) {
-        if (metadata->specs[i].id == spec_id) {
-            return metadata->specs[i].field_count == 0;
-        }
+    if (bin->count == 0 && spec->field_count > 0) {
+        TRY(partition_row_begin(arena, spec, &bin->row, err));
     }
-    return false;
+    for (size_t f = 0; f < spec->field_count; f++) {
+        const struct ice_partition_summary *from = &row->partitions[f];
+        struct ice_partition_summary *to = &bin->row.partitions[f];
+        const struct ice_type *type = &spec->fields[f].type;
+        TRY(from->lower.ptr != NULL ? ice_partition_widen(to, type, from->lower, err) : OK);
+        TRY(from->upper.ptr != NULL ? ice_partition_widen(to, type, from->upper, err) : OK);
+        to->contains_null = to->contains_null || from->contains_null;
+        to->contains_nan = from->contains_nan == 1 ? 1 : to->contains_nan;
+    }
+    return OK;
 }
 
-static bool is_small(const struct ice_metadata *metadata, const struct ice_manifest_file *row)
+static bool is_small(const struct ice_partition_spec *spec, const struct ice_manifest_file *row)
 {
     return row->content == 0 && row->length < MERGE_TARGET_BYTES / 2 &&
-           row->key_metadata.len == 0 && row->partition_spec_id == metadata->default_spec_id &&
-           is_unpartitioned(metadata, row->partition_spec_id);
+           row->key_metadata.len == 0 && row->partition_spec_id == spec->id &&
+           (spec->field_count == 0 || row->partition_count == spec->field_count);
 }
 
 /** Some writers leave out numbers that entries of old files must have. Such a manifest can be read,
  * but not written again. */
-static bool can_carry(const struct ice_manifest *manifest)
+static bool can_carry(const struct merge_writer *writer, const struct ice_manifest *manifest)
 {
+    if (writer->spec->field_count > 0 &&
+        !str_eq(manifest->avro_partition_schema, writer->avro_schema)) {
+        return false; /* another program spells partition records otherwise */
+    }
     for (size_t i = 0; i < manifest->file_count; i++) {
         const struct ice_data_file *file = &manifest->files[i];
         if (file->status != ICE_DELETED &&
@@ -70,14 +87,16 @@ static enum status bin_add(struct bin *bin, struct arena *arena,
     return OK;
 }
 
-static enum status bin_flush(struct bin *bin, const struct merge_writer *writer, int32_t spec_id,
+static enum status bin_flush(struct bin *bin, const struct merge_writer *writer,
                              int64_t snapshot_id, struct ice_manifest_file *rows, size_t *count,
                              struct err *err)
 {
     if (bin->count == 0) {
         return OK; /* a manifest is never empty */
     }
-    struct ice_manifest_file row = { .partition_spec_id = spec_id,
+    struct ice_manifest_file row = { .partition_spec_id = writer->spec->id,
+                                     .partitions = bin->row.partitions,
+                                     .partition_count = bin->row.partition_count,
                                      .added_snapshot_id = snapshot_id,
                                      .existing_files = (int32_t)bin->count,
                                      .min_sequence_number = INT64_MAX };
@@ -112,7 +131,7 @@ static int compare_counts(const void *a, const void *b)
  * down again, for the sake of a hundred files. What stays apart grows by a factor, so there are few
  * of them.
  */
-static enum status files_max(const struct ice_metadata *metadata, const struct reader_list *list,
+static enum status files_max(const struct ice_partition_spec *spec, const struct reader_list *list,
                              size_t small, struct arena *arena, int64_t *out, struct err *err)
 {
     int64_t *counts = arena_array(arena, small, sizeof(*counts));
@@ -122,7 +141,7 @@ static enum status files_max(const struct ice_metadata *metadata, const struct r
     size_t count = 0;
     int64_t below = 0;
     for (size_t i = 0; i < list->count; i++) {
-        if (is_small(metadata, &list->rows[i])) {
+        if (is_small(spec, &list->rows[i])) {
             counts[count] = live_files(&list->rows[i]);
             below += counts[count++];
         }
@@ -143,45 +162,44 @@ struct held { /* manifests that entries of the bin point into */
     size_t count;
 };
 
-static enum status merge_small(struct reader *reader, const struct ice_metadata *metadata,
-                               const struct reader_list *list, size_t small,
+static enum status merge_small(struct reader *reader, const struct reader_list *list, size_t small,
                                const struct merge_writer *writer, int64_t snapshot_id,
                                struct arena *arena, struct held *held,
                                struct ice_manifest_file *rows, size_t *count, struct err *err)
 {
     struct bin bin = { 0 };
     int64_t most = 0;
-    TRY(files_max(metadata, list, small, arena, &most, err));
+    TRY(files_max(writer->spec, list, small, arena, &most, err));
     for (size_t i = 0; i < list->count; i++) {
         const struct ice_manifest_file *row = &list->rows[i];
-        if (!is_small(metadata, row) || live_files(row) > most) {
+        if (!is_small(writer->spec, row) || live_files(row) > most) {
             rows[(*count)++] = *row;
             continue;
         }
         const struct reader_manifest *manifest = NULL;
         TRY(reader_manifest(reader, row, &held->items[held->count], &manifest, err));
         held->count++;
-        if (!can_carry(&manifest->manifest)) {
+        if (!can_carry(writer, &manifest->manifest)) {
             rows[(*count)++] = *row;
             continue;
         }
         if (bin.bytes + row->length > MERGE_TARGET_BYTES) {
-            TRY(bin_flush(&bin, writer, metadata->default_spec_id, snapshot_id, rows, count, err));
+            TRY(bin_flush(&bin, writer, snapshot_id, rows, count, err));
         }
+        TRY(bin_widen(&bin, writer->spec, arena, row, err));
         TRY(bin_add(&bin, arena, &manifest->manifest, err));
         bin.bytes += row->length;
     }
-    return bin_flush(&bin, writer, metadata->default_spec_id, snapshot_id, rows, count, err);
+    return bin_flush(&bin, writer, snapshot_id, rows, count, err);
 }
 
-enum status merge_rows(struct reader *reader, const struct ice_metadata *metadata,
-                       const struct reader_list *list, const struct merge_writer *writer,
-                       int64_t snapshot_id, struct arena *arena,
+enum status merge_rows(struct reader *reader, const struct reader_list *list,
+                       const struct merge_writer *writer, int64_t snapshot_id, struct arena *arena,
                        struct ice_manifest_file **rows_out, size_t *count_out, struct err *err)
 {
     size_t small = 0, count = 0;
     for (size_t i = 0; i < list->count; i++) {
-        small += is_small(metadata, &list->rows[i]) ? 1 : 0;
+        small += is_small(writer->spec, &list->rows[i]) ? 1 : 0;
     }
     struct ice_manifest_file *rows = arena_array(arena, list->count + 1, sizeof(*rows));
     if (rows == NULL) {
@@ -194,8 +212,8 @@ enum status merge_rows(struct reader *reader, const struct ice_metadata *metadat
     } else {
         struct held held = { .items = arena_array(arena, small, sizeof(*held.items)) };
         status = held.items == NULL ? err_no_memory(err)
-                                    : merge_small(reader, metadata, list, small, writer,
-                                                  snapshot_id, arena, &held, rows, &count, err);
+                                    : merge_small(reader, list, small, writer, snapshot_id, arena,
+                                                  &held, rows, &count, err);
         for (size_t i = 0; i < held.count; i++) {
             cache_release(held.items[i]);
         }

@@ -138,9 +138,11 @@ static enum status old_rows(struct writer *w, struct ice_manifest_file **rows, s
     const struct reader_list *list = NULL;
     TRY(reader_list(w->local->base.reader, metadata->current->manifest_list, &w->base_list, &list,
                     err));
-    struct merge_writer writer = { .write = write_manifest, .ctx = w };
-    return merge_rows(w->local->base.reader, metadata, list, &writer, w->out->id, w->plan->arena,
-                      rows, count, err);
+    struct merge_writer writer = {
+        .write = write_manifest, .ctx = w, .spec = w->plan->spec, .avro_schema = w->avro_schema
+    };
+    return merge_rows(w->local->base.reader, list, &writer, w->out->id, w->plan->arena, rows, count,
+                      err);
 }
 
 static enum status write_list(struct writer *w, struct str *uri_out, struct err *err)

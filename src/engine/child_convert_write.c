@@ -40,6 +40,27 @@ static enum status append_value(const struct convert_column *column, const struc
     return ok ? OK : err_no_memory(err);
 }
 
+/** The same of a column that must have one. */
+static enum status append_required(const struct convert_column *column,
+                                   const struct ice_field *field, struct buf *out, struct err *err)
+{
+    AUTO(buf_done) struct buf value, type, fault, words;
+    buf_init(&value, 0);
+    buf_init(&type, 0);
+    buf_init(&fault, 0);
+    buf_init(&words, 0);
+    TRY(append_value(column, &field->type, &value, err));
+    TRY(sql_type_print(&field->type, &type, err));
+    bool ok = buf_printf(&words, "column \"%.*s\" is NOT NULL, but a row has no value for it",
+                         STR_ARG(field->name)) == OK &&
+              duck_quote_text(&fault, buf_str(&words)) == OK &&
+              buf_printf(out,
+                         "CASE WHEN (%.*s) IS NULL THEN CAST(error(%.*s) AS %.*s) ELSE %.*s END",
+                         STR_ARG(buf_str(&value)), STR_ARG(buf_str(&fault)),
+                         STR_ARG(buf_str(&type)), STR_ARG(buf_str(&value))) == OK;
+    return ok ? OK : err_no_memory(err);
+}
+
 static enum status append_null(const struct ice_type *type, struct buf *out, struct err *err)
 {
     AUTO(buf_done) struct buf sql;
@@ -66,8 +87,9 @@ static enum status append_select(const struct convert *c, const struct ice_schem
         if (!ok) {
             return err_no_memory(err);
         }
-        TRY(column == NULL ? append_null(&field->type, out, err)
-                           : append_value(column, &field->type, out, err));
+        TRY(column == NULL    ? append_null(&field->type, out, err)
+            : field->required ? append_required(column, field, out, err)
+                              : append_value(column, &field->type, out, err));
         ok = buf_append(out, STR(" AS ")) == OK && duck_quote_ident(out, field->name) == OK &&
              parquet_field_ids(field, ids) == OK;
         if (!ok) {

@@ -170,6 +170,14 @@ def test_many_at_once_share_commits(lake):
     assert sorted(row["v"] for row in lake.check_partitions(lake.table)) == sorted([i for i in range(24)] + [i + 1000 for i in range(24)])
 
 
+def test_required_columns_have_values(lake):
+    lake.sql(f"CREATE TABLE {lake.table} (id BIGINT NOT NULL, v VARCHAR)")
+    assert "NOT NULL" in lake.refused(lake.table, "id,v\n1,a\n,b\n")
+    assert "NOT NULL" in lake.refused(lake.table, parquet(pa.table({"id": [1, None], "v": ["a", "b"]})))
+    lake.ok(lake.table, "id,v\n1,a\n2,\n")
+    assert len(lake.scanned(lake.table)) == 2
+
+
 def test_values_that_cannot_be_a_partition_are_refused_alone(lake):
     lake.sql(f"CREATE TABLE {lake.table} (x DOUBLE) PARTITIONED BY (x)")
     lake.ok(lake.table, "x\n1.5\n")

@@ -667,6 +667,46 @@ static void an_append_makes_a_table_with_partitions_and_goes_into_them(void **st
     catalog_unpin(pin);
 }
 
+static void small_manifests_of_partitions_are_merged_with_their_bounds(void **state)
+{
+    struct lake *lake = *state;
+    struct catalog_appended out;
+    struct catalog_pin *pin = NULL;
+    struct ice_manifest_file *rows = NULL;
+    struct table_name name = fixture_name("t");
+    size_t merged = 0;
+    for (int i = 0; i < 120; i++) {
+        char batch[16], value[16];
+        snprintf(batch, sizeof(batch), "b%d", i);
+        snprintf(value, sizeof(value), "n%03d", (i * 37) % 120);
+        assert_ok(append_spread(lake,
+                                &(struct spread){ .batch = batch,
+                                                  .shape = i == 0 ? shape : NULL,
+                                                  .bucket = "3",
+                                                  .name = i == 50 ? NULL : value,
+                                                  .part_count = 2 },
+                                &out));
+    }
+    assert_int_equal(fixture_rows(lake->catalog, "t"), 120);
+    assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
+    size_t count = rows_of(lake, pin, &rows);
+    assert_true(count < 30);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(rows[i].partition_count, 2);
+        if (rows[i].existing_files >= 100) {
+            merged++;
+            assert_true(rows[i].partitions[1].contains_null);
+            assert_true(rows[i].partitions[1].lower.len == 4 &&
+                        rows[i].partitions[1].upper.len == 4);
+            assert_str(rows[i].partitions[1].lower, "n000");
+            assert_str(rows[i].partitions[1].upper, "n118");
+            assert_int_equal(rows[i].partitions[0].lower.ptr[0], 3);
+        }
+    }
+    assert_int_equal(merged, 1);
+    catalog_unpin(pin);
+}
+
 static void files_that_were_spread_otherwise_are_refused(void **state)
 {
     struct lake *lake = *state;
@@ -716,6 +756,7 @@ int main(void)
         LAKE_TEST(a_lack_of_memory_never_loses_or_doubles_an_append),
         LAKE_TEST(parallel_appends_all_land),
         LAKE_TEST(an_append_makes_a_table_with_partitions_and_goes_into_them),
+        LAKE_TEST(small_manifests_of_partitions_are_merged_with_their_bounds),
         LAKE_TEST(files_that_were_spread_otherwise_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
