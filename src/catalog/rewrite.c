@@ -5,140 +5,18 @@
  *            ^                                                              |
  *            '------------------ E_CONFLICT: somebody was faster -----------'
  *
- * A manifest that names a file that goes is written anew: what stays in it as "existing", what goes
- * as "deleted". All others are carried as they are. New data files and new delete files come in
- * manifests of their own, one for each partition spec.
+ * Manifests that name files that go are written anew (rewrite_carry.c). All others are carried as
+ * they are. New data files and new delete files come in manifests of their own, one for each
+ * partition spec.
  *
  * Invariant: what was written here is deleted again only when the commit has surely not landed.
  */
 #include "catalog/rewrite.h"
 
-#include "base/map.h"
 #include "catalog/batch.h"
 #include "catalog/partition_row.h"
-#include "catalog/reader.h"
 #include "catalog/rewrite_check.h"
-#include "catalog/written.h"
-
-struct rewriting {
-    struct catalog *catalog;
-    const struct catalog_rewrite *request;
-    struct arena *arena; /* of one attempt */
-    struct catalog_pin *pin;
-    const struct reader_list *list; /* NULL: the table has no data */
-    struct cache_item *list_item;
-    struct map removed; /* URIs; the value is any */
-    struct written written;
-    bool was_outrun;
-    struct ice_manifest_file *rows; /* of the new list */
-    size_t row_count;
-    struct ice_data_file *gone; /* entries that go, for the summary */
-    size_t gone_count, gone_cap;
-};
-
-/* --- manifests --- */
-
-static enum status keep_gone(struct rewriting *r, const struct ice_data_file *file, struct err *err)
-{
-    if (r->gone_count == r->gone_cap) {
-        size_t cap = r->gone_cap == 0 ? 16 : r->gone_cap * 2;
-        struct ice_data_file *more = arena_array(r->arena, cap, sizeof(*more));
-        if (more == NULL) {
-            return err_no_memory(err);
-        }
-        if (r->gone_count > 0) {
-            memcpy(more, r->gone, r->gone_count * sizeof(*more));
-        }
-        r->gone = more;
-        r->gone_cap = cap;
-    }
-    r->gone[r->gone_count] = *file;
-    r->gone[r->gone_count++].columns = NULL; /* of a manifest that is let go */
-    return OK;
-}
-
-static bool goes(struct rewriting *r, const struct ice_data_file *file)
-{
-    return r->request->removes_all ||
-           (file->content == ICE_DATA && map_get(&r->removed, file->path) != NULL);
-}
-
-/** The entries of a manifest that loses some, with what is told of them in its row. */
-static enum status split_entries(struct rewriting *r, const struct ice_manifest *manifest,
-                                 struct ice_data_file *files, size_t *count_out,
-                                 struct ice_manifest_file *row, struct err *err)
-{
-    *count_out = 0;
-    for (size_t i = 0; i < manifest->file_count; i++) {
-        const struct ice_data_file *file = &manifest->files[i];
-        if (file->status == ICE_DELETED) {
-            continue; /* told by an earlier snapshot */
-        }
-        bool out = goes(r, file);
-        struct ice_data_file *entry = &files[(*count_out)++];
-        *entry = *file;
-        entry->status = out ? ICE_DELETED : ICE_EXISTING;
-        entry->snapshot_id = out ? r->written.snapshot_id : file->snapshot_id;
-        *(out ? &row->deleted_files : &row->existing_files) += 1;
-        *(out ? &row->deleted_rows : &row->existing_rows) += file->record_count;
-        if (file->sequence_number < row->min_sequence_number) {
-            row->min_sequence_number = file->sequence_number;
-        }
-        if (out) {
-            TRY(keep_gone(r, file, err));
-        }
-    }
-    return OK;
-}
-
-static bool any_goes(struct rewriting *r, const struct ice_manifest *manifest)
-{
-    for (size_t i = 0; i < manifest->file_count; i++) {
-        if (manifest->files[i].status != ICE_DELETED && goes(r, &manifest->files[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/** A row of the list before: as it is, or with its manifest written anew. */
-static enum status carry_row(struct rewriting *r, const struct ice_manifest_file *old,
-                             struct err *err)
-{
-    struct cache_item *item = NULL;
-    const struct reader_manifest *read = NULL;
-    bool may_lose = r->request->removes_all || (r->removed.count > 0 && old->content == 0);
-    if (!may_lose) {
-        r->rows[r->row_count++] = *old;
-        return OK;
-    }
-    TRY(reader_manifest(r->catalog->reader, old, &item, &read, err));
-    const struct ice_manifest *manifest = &read->manifest;
-    struct ice_manifest_file row = { .min_sequence_number = INT64_MAX,
-                                     .partitions = old->partitions,
-                                     .partition_count = old->partition_count };
-    enum status status = OK;
-    if (!any_goes(r, manifest)) {
-        r->rows[r->row_count++] = *old;
-    } else {
-        size_t count = 0;
-        struct ice_data_file *files = arena_array(r->arena, manifest->file_count, sizeof(*files));
-        struct ice_manifest_opts opts = {
-            .partition_spec = manifest->partition_spec.len > 0 ? manifest->partition_spec
-                                                               : STR("[]"),
-            .partition_spec_id = old->partition_spec_id,
-            .avro_partition_schema = manifest->avro_partition_schema,
-            .content = old->content,
-        };
-        status = files == NULL ? err_no_memory(err)
-                               : split_entries(r, manifest, files, &count, &row, err);
-        status = status == OK ? written_manifest(&r->written, &opts, files, count, &row, err)
-                              : status;
-        r->rows[r->row_count++] = row;
-    }
-    cache_release(item);
-    return status;
-}
+#include "catalog/rewrite_priv.h"
 
 /* --- new files --- */
 
@@ -147,30 +25,36 @@ struct kind {
     const struct ice_spec *spec;
     int32_t content; /* 0 data, 1 deletes */
     bool is_made;    /* their partition records were made here, not carried from other files */
+    const struct ice_partition_spec *fields;
+    struct ice_partition_order order; /* of records that are carried */
 };
 
 /** How partition records that others have made are spelled, as a manifest of theirs says; empty
  * where the spec has no fields. */
-static enum status carried_schema(struct rewriting *r, const struct ice_spec *spec, struct str *out,
+static enum status carried_schema(struct rewriting *r, struct kind *kind, struct str *out,
                                   struct err *err)
 {
     *out = STR_EMPTY;
-    if (spec->field_count == 0) {
+    if (kind->spec->field_count == 0) {
         return OK;
     }
     for (size_t i = 0; r->list != NULL && i < r->list->count; i++) {
         struct cache_item *item = NULL;
         const struct reader_manifest *read = NULL;
-        if (r->list->rows[i].partition_spec_id != spec->id) {
+        if (r->list->rows[i].partition_spec_id != kind->spec->id) {
             continue;
         }
         TRY(reader_manifest(r->catalog->reader, &r->list->rows[i], &item, &read, err));
         *out = arena_str(r->arena, read->manifest.avro_partition_schema);
+        enum status status = out->ptr == NULL
+                                 ? err_no_memory(err)
+                                 : ice_partition_order(r->arena, &read->manifest, kind->fields,
+                                                       &kind->order, err);
         cache_release(item);
-        return out->ptr == NULL ? err_no_memory(err) : OK;
+        return status;
     }
     return err_set(err, E_CONFLICT, "no file of partition spec %d is there any more",
-                   (int)spec->id);
+                   (int)kind->spec->id);
 }
 
 static bool is_of(const struct rewriting *r, size_t i, const struct kind *kind)
@@ -183,15 +67,50 @@ static bool is_of(const struct rewriting *r, size_t i, const struct kind *kind)
            is_made == kind->is_made;
 }
 
-static enum status summarize(struct rewriting *r, const struct kind *kind,
-                             const struct ice_partition_spec *spec, struct ice_manifest_file *row,
-                             struct err *err)
+/** The value of a partition field in a new file; *known_out false: its record is opaque. */
+static enum status value_of(struct rewriting *r, const struct kind *kind, size_t file, size_t field,
+                            struct str *out, bool *known_out, struct err *err)
 {
-    TRY(partition_row_begin(r->arena, spec, row, err));
-    for (size_t i = 0; i < r->request->added_count; i++) {
-        TRY(is_of(r, i, kind) ? partition_row_add(spec, r->request->partitions[i].values, row, err)
-                              : OK);
+    const struct ice_data_file *of = &r->request->added[file];
+    if (kind->is_made) {
+        *out = r->request->partitions[file].values[field];
+        return OK;
     }
+    char *scratch = arena_alloc(r->arena, sizeof(int64_t));
+    if (scratch == NULL) {
+        return err_no_memory(err);
+    }
+    if (of->partition_key.len == 0) {
+        *known_out = false;
+        return OK;
+    }
+    return ice_partition_value(of, &kind->order, &kind->fields->fields[field], scratch, known_out,
+                               out, err);
+}
+
+/** What the row tells of the partitions in its manifest; nothing, if one of them is not known. */
+static enum status summarize(struct rewriting *r, const struct kind *kind,
+                             struct ice_manifest_file *row, struct err *err)
+{
+    const struct ice_partition_spec *spec = kind->fields;
+    bool known = true;
+    row->partitions = arena_array(r->arena, spec->field_count, sizeof(*row->partitions));
+    if (row->partitions == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t f = 0; f < spec->field_count; f++) {
+        row->partitions[f].contains_nan = -1;
+        known = known && spec->fields[f].type.kind != ICE_OTHER;
+    }
+    for (size_t i = 0; i < r->request->added_count && known; i++) {
+        for (size_t f = 0; is_of(r, i, kind) && f < spec->field_count && known; f++) {
+            struct str value = { NULL, 0 };
+            TRY(value_of(r, kind, i, f, &value, &known, err));
+            TRY(known ? ice_partition_widen(&row->partitions[f], &spec->fields[f].type, value, err)
+                      : OK);
+        }
+    }
+    row->partition_count = known ? spec->field_count : 0;
     return OK;
 }
 
@@ -208,6 +127,9 @@ static enum status added_files(struct rewriting *r, const struct kind *kind,
         *entry = r->request->added[i];
         entry->status = ICE_ADDED;
         entry->snapshot_id = entry->sequence_number = entry->file_sequence_number = -1;
+        if (r->request->same_rows && entry->content == ICE_DATA) {
+            entry->sequence_number = row->min_sequence_number = r->data_sequence_number;
+        }
         TRY(locate_uri(r->catalog->reader->locate, r->pin->metadata->location, entry->path,
                        r->arena, &entry->path, err));
         row->added_files++;
@@ -217,7 +139,7 @@ static enum status added_files(struct rewriting *r, const struct kind *kind,
 }
 
 /** A manifest of the new files of a kind, if there are any. */
-static enum status add_rows(struct rewriting *r, const struct kind *kind, struct err *err)
+static enum status add_rows(struct rewriting *r, struct kind *kind, struct err *err)
 {
     size_t count = 0;
     struct ice_manifest_file row = { .min_sequence_number = r->written.sequence_number };
@@ -233,15 +155,16 @@ static enum status add_rows(struct rewriting *r, const struct kind *kind, struct
     if (count == 0) {
         return OK;
     }
-    if (kind->is_made) {
-        struct ice_partition_specs specs;
-        TRY(ice_partition_specs(r->arena, r->pin->metadata, &specs, err));
-        const struct ice_partition_spec *spec = ice_partition_spec_by_id(&specs, kind->spec->id);
-        TRY(partition_row_schema(r->arena, spec, &opts.avro_partition_schema, err));
-        TRY(summarize(r, kind, spec, &row, err));
-    } else {
-        TRY(carried_schema(r, kind->spec, &opts.avro_partition_schema, err));
+    struct ice_partition_specs specs;
+    TRY(ice_partition_specs(r->arena, r->pin->metadata, &specs, err));
+    kind->fields = ice_partition_spec_by_id(&specs, kind->spec->id);
+    if (kind->fields == NULL) {
+        return err_set(err, E_CORRUPT, "the table has no partition spec %d", (int)kind->spec->id);
     }
+    TRY(kind->is_made
+            ? partition_row_schema(r->arena, kind->fields, &opts.avro_partition_schema, err)
+            : carried_schema(r, kind, &opts.avro_partition_schema, err));
+    TRY(summarize(r, kind, &row, err));
     TRY(written_manifest(&r->written, &opts, files, count, &row, err));
     r->rows[r->row_count++] = row;
     return OK;
@@ -267,10 +190,8 @@ static enum status write_list(struct rewriting *r, struct str *uri_out, struct e
         return err_no_memory(err);
     }
     TRY(add_all(r, err)); /* the newest first */
-    for (size_t i = 0; i < old; i++) {
-        TRY(carry_row(r, &r->list->rows[i], err));
-    }
-    if (!r->request->removes_all && r->gone_count != r->removed.count) {
+    TRY(rewrite_carry(r, err));
+    if (!r->request->removes_all && r->gone_count != r->removed.count + r->removed_deletes.count) {
         return err_set(err, E_CONFLICT,
                        "files that this statement has read were removed by another commit");
     }
@@ -334,17 +255,28 @@ static enum status open_base(struct rewriting *r, struct err *err)
                              &r->list, err);
 }
 
-static enum status attempt(struct rewriting *r, bool *wrote_out, struct err *err)
+static enum status put_names(struct map *map, const struct str *uris, size_t count, struct err *err)
 {
-    struct str list_uri;
     static char any;
-    TRY(open_base(r, err));
-    for (size_t i = 0; i < r->request->removed_count; i++) {
-        if (map_put(&r->removed, r->request->removed[i], &any, NULL) != OK) {
+    for (size_t i = 0; i < count; i++) {
+        if (map_put(map, uris[i], &any, NULL) != OK) {
             return err_no_memory(err);
         }
     }
-    TRY(rewrite_check(r->catalog, r->request, r->pin, &r->removed, r->arena, err));
+    return OK;
+}
+
+static enum status attempt(struct rewriting *r, bool *wrote_out, struct err *err)
+{
+    struct str list_uri;
+    const struct catalog_rewrite *request = r->request;
+    TRY(open_base(r, err));
+    TRY(put_names(&r->removed, request->removed, request->removed_count, err));
+    TRY(put_names(&r->removed_deletes, request->removed_deletes, request->removed_delete_count,
+                  err));
+    TRY(rewrite_check(r->catalog, request, r->pin, &r->removed, r->arena, err));
+    const struct ice_snapshot *read = ice_metadata_snapshot(r->pin->metadata, request->snapshot_id);
+    r->data_sequence_number = read == NULL ? 0 : read->sequence_number;
     *wrote_out = true;
     TRY(write_list(r, &list_uri, err));
     *wrote_out = false; /* from here on it may have landed */
@@ -359,11 +291,13 @@ static enum status run_once(struct rewriting *r, struct err *err)
     bool wrote = false;
     written_init(&r->written, r->catalog, r->arena);
     map_init(&r->removed);
+    map_init(&r->removed_deletes);
     enum status status = attempt(r, &wrote, err);
     if (status != OK && wrote) {
         written_discard(&r->written, 0);
     }
     map_done(&r->removed);
+    map_done(&r->removed_deletes);
     cache_release(r->list_item);
     catalog_unpin(r->pin);
     return status;

@@ -29,8 +29,19 @@ struct catalog_rewrite {
     /* URIs of data files, as the manifests spell them, that go */
     const struct str *removed;
     size_t removed_count;
+    /* URIs of delete files that go, because no data file needs them any more */
+    const struct str *removed_deletes;
+    size_t removed_delete_count;
     /* every file goes that is there when it lands, delete files too; `removed` is empty */
     bool removes_all;
+    /*
+     * The new data files hold the rows of those that go, as the snapshot has them (compaction):
+     * they get its sequence number, so that rows which are deleted by value after it are deleted
+     * in them as well. spec_id: of all files that come and go; -1: there are several, and then
+     * deletes by value within a partition that came meanwhile are a conflict.
+     */
+    bool same_rows;
+    int32_t spec_id;
     /* URIs of data files that have to stay, because `added` says which of their rows are gone */
     const struct str *marked;
     size_t marked_count;

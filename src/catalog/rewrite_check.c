@@ -11,6 +11,10 @@
  *      serializable                 conflict    conflict          conflict
  *      snapshot, UPDATE and MERGE   fine        conflict          conflict
  *      snapshot, DELETE             fine        conflict          fine: a row is gone once
+ *      compaction                   fine        by position       -
+ *
+ * A delete by value that comes beside a compaction counts for the new files as it did for the old
+ * ones, if it counts for the partition that they are in.
  */
 #include "catalog/rewrite_check.h"
 
@@ -33,7 +37,23 @@ static enum status check_table(const struct catalog_rewrite *rewrite, const stru
     return OK;
 }
 
+/** Does a delete by value take the same rows from the new files as from those that go? */
+static bool follows(const struct catalog_rewrite *rewrite, const struct ice_metadata *metadata,
+                    const struct ice_data_file *file)
+{
+    if (!rewrite->same_rows || file->content != ICE_EQUALITY_DELETES) {
+        return false;
+    }
+    bool everywhere = false;
+    for (size_t i = 0; i < metadata->spec_count; i++) {
+        everywhere = everywhere || (metadata->specs[i].id == file->partition_spec_id &&
+                                    metadata->specs[i].field_count == 0);
+    }
+    return everywhere || (rewrite->spec_id >= 0 && rewrite->spec_id == file->partition_spec_id);
+}
+
 static enum status check_deletes(const struct catalog_rewrite *rewrite,
+                                 const struct ice_metadata *metadata,
                                  const struct catalog_files *files, int64_t since,
                                  const struct map *removed, const struct map *marked,
                                  struct err *err)
@@ -41,7 +61,7 @@ static enum status check_deletes(const struct catalog_rewrite *rewrite,
     bool strict = rewrite->no_new_rows || rewrite->no_new_deletes;
     for (size_t i = 0; i < files->delete_count; i++) {
         const struct ice_data_file *file = files->deletes[i].file;
-        if (file->sequence_number <= since) {
+        if (file->sequence_number <= since || follows(rewrite, metadata, file)) {
             continue;
         }
         struct str target = ice_delete_target(file);
@@ -93,7 +113,7 @@ static enum status check_since(struct catalog *catalog, const struct catalog_rew
     }
     TRY(catalog_files(catalog, pin, arena, &files, err));
     TRY(check_files(rewrite, &files, since, marked, err));
-    return check_deletes(rewrite, &files, since, removed, marked, err);
+    return check_deletes(rewrite, pin->metadata, &files, since, removed, marked, err);
 }
 
 enum status rewrite_check(struct catalog *catalog, const struct catalog_rewrite *rewrite,

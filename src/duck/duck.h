@@ -351,6 +351,15 @@ enum status duck_write_copy(struct duck_write *write, const struct duck_write_co
 #define DUCK_WRITE_ROWS "temp.main.__lake_rows"
 enum status duck_write_gather(struct duck_write *write, const struct duck_write_column *columns,
                               size_t count, struct err *err) MUST_USE;
+/**
+ * For a request that is about some of a table's data files: the column `__file` of DUCK_WRITE_ROWS
+ * has the ordinals of those with a row for which `condition`, a client's text, holds; an empty one
+ * makes no table. From here on the session is trusted.
+ *
+ * Errors   E_INVALID for what is no condition, or is not allowed in a SELECT
+ */
+enum status duck_write_choose(struct duck_write *write, struct str ns, struct str name,
+                              struct str condition, struct err *err) MUST_USE;
 
 /* --- results as bytes: DESIGN's value rules --- */
 

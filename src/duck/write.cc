@@ -20,8 +20,6 @@ namespace lake {
 
 namespace {
 
-constexpr const char *ROWS_TABLE = "__lake_rows";
-
 /** The statements that this file is for. */
 bool is_write(StatementType type)
 {
@@ -44,7 +42,7 @@ bool is_write(StatementType type)
  * was parsed. */
 unique_ptr<SQLStatement> parse_write(struct duck_session &session, const string &sql)
 {
-    auto statements = parse_text(session.connection->context->GetParserOptions(), sql);
+    auto statements = parse_text(session.connection->context->GetParserOptions(), call_text(sql));
     bool writes = false;
     for (auto &statement : statements) {
         writes = writes || is_write(statement->type);

@@ -9,6 +9,7 @@
 
 #include "duckdb/common/types/timestamp.hpp"
 #include "duckdb/parser/expression/function_expression.hpp"
+#include "duckdb/parser/parser.hpp"
 #include "duckdb/parser/qualified_name.hpp"
 #include "duckdb/parser/query_node/select_node.hpp"
 #include "duckdb/parser/statement/call_statement.hpp"
@@ -21,6 +22,7 @@ namespace lake {
 namespace {
 
 constexpr const char *TABLE = "table";
+constexpr const char *WHERE = "where";
 
 /** The arguments as the columns of a SELECT; the first is the table's name. */
 Ptr<SelectNode> select_arguments(FunctionExpression &call)
@@ -105,7 +107,35 @@ string table_argument(const vector<string> &names, const DataChunk &row)
     return value.GetValue<string>();
 }
 
+/** One word of a statement, in lower case, without what follows it. */
+string word_of(const string &sql, const vector<SimplifiedToken> &tokens, idx_t i)
+{
+    idx_t end = i + 1 < tokens.size() ? tokens[i + 1].start : sql.size();
+    string word = sql.substr(tokens[i].start, end - tokens[i].start);
+    StringUtil::RTrim(word);
+    return StringUtil::Lower(word);
+}
+
 } // namespace
+
+string call_text(const string &sql)
+{
+    const idx_t call_len = 4;
+    idx_t begin = sql.find_first_not_of(" \t\r\n");
+    if (begin == string::npos || !StringUtil::CIEquals(sql.substr(begin, call_len), "call")) {
+        return sql;
+    }
+    auto tokens = Parser::Tokenize(sql);
+    string text = sql;
+    for (idx_t i = tokens.size(); i-- > 0;) {
+        if (word_of(sql, tokens, i) == WHERE && i + 1 < tokens.size() &&
+            word_of(sql, tokens, i + 1).compare(0, 2, "=>") == 0) {
+            text.insert(tokens[i].start + strlen(WHERE), 1, '"');
+            text.insert(tokens[i].start, 1, '"');
+        }
+    }
+    return text;
+}
 
 void describe_call(struct duck_write &write)
 {

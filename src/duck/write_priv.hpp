@@ -29,6 +29,9 @@ struct duck_write {
 
 namespace lake {
 
+/** The table of DUCK_WRITE_ROWS. */
+constexpr const char *ROWS_TABLE = "__lake_rows";
+
 using Columns = std::vector<struct duck_write_column>;
 template <class T> using Ptr = duckdb::unique_ptr<T>;
 
@@ -65,6 +68,9 @@ class Request {
 
 /* --- write_call.cc --- */
 
+/** A statement's text for the parser: the argument of a CALL that is named `where`, as other
+ * engines have it, stands in quotes, for it is a word of SQL. */
+string call_text(const string &sql);
 /** Of CALL: computes its arguments. */
 void describe_call(struct duck_write &write);
 

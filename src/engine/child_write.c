@@ -24,7 +24,7 @@ static const char *const verbs[] = {
 
 /* --- the target --- */
 
-static void write_target(struct json_writer *json, const struct writing *w)
+void write_target(struct json_writer *json, const struct writing *w)
 {
     jw_kv_str(json, "ns", w->ns);
     jw_kv_str(json, "name", w->name);
@@ -56,7 +56,7 @@ static enum status keep_columns(struct writing *w, struct err *err)
     return OK;
 }
 
-static enum status read_schema(struct writing *w, yyjson_doc *doc, struct err *err)
+enum status write_read_schema(struct writing *w, yyjson_doc *doc, struct err *err)
 {
     yyjson_val *schema = NULL;
     TRY(json_get_obj(yyjson_doc_get_root(doc), "schema", JSON_REQUIRED, &schema, err));
@@ -79,7 +79,7 @@ enum status write_find_target(struct writing *w, struct err *err)
     }
     TRY(write_ask(w, "target", buf_str(&args), NULL, &doc, err));
     TRY(write_read_split(w, yyjson_doc_get_root(doc), err));
-    return read_schema(w, doc, err);
+    return write_read_schema(w, doc, err);
 }
 
 /* --- INSERT, CREATE TABLE AS --- */
@@ -136,7 +136,7 @@ static enum status find_new(struct writing *w, bool *exists_out, struct err *err
     TRY(ask_new(w, "create", "create_as", &doc, err));
     TRY(json_get_bool(yyjson_doc_get_root(doc), "exists", JSON_OPTIONAL, exists_out, err));
     TRY(*exists_out ? OK : write_read_split(w, yyjson_doc_get_root(doc), err));
-    return *exists_out ? OK : read_schema(w, doc, err);
+    return *exists_out ? OK : write_read_schema(w, doc, err);
 }
 
 /* --- UPDATE, DELETE, MERGE --- */
@@ -234,6 +234,15 @@ enum status write_append_table(const struct writing *w, struct buf *sql)
     return duck_quote_ident(sql, w->name);
 }
 
+enum status write_select_all(const struct writing *w, struct buf *sql)
+{
+    TRY(buf_append(sql, STR("SELECT ")));
+    TRY(write_append_columns(w, sql));
+    TRY(buf_append(sql, STR(" FROM ")));
+    TRY(write_append_table(w, sql));
+    return buf_append(sql, STR(" AS t"));
+}
+
 static bool any_of_group(const struct writing *w, enum fate fate, int64_t group)
 {
     for (size_t i = 0; i < w->touched_count; i++) {
@@ -248,11 +257,8 @@ static bool any_of_group(const struct writing *w, enum fate fate, int64_t group)
 static enum status append_staying(const struct writing *w, int64_t group, struct buf *sql)
 {
     bool first = true;
-    TRY(buf_append(sql, STR("SELECT ")));
-    TRY(write_append_columns(w, sql));
-    TRY(buf_append(sql, STR(" FROM ")));
-    TRY(write_append_table(w, sql));
-    TRY(buf_append(sql, STR(" AS t WHERE t._file_index IN (")));
+    TRY(write_select_all(w, sql));
+    TRY(buf_append(sql, STR(" WHERE t._file_index IN (")));
     for (size_t i = 0; i < w->touched_count; i++) {
         if (w->touched[i].fate == FATE_REWRITE && w->touched[i].group == group) {
             TRY(buf_printf(sql, "%s%lld", first ? "" : ", ", (long long)w->touched[i].ordinal));
@@ -479,7 +485,9 @@ static enum status run(struct writing *w, struct child_written *out, struct err 
     case DUCK_WRITE_VIEW:
         return ask_new(w, "request", "create_view", &doc, err);
     case DUCK_WRITE_CALL:
-        return call(w, out, err);
+        return str_eq(duck_write_procedure(w->write), STR("rewrite_data_files"))
+                   ? write_compact(w, &out->report, err)
+                   : call(w, out, err);
     case DUCK_WRITE_CREATE_AS:
         TRY(find_new(w, &exists, err));
         if (exists) {

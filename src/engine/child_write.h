@@ -15,6 +15,7 @@
  *   commit   {"verb","ns","name","rows","data":[report],"deletes":[report],"remove":[ordinal,..],
  *            "mark":[ordinal,..],"all":bool}
  *                                  {"snapshot_id":n|null}
+ *   compact, and commit of it, as src/query/compact.c says
  *   request  <request>             {}: CREATE, ALTER, DROP; CREATE VIEW as
  *                                  {"do":"create_view","request","schema"}; of CALL its report:
  *                                  {"columns":[{"name","type"}],"rows":[[value,..],..]}

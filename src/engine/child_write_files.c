@@ -61,6 +61,7 @@ enum status write_read_split(struct writing *w, yyjson_val *root, struct err *er
 struct place {
     struct writing *w;
     bool is_folder;
+    bool spreads; /* its files tell their parts */
     char name[32], path[48];
     int64_t number; /* of the one spool */
     int fd;         /* of the one spool, beside the one that lakefs has; -1: none */
@@ -142,10 +143,10 @@ static void place_done(struct place *place)
 }
 
 /** place_done whatever comes. */
-static enum status open_place(struct writing *w, bool is_folder, struct place *place,
-                              struct err *err)
+static enum status open_place(struct writing *w, bool spreads, struct place *place, struct err *err)
 {
-    *place = (struct place){ .w = w, .is_folder = is_folder, .fd = -1 };
+    bool is_folder = spreads || w->cut_bytes > 0;
+    *place = (struct place){ .w = w, .is_folder = is_folder, .spreads = spreads, .fd = -1 };
     pthread_mutex_init(&place->lock, NULL);
     map_init(&place->numbers);
     if (is_folder) {
@@ -216,8 +217,13 @@ static enum status write_report(struct place *place, yyjson_val *row,
     if (group >= 0) {
         jw_kv_i64(&json, "group", group);
     }
-    if (place->is_folder) {
+    if (place->w->bin > 0) {
+        jw_kv_i64(&json, "bin", place->w->bin - 1);
+    }
+    if (place->spreads) {
         write_parts(&json, row, place->w->split.count);
+    }
+    if (place->is_folder) {
         fd_done(&place->fd);
         place->fd = fd; /* closed with the next one, or in the end */
     }
@@ -305,10 +311,10 @@ static enum status append_split(const struct writing *w, struct str select, stru
 
 /** Rows of one file one behind the other, so that few files are open at a time, and each file's in
  * the table's order. */
-static enum status append_order(const struct writing *w, bool is_folder, struct buf *sql)
+static enum status append_order(const struct writing *w, bool spreads, struct buf *sql)
 {
     const char *before = " ORDER BY ";
-    for (size_t i = 0; is_folder && i < w->split.count; i++) {
+    for (size_t i = 0; spreads && i < w->split.count; i++) {
         TRY(buf_printf(sql, "%s" DUCK_WRITE_PART "%zu", before, i));
         before = ", ";
     }
@@ -323,12 +329,12 @@ static enum status append_order(const struct writing *w, bool is_folder, struct 
 static enum status append_rows(const struct writing *w, const struct place *place, bool marks,
                                struct str select, struct buf *sql)
 {
-    if (marks || (!place->is_folder && w->split.order_count == 0)) {
+    if (marks || (!place->spreads && w->split.order_count == 0)) {
         return buf_append(sql, select);
     }
-    TRY(place->is_folder ? append_split(w, select, sql)
-                         : buf_printf(sql, "SELECT * FROM (%.*s)", STR_ARG(select)));
-    return append_order(w, place->is_folder, sql);
+    TRY(place->spreads ? append_split(w, select, sql)
+                       : buf_printf(sql, "SELECT * FROM (%.*s)", STR_ARG(select)));
+    return append_order(w, place->spreads, sql);
 }
 
 static enum status append_copy(const struct writing *w, const struct place *place, bool marks,
@@ -340,10 +346,13 @@ static enum status append_copy(const struct writing *w, const struct place *plac
                    ") TO '%s' (FORMAT parquet, COMPRESSION zstd, RETURN_STATS, FIELD_IDS "
                    "{%.*s}",
                    place->path, STR_ARG(ids)));
-    for (size_t i = 0; place->is_folder && i < w->split.count; i++) {
+    for (size_t i = 0; place->spreads && i < w->split.count; i++) {
         TRY(buf_printf(sql, "%s" DUCK_WRITE_PART "%zu", i == 0 ? ", PARTITION_BY (" : ", ", i));
     }
-    return buf_append(sql, place->is_folder ? STR("))") : STR(")"));
+    if (place->is_folder && !place->spreads) {
+        TRY(buf_printf(sql, ", FILE_SIZE_BYTES %lld", (long long)w->cut_bytes));
+    }
+    return buf_append(sql, place->spreads ? STR("))") : STR(")"));
 }
 
 enum status write_copy_ours(struct writing *w, struct str select, const struct ice_schema *schema,

@@ -35,14 +35,23 @@ struct writing {
     struct duck_write_split split; /* of new rows */
     int64_t rows_written;          /* of new rows into data files */
     unsigned folders;
+    /* of a compaction: the number of the bin that is written, plus 1, and the size that files are
+     * cut to; 0: there is none */
+    int64_t bin, cut_bytes;
     struct touched *touched;
     size_t touched_count, touched_cap;
     int64_t groups;
     struct buf data, deletes; /* reports, with commas between */
 };
 
+/** "ns", "name", "verb" of a question. */
+void write_target(struct json_writer *json, const struct writing *w);
+/** w->schema and columns of an answer. */
+enum status write_read_schema(struct writing *w, yyjson_doc *doc, struct err *err) MUST_USE;
 /** "parts" and "order" of what the parent has answered, into w->split. */
 enum status write_read_split(struct writing *w, yyjson_val *root, struct err *err) MUST_USE;
+/** SELECT all columns FROM the table AS t */
+enum status write_select_all(const struct writing *w, struct buf *sql) MUST_USE;
 /** Ask the parent; `doc_out` is the caller's. */
 enum status write_ask(struct writing *w, const char *name, struct str args, int *fd_out,
                       yyjson_doc **doc_out, struct err *err) MUST_USE;
@@ -71,5 +80,8 @@ enum status write_copy_new(struct writing *w, struct err *err) MUST_USE;
  */
 enum status write_copy_ours(struct writing *w, struct str select, const struct ice_schema *schema,
                             int64_t group, struct buf *list, struct err *err) MUST_USE;
+
+/** CALL rewrite_data_files; the report, in w->arena. child_compact.c */
+enum status write_compact(struct writing *w, struct str *report_out, struct err *err) MUST_USE;
 
 #endif

@@ -20,6 +20,9 @@ enum ice_transform {
     ICE_UNKNOWN /* of a later version, or of a column that no schema has any more */
 };
 
+/** A transform as specs and sort orders spell it; *width_out of bucket and truncate. */
+enum ice_transform ice_transform_parse(struct str text, int32_t *width_out);
+
 struct ice_partition_field {
     int32_t source_id, field_id;
     struct str name;

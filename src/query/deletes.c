@@ -94,9 +94,8 @@ static enum status partition_of(struct numbering *n, const struct ice_data_file 
     return number_of(&n->partitions, buf_str(&n->key), out, err);
 }
 
-/** Has the spec a field that is more than void? Then its deletes count in their partition only. */
-static enum status is_partitioned(const struct ice_metadata *metadata, int32_t spec_id, bool *out,
-                                  struct err *err)
+enum status query_deletes_are_local(const struct ice_metadata *metadata, int32_t spec_id, bool *out,
+                                    struct err *err)
 {
     *out = false;
     for (size_t i = 0; i < metadata->spec_count; i++) {
@@ -211,7 +210,8 @@ static enum status write_delete(struct json_writer *w, const struct query_pin *p
     bool by_value = file->content == ICE_EQUALITY_DELETES, partitioned = false;
     int64_t partition = -1, target = -1;
     if (by_value) {
-        TRY(is_partitioned(pin->pin->metadata, file->partition_spec_id, &partitioned, err));
+        TRY(query_deletes_are_local(pin->pin->metadata, file->partition_spec_id, &partitioned,
+                                    err));
         if (partitioned) {
             TRY(partition_of(n, file, &partition, err));
         }

@@ -120,6 +120,10 @@ enum status query_bounds(struct query *query, yyjson_val *args, struct buf *repl
 
 /** Delete files: deletes.c. E_UNSUPPORTED names what cannot be read. */
 enum status query_deletes_check(struct query_pin *pin, struct err *err) MUST_USE;
+/** Has the spec a field that is more than void? Then its deletes by value count in their partition
+ * only. */
+enum status query_deletes_are_local(const struct ice_metadata *metadata, int32_t spec_id, bool *out,
+                                    struct err *err) MUST_USE;
 /** "files" and "deletes" of a table that has any. */
 enum status query_deletes_write(struct json_writer *w, const struct query_pin *pin, bool by_name,
                                 struct err *err) MUST_USE;

@@ -23,6 +23,7 @@
 #include "query/call.h"
 #include "query/ddl.h"
 #include "query/query_priv.h"
+#include "query/write_priv.h"
 
 enum {
     COMMIT_TIMEOUT_MS = 60000,
@@ -50,7 +51,7 @@ void query_write_done(struct query_write *write)
     *write = (struct query_write){ .landed = false };
 }
 
-static enum status end(struct json_writer *w, enum status kind, struct err *err)
+enum status write_end(struct json_writer *w, enum status kind, struct err *err)
 {
     if (kind != OK) {
         return kind; /* it stopped in the middle */
@@ -60,8 +61,8 @@ static enum status end(struct json_writer *w, enum status kind, struct err *err)
 
 /* --- target --- */
 
-static enum status find_pin(struct query *query, yyjson_val *args, struct query_pin **out,
-                            struct err *err)
+enum status write_find_pin(struct query *query, yyjson_val *args, struct query_pin **out,
+                           struct err *err)
 {
     struct str ns, name;
     const struct catalog_at at = { .kind = CATALOG_AT_CURRENT, .ref = STR_EMPTY };
@@ -70,7 +71,7 @@ static enum status find_pin(struct query *query, yyjson_val *args, struct query_
     return query_pin_table(query, ns, name, &at, out, err);
 }
 
-static enum status check_target(const struct query_pin *pin, struct err *err)
+enum status write_check_target(const struct query_pin *pin, struct err *err)
 {
     const struct ice_metadata *metadata = pin->pin->metadata;
     struct str name = pin->pin->table.name.name;
@@ -84,8 +85,8 @@ static enum status check_target(const struct query_pin *pin, struct err *err)
 }
 
 /** The spec that new files get; its fields are the parts that rows are spread by. */
-static enum status find_spec(struct query_write *write, const struct ice_metadata *metadata,
-                             struct err *err)
+enum status write_find_spec(struct query_write *write, const struct ice_metadata *metadata,
+                            struct err *err)
 {
     struct ice_partition_specs specs;
     TRY(ice_partition_specs(&write->arena, metadata, &specs, err));
@@ -95,9 +96,8 @@ static enum status find_spec(struct query_write *write, const struct ice_metadat
                                          (int)metadata->default_spec_id);
 }
 
-/** "parts" and "order": how new rows are spread, and how those of a file lie. */
-static enum status write_split(struct json_writer *w, struct query_write *write,
-                               const struct ice_metadata *metadata, struct err *err)
+enum status write_split(struct json_writer *w, struct query_write *write,
+                        const struct ice_metadata *metadata, struct err *err)
 {
     struct ice_sort_order order;
     struct str fields;
@@ -116,10 +116,10 @@ static enum status target(struct query *query, yyjson_val *args, struct buf *rep
     struct query_pin *pin = NULL;
     struct str verb;
     TRY(json_get_str(args, "verb", JSON_REQUIRED, &verb, err));
-    TRY(find_pin(query, args, &pin, err));
-    TRY(check_target(pin, err));
+    TRY(write_find_pin(query, args, &pin, err));
+    TRY(write_check_target(pin, err));
     const struct ice_metadata *metadata = pin->pin->metadata;
-    TRY(find_spec(&query->write, metadata, err));
+    TRY(write_find_spec(&query->write, metadata, err));
     bool makes = !str_eq(verb, STR("delete")) && !str_eq(verb, STR("truncate"));
     struct json_writer w;
     json_writer_init(&w, reply);
@@ -128,7 +128,7 @@ static enum status target(struct query *query, yyjson_val *args, struct buf *rep
     ice_schema_write(&w, metadata->schema);
     enum status kind = makes ? write_split(&w, &query->write, metadata, err) : OK;
     jw_obj_end(&w);
-    return end(&w, kind, err);
+    return write_end(&w, kind, err);
 }
 
 /* --- create --- */
@@ -195,7 +195,7 @@ static enum status create(struct query *query, yyjson_val *args, struct buf *rep
     ice_schema_write(&w, &write->new_schema);
     enum status kind = exists ? OK : write_new_split(&w, write, request, err);
     jw_obj_end(&w);
-    return end(&w, kind, err);
+    return write_end(&w, kind, err);
 }
 
 /* --- spools --- */
@@ -322,7 +322,7 @@ static enum status files(struct query *query, yyjson_val *args, struct buf *repl
     enum status kind = OK;
     TRY(json_get_str(args, "verb", JSON_REQUIRED, &verb, err));
     TRY(json_get_arr(args, "files", JSON_REQUIRED, &list, err));
-    TRY(find_pin(query, args, &pin, err));
+    TRY(write_find_pin(query, args, &pin, err));
     TRY(query_pin_files(query, pin, err));
     json_writer_init(&w, reply);
     jw_obj_begin(&w);
@@ -333,25 +333,10 @@ static enum status files(struct query *query, yyjson_val *args, struct buf *repl
     }
     jw_arr_end(&w);
     jw_obj_end(&w);
-    return end(&w, kind, err);
+    return write_end(&w, kind, err);
 }
 
 /* --- commit --- */
-
-struct committing {
-    struct query *query;
-    struct query_pin *pin; /* NULL: the table is made */
-    struct str verb, location;
-    int64_t rows; /* as the engine counts them */
-    const struct ice_schema *schema;
-    struct ice_data_file *added;
-    /* of each; .values NULL: it is not new in its partition */
-    struct ice_partition_record *records;
-    const struct str **parts; /* of each, as the engine has told them */
-    size_t added_count;
-    struct str *removed, *marked;
-    size_t removed_count, marked_count;
-};
 
 static void fields_of_deletes(struct ice_field fields[2], struct ice_schema *out)
 {
@@ -378,6 +363,7 @@ static enum status fill_deletes(const struct committing *c, yyjson_val *report,
     file->content = ICE_POSITION_DELETES;
     file->partition_spec_id = group->file->partition_spec_id;
     file->partition_avro = group->file->partition_avro;
+    file->partition_key = group->file->partition_key;
     if (group->file_count != 1) {
         return OK;
     }
@@ -438,6 +424,7 @@ static enum status fill_data(struct committing *c, yyjson_val *report, struct ic
     const struct ice_data_file *like = c->query->write.groups[number].file;
     file->partition_spec_id = like->partition_spec_id;
     file->partition_avro = like->partition_avro;
+    file->partition_key = like->partition_key;
     return OK;
 }
 
@@ -469,6 +456,8 @@ static enum status put_report(struct committing *c, yyjson_val *report, bool del
         return err_no_memory(err);
     }
     const struct store_cond cond = { .if_absent = true, .opaque_etag = true };
+    c->bins[c->added_count] = -1;
+    TRY(json_get_i64(report, "bin", JSON_OPTIONAL, &c->bins[c->added_count], err));
     c->added_count++; /* a lost answer may have put it */
     TRY(store_put_fd(query->service->opts.store, file->path, write->spools[spool], true, &cond,
                      &info, err));
@@ -486,7 +475,8 @@ static enum status put_all(struct committing *c, yyjson_val *args, struct err *e
     c->added = arena_array(&c->query->write.arena, count, sizeof(*c->added));
     c->records = arena_array(&c->query->write.arena, count, sizeof(*c->records));
     c->parts = arena_array(&c->query->write.arena, count, sizeof(*c->parts));
-    if (c->added == NULL || c->records == NULL || c->parts == NULL) {
+    c->bins = arena_array(&c->query->write.arena, count, sizeof(*c->bins));
+    if (c->added == NULL || c->records == NULL || c->parts == NULL || c->bins == NULL) {
         return err_no_memory(err);
     }
     yyjson_arr_foreach(data, i, max, report)
@@ -522,7 +512,7 @@ static enum status read_uris(struct committing *c, yyjson_val *args, const char 
     return OK;
 }
 
-static deadline_ms commit_deadline(const struct query *query)
+deadline_ms write_deadline(const struct query *query)
 {
     return query->deadline > 0 ? query->deadline : deadline_in(COMMIT_TIMEOUT_MS);
 }
@@ -548,7 +538,7 @@ static enum status commit_append(struct committing *c, int64_t *snapshot_out, st
         .parts = query->write.spec->field_count > 0 ? c->parts : NULL,
         .part_count = query->write.spec->field_count,
         .shape = query->write.shape,
-        .deadline = commit_deadline(query),
+        .deadline = write_deadline(query),
     };
     if (append.batch_id.ptr == NULL) {
         return err_no_memory(err);
@@ -601,7 +591,7 @@ static enum status commit_rewrite(struct committing *c, bool all, int64_t *snaps
         .no_new_deletes = serializable || !str_eq(c->verb, STR("delete")),
         .batch_id = c->query->batch_id,
         .batch_rows = c->rows,
-        .deadline = commit_deadline(c->query),
+        .deadline = write_deadline(c->query),
     };
     return catalog_rewrite(c->query->service->opts.catalog, &rewrite, snapshot_out, err);
 }
@@ -611,6 +601,17 @@ static bool is_nothing(const struct committing *c, bool all)
 {
     return c->pin != NULL && c->added_count == 0 && c->removed_count == 0 &&
            !(all && c->pin->pin->snapshot != NULL);
+}
+
+/** What an error of a commit says about the statement. */
+static void judge_commit(const struct committing *c, enum status status)
+{
+    bool surely_not = status == E_CONFLICT || status == E_NOT_FOUND || status == E_EXISTS ||
+                      status == E_INVALID || status == E_UNSUPPORTED;
+    if (surely_not) {
+        atomic_store(&c->query->write.committing, false);
+        atomic_store(&c->query->write.conflict, status == E_CONFLICT && c->pin != NULL);
+    }
 }
 
 static enum status commit_files(struct committing *c, bool all, int64_t *snapshot_out,
@@ -625,12 +626,7 @@ static enum status commit_files(struct committing *c, bool all, int64_t *snapsho
     bool in_group = c->pin == NULL || str_eq(c->verb, STR("insert"));
     enum status status = in_group ? commit_append(c, snapshot_out, err)
                                   : commit_rewrite(c, all, snapshot_out, err);
-    bool surely_not = status == E_CONFLICT || status == E_NOT_FOUND || status == E_EXISTS ||
-                      status == E_INVALID || status == E_UNSUPPORTED;
-    if (surely_not) {
-        atomic_store(&c->query->write.committing, false);
-        atomic_store(&c->query->write.conflict, status == E_CONFLICT && c->pin != NULL);
-    }
+    judge_commit(c, status);
     return status;
 }
 
@@ -652,7 +648,7 @@ static enum status find_place(struct committing *c, yyjson_val *args, struct err
         c->location = write->place.location_key;
         return c->location.ptr != NULL ? OK : err_set(err, E_INTERNAL, "no table was asked for");
     }
-    TRY(find_pin(query, args, &c->pin, err));
+    TRY(write_find_pin(query, args, &c->pin, err));
     c->schema = c->pin->pin->metadata->schema;
     if (write->spec == NULL) {
         return err_set(err, E_INTERNAL, "no table was asked for");
@@ -709,13 +705,22 @@ static enum status commit(struct query *query, yyjson_val *args, struct buf *rep
     TRY(find_place(&c, args, err));
     TRY(read_uris(&c, args, "remove", &c.removed, &c.removed_count, err));
     TRY(read_uris(&c, args, "mark", &c.marked, &c.marked_count, err));
+    bool compacts = str_eq(c.verb, STR("compact"));
     enum status status = put_all(&c, args, err);
-    status = status == OK ? commit_files(&c, all, &snapshot_id, err) : status;
+    if (status == OK && compacts) {
+        status = compact_commit(&c, reply, err);
+        judge_commit(&c, status);
+    } else if (status == OK) {
+        status = commit_files(&c, all, &snapshot_id, err);
+    }
     if (status != OK) {
         if (!atomic_load(&query->write.committing)) {
             take_back(&c);
         }
         return status;
+    }
+    if (compacts) {
+        return OK; /* it has said what it did */
     }
     return answer_commit(&c, snapshot_id, reply, err);
 }
@@ -727,9 +732,9 @@ static enum status request(struct query *query, yyjson_val *args, struct buf *re
 {
     struct catalog *catalog = query->service->opts.catalog;
     if (yyjson_equals_str(yyjson_obj_get(args, "do"), "call")) {
-        return query_call(catalog, args, commit_deadline(query), reply, err);
+        return query_call(catalog, args, write_deadline(query), reply, err);
     }
-    TRY(query_ddl(catalog, args, commit_deadline(query), err));
+    TRY(query_ddl(catalog, args, write_deadline(query), err));
     return buf_append(reply, STR("{}")) == OK ? OK : err_no_memory(err);
 }
 
@@ -773,6 +778,9 @@ static enum status answer(struct query *query, struct str name, yyjson_val *args
     if (str_eq(name, STR("files"))) {
         return files(query, args, reply, err);
     }
+    if (str_eq(name, STR("compact"))) {
+        return compact_answer(query, args, reply, err);
+    }
     if (str_eq(name, STR("commit")) || str_eq(name, STR("request"))) {
         return once(query, name, args, reply, err);
     }
@@ -803,7 +811,7 @@ static enum status read_long(const struct query_write *write, uint64_t number, y
 static bool is_begin(struct str name)
 {
     return str_eq(name, STR("target")) || str_eq(name, STR("create")) ||
-           str_eq(name, STR("request"));
+           str_eq(name, STR("compact")) || str_eq(name, STR("request"));
 }
 
 enum status query_write_answer(struct query *query, struct str name, yyjson_val *args,

@@ -13,6 +13,7 @@
 #include "iceberg/partition_write.h"
 
 struct query;
+struct compact; /* compact.c */
 
 enum { WRITE_SPOOLS_MAX = 16384, WRITE_ATTEMPTS_MAX = 16 };
 
@@ -35,6 +36,7 @@ struct query_write {
     struct map group_numbers;
     const struct ice_partition_spec *spec; /* of new files; NULL: there is no target yet */
     int32_t sort_order_id;                 /* that the engine was told to follow; -1: none */
+    struct compact *compact;               /* NULL: none is asked for */
     bool landed;                           /* committed, or its request done */
     struct str reply;           /* of what landed: an engine that died behind it asks once more */
     struct table_name new_name; /* of the table that CREATE TABLE .. AS makes */

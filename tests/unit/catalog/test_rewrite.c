@@ -297,6 +297,149 @@ static void what_others_did_is_judged(void **state)
     }
 }
 
+/* --- compaction --- */
+
+static struct catalog_rewrite compaction_of(const struct view *view)
+{
+    struct catalog_rewrite rewrite = rewrite_of(view);
+    rewrite.operation = "replace";
+    rewrite.same_rows = true;
+    return rewrite;
+}
+
+static struct ice_data_file new_delete_by_value(struct lake *lake)
+{
+    static int32_t id = 1;
+    struct ice_data_file file = new_file(lake, &lake->arena, 1, ICE_EQUALITY_DELETES);
+    file.equality_ids = &id;
+    file.equality_count = 1;
+    return file;
+}
+
+static void add_alone(struct lake *lake, const struct ice_data_file *file)
+{
+    struct view view;
+    int64_t id;
+    view_up(&view, lake->catalog);
+    struct catalog_rewrite rewrite = rewrite_of(&view);
+    rewrite.added = file;
+    rewrite.added_count = 1;
+    assert_ok(catalog_rewrite(lake->catalog, &rewrite, &id, ERR));
+    view_down(&view);
+}
+
+static void compacted_files_share_manifests_and_keep_the_number_of_what_was_read(void **state)
+{
+    (void)state;
+    enum { FILES = 40, LEFT = 10 };
+    struct lake lake;
+    struct view before, after;
+    struct catalog_manifests manifests;
+    struct str gone[FILES];
+    int64_t id = 0, rows = 0;
+    lake_up(&lake);
+    for (int i = 0; i < FILES; i++) {
+        (void)fixture_append(lake.catalog, &(struct fixture_append){ .table = "t", .rows = 10 },
+                             &lake.arena, &(struct catalog_appended){ 0 }, ERR);
+    }
+    view_up(&before, lake.catalog);
+    struct catalog_rewrite rewrite = compaction_of(&before);
+    for (size_t i = 0; i < FILES - LEFT; i++) {
+        gone[i] = before.files.files[i + LEFT / 2].file->path;
+        rows += before.files.files[i + LEFT / 2].file->record_count;
+    }
+    const struct ice_data_file added = new_file(&lake, &lake.arena, rows, ICE_DATA);
+    rewrite.removed = gone;
+    rewrite.removed_count = FILES - LEFT;
+    rewrite.added = &added;
+    rewrite.added_count = 1;
+    (void)fixture_add(lake.catalog, "t", NULL, &lake.arena); /* beside it */
+    assert_ok(catalog_rewrite(lake.catalog, &rewrite, &id, ERR));
+    view_up(&after, lake.catalog);
+    assert_int_equal(after.files.count, LEFT + 2);
+    assert_ok(catalog_manifests(lake.catalog, after.pin, &manifests, ERR));
+    /* the new, those that stay, and one of what went */
+    assert_int_equal(manifests.count, LEFT + 3);
+    size_t numbered = 0;
+    for (size_t i = 0; i < after.files.count; i++) {
+        numbered += after.files.files[i].file->record_count == rows &&
+                            after.files.files[i].file->sequence_number ==
+                                before.pin->snapshot->sequence_number &&
+                            after.files.files[i].file->file_sequence_number ==
+                                after.pin->snapshot->sequence_number
+                        ? 1
+                        : 0;
+    }
+    assert_int_equal(numbered, 1);
+    assert_string_equal(summary_of(&after, "operation"), "replace");
+    assert_string_equal(summary_of(&after, "deleted-data-files"), "30");
+    view_down(&before);
+    view_down(&after);
+    lake_down(&lake);
+}
+
+static void a_delete_by_value_beside_a_compaction_counts_for_its_files(void **state)
+{
+    (void)state;
+    for (int same_rows = 0; same_rows < 2; same_rows++) {
+        struct lake lake;
+        struct view before, after;
+        int64_t id = 0;
+        lake_up(&lake);
+        (void)fixture_add(lake.catalog, "t", "a", &lake.arena);
+        view_up(&before, lake.catalog);
+        const struct ice_data_file added = new_file(&lake, &lake.arena, 1, ICE_DATA);
+        const struct ice_data_file deletes = new_delete_by_value(&lake);
+        struct catalog_rewrite rewrite = compaction_of(&before);
+        rewrite.same_rows = same_rows == 1;
+        rewrite.removed = &before.files.files[0].file->path;
+        rewrite.removed_count = 1;
+        rewrite.added = &added;
+        rewrite.added_count = 1;
+        add_alone(&lake, &deletes);
+        enum status status = catalog_rewrite(lake.catalog, &rewrite, &id, ERR);
+        assert_int_equal(status, same_rows == 1 ? OK : E_CONFLICT);
+        view_up(&after, lake.catalog);
+        assert_int_equal(after.files.delete_count, 1);
+        assert_true(after.files.files[0].file->sequence_number <
+                    after.files.deletes[0].file->sequence_number);
+        view_down(&before);
+        view_down(&after);
+        lake_down(&lake);
+    }
+}
+
+static void delete_files_go_that_nothing_needs(void **state)
+{
+    (void)state;
+    struct lake lake;
+    struct view before, after;
+    int64_t id = 0;
+    lake_up(&lake);
+    (void)fixture_add(lake.catalog, "t", "a", &lake.arena);
+    const struct ice_data_file first = new_delete_by_value(&lake);
+    const struct ice_data_file second = new_file(&lake, &lake.arena, 3, ICE_POSITION_DELETES);
+    add_alone(&lake, &first);
+    add_alone(&lake, &second);
+    view_up(&before, lake.catalog);
+    assert_int_equal(before.files.delete_count, 2);
+    struct catalog_rewrite rewrite = compaction_of(&before);
+    const struct str gone = before.files.deletes[0].file->path;
+    bool positions = before.files.deletes[0].file->content == ICE_POSITION_DELETES;
+    rewrite.removed_deletes = &gone;
+    rewrite.removed_delete_count = 1;
+    assert_ok(catalog_rewrite(lake.catalog, &rewrite, &id, ERR));
+    view_up(&after, lake.catalog);
+    assert_int_equal(after.files.count, 1);
+    assert_int_equal(after.files.delete_count, 1);
+    assert_string_equal(summary_of(&after, "total-position-deletes"), positions ? "0" : "3");
+    assert_string_equal(summary_of(&after, "total-equality-deletes"), positions ? "1" : "0");
+    assert_int_equal(catalog_rewrite(lake.catalog, &rewrite, &id, ERR), E_CONFLICT);
+    view_down(&before);
+    view_down(&after);
+    lake_down(&lake);
+}
+
 /* --- side by side --- */
 
 struct worker {
@@ -456,6 +599,9 @@ int main(void)
         cmocka_unit_test(files_are_replaced_and_the_rest_is_carried),
         cmocka_unit_test(everything_goes),
         cmocka_unit_test(what_others_did_is_judged),
+        cmocka_unit_test(compacted_files_share_manifests_and_keep_the_number_of_what_was_read),
+        cmocka_unit_test(a_delete_by_value_beside_a_compaction_counts_for_its_files),
+        cmocka_unit_test(delete_files_go_that_nothing_needs),
         cmocka_unit_test(rewrites_and_appends_side_by_side_lose_nothing),
         cmocka_unit_test(a_batch_lands_once_with_its_rewrite),
         cmocka_unit_test(an_append_may_ask_for_a_new_table),

@@ -1,0 +1,93 @@
+"""Compaction: a thousand files of about a megabyte become a few, by CALL rewrite_data_files and by Spark's procedure of that name.
+
+Both have the very same table: after ours it is rolled back. Spark is warm, with the two cores that it gets in the tests (tests/integration/spark_lake.py).
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+from kit import ROOT, Row, post
+
+FILES, ROWS = 1_000, 28_000
+
+
+class Spark:
+    def __init__(self, address):
+        python = os.environ.get("LAKEHOUSE_SPARK", "")
+        if not python:
+            raise SystemExit("LAKEHOUSE_SPARK is not set: LAKEHOUSE_SPARK=$(./bootstrap --env spark)")
+        script = ROOT / "tests/integration/spark_lake.py"
+        self.process = subprocess.Popen([pathlib.Path(python) / "bin/python3", script, f"http://{address}/iceberg"], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        while (line := self.process.stdout.readline()) != "ready\n":
+            if not line:
+                raise SystemExit("Spark did not start")
+
+    def rows(self, statement):
+        self.process.stdin.write(json.dumps(statement) + "\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline())
+        if "error" in answer:
+            raise SystemExit(answer["error"])
+        return answer["rows"]
+
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait(60)
+
+
+def sql(connection, statement):
+    return post(connection, "/v1/sql", json.dumps({"sql": statement, "row_format": "arrays"}), "application/json")["rows"]
+
+
+def fill(connection, table, files, rows):
+    sql(connection, f"CREATE TABLE {table} (id BIGINT NOT NULL, text VARCHAR, number DOUBLE, day DATE)")
+    for i in range(files):
+        sql(connection, f"INSERT INTO {table} SELECT i, md5(i::VARCHAR), random(), DATE '2024-01-01' + (i % 365)::INTEGER "
+                        f"FROM range({i * rows}, {(i + 1) * rows}) r(i)")
+
+
+def check(connection, files, rows):
+    ((count, different),) = sql(connection, "SELECT count(*), count(DISTINCT id) FROM t")
+    assert count == different == files * rows, (count, different)
+
+
+def compaction(k):
+    with k.serve() as server:
+        connection = server.connect()
+        fill(connection, "t", FILES, ROWS)
+        fill(connection, "warm", 10, 1000)
+        ((count, size),) = sql(connection, "SELECT count(*), sum(file_size_in_bytes)::BIGINT FROM t$files")
+        ((before,),) = sql(connection, "SELECT snapshot_id FROM t$snapshots ORDER BY committed_at DESC LIMIT 1")
+        spark = Spark(server.address)
+        spark.rows("CALL lake.system.rewrite_data_files(table => 'main.warm', options => map('rewrite-all', 'true'))")
+        begin = time.perf_counter()
+        ((rewritten, added, *_),) = sql(connection, "CALL rewrite_data_files('t')")
+        ours = time.perf_counter() - begin
+        assert rewritten == count == FILES, (rewritten, count)
+        check(connection, FILES, ROWS)
+        sql(connection, f"CALL rollback_to_snapshot('t', snapshot_id => {before})")
+        begin = time.perf_counter()
+        ((theirs, made, *_),) = spark.rows("CALL lake.system.rewrite_data_files(table => 'main.t', options => map('target-file-size-bytes', '134217728'))")
+        peer = time.perf_counter() - begin
+        spark.stop()
+        assert theirs == FILES, theirs
+        check(connection, FILES, ROWS)
+    ratio = peer / ours
+    return [Row(f"{FILES} files, {size / 1e6:.0f} MB, into {added} (Spark: {made})", ours, "s", "ratio at least 5", ratio >= 5, peer,
+                "Spark rewrite_data_files", ratio)]
+
+
+PAGE = """# Compaction
+
+Made by `{command}` (bench/run) on {day} at {commit}: {machine}.
+
+{table}
+
+The same table twice, rolled back between. Expected: the rows are decoded and encoded once on both sides, on two cores; ours starts no job for each file, and Spark's runs in the JVM.
+"""
+
+ALL = {"compaction": compaction}
