@@ -227,6 +227,17 @@ static void tell_skipped(yyjson_val *skipped)
     }
 }
 
+/** ", 12 replaced" of an upsert. */
+static struct str replaced_text(struct arena *arena, yyjson_val *root, bool again)
+{
+    yyjson_val *replaced = yyjson_obj_get(root, "replaced");
+    if (replaced == NULL || again) {
+        return STR_EMPTY;
+    }
+    struct str count = cli_count(arena, yyjson_get_sint(replaced));
+    return arena_printf(arena, ", %.*s replaced", STR_ARG(count));
+}
+
 /** "birdstrikes: 10,000 rows added, table created (0.2 s)" */
 static enum status report(struct str json, int64_t took_us, struct err *err)
 {
@@ -247,8 +258,9 @@ static enum status report(struct str json, int64_t took_us, struct err *err)
                                                 : "were there already, nothing changed"
                           : created ? "added, table created"
                                     : "added";
-    struct str line = arena_printf(&arena, "%.*s: %.*s row%s %s (%.1f s)\n", STR_ARG(table),
+    struct str line = arena_printf(&arena, "%.*s: %.*s row%s %s%.*s (%.1f s)\n", STR_ARG(table),
                                    STR_ARG(count), rows == 1 ? "" : "s", outcome,
+                                   STR_ARG(replaced_text(&arena, root, again)),
                                    (double)took_us / 1e6);
     TRY(cli_print(line, err));
     tell_skipped(yyjson_obj_get(root, "skipped"));
@@ -389,6 +401,11 @@ int cli_ingest(int argc, char **argv)
         if (strcmp(argv[i], "-") == 0 && upload.table == NULL) {
             return cli_usage("ingest", "standard input has no name: say --table NAME");
         }
+    }
+    bool replaces = upload.mode != NULL && strcmp(upload.mode, "overwrite") == 0;
+    if (replaces && upload.table != NULL && argc > 1) {
+        return cli_usage("ingest", "each file would replace the one before: --mode overwrite with "
+                                   "--table takes one file");
     }
     if (cli_connect(upload.server, &client, &err) != OK) {
         return cli_usage("ingest", "%s", err.msg);

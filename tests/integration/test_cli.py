@@ -415,6 +415,21 @@ def test_bad_rows_may_be_left_out_and_files_taken_twice(lake, tmp_path):
     assert lake("ingest", "--on-error", "maybe", tmp_path / "t.csv").returncode == 1
 
 
+def test_rows_may_be_replaced_and_spread(lake, tmp_path):
+    (tmp_path / "t.csv").write_text("id,v\n1,x\n2,y\n")
+    (tmp_path / "u.csv").write_text("id,v\n2,z\n3,w\n")
+    assert lake("ingest", "--partition-by", "bucket(2,id)", "--sort-by", "v desc", tmp_path / "t.csv").returncode == 0
+    got = lake("ingest", "--mode", "upsert", "--key", "id", "--table", "t", tmp_path / "u.csv")
+    assert got.stdout.startswith("t: 2 rows added, 1 replaced ("), got.stderr
+    assert lake("ingest", "--mode", "upsert", "--key", "id", "--table", "t", tmp_path / "u.csv").stdout.startswith("t: 2 rows were there already, nothing changed (")
+    assert lake("sql", "SELECT id, v FROM t ORDER BY id").stdout == "id,v\n1,x\n2,z\n3,w\n"
+    assert lake("ingest", "--mode", "overwrite", "--table", "t", tmp_path / "t.csv").stdout.startswith("t: 2 rows added (")
+    assert lake("sql", "SELECT id, v FROM t ORDER BY id").stdout == "id,v\n1,x\n2,y\n"
+    twice = lake("ingest", "--mode", "overwrite", "--table", "t", tmp_path / "t.csv", tmp_path / "u.csv")
+    assert twice.returncode == 2 and "one file" in twice.stderr
+    assert lake("ingest", "--mode", "upsert", "--table", "t", tmp_path / "u.csv").returncode == 1
+
+
 def test_tables_and_describe_piped_are_csv(lake, tmp_path):
     assert lake("tables").stdout == "table,rows,files,size,changed\n"
     (tmp_path / "t.csv").write_text('id,"odd, ""name"""\n1,x\n')

@@ -110,7 +110,10 @@ def test_a_sorted_table_gets_sorted_files(lake):
     random.Random(3).shuffle(rows)
     lake.ok(lake.table, "id,v\n" + "".join(f"{i},v{i}\n" for i in rows))
     lake.sql(f"INSERT INTO {lake.table} SELECT (i * 7919) % 5003, 'x' FROM range(5003) r(i)")
+    lake.sql(f"UPDATE {lake.table} SET id = 60000 - id WHERE id % 3 = 0")
+    lake.ok(lake.table, "id,v\n7,z\n5,y\n70000,w\n6,x\n", mode="upsert", key="id")
     table = lake.load(lake.table)
+    assert len(lake.scanned(lake.table)) > 50000
     for task in table.scan().plan_files():
         assert task.file.sort_order_id == table.sort_order().order_id
         with table.io.new_input(task.file.file_path).open() as file:
