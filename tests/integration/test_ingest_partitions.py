@@ -207,3 +207,40 @@ def test_create_table_as_with_partitions_order_and_properties(lake):
     lake.sql(f"CREATE TABLE {t}x PARTITIONED BY (nix) AS SELECT 1 AS id", 400)
     lake.sql(f"CREATE TABLE {t}x WITH ('format-version'='3') AS SELECT 1 AS id", 400)
     assert t + "x" not in lake.tables()
+
+
+def test_tables_that_another_program_has_made(lake):
+    from partitioning import append
+    from pyiceberg.partitioning import PartitionField, PartitionSpec
+    from pyiceberg.schema import Schema
+    from pyiceberg.table.sorting import NullOrder, SortDirection, SortField, SortOrder
+    from pyiceberg.transforms import BucketTransform, DayTransform, IdentityTransform, TruncateTransform
+    from pyiceberg.types import LongType, NestedField, StringType, TimestampType
+
+    schema = Schema(NestedField(11, "id", LongType()), NestedField(12, "t", TimestampType()), NestedField(13, "s", StringType()))
+    spec = PartitionSpec(PartitionField(12, 1000, DayTransform(), "t_day"), PartitionField(13, 1001, TruncateTransform(1), "odd name"))
+    order = SortOrder(SortField(11, BucketTransform(3), SortDirection.DESC, NullOrder.NULLS_LAST), SortField(13, IdentityTransform()))
+    name = "main." + lake.table
+    lake.lines("main_is_there", {"a": 1})
+    table = lake.catalog.create_table(name, schema, partition_spec=spec, sort_order=order, properties={"write.merge.mode": "merge-on-read"})
+    stamp = lambda i: datetime.datetime(2024, 1, 1 + i % 3, i % 24)
+    append(table, [{"id": i, "t": stamp(i), "s": "xyz"[i % 3]} for i in range(30)])
+    report = lake.lines(lake.table, *[{"id": i, "t": stamp(i).isoformat(), "s": "xyz"[i % 3] + str(i)} for i in range(30, 90)])
+    assert report["rows"] == 60
+    assert sum(bool(task.file.sort_order_id) for task in lake.load(lake.table).scan().plan_files()) == len(report["files"])
+    for task in lake.load(lake.table).scan().plan_files():
+        with table.io.new_input(task.file.file_path).open() as file:
+            rows = pq.read_table(io.BytesIO(file.read())).to_pylist()
+        if task.file.sort_order_id:
+            bucket = BucketTransform(3).transform(LongType())
+            assert [(-bucket(row["id"]), row["s"]) for row in rows] == sorted((-bucket(row["id"]), row["s"]) for row in rows)
+    assert len(lake.check_partitions(lake.table)) == 90
+    lake.lines(lake.table, *[{"id": i, "t": stamp(i + 1).isoformat(), "s": "moved"} for i in range(20, 40)], mode="upsert", key="id")
+    assert sorted(row["id"] for row in lake.scanned(lake.table)) == list(range(90))
+    assert sorted(row["id"] for row in lake.scanned(lake.table) if row["s"] == "moved") == list(range(20, 40))
+    lake.lines(lake.table, {"id": 1, "t": None, "s": None}, mode="overwrite")
+    assert lake.scanned(lake.table) == [{"id": 1, "t": None, "s": None}]
+    old = lake.catalog.create_table(name + "_v1", schema, properties={"format-version": "1"})
+    assert old.format_version == 1
+    for mode, more in (("append", {}), ("overwrite", {}), ("upsert", {"key": "id"})):
+        assert "version 1" in lake.refused(lake.table + "_v1", '{"id":1}\n', mode=mode, **more)
