@@ -3,12 +3,18 @@
  *                                                                                       |
  *      told <--- less those that the table names --- the files in those manifests <-----'
  *
- * Files are gathered until there are many, struck against all that the table names, and told. A
+ * Files are many, so only marks of them are held: those in the manifests that are gone are marked,
+ * what the table names is unmarked, and the manifests are read once more to tell what is left. A
  * file that an entry says is deleted was named by an older snapshot, whose expiry tells it.
  */
 #include "catalog/gone.h"
 
+#include "base/mem.h"
+#include "base/rng.h"
 #include "catalog/refs.h"
+
+/* 18 MiB for as many files; of more, some at a time. */
+enum { MARKS_CAP = 2 * 1024 * 1024, MARKS_MAX = MARKS_CAP / 4 * 3 };
 
 struct thing {
     enum gone_kind kind;
@@ -22,25 +28,35 @@ struct search {
     struct arena pass;  /* what is gathered until it is told */
     struct map keys;    /* -> struct thing, in `pass` */
     struct map rows;    /* key of a manifest -> struct ice_manifest_file, in `arena` */
+    /* Marks of files in manifests that are gone, open addressing, 0: free; `named`: by the table */
+    uint64_t *marks, seed;
+    bool *named;
+    size_t marked;
+    bool is_full;
     struct gone_found found;
 };
+
+static enum status gather_key(struct search *s, struct str key, enum gone_kind kind, int64_t bytes,
+                              struct err *err)
+{
+    struct thing *thing = ARENA_NEW(&s->pass, struct thing);
+    if (thing == NULL) {
+        return err_no_memory(err);
+    }
+    *thing = (struct thing){ .kind = kind,
+                             .bytes = bytes > 0 ? bytes : 0,
+                             .outside = !str_starts(key, s->gone->folder) };
+    return map_put(&s->keys, key, thing, NULL) == OK ? OK : err_no_memory(err);
+}
 
 /** A path under no root of the lake is not ours to speak of. */
 static enum status gather(struct search *s, struct str uri, enum gone_kind kind, int64_t bytes,
                           struct err *err)
 {
     struct str key;
-    struct thing *thing = ARENA_NEW(&s->pass, struct thing);
-    if (thing == NULL) {
-        return err_no_memory(err);
-    }
-    if (locate_key(s->gone->reader->locate, uri, &s->pass, &key, NULL) != OK) {
-        return OK;
-    }
-    *thing = (struct thing){ .kind = kind,
-                             .bytes = bytes > 0 ? bytes : 0,
-                             .outside = !str_starts(key, s->gone->folder) };
-    return map_put(&s->keys, key, thing, NULL) == OK ? OK : err_no_memory(err);
+    return locate_key(s->gone->reader->locate, uri, &s->pass, &key, NULL) == OK
+               ? gather_key(s, key, kind, bytes, err)
+               : OK;
 }
 
 /** Tell what is gathered, and begin anew. */
@@ -159,19 +175,61 @@ static enum status find_metadata(struct search *s, struct err *err)
 
 /* --- the files in the manifests that are gone --- */
 
-static enum status look_at_entries(struct search *s, const struct ice_manifest *manifest,
-                                   struct err *err)
+/** A number for a key: two keys may have one, and then neither is told, which is safe. Never 0. */
+static uint64_t mark_of(const struct search *s, struct str key)
 {
-    for (size_t i = 0; i < manifest->file_count; i++) {
-        const struct ice_data_file *file = &manifest->files[i];
+    uint64_t mark = str_hash(key, s->seed);
+    return mark == 0 ? 1 : mark;
+}
+
+/** Where a mark stands, or would. */
+static uint64_t *find_mark(const struct search *s, uint64_t mark)
+{
+    size_t at = (size_t)(mark >> 7) & (MARKS_CAP - 1);
+    while (s->marks[at] != 0 && s->marks[at] != mark) {
+        at = (at + 1) & (MARKS_CAP - 1);
+    }
+    return &s->marks[at];
+}
+
+/** The table names it: its place stays taken, and what stood behind it is still found. */
+static void unmark(void *ctx, struct str key)
+{
+    struct search *s = ctx;
+    uint64_t *place = find_mark(s, mark_of(s, key));
+    if (*place != 0) {
+        s->named[place - s->marks] = true;
+    }
+}
+
+static bool is_marked(const struct search *s, struct str key)
+{
+    const uint64_t *place = find_mark(s, mark_of(s, key));
+    return *place != 0 && !s->named[place - s->marks];
+}
+
+/** Once to mark the files of a manifest, once more to tell those that the table does not name. */
+static enum status look_at_entries(struct search *s, const struct reader_manifest *manifest,
+                                   bool tells, struct err *err)
+{
+    for (size_t i = 0; i < manifest->manifest.file_count; i++) {
+        const struct ice_data_file *file = &manifest->manifest.files[i];
         enum gone_kind kind = file->content == ICE_DATA               ? GONE_DATA
                               : file->content == ICE_POSITION_DELETES ? GONE_POSITION_DELETES
                                                                       : GONE_EQUALITY_DELETES;
-        if (file->status != ICE_DELETED) {
-            TRY(gather(s, file->path, kind, file->size_bytes, err));
+        struct str key = manifest->keys[i];
+        if (file->status == ICE_DELETED || key.ptr == NULL) {
+            continue;
+        }
+        if (!tells) {
+            uint64_t mark = mark_of(s, key), *place = find_mark(s, mark);
+            s->marked += *place == 0 ? 1 : 0;
+            *place = mark;
+        } else if (is_marked(s, key)) {
+            TRY(gather_key(s, key, kind, file->size_bytes, err));
+            unmark(s, key); /* told once */
         }
         if (s->keys.count >= GONE_KEYS_MAX) {
-            TRY(refs_strike_metadata(s->gone->reader, s->gone->after, true, &s->keys, err));
             TRY(tell(s, err));
         }
     }
@@ -179,7 +237,7 @@ static enum status look_at_entries(struct search *s, const struct ice_manifest *
 }
 
 static enum status look_at_manifest(struct search *s, const struct ice_manifest_file *row,
-                                    struct err *err)
+                                    bool tells, struct err *err)
 {
     struct cache_item *item = NULL;
     const struct reader_manifest *manifest = NULL;
@@ -187,9 +245,41 @@ static enum status look_at_manifest(struct search *s, const struct ice_manifest_
     if (status != OK) {
         return status == E_CORRUPT || status == E_UNSUPPORTED || status == E_INVALID ? OK : status;
     }
-    status = look_at_entries(s, &manifest->manifest, err);
+    if (!tells && s->marked + manifest->manifest.file_count > MARKS_MAX) {
+        s->is_full = true; /* with the next pass */
+    } else {
+        status = look_at_entries(s, manifest, tells, err);
+    }
     cache_release(item);
     return status;
+}
+
+/** Manifests from `from` on, as many as can be marked together; *end_out is behind the last. */
+static enum status look_at_some(struct search *s, struct ice_manifest_file *const *rows,
+                                size_t from, size_t count, size_t *end_out, struct err *err)
+{
+    const struct refs_visitor visitor = { .named = unmark, .ctx = s };
+    size_t end = from;
+    memset(s->marks, 0, MARKS_CAP * sizeof(*s->marks));
+    memset(s->named, 0, MARKS_CAP * sizeof(*s->named));
+    s->marked = 0;
+    s->is_full = false;
+    while (end < count) {
+        TRY(look_at_manifest(s, rows[end], false, err));
+        if (s->is_full) {
+            break;
+        }
+        end++;
+    }
+    if (end == from) {
+        end++; /* more in one than can be marked: left to the sweep */
+    }
+    TRY(refs_visit(s->gone->reader, s->gone->after, true, &visitor, err));
+    for (size_t i = from; i < end; i++) {
+        TRY(look_at_manifest(s, rows[i], true, err));
+    }
+    *end_out = end;
+    return tell(s, err);
 }
 
 /** The rows of those manifests that are still among the keys: the table names the others. */
@@ -211,6 +301,24 @@ static enum status gone_rows(struct search *s, struct ice_manifest_file ***out, 
     return OK;
 }
 
+static enum status find_files(struct search *s, struct ice_manifest_file *const *rows, size_t count,
+                              struct err *err)
+{
+    if (count == 0) {
+        return OK;
+    }
+    s->seed = random_u64();
+    s->marks = mem_alloc(MARKS_CAP * sizeof(*s->marks));
+    s->named = mem_alloc(MARKS_CAP * sizeof(*s->named));
+    enum status status = s->marks == NULL || s->named == NULL ? err_no_memory(err) : OK;
+    for (size_t at = 0; status == OK && at < count;) {
+        status = look_at_some(s, rows, at, count, &at, err);
+    }
+    mem_free(s->marks);
+    mem_free(s->named);
+    return status;
+}
+
 static enum status find_all(struct search *s, struct err *err)
 {
     struct ice_manifest_file **rows = NULL;
@@ -218,13 +326,7 @@ static enum status find_all(struct search *s, struct err *err)
     TRY(find_metadata(s, err));
     TRY(gone_rows(s, &rows, &count, err));
     TRY(tell(s, err));
-    for (size_t i = 0; i < count; i++) {
-        TRY(look_at_manifest(s, rows[i], err));
-    }
-    if (s->keys.count > 0) {
-        TRY(refs_strike_metadata(s->gone->reader, s->gone->after, true, &s->keys, err));
-    }
-    return tell(s, err);
+    return find_files(s, rows, count, err);
 }
 
 enum status gone_find(const struct gone *gone, struct gone_found *out, struct err *err)

@@ -17,6 +17,15 @@
  */
 enum status refs_strike(struct reader *reader, struct str metadata_uri, bool files,
                         struct map *keys, struct err *err) MUST_USE;
+struct refs_visitor {
+    void (*named)(void *ctx, struct str key); /* may be told twice */
+    bool (*is_over)(void *ctx);               /* nothing more is asked for; NULL: never */
+    void *ctx;
+};
+/** Tell each key that this metadata names, but for the file that it stands in. Errors and `files`
+ * as below. */
+enum status refs_visit(struct reader *reader, const struct ice_metadata *metadata, bool files,
+                       const struct refs_visitor *visitor, struct err *err) MUST_USE;
 /** The same of metadata that was read: without the file that it stands in. */
 enum status refs_strike_metadata(struct reader *reader, const struct ice_metadata *metadata,
                                  bool files, struct map *keys, struct err *err) MUST_USE;

@@ -50,7 +50,7 @@ struct upkeep_expired {
  * (decision 16). Nothing to do is a success without a commit.
  *
  * Memory   the rows of the manifests that go (some 300 bytes each), 100,000 names of files at a
- *          time, one manifest at a time, and 16 MiB for reading
+ *          time, one manifest at a time, 18 MiB of marks and 16 MiB for reading
  * Errors   E_INVALID gc.enabled=false; E_NOT_FOUND; E_UNAVAILABLE as catalog_change_table. After
  *          the commit nothing is an error: what could not be noted is left to the sweep
  */
@@ -79,8 +79,9 @@ struct upkeep_rewritten {
  * say "deleted" are left out. Nothing to do is a success without a commit. A lost race costs a new
  * list, not new manifests.
  *
- * Memory   the manifests of one batch: 32 MiB of them as they lie on the store (some ten times that
- *          when parsed), or two of the target's size
+ * Memory   the manifests of one batch: 32 MiB of them as they lie on the store or two of the
+ *          target's size, and not more than 128 MiB of what they say, beyond the first of them; a
+ *          copy of its entries; one manifest that is made, 50,000 entries at most
  * Errors   E_INVALID for a format version other than 2; E_NOT_FOUND; E_CONFLICT others won every
  *          race
  *          until the deadline; E_UNAVAILABLE as catalog_change_table

@@ -22,6 +22,9 @@ enum {
     TARGET_BYTES_MIN = 1024,
     TARGET_BYTES_MAX = 128 * 1024 * 1024,
     BATCH_BYTES = 32 * 1024 * 1024,
+    /* chosen: what a batch may hold, but for its first manifest */
+    PARSED_BYTES = 128 * 1024 * 1024,
+    ENTRIES_MAX = 50000, /* chosen: of a manifest that is made */
     EXTRA_SUMMARY = 4,
 };
 
@@ -52,6 +55,7 @@ struct batch {
     struct cache_item **items; /* held */
     size_t held;
     const struct reader_manifest **manifests;
+    bool across; /* they are few enough to be put in order */
 };
 
 /* --- writing --- */
@@ -145,6 +149,15 @@ static bool is_spelled_alike(const struct ice_manifest *a, const struct ice_mani
            str_eq(a->partition_spec, b->partition_spec);
 }
 
+/** How many manifests such bytes and entries make. */
+static size_t parts_of(const struct merging *m, int64_t bytes, size_t entries)
+{
+    size_t by_bytes = (size_t)((bytes + m->target_bytes - 1) / m->target_bytes);
+    size_t by_entries = (entries + ENTRIES_MAX - 1) / ENTRIES_MAX;
+    size_t parts = by_bytes > by_entries ? by_bytes : by_entries;
+    return parts < entries ? parts : entries;
+}
+
 /** Manifests that are spelled alike, and their rows. */
 struct alike {
     const struct reader_manifest **manifests;
@@ -178,11 +191,12 @@ static enum status merge_alike(struct merging *m, struct batch *batch, const str
 {
     struct upkeep_entry *entries = NULL;
     size_t count = 0, done = 0;
-    size_t parts = (size_t)((alike->bytes + m->target_bytes - 1) / m->target_bytes);
+    size_t parts = 0;
     TRY(upkeep_sort(&batch->arena, batch->spec, alike->manifests, alike->count, &entries, &count,
                     err));
-    parts = count == 0 ? 0 : parts < 1 ? 1 : parts > count ? count : parts;
-    if (parts >= alike->count && upkeep_overlaps(batch->spec, alike->rows, alike->count) == 0) {
+    parts = parts_of(m, alike->bytes, count);
+    bool across = batch->across && upkeep_overlaps(batch->spec, alike->rows, alike->count) > 0;
+    if (parts >= alike->count && !across) {
         return OK; /* nothing would be better */
     }
     for (size_t p = 0; p < parts; p++) {
@@ -222,11 +236,13 @@ static enum status open_batch(struct merging *m, struct batch *batch, struct err
     if (batch->items == NULL || batch->manifests == NULL) {
         return err_no_memory(err);
     }
-    for (size_t i = 0; i < batch->count; i++) {
-        TRY(reader_manifest(m->reader, batch->rows[i], &batch->items[i], &batch->manifests[i],
-                            err));
-        batch->held++;
+    size_t bytes = 0;
+    while (batch->held < batch->count && bytes < PARSED_BYTES) {
+        TRY(reader_manifest(m->reader, batch->rows[batch->held], &batch->items[batch->held],
+                            &batch->manifests[batch->held], err));
+        bytes += batch->items[batch->held++]->bytes;
     }
+    batch->count = batch->held; /* the others come with the next */
     return OK;
 }
 
@@ -255,13 +271,21 @@ static bool is_small(const struct merging *m, const struct ice_manifest_file *ro
     return row->length < m->target_bytes / 2;
 }
 
+/** By its row; where that does not say, one. */
+static size_t live_entries(const struct ice_manifest_file *row)
+{
+    int64_t count = (row->added_files > 0 ? (int64_t)row->added_files : 0) +
+                    (row->existing_files > 0 ? (int64_t)row->existing_files : 0);
+    return row->added_files < 0 || row->existing_files < 0 ? 1 : (size_t)count;
+}
+
 /** Those of a spec and content that are worth a look together, in the order of their partitions. */
 static enum status choose(struct merging *m, struct batch *group, struct err *err)
 {
     const struct catalog_manifests *list = &m->list;
     const struct ice_manifest_file **rows = arena_array(&m->own, list->count + 1, sizeof(*rows));
     int64_t all_bytes = 0, small_bytes = 0, fewer = m->request->fewer_min;
-    size_t count = 0, small = 0;
+    size_t count = 0, small = 0, entries = 0;
     if (rows == NULL) {
         return err_no_memory(err);
     }
@@ -273,14 +297,15 @@ static enum status choose(struct merging *m, struct batch *group, struct err *er
             all_bytes += row->length;
             small += is_small(m, row) ? 1 : 0;
             small_bytes += is_small(m, row) ? row->length : 0;
+            entries += is_small(m, row) ? live_entries(row) : 0;
         }
     }
     TRY(upkeep_sort_rows(&m->own, group->spec, rows, count, err));
     bool across = all_bytes <= BATCH_BYTES &&
                   (int64_t)upkeep_overlaps(group->spec, rows, count) >= fewer;
-    int64_t parts = (small_bytes + m->target_bytes - 1) / m->target_bytes;
-    bool many = (int64_t)small - parts >= fewer;
+    bool many = (int64_t)small - (int64_t)parts_of(m, small_bytes, entries) >= fewer;
     group->rows = rows;
+    group->across = across;
     for (size_t i = 0; i < count; i++) {
         if (across || (many && is_small(m, rows[i]))) {
             rows[group->count++] = rows[i];
@@ -296,7 +321,9 @@ static enum status merge_group(struct merging *m, const struct ice_partition_spe
     int64_t most = 2 * m->target_bytes > BATCH_BYTES ? 2 * m->target_bytes : BATCH_BYTES;
     TRY(choose(m, &group, err));
     for (size_t from = 0; from < group.count;) {
-        struct batch batch = { .spec = spec, .content = content, .rows = group.rows + from };
+        struct batch batch = {
+            .spec = spec, .content = content, .rows = group.rows + from, .across = group.across
+        };
         int64_t bytes = 0;
         while (from + batch.count < group.count &&
                (batch.count == 0 || bytes + batch.rows[batch.count]->length <= most)) {

@@ -158,25 +158,6 @@ static void write_snapshot(struct written *w, const struct written_commit *commi
     jw_obj_end(j);
 }
 
-/** How long main's history is kept, if it says so: setting a ref says all of it anew. */
-static void write_retention(const struct written *w, struct json_writer *j)
-{
-    for (size_t i = 0; i < w->metadata->ref_count; i++) {
-        const struct ice_ref *ref = &w->metadata->branches[i];
-        const struct {
-            const char *name;
-            int64_t value;
-        } kept[] = { { "max-ref-age-ms", ref->ref_age_max_ms },
-                     { "max-snapshot-age-ms", ref->snapshot_age_max_ms },
-                     { "min-snapshots-to-keep", ref->keep_min } };
-        for (size_t k = 0; str_eq(ref->name, STR("main")) && k < ARRAY_LEN(kept); k++) {
-            if (kept[k].value > 0) {
-                jw_kv_i64(j, kept[k].name, kept[k].value);
-            }
-        }
-    }
-}
-
 /** {"requirements":[..],"updates":[..]} */
 static enum status write_change(struct written *w, const struct written_commit *commit,
                                 struct buf *out, struct err *err)
@@ -210,7 +191,7 @@ static enum status write_change(struct written *w, const struct written_commit *
     jw_kv_cstr(&j, "ref-name", "main");
     jw_kv_cstr(&j, "type", "branch");
     jw_kv_i64(&j, "snapshot-id", w->snapshot_id);
-    write_retention(w, &j);
+    ice_main_write_retention(w->metadata, &j);
     jw_obj_end(&j);
     jw_arr_end(&j);
     jw_obj_end(&j);

@@ -383,6 +383,24 @@ const struct ice_snapshot *ice_metadata_snapshot(const struct ice_metadata *meta
     return index == SIZE_MAX ? NULL : &metadata->snapshots[index];
 }
 
+void ice_main_write_retention(const struct ice_metadata *metadata, struct json_writer *w)
+{
+    for (size_t i = 0; i < metadata->ref_count; i++) {
+        const struct ice_ref *ref = &metadata->branches[i];
+        const struct {
+            const char *name;
+            int64_t value;
+        } kept[] = { { "max-ref-age-ms", ref->ref_age_max_ms },
+                     { "max-snapshot-age-ms", ref->snapshot_age_max_ms },
+                     { "min-snapshots-to-keep", ref->keep_min } };
+        for (size_t k = 0; str_eq(ref->name, STR("main")) && k < ARRAY_LEN(kept); k++) {
+            if (kept[k].value > 0) {
+                jw_kv_i64(w, kept[k].name, kept[k].value);
+            }
+        }
+    }
+}
+
 const struct ice_snapshot *ice_metadata_by_ref(const struct ice_metadata *metadata, struct str ref)
 {
     for (size_t i = 0; i < metadata->ref_count; i++) {

@@ -85,6 +85,9 @@ enum status ice_metadata_schema_id(const struct ice_metadata *metadata,
                                    struct err *err) MUST_USE;
 const struct ice_snapshot *ice_metadata_snapshot(const struct ice_metadata *metadata,
                                                  int64_t snapshot_id); /* NULL */
+/** Members of the update set-snapshot-ref: how long `main` says its history is kept, for setting a
+ * ref says all of it anew. */
+void ice_main_write_retention(const struct ice_metadata *metadata, struct json_writer *w);
 const struct ice_snapshot *ice_metadata_by_ref(const struct ice_metadata *metadata, struct str ref);
 /** The snapshot that was current at `wall_ms` by the snapshot log; NULL before the first. */
 const struct ice_snapshot *ice_metadata_as_of(const struct ice_metadata *metadata, int64_t wall_ms);

@@ -26,6 +26,7 @@ static enum status write_change(const struct catalog_pin *pin, int64_t to, struc
     jw_kv_cstr(&w, "ref-name", "main");
     jw_kv_cstr(&w, "type", "branch");
     jw_kv_i64(&w, "snapshot-id", to);
+    ice_main_write_retention(pin->metadata, &w);
     jw_obj_end(&w);
     jw_arr_end(&w);
     jw_obj_end(&w);

@@ -13,7 +13,8 @@ import pytest
 import requests
 from cli_kit import Shell, metric, until
 from conftest import start_cluster
-from test_sql_write import Lake
+from pyiceberg.exceptions import CommitFailedException, ValidationException
+from test_sql_write import MODES, Lake, mode_options
 
 
 @pytest.fixture(scope="module")
@@ -273,17 +274,18 @@ class Racing:
             raise self.errors[0]
 
 
-def test_care_at_full_speed_beside_writers_and_readers(serve):
+@pytest.mark.parametrize("mode", MODES)
+def test_care_at_full_speed_beside_writers_and_readers(serve, mode):
     # the sweep deletes within seconds here: what readers hold is kept by refs, not by the grace
     server = serve("--catalogd.grace_seconds", "2", "--catalogd.sweep_seconds", "1", "--maintain.interval_seconds", "1")
     lake = Lake(server.url)
     rng = random.Random(7)
-    lake.write("CREATE TABLE t (a BIGINT)")
+    lake.write(f"CREATE TABLE t (a BIGINT) {mode_options(mode)}")
     lake.write("INSERT INTO t SELECT * FROM range(1000)")
     table = lake.catalog.load_table("main.t")
     pinned = ids_of(lake, "t")[-1]
     table.manage_snapshots().create_tag(pinned, "pinned").commit()
-    lock, there, next_id, counts = threading.Lock(), set(range(1000)), [1000], {"ingest": 0, "delete": 0, "read": 0, "care": 0, "busy": 0}
+    lock, there, next_id, counts = threading.Lock(), set(range(1000)), [1000], {"ingest": 0, "pyiceberg": 0, "delete": 0, "read": 0, "care": 0, "busy": 0}
 
     def ingest():
         with lock:
@@ -295,6 +297,18 @@ def test_care_at_full_speed_beside_writers_and_readers(serve):
         with lock:
             there.update(range(low, low + 5))
             counts["ingest"] += 1
+
+    def append():
+        with lock:
+            low = next_id[0]
+            next_id[0] += 1
+        try:
+            lake.catalog.load_table("main.t").append(pa.table({"a": [low]}))
+        except (CommitFailedException, ValidationException):
+            return  # it gave up, or what it began on has expired; its row is not there then
+        with lock:
+            there.add(low)
+            counts["pyiceberg"] += 1
 
     def delete():
         with lock:
@@ -316,16 +330,16 @@ def test_care_at_full_speed_beside_writers_and_readers(serve):
         counts["read"] += 1
 
     def care():
-        report(lake, f"CALL expire_snapshots('t', older_than => TIMESTAMP '{in_an_hour()}', retain_last => 2)")
+        report(lake, f"CALL expire_snapshots('t', older_than => TIMESTAMP '{in_an_hour()}', retain_last => 4)")
         report(lake, "CALL rewrite_manifests('t')")
         report(lake, "CALL remove_orphan_files('t')")
         counts["care"] += 1
 
     racing = Racing()
-    for work in (ingest, ingest, delete, read, care):
+    for work in (ingest, append, delete, read, care):
         racing.run(work)
-    racing.go(15)
-    assert min(counts["ingest"], counts["delete"], counts["read"], counts["care"]) > 3, counts
+    racing.go(12)
+    assert min(count for what, count in counts.items() if what != "busy") > 3, counts
     table = table.refresh()
     assert rows_at(table, table.current_snapshot().snapshot_id) == sorted(there)
     for snapshot in table.snapshots():  # every one that is kept can be read

@@ -368,6 +368,25 @@ static void beside_appends_of_another_process_no_row_is_lost(void **state)
     catalog_close(other.catalog);
 }
 
+static void main_keeps_what_it_says_through_commits_of_ours(void **state)
+{
+    struct lake *lake = *state;
+    add(lake, 1);
+    int64_t id = add(lake, 1);
+    set_ref(lake, "main", "branch", id, ",'min-snapshots-to-keep':4,'max-snapshot-age-ms':77");
+    take_first_file(lake);
+    struct catalog_pin *pin = NULL;
+    const struct table_name name = fixture_name("t");
+    assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
+    assert_int_equal(pin->metadata->ref_count, 1);
+    assert_int_equal(pin->metadata->branches[0].keep_min, 4);
+    assert_int_equal(pin->metadata->branches[0].snapshot_age_max_ms, 77);
+    assert_int_equal(pin->metadata->branches[0].ref_age_max_ms, 0);
+    catalog_unpin(pin);
+    now_ms += 6 * DAY;
+    assert_int_equal(expire(lake, &(struct upkeep_expire){ .retain_last = 1 }).snapshots, 0);
+}
+
 /* --- manifests --- */
 
 /** What a table's files are, whatever manifests they stand in. */
@@ -648,6 +667,7 @@ int main(void)
         TEST(gc_enabled_false_is_refused_by_name),
         TEST(a_folder_that_is_not_ours_keeps_its_files),
         TEST(beside_appends_of_another_process_no_row_is_lost),
+        TEST(main_keeps_what_it_says_through_commits_of_ours),
         TEST(small_manifests_become_one_and_entries_keep_their_numbers),
         TEST(entries_are_sorted_by_partition_so_that_few_manifests_are_read_for_one),
         TEST(manifests_beside_appends_lose_no_row),
