@@ -20,9 +20,6 @@ enum ice_transform {
     ICE_UNKNOWN /* of a later version, or of a column that no schema has any more */
 };
 
-/** A transform as specs and sort orders spell it; *width_out of bucket and truncate. */
-enum ice_transform ice_transform_parse(struct str text, int32_t *width_out);
-
 struct ice_partition_field {
     int32_t source_id, field_id;
     struct str name;
@@ -61,7 +58,8 @@ enum status ice_partition_specs(struct arena *arena, const struct ice_metadata *
 enum status ice_partition_spec_parse(struct arena *arena, const struct ice_schema *schema,
                                      int32_t id, struct str fields_json,
                                      struct ice_partition_spec *out, struct err *err) MUST_USE;
-/** By its name: "day", "bucket[16]"; ICE_UNKNOWN. *width_out is written for those with one. */
+/** As specs and sort orders spell it: "day", "bucket[16]"; ICE_UNKNOWN. *width_out is written for
+ * those with one. */
 enum ice_transform ice_transform_parse(struct str text, int32_t *width_out);
 /** NULL when there is none. */
 const struct ice_partition_spec *ice_partition_spec_by_id(const struct ice_partition_specs *specs,
