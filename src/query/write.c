@@ -40,10 +40,7 @@ void query_write_init(struct query_write *write)
 
 void query_write_done(struct query_write *write)
 {
-    for (size_t i = 0; i < write->spool_count; i++) {
-        fd_done(&write->spools[i]);
-    }
-    mem_free(write->spools);
+    spools_done(&write->spools);
     mem_free(write->groups);
     map_done(&write->group_numbers);
     arena_done(&write->arena);
@@ -200,47 +197,16 @@ static enum status create(struct query *query, yyjson_val *args, struct buf *rep
 
 /* --- spools --- */
 
-/** A descriptor of a spool. */
-static enum status give_fd(const struct query_write *write, size_t number, struct buf *reply,
-                           int *fd_out, struct err *err)
+static enum status make_spool(void *ctx, int *fd_out, struct err *err)
 {
-    int given = dup(write->spools[number]);
-    if (given < 0 || buf_printf(reply, "{\"spool\":%zu}", number) != OK) {
-        fd_done(&given);
-        return err_set(err, E_NO_MEMORY, "no descriptor is left for a spool");
-    }
-    *fd_out = given;
-    return OK;
+    return store_spool(ctx, fd_out, err);
 }
 
 static enum status give_spool(struct query *query, yyjson_val *args, struct buf *reply, int *fd_out,
                               struct err *err)
 {
-    struct query_write *write = &query->write;
-    uint64_t number = UINT64_MAX;
-    TRY(json_get_u64(args, "number", JSON_OPTIONAL, &number, err));
-    if (number != UINT64_MAX) {
-        return number < write->spool_count
-                   ? give_fd(write, (size_t)number, reply, fd_out, err)
-                   : err_set(err, E_INTERNAL, "the engine speaks of a spool that it has not");
-    }
-    if (write->spool_count == WRITE_SPOOLS_MAX) {
-        return err_set(err, E_TOO_LARGE, "a statement that writes more than %d files",
-                       (int)WRITE_SPOOLS_MAX);
-    }
-    if (write->spool_count == write->spool_cap) {
-        size_t cap = write->spool_cap == 0 ? 4 : write->spool_cap * 2;
-        int *more = mem_realloc(write->spools, cap * sizeof(*more));
-        if (more == NULL) {
-            return err_no_memory(err);
-        }
-        write->spools = more;
-        write->spool_cap = cap;
-    }
-    int fd = -1;
-    TRY(store_spool(query->service->opts.store, &fd, err));
-    write->spools[write->spool_count++] = fd;
-    return give_fd(write, write->spool_count - 1, reply, fd_out, err);
+    return spools_answer(&query->write.spools, args, make_spool, query->service->opts.store, reply,
+                         fd_out, err);
 }
 
 /* --- files --- */
@@ -437,13 +403,12 @@ static enum status put_report(struct committing *c, yyjson_val *report, bool del
     struct ice_field fields[2];
     struct ice_schema delete_schema;
     uint64_t spool = 0;
+    int fd = -1;
     char name[UUID_TEXT + 1];
     struct store_info info;
     fields_of_deletes(fields, &delete_schema);
     TRY(json_get_u64(report, "spool", JSON_REQUIRED, &spool, err));
-    if (spool >= write->spool_count) {
-        return err_set(err, E_INTERNAL, "the engine speaks of a spool that it has not");
-    }
+    TRY(spools_fd(&write->spools, spool, &fd, err));
     TRY(engine_file_report(&write->arena, deletes ? &delete_schema : c->schema, report, file, err));
     TRY(deletes ? fill_deletes(c, report, file, err) : fill_data(c, report, file, err));
     if (file->record_count == 0) {
@@ -459,8 +424,7 @@ static enum status put_report(struct committing *c, yyjson_val *report, bool del
     c->bins[c->added_count] = -1;
     TRY(json_get_i64(report, "bin", JSON_OPTIONAL, &c->bins[c->added_count], err));
     c->added_count++; /* a lost answer may have put it */
-    TRY(store_put_fd(query->service->opts.store, file->path, write->spools[spool], true, &cond,
-                     &info, err));
+    TRY(store_put_fd(query->service->opts.store, file->path, fd, true, &cond, &info, err));
     file->size_bytes = (int64_t)info.size;
     return OK;
 }
@@ -795,15 +759,17 @@ static enum status read_long(const struct query_write *write, uint64_t number, y
     AUTO(buf_done) struct buf text;
     struct stat info;
     size_t got = 0;
+    int fd = -1;
     buf_init(&text, ARGS_BYTES_MAX);
-    if (number >= write->spool_count || fstat(write->spools[number], &info) != 0) {
-        return err_set(err, E_INTERNAL, "the engine speaks of a spool that it has not");
+    TRY(spools_fd(&write->spools, number, &fd, err));
+    if (fstat(fd, &info) != 0) {
+        return err_set(err, E_INTERNAL, "a spool cannot be looked at");
     }
     char *into = buf_reserve(&text, (size_t)info.st_size);
     if (into == NULL) {
         return err_no_memory(err);
     }
-    TRY(io_pread(write->spools[number], into, (size_t)info.st_size, 0, &got, err));
+    TRY(io_pread(fd, into, (size_t)info.st_size, 0, &got, err));
     text.len += got;
     return json_parse(buf_str(&text), doc_out, err);
 }

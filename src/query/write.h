@@ -10,12 +10,13 @@
 
 #include "base/map.h"
 #include "catalog/catalog.h"
+#include "engine/spools.h"
 #include "iceberg/partition_write.h"
 
 struct query;
 struct compact; /* compact.c */
 
-enum { WRITE_SPOOLS_MAX = 16384, WRITE_ATTEMPTS_MAX = 16 };
+enum { WRITE_ATTEMPTS_MAX = 16 };
 
 /** Files of one partition that lose rows: what replaces or marks them has its partition. */
 struct write_group {
@@ -29,8 +30,7 @@ struct query_write {
     pthread_mutex_t lock; /* calls of a job may come side by side */
     /* guarded by lock */
     struct arena arena;
-    int *spools; /* descriptors, by number */
-    size_t spool_count, spool_cap;
+    struct spools spools;
     struct write_group *groups;
     size_t group_count, group_cap;
     struct map group_numbers;
