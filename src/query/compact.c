@@ -206,6 +206,7 @@ static enum status number_deletes(struct query_write *write, struct compact *c, 
                                   struct err *err)
 {
     const struct catalog_files *files = &c->pin->files;
+    size_t of_data = n->partitions.count;
     struct compact_delete *out = arena_array(&write->arena, files->delete_count + 1, sizeof(*out));
     if (out == NULL) {
         return err_no_memory(err);
@@ -226,6 +227,8 @@ static enum status number_deletes(struct query_write *write, struct compact *c, 
         } else if (target.ptr != NULL) {
             uintptr_t known = (uintptr_t)map_get(&n->paths, target);
             out[i].file = known == 0 ? (int64_t)files->count : (int64_t)known - 1;
+        } else {
+            local = partition < of_data; /* else its writer has meant files of another partition */
         }
         out[i].partition = local ? (int64_t)partition : -1;
     }

@@ -118,6 +118,33 @@ def test_what_our_sql_writes_is_read_and_written_on(lake, mode):
     assert same(lake, table, "id, name") == []
 
 
+@pytest.mark.parametrize("mode", ["merge-on-read", "copy-on-write"])
+def test_tables_that_spark_wrote_are_compacted(lake, mode):
+    """Its partitions, its delete files, its order; and it goes on with what came of them."""
+    url, spark = lake
+    table = f"db.many_{mode.replace('-', '_')}"
+    spark.rows(f"CREATE TABLE {table} (id BIGINT NOT NULL, name STRING, day DATE) PARTITIONED BY (bucket(2, id)) TBLPROPERTIES "
+               f"('format-version'='2', 'write.delete.mode'='{mode}', 'write.update.mode'='{mode}')")
+    spark.rows(f"ALTER TABLE {table} WRITE ORDERED BY name DESC")
+    for i in range(6):
+        spark.rows(f"INSERT INTO {table} SELECT id, concat('n', id % 7), date_add(DATE'2026-01-01', CAST(id AS INT)) FROM range({i * 20}, {i * 20 + 20})")
+    spark.rows(f"DELETE FROM {table} WHERE id % 4 = 0")
+    spark.rows(f"UPDATE {table} SET name = 'spark' WHERE id % 9 = 1")
+    expected = same(lake, table)
+    [report] = ours(url, f"CALL rewrite_data_files('{table}', rewrite_all => true)")
+    assert report[0] >= 12 and report[1] == 2 and report[4] == 0, report
+    assert (report[3] > 0) == (mode == "merge-on-read"), report
+    assert spark.rows(f"SELECT count(*) FROM {table}.delete_files") == [[0]]
+    assert same(lake, table) == expected
+    spark.rows(f"DELETE FROM {table} WHERE id % 5 = 1")
+    spark.rows(f"INSERT INTO {table} VALUES (5000, NULL, NULL)")
+    expected = same(lake, table)
+    spark.rows(f"CALL lake.system.rewrite_data_files(table => '{table}', options => map('rewrite-all', 'true'))")
+    assert same(lake, table) == expected
+    ours(url, f"CALL rewrite_data_files('{table}', rewrite_all => true)")
+    assert same(lake, table) == expected
+
+
 def test_schemas_specs_and_orders_evolve(lake):
     url, spark = lake
     spark.rows("CREATE TABLE db.shapes (id INT, name STRING, part STRUCT<a: INT, b: STRING>, list ARRAY<INT>) USING iceberg")
