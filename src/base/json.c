@@ -239,20 +239,32 @@ void jw_str(struct json_writer *w, struct str value)
     }
 }
 
-void jw_i64(struct json_writer *w, int64_t value)
+/** Lists of files have millions of numbers: printf is a third of what they take. */
+static void put_number(struct json_writer *w, bool negative, uint64_t magnitude)
 {
+    char text[20 + 1];
+    size_t at = sizeof(text);
+    do {
+        text[--at] = (char)('0' + magnitude % 10);
+        magnitude /= 10;
+    } while (magnitude > 0);
+    if (negative) {
+        text[--at] = '-';
+    }
     before_value(w);
     if (w->status == OK) {
-        put(w, buf_printf(w->out, "%lld", (long long)value));
+        put(w, buf_append(w->out, str_from(text + at, sizeof(text) - at)));
     }
+}
+
+void jw_i64(struct json_writer *w, int64_t value)
+{
+    put_number(w, value < 0, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
 void jw_u64(struct json_writer *w, uint64_t value)
 {
-    before_value(w);
-    if (w->status == OK) {
-        put(w, buf_printf(w->out, "%llu", (unsigned long long)value));
-    }
+    put_number(w, false, value);
 }
 
 void jw_double(struct json_writer *w, double value)

@@ -320,7 +320,7 @@ struct catalog_local_opts {
     const char *warehouse; /* NULL: CATALOG_WAREHOUSE_DEFAULT */
     const struct lake_clock *clock;
     struct metrics *metrics; /* may be NULL */
-    uint64_t cache_bytes;    /* of parsed metadata and manifests; 0: 64 MiB */
+    uint64_t cache_bytes;    /* of parsed metadata and manifests; 0: reader.h says */
     int64_t grace_ms;        /* of trash; 0: one day */
     uint64_t rng_seed;       /* 0: from the system; tests pass one */
     /* extra time to gather appends; default 0: only what arrives while a commit runs */

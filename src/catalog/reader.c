@@ -6,14 +6,26 @@
  */
 #include "catalog/reader.h"
 
+#include <unistd.h>
+
 #include "base/mem.h"
 #include "catalog/pin.h"
 
 enum {
     OBJECT_BYTES_MAX = 512 * 1024 * 1024,
     PARSED_BYTES_MAX = 1024 * 1024 * 1024,
+    CACHE_BYTES_MIN = 64 * 1024 * 1024,
+    CACHE_BYTES_MAX = 1024 * 1024 * 1024,
     READ_TRIES = 3
 };
+
+static uint64_t default_cache_bytes(void)
+{
+    uint64_t share = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGE_SIZE) / 64;
+    return share < CACHE_BYTES_MIN   ? CACHE_BYTES_MIN
+           : share > CACHE_BYTES_MAX ? CACHE_BYTES_MAX
+                                     : share;
+}
 
 enum status reader_new(struct store *store, uint64_t cache_bytes, struct reader **out,
                        struct err *err)
@@ -25,7 +37,8 @@ enum status reader_new(struct store *store, uint64_t cache_bytes, struct reader 
     reader->store = store;
     enum status status = locate_new(store, &reader->locate, err);
     if (status == OK) {
-        status = cache_new(cache_bytes, &reader->cache, err);
+        status = cache_new(cache_bytes == 0 ? default_cache_bytes() : cache_bytes, &reader->cache,
+                           err);
     }
     if (status != OK) {
         reader_free(reader);

@@ -30,6 +30,8 @@ struct reader_manifest {
     struct str *keys;
 };
 
+/** cache_bytes  0: a 64th of the machine's memory, 64 MiB to 1 GiB: the manifests of 100,000 files
+ *               are some 60 MiB, and those that do not fit are parsed again by every query */
 enum status reader_new(struct store *store, uint64_t cache_bytes, struct reader **out,
                        struct err *err) MUST_USE;
 void reader_free(struct reader *reader);

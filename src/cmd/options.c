@@ -279,11 +279,12 @@ const struct setting_def option_defs[] = {
     { .section = "catalogd",
       .name = "cache_bytes",
       .type = SETTING_BYTES,
-      .default_value = "64MiB",
+      .default_value = "0",
       .unit = BYTES,
-      .min = 1048576,
+      .min = 0,
       .max = INT64_MAX,
-      .help = "Memory for parsed metadata and manifests." },
+      .help =
+          "Memory for parsed metadata and manifests; 0 is 1/64 of the machine's, 64 MiB to 1 GiB." },
 
     { .section = "maintain",
       .name = "interval_seconds",

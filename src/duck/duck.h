@@ -114,6 +114,10 @@ struct duck_table {
     size_t file_count;
     struct duck_delete_file *deletes; /* with the files */
     size_t delete_count;
+    /* Where a file's `path` is NULL: the path of file i, data files first, is this, the number
+     * first_file + i, and path_suffix. */
+    struct str path_prefix, path_suffix;
+    uint64_t first_file;
     int64_t row_count; /* -1 unknown; those of the files, deleted ones too */
     /* a column that a file does not have may stand in its partition: `bounds` tells */
     bool partitioned;

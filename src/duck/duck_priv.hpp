@@ -327,6 +327,9 @@ duckdb::TableFunction make_scan(duckdb::ClientContext &context, duckdb::shared_p
 duckdb::TableFunction make_row_scan(duckdb::shared_ptr<LakeTable> table,
                                     duckdb::unique_ptr<duckdb::FunctionData> &bind_data);
 
+/** The path by which a file is opened; delete files come behind the data files. */
+string path_of_file(const struct duck_table &table, idx_t i);
+
 /**
  * The files of one scan. A pruned list keeps the ordinals of the whole one: late materialisation
  * joins two scans of a table on them, and they need not have been pruned alike.

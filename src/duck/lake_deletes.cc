@@ -214,7 +214,7 @@ void Deletes::ReadPositions(ClientContext &context, size_t index)
     int64_t file = -1;
     OwnQuery(context).Run(
         "SELECT file_path::VARCHAR, pos::BIGINT FROM read_parquet(" +
-            quoted(lake::to_string(source.path)) + ")",
+            quoted(path_of_file(table, table.file_count + index)) + ")",
         [&](DataChunk &chunk) {
             auto names = FlatVector::GetData<string_t>(chunk.data[0]);
             auto positions = FlatVector::GetData<int64_t>(chunk.data[1]);
@@ -245,7 +245,8 @@ void Deletes::ReadEqual(ClientContext &context, const std::vector<size_t> &group
     const struct duck_delete_file &first = table.deletes[group[0]];
     string lists, ids, same;
     for (auto index : group) {
-        lists += (lists.empty() ? "" : ", ") + quoted(lake::to_string(table.deletes[index].path));
+        lists += (lists.empty() ? "" : ", ") +
+                 quoted(path_of_file(table, table.file_count + index));
     }
     for (size_t i = 0; i < first.column_count; i++) {
         const string id = std::to_string(first.columns[i].id);
@@ -266,8 +267,8 @@ void Deletes::ReadEqual(ClientContext &context, const std::vector<size_t> &group
                 }
             }
         });
-    query.Run("SELECT d.file_row_number FROM read_parquet(" +
-                  quoted(lake::to_string(table.files[file].path)) + ", " + schema_of(first) +
+    query.Run("SELECT d.file_row_number FROM read_parquet(" + quoted(path_of_file(table, file)) +
+                  ", " + schema_of(first) +
                   ", file_row_number = true) d WHERE EXISTS (SELECT 1 FROM read_parquet([" + lists +
                   "], " + schema_of(first) + ") e WHERE " + same + ")",
               [&](DataChunk &chunk) {

@@ -39,6 +39,15 @@ void tell_in_plan(ExtraOperatorInfo &plan, const vector<unique_ptr<Expression>> 
 
 } // namespace
 
+string path_of_file(const struct duck_table &table, idx_t i)
+{
+    auto &own = i < table.file_count ? table.files[i].path
+                                     : table.deletes[i - table.file_count].path;
+    return own.ptr ? lake::to_string(own)
+                   : lake::to_string(table.path_prefix) + std::to_string(table.first_file + i) +
+                         lake::to_string(table.path_suffix);
+}
+
 LakeFileList::LakeFileList(shared_ptr<LakeTable> table_p)
     : table(std::move(table_p)), info(table->WithFiles())
 {
@@ -62,7 +71,7 @@ OpenFileInfo LakeFileList::GetFile(idx_t i) const
     if (i >= kept.size()) {
         return OpenFileInfo(string());
     }
-    OpenFileInfo file(lake::to_string(File(i).path));
+    OpenFileInfo file(path_of_file(info, kept[i]));
     file.extended_info = make_shared_ptr<ExtendedOpenFileInfo>();
     file.extended_info->options[ORDINAL_KEY] = Value::UINTEGER(kept[i]);
     return file;

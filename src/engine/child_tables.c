@@ -6,7 +6,7 @@
  * it tells the parent which ones it has, and the answer is then a few bytes. Bounds come column by
  * column, when pruning asks for them (call "bounds"), and are kept with the snapshot.
  *
- *   resolve  {"ns","name","version"?,"timestamp_ms"?,"files":bool,"have":[key,...]}
+ *   resolve  {"ns","name","version"?,"timestamp_ms"?,"files":bool,"have":[[key,files],...]}
  *            {"pin","first","key","ns","name","partitioned",
  *            "rows","columns":[..],"files":[[rows,bytes,by_name],..]}   without the last four when
  *            we have it; with delete files as query/deletes.c says; a view as query/views.c says
@@ -176,7 +176,10 @@ static void write_have(struct json_writer *w, struct str ns, struct str name)
     for (size_t i = 0; i < SNAPSHOTS_MAX && count < have_max; i++) {
         const struct snapshot *at = cache.entries[i];
         if (at != NULL && str_eq_nocase(at->name, name) && str_eq_nocase(at->ns, ns)) {
+            jw_arr_begin(w);
             jw_str(w, at->key);
+            jw_u64(w, at->file_count + at->delete_count);
+            jw_arr_end(w);
             count++;
         }
     }
@@ -528,37 +531,19 @@ static enum status ask(struct child_tables *tables, const struct question *q, st
     return child_call(tables->job, "resolve", buf_str(&args), reply, NULL, err);
 }
 
-/** The path that a file of a pin is opened by in this job. */
-static enum status pin_file(struct child_tables *tables, uint64_t number, struct str *path_out,
-                            struct err *err)
-{
-    TRY(lakefs_pin(tables->job->lakefs, (uint32_t)number, err));
-    return lakefs_path(tables->job->lakefs, (uint32_t)number, &tables->arena, path_out, err);
-}
-
-/** Files with the paths of this job. */
+/** Files under the paths of this job. */
 static enum status pin_files(struct child_tables *tables, struct child_table *table, uint64_t first,
                              struct err *err)
 {
     const struct snapshot *snapshot = table->snapshot;
-    struct duck_table_file *files = arena_array(&tables->arena, snapshot->file_count + 1,
-                                                sizeof(*files));
-    struct duck_delete_file *deletes = arena_array(&tables->arena, snapshot->delete_count + 1,
-                                                   sizeof(*deletes));
-    if (files == NULL || deletes == NULL) {
-        return err_no_memory(err);
-    }
-    for (size_t i = 0; i < snapshot->file_count; i++) {
-        files[i] = snapshot->files[i];
-        TRY(pin_file(tables, first + i, &files[i].path, err));
-    }
-    for (size_t i = 0; i < snapshot->delete_count; i++) {
-        deletes[i] = snapshot->deletes[i];
-        TRY(pin_file(tables, first + snapshot->file_count + i, &deletes[i].path, err));
-    }
-    table->table.files = files;
+    struct lakefs *lakefs = tables->job->lakefs;
+    TRY(lakefs_pin(lakefs, first, snapshot->file_count + snapshot->delete_count, err));
+    TRY(lakefs_prefix(lakefs, &tables->arena, &table->table.path_prefix, err));
+    table->table.path_suffix = STR(LAKEFS_SUFFIX);
+    table->table.first_file = first;
+    table->table.files = snapshot->files;
     table->table.file_count = snapshot->file_count;
-    table->table.deletes = deletes;
+    table->table.deletes = snapshot->deletes;
     table->table.delete_count = snapshot->delete_count;
     return OK;
 }

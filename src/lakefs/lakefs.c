@@ -36,6 +36,11 @@ struct pin {
     unsigned users;
 };
 
+/* Numbers that may be opened. */
+struct range {
+    uint64_t first, count;
+};
+
 struct spool {
     int fd;
     uint64_t size;
@@ -52,9 +57,11 @@ struct lakefs {
     struct blocks *blocks;
     pthread_mutex_t lock;
     char token[TOKEN_MAX + 1]; /* guarded by lock, as all below; empty: no job */
-    struct map pins;           /* number as text -> struct pin */
-    struct map spools;         /* name -> struct spool */
-    unsigned idle_count;       /* pins that are open without users */
+    struct range *ranges;      /* of pinned files */
+    size_t range_count, range_cap;
+    struct map pins;     /* number as text -> struct pin, of those that were opened */
+    struct map spools;   /* name -> struct spool */
+    unsigned idle_count; /* pins that are open without users */
 };
 
 /* What duck_files.open gives: a pinned file or a spool. */
@@ -92,7 +99,7 @@ static bool parse_lake_path(const struct lakefs *fs, struct str path, uint32_t *
 {
     uint64_t number = 0;
     struct str scheme = STR("lake://");
-    struct str suffix = STR(".parquet");
+    struct str suffix = STR(LAKEFS_SUFFIX);
     if (fs->token[0] == '\0' || !str_starts(path, scheme) || !str_ends(path, suffix)) {
         return false;
     }
@@ -181,18 +188,44 @@ static void pin_release(struct lakefs *fs, struct pin *pin)
 
 /* --- duck_files --- */
 
+/** With the lock held: may that number be opened? */
+static bool is_pinned(const struct lakefs *fs, uint32_t number)
+{
+    for (size_t i = 0; i < fs->range_count; i++) {
+        if (number >= fs->ranges[i].first && number - fs->ranges[i].first < fs->ranges[i].count) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** With the lock held: the pin of a number, made when it is opened the first time. NULL: no
+ * memory. */
+static struct pin *pin_of(struct lakefs *fs, uint32_t number)
+{
+    char text[16];
+    struct str key = number_key(number, text);
+    struct pin *pin = map_get(&fs->pins, key);
+    if (pin == NULL) {
+        pin = mem_zalloc(sizeof *pin);
+        if (pin != NULL && map_put(&fs->pins, key, pin, NULL) != OK) {
+            mem_free(pin);
+            pin = NULL;
+        }
+    }
+    return pin;
+}
+
 static enum status open_pinned(struct lakefs *fs, struct str path, struct lakefs_file *file,
                                struct err *err)
 {
-    char text[16];
     uint32_t number = 0;
     pthread_mutex_lock(&fs->lock);
-    struct pin *pin = parse_lake_path(fs, path, &number)
-                          ? map_get(&fs->pins, number_key(number, text))
-                          : NULL;
+    bool allowed = parse_lake_path(fs, path, &number) && is_pinned(fs, number);
+    struct pin *pin = allowed ? pin_of(fs, number) : NULL;
     pthread_mutex_unlock(&fs->lock);
     if (!pin) {
-        return denied(path, err);
+        return allowed ? err_no_memory(err) : denied(path, err);
     }
     TRY(pin_acquire(fs, pin, number, err));
     file->pin = pin;
@@ -382,6 +415,7 @@ static void forget(struct lakefs *fs)
     }
     map_done(&fs->pins);
     map_init(&fs->pins);
+    fs->range_count = 0;
     map_done(&fs->spools);
     map_init(&fs->spools);
     fs->idle_count = 0;
@@ -411,35 +445,37 @@ void lakefs_end(struct lakefs *fs)
     pthread_mutex_unlock(&fs->lock);
 }
 
-enum status lakefs_path(struct lakefs *fs, uint32_t file, struct arena *arena, struct str *out,
-                        struct err *err)
+enum status lakefs_prefix(struct lakefs *fs, struct arena *arena, struct str *out, struct err *err)
 {
     pthread_mutex_lock(&fs->lock);
-    struct str path = arena_printf(arena, "lake://%s/%u.parquet", fs->token, file);
+    struct str prefix = arena_printf(arena, "lake://%s/", fs->token);
     pthread_mutex_unlock(&fs->lock);
-    if (!path.ptr) {
+    if (!prefix.ptr) {
         return err_no_memory(err);
     }
-    *out = path;
+    *out = prefix;
     return OK;
 }
 
-enum status lakefs_pin(struct lakefs *fs, uint32_t file, struct err *err)
+enum status lakefs_pin(struct lakefs *fs, uint64_t first, uint64_t count, struct err *err)
 {
-    char text[16];
-    struct str key = number_key(file, text);
-    struct pin *pin = mem_zalloc(sizeof *pin);
-    if (!pin) {
-        return err_no_memory(err);
-    }
+    enum status status = OK;
     pthread_mutex_lock(&fs->lock);
-    bool known = map_get(&fs->pins, key) != NULL;
-    enum status status = known ? OK : map_put(&fs->pins, key, pin, NULL);
-    pthread_mutex_unlock(&fs->lock);
-    if (known || status != OK) {
-        mem_free(pin);
+    if (fs->range_count == fs->range_cap) {
+        size_t cap = fs->range_cap == 0 ? 16 : fs->range_cap * 2;
+        struct range *more = mem_realloc(fs->ranges, cap * sizeof *more);
+        if (more) {
+            fs->ranges = more;
+            fs->range_cap = cap;
+        } else {
+            status = err_no_memory(err);
+        }
     }
-    return status == OK ? OK : err_no_memory(err);
+    if (status == OK) {
+        fs->ranges[fs->range_count++] = (struct range){ first, count };
+    }
+    pthread_mutex_unlock(&fs->lock);
+    return status;
 }
 
 static enum status add_spool(struct lakefs *fs, struct str name, struct spool added,
@@ -550,6 +586,7 @@ void lakefs_free(struct lakefs *fs)
         return;
     }
     forget(fs);
+    mem_free(fs->ranges);
     blocks_free(fs->blocks);
     pthread_mutex_destroy(&fs->lock);
     mem_free(fs);

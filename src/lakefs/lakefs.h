@@ -35,12 +35,13 @@ void lakefs_free(struct lakefs *fs);
 enum status lakefs_begin(struct lakefs *fs, struct str token, struct err *err) MUST_USE;
 /** The job is over: an idle engine must not keep the room of deleted files and spools. */
 void lakefs_end(struct lakefs *fs);
-/** The path under which file `n` of this job is opened: "lake://<token>/<n>.parquet", in
- * `arena`. */
-enum status lakefs_path(struct lakefs *fs, uint32_t file, struct arena *arena, struct str *out,
-                        struct err *err) MUST_USE;
-/** Only pinned files open. */
-enum status lakefs_pin(struct lakefs *fs, uint32_t file, struct err *err) MUST_USE;
+/** Files `first` to `first + count - 1` of this job may be opened. No work is done for each. */
+enum status lakefs_pin(struct lakefs *fs, uint64_t first, uint64_t count, struct err *err) MUST_USE;
+/** What the paths of this job's files begin with, "lake://<token>/", in `arena`; the number and
+ * LAKEFS_SUFFIX follow. */
+#define LAKEFS_SUFFIX ".parquet"
+enum status lakefs_prefix(struct lakefs *fs, struct arena *arena, struct str *out,
+                          struct err *err) MUST_USE;
 /** "spool://<name>": readable from offset 0 to `size`, or writable from its start. Takes `fd`. */
 enum status lakefs_add_input(struct lakefs *fs, struct str name, int fd, uint64_t size,
                              struct err *err) MUST_USE;

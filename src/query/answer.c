@@ -101,7 +101,8 @@ static int64_t count_rows(const struct query_pin *pin, bool with_files)
     return rows;
 }
 
-static bool has_key(yyjson_val *args, struct str key)
+/** What the engine has: [key, number of files]. */
+static bool has_key(yyjson_val *args, struct str key, uint64_t *files_out)
 {
     size_t i;
     size_t max;
@@ -109,7 +110,10 @@ static bool has_key(yyjson_val *args, struct str key)
     yyjson_val *have = yyjson_obj_get(args, "have");
     yyjson_arr_foreach(have, i, max, at)
     {
-        if (yyjson_is_str(at) && str_eq(str_from(yyjson_get_str(at), yyjson_get_len(at)), key)) {
+        yyjson_val *name = yyjson_arr_get(at, 0);
+        if (yyjson_is_str(name) &&
+            str_eq(str_from(yyjson_get_str(name), yyjson_get_len(name)), key)) {
+            *files_out = yyjson_get_uint(yyjson_arr_get(at, 1));
             return true;
         }
     }
@@ -156,11 +160,18 @@ static bool is_partitioned(const struct ice_metadata *metadata)
     return false;
 }
 
-static enum status write_resolved(const struct query_pin *pin, yyjson_val *args, bool with_files,
-                                  struct json_writer *w, struct err *err)
+/** Which files an engine that has the snapshot means is known by their numbers: the manifests are
+ * read when one of them is asked for. */
+static enum status write_resolved(struct query *query, struct query_pin *pin, yyjson_val *args,
+                                  bool with_files, struct json_writer *w, struct err *err)
 {
     char key[128];
+    uint64_t files = 0;
     TRY(snapshot_key(pin, with_files, key, sizeof(key), err));
+    bool has = has_key(args, str_of(key), &files);
+    if (with_files) {
+        TRY(has ? query_pin_numbers(query, pin, files, err) : query_pin_files(query, pin, err));
+    }
     jw_obj_begin(w);
     jw_kv_u64(w, "pin", pin->number);
     jw_kv_u64(w, "first", with_files ? pin->first : 0);
@@ -168,7 +179,7 @@ static enum status write_resolved(const struct query_pin *pin, yyjson_val *args,
     jw_key(w, STR("ns"));
     TRY(query_write_schema(w, pin->pin->table.name.ns, err));
     jw_kv_str(w, "name", pin->pin->table.name.name);
-    if (!has_key(args, str_of(key))) {
+    if (!has) {
         jw_kv_i64(w, "rows", count_rows(pin, with_files));
         jw_key(w, STR("columns"));
         TRY(write_columns(w, pin->pin->schema->root.fields, pin->pin->schema->root.field_count,
@@ -199,6 +210,7 @@ static enum status write_inspection(struct query *query, struct query_pin *pin,
 {
     char key[160];
     char name[32];
+    uint64_t none = 0;
     const struct catalog_pin *at = pin->pin;
     AUTO(buf_done) struct buf full;
     buf_init(&full, 0);
@@ -219,7 +231,7 @@ static enum status write_inspection(struct query *query, struct query_pin *pin,
     jw_key(w, STR("ns"));
     TRY(query_write_schema(w, at->table.name.ns, err));
     jw_kv_str(w, "name", buf_str(&full));
-    if (!has_key(args, str_of(key))) {
+    if (!has_key(args, str_of(key), &none)) {
         struct ice_type columns = { 0 };
         TRY(inspect_write_columns(query, pin, kind, &columns, err));
         jw_kv_i64(w, "rows", -1);
@@ -280,12 +292,9 @@ static enum status resolve(struct query *query, yyjson_val *args, struct buf *re
     if (pin->pin == NULL) {
         return buf_append(reply, pin->view) == OK ? OK : err_no_memory(err);
     }
-    if (with_files) {
-        TRY(query_pin_files(query, pin, err));
-    }
     struct json_writer w;
     json_writer_init(&w, reply);
-    return finish(&w, write_resolved(pin, args, with_files, &w, err), err);
+    return finish(&w, write_resolved(query, pin, args, with_files, &w, err), err);
 }
 
 /* --- list --- */

@@ -188,6 +188,24 @@ enum status query_pin_by_number(struct query *query, uint64_t number, struct que
                : err_set(err, E_INTERNAL, "the engine asks for a table that is not pinned");
 }
 
+enum status query_pin_numbers(struct query *query, struct query_pin *pin, uint64_t count,
+                              struct err *err)
+{
+    pthread_mutex_lock(&query->lock);
+    bool fits = count <= UINT32_MAX - query->file_count;
+    if (!pin->numbered && fits) {
+        pin->numbered = true;
+        pin->first = query->file_count;
+        pin->file_numbers = count;
+        query->file_count += count;
+    }
+    bool same = !pin->numbered || pin->file_numbers == count;
+    pthread_mutex_unlock(&query->lock);
+    return !fits   ? err_set(err, E_TOO_LARGE, "a statement of more than %u files", UINT32_MAX)
+           : !same ? err_set(err, E_INTERNAL, "the engine knows another number of files")
+                   : OK;
+}
+
 static enum status load_files(struct query *query, struct query_pin *pin, struct err *err)
 {
     TRY(catalog_files(query->service->opts.catalog, pin->pin, &pin->arena, &pin->files, err));
@@ -199,12 +217,7 @@ static enum status load_files(struct query *query, struct query_pin *pin, struct
                            STR_ARG(pin->name), STR_ARG(pin->files.files[i].file->format));
         }
     }
-    pthread_mutex_lock(&query->lock);
-    pin->first = query->file_count;
-    query->file_count += pin->files.count + pin->files.delete_count;
-    bool many = query->file_count > UINT32_MAX;
-    pthread_mutex_unlock(&query->lock);
-    return many ? err_set(err, E_TOO_LARGE, "a statement of more than %u files", UINT32_MAX) : OK;
+    return query_pin_numbers(query, pin, pin->files.count + pin->files.delete_count, err);
 }
 
 enum status query_pin_files(struct query *query, struct query_pin *pin, struct err *err)
@@ -225,22 +238,21 @@ enum status query_pin_files(struct query *query, struct query_pin *pin, struct e
 enum status query_pin_file(struct query *query, uint64_t number, const struct catalog_file **out,
                            struct err *err)
 {
-    const struct catalog_file *found = NULL;
+    struct query_pin *pin = NULL;
     pthread_mutex_lock(&query->lock);
-    for (size_t i = 0; i < query->pin_count && found == NULL; i++) {
-        const struct query_pin *pin = query->pins[i];
-        if (!pin->busy && pin->files_known && pin->files_kind == OK && number >= pin->first &&
-            number - pin->first < pin->files.count + pin->files.delete_count) {
-            uint64_t place = number - pin->first;
-            found = place < pin->files.count ? &pin->files.files[place]
-                                             : &pin->files.deletes[place - pin->files.count];
-        }
+    for (size_t i = 0; i < query->pin_count && pin == NULL; i++) {
+        struct query_pin *at = query->pins[i];
+        bool its = at->numbered && number >= at->first && number - at->first < at->file_numbers;
+        pin = its ? at : NULL;
     }
     pthread_mutex_unlock(&query->lock);
-    if (found == NULL) {
+    if (pin == NULL) {
         return err_set(err, E_INTERNAL, "the engine asks for a file that is not pinned");
     }
-    *out = found;
+    TRY(query_pin_files(query, pin, err));
+    uint64_t place = number - pin->first;
+    *out = place < pin->files.count ? &pin->files.files[place]
+                                    : &pin->files.deletes[place - pin->files.count];
     return OK;
 }
 

@@ -39,7 +39,9 @@ struct query_pin {
     enum status files_kind;
     struct err files_err;
     struct catalog_files files;
-    uint64_t first; /* number of its first file in the query */
+    /* The numbers of its files in the query, data files first; guarded by query->lock: */
+    bool numbered;
+    uint64_t first, file_numbers;
     /* a thread makes rows of a metadata table, beside those that read its files; guarded by
      * query->lock, and who has set it owns the next */
     bool inspecting;
@@ -102,7 +104,10 @@ enum status query_pin_by_number(struct query *query, uint64_t number, struct que
 /** Wait until a flag guarded by the query's lock is down, and raise it; lower it. */
 void query_claim(struct query *query, bool *busy);
 void query_release(struct query *query, bool *busy);
-/** Its files are known after it. */
+/** Give its files their numbers without reading which they are: there are `count`. */
+enum status query_pin_numbers(struct query *query, struct query_pin *pin, uint64_t count,
+                              struct err *err) MUST_USE;
+/** Its files are known after it, and have numbers. */
 enum status query_pin_files(struct query *query, struct query_pin *pin, struct err *err) MUST_USE;
 /** The file of a number: a data file, or behind those a delete file. */
 enum status query_pin_file(struct query *query, uint64_t number, const struct catalog_file **out,

@@ -128,8 +128,8 @@ static enum status try_open(struct str path)
 static void lakefs_opens_only_what_is_pinned_under_its_token(void **state)
 {
     assert_int_equal(try_open(STR("lake://token/0.parquet")), E_DENIED);
-    assert_ok(lakefs_pin(fs, 0, &err));
-    assert_ok(lakefs_pin(fs, 0, &err));
+    assert_ok(lakefs_pin(fs, 0, 1, &err));
+    assert_ok(lakefs_pin(fs, 0, 1, &err));
     uint64_t size = 0;
     void *file = must_open(STR("lake://token/0.parquet"), &size);
     assert_int_equal(size, 10);
@@ -158,22 +158,51 @@ static void lakefs_opens_only_what_is_pinned_under_its_token(void **state)
 
 static void lakefs_begin_forgets_the_last_job(void **state)
 {
-    assert_ok(lakefs_pin(fs, 0, &err));
+    assert_ok(lakefs_pin(fs, 0, 1, &err));
     assert_ok(lakefs_begin(fs, STR("other"), &err));
     assert_int_equal(try_open(STR("lake://token/0.parquet")), E_DENIED);
     assert_int_equal(try_open(STR("lake://other/0.parquet")), E_DENIED);
 }
 
-static void lakefs_path_is_what_opens(void **state)
+static void lakefs_prefix_and_number_open(void **state)
 {
     struct arena arena;
-    struct str path;
+    struct str prefix;
     uint64_t size;
     arena_init(&arena, 0);
-    assert_ok(lakefs_pin(fs, 0, &err));
-    assert_ok(lakefs_path(fs, 0, &arena, &path, &err));
-    files->close(must_open(path, &size));
+    assert_ok(lakefs_pin(fs, 0, 1, &err));
+    assert_ok(lakefs_prefix(fs, &arena, &prefix, &err));
+    files->close(must_open(arena_printf(&arena, "%.*s0" LAKEFS_SUFFIX, STR_ARG(prefix)), &size));
     arena_done(&arena);
+}
+
+static void lakefs_opens_the_ranges_that_are_pinned(void **state)
+{
+    static const struct {
+        const char *path;
+        enum status status;
+    } cases[] = {
+        { "lake://token/0.parquet", OK },         { "lake://token/1.parquet", OK },
+        { "lake://token/2.parquet", E_UPSTREAM }, { "lake://token/3.parquet", E_DENIED },
+        { "lake://token/99.parquet", E_DENIED },  { "lake://token/100.parquet", OK },
+        { "lake://token/199.parquet", OK },       { "lake://token/200.parquet", E_DENIED },
+    };
+    assert_ok(lakefs_pin(fs, 0, 3, &err));
+    assert_ok(lakefs_pin(fs, 3, 0, &err));
+    assert_ok(lakefs_pin(fs, 100, 100, &err));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        void *file = NULL;
+        uint64_t size;
+        enum status status = files->open(files->ctx, str_of(cases[i].path), &file, &size, &err);
+        if (status != cases[i].status) {
+            fail_msg("%s: %d", cases[i].path, (int)status);
+        }
+        if (status == OK) {
+            files->close(file);
+        }
+    }
+    assert_ok(lakefs_begin(fs, STR("token"), &err));
+    assert_int_equal(try_open(STR("lake://token/0.parquet")), E_DENIED);
 }
 
 static void lakefs_reads_a_local_file_by_its_descriptor(void **state)
@@ -181,7 +210,7 @@ static void lakefs_reads_a_local_file_by_its_descriptor(void **state)
     char bytes[16];
     uint64_t size;
     size_t got = 0;
-    assert_ok(lakefs_pin(fs, 0, &err));
+    assert_ok(lakefs_pin(fs, 0, 1, &err));
     void *file = must_open(STR("lake://token/0.parquet"), &size);
     assert_ok(files->read_at(file, 3, bytes, sizeof bytes, &got, &err));
     assert_int_equal(got, 7);
@@ -195,7 +224,7 @@ static void lakefs_reads_a_local_file_by_its_descriptor(void **state)
 static void lakefs_asks_the_host_once_for_a_file_that_is_opened_again(void **state)
 {
     uint64_t size;
-    assert_ok(lakefs_pin(fs, 0, &err));
+    assert_ok(lakefs_pin(fs, 0, 1, &err));
     void *first = must_open(STR("lake://token/0.parquet"), &size);
     void *second = must_open(STR("lake://token/0.parquet"), &size);
     files->close(first);
@@ -206,7 +235,7 @@ static void lakefs_asks_the_host_once_for_a_file_that_is_opened_again(void **sta
 
 static void lakefs_tells_the_hosts_error(void **state)
 {
-    assert_ok(lakefs_pin(fs, 2, &err));
+    assert_ok(lakefs_pin(fs, 2, 1, &err));
     assert_int_equal(try_open(STR("lake://token/2.parquet")), E_UPSTREAM);
     assert_string_equal(err.msg, "the store is down");
 }
@@ -233,7 +262,7 @@ static void check_remote(void *file, uint64_t offset, size_t len)
 static void remote_reads_cross_blocks_and_end_at_the_end(void **state)
 {
     uint64_t size;
-    assert_ok(lakefs_pin(fs, 1, &err));
+    assert_ok(lakefs_pin(fs, 1, 1, &err));
     void *file = must_open(STR("lake://token/1.parquet"), &size);
     assert_int_equal(size, REMOTE_SIZE);
     check_remote(file, 0, 10);
@@ -247,7 +276,7 @@ static void remote_reads_cross_blocks_and_end_at_the_end(void **state)
 static void remote_blocks_are_kept_and_bounded(void **state)
 {
     uint64_t size;
-    assert_ok(lakefs_pin(fs, 1, &err));
+    assert_ok(lakefs_pin(fs, 1, 1, &err));
     void *file = must_open(STR("lake://token/1.parquet"), &size);
     check_remote(file, 0, 10);
     check_remote(file, 1000, 10);
@@ -268,7 +297,7 @@ static void remote_error_is_told_and_not_remembered(void **state)
     uint64_t size;
     char byte;
     size_t got;
-    assert_ok(lakefs_pin(fs, 1, &err));
+    assert_ok(lakefs_pin(fs, 1, 1, &err));
     void *file = must_open(STR("lake://token/1.parquet"), &size);
     host.fail_reads = 1;
     assert_int_equal(files->read_at(file, 0, &byte, 1, &got, &err), E_UPSTREAM);
@@ -286,7 +315,7 @@ static void remote_block_that_two_threads_want_is_fetched_once(void **state)
 {
     uint64_t size;
     pthread_t threads[8];
-    assert_ok(lakefs_pin(fs, 1, &err));
+    assert_ok(lakefs_pin(fs, 1, 1, &err));
     void *file = must_open(STR("lake://token/1.parquet"), &size);
     host.delay_us = 50000;
     for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
@@ -312,7 +341,7 @@ static void remote_reads_of_many_threads_are_right_while_blocks_come_and_go(void
 {
     uint64_t size;
     pthread_t threads[6];
-    assert_ok(lakefs_pin(fs, 1, &err));
+    assert_ok(lakefs_pin(fs, 1, 1, &err));
     void *file = must_open(STR("lake://token/1.parquet"), &size);
     for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, read_at_random, file), 0);
@@ -433,7 +462,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(lakefs_opens_only_what_is_pinned_under_its_token),
         TEST(lakefs_begin_forgets_the_last_job),
-        TEST(lakefs_path_is_what_opens),
+        TEST(lakefs_prefix_and_number_open),
+        TEST(lakefs_opens_the_ranges_that_are_pinned),
         TEST(lakefs_reads_a_local_file_by_its_descriptor),
         TEST(lakefs_asks_the_host_once_for_a_file_that_is_opened_again),
         TEST(lakefs_tells_the_hosts_error),
