@@ -132,7 +132,7 @@ def test_tables_that_spark_wrote_are_compacted(lake, mode):
     spark.rows(f"UPDATE {table} SET name = 'spark' WHERE id % 9 = 1")
     expected = same(lake, table)
     [report] = ours(url, f"CALL rewrite_data_files('{table}', rewrite_all => true)")
-    assert report[0] >= 12 and report[1] == 2 and report[4] == 0, report
+    assert report[0] >= (12 if mode == "merge-on-read" else 2) and report[1] == 2 and report[4] == 0, report  # its copies on write are few files
     assert (report[3] > 0) == (mode == "merge-on-read"), report
     assert spark.rows(f"SELECT count(*) FROM {table}.delete_files") == [[0]]
     assert same(lake, table) == expected
