@@ -120,6 +120,10 @@ enum status catalog_namespace(struct catalog *catalog, struct str ns, struct are
 enum status catalog_metadata_text(struct catalog *catalog, struct str location, struct buf *out,
                                   struct err *err) MUST_USE;
 
+/** The same without the snapshots that no branch or tag names, appended. E_CORRUPT: no JSON. */
+enum status catalog_metadata_refs(struct catalog *catalog, struct str location, struct buf *out,
+                                  struct err *err) MUST_USE;
+
 /** The table's own location, a URI without a slash at its end, out of the metadata at
  * `metadata_location`. */
 enum status catalog_location(struct catalog *catalog, struct str metadata_location,

@@ -82,8 +82,8 @@ enum status reader_bytes(struct reader *reader, struct str uri, struct buf *out,
     return status;
 }
 
-static enum status cache_key(struct arena *arena, char kind, struct str uri, struct str *out,
-                             struct err *err)
+enum status reader_key(struct arena *arena, char kind, struct str uri, struct str *out,
+                       struct err *err)
 {
     *out = arena_printf(arena, "%c%.*s", kind, STR_ARG(uri));
     return out->ptr == NULL ? err_no_memory(err) : OK;
@@ -118,7 +118,7 @@ enum status reader_metadata(struct reader *reader, struct str uri, const struct 
     struct arena arena;
     arena_init(&arena, 64 * 1024);
     struct str key;
-    enum status status = cache_key(&arena, 'm', uri, &key, err);
+    enum status status = reader_key(&arena, 'm', uri, &key, err);
     struct cache_item *item = NULL;
     if (status == OK) {
         item = cache_get(reader->cache, key);
@@ -141,7 +141,7 @@ void reader_keep_metadata(struct reader *reader, struct str uri,
     arena_init(&arena, 64 * 1024);
     struct str key;
     struct cache_item *item = NULL;
-    if (cache_key(&arena, 'm', uri, &key, NULL) == OK &&
+    if (reader_key(&arena, 'm', uri, &key, NULL) == OK &&
         cache_put(reader->cache, key, ice_metadata_ref(metadata),
                   metadata->arena.used_bytes + 3 * metadata->json_bytes, metadata_done, &item,
                   NULL) == OK) {
@@ -191,7 +191,7 @@ enum status reader_list(struct reader *reader, struct str uri, struct cache_item
     struct arena arena;
     arena_init(&arena, 64 * 1024);
     struct str key;
-    enum status status = cache_key(&arena, 'l', uri, &key, err);
+    enum status status = reader_key(&arena, 'l', uri, &key, err);
     struct cache_item *item = status == OK ? cache_get(reader->cache, key) : NULL;
     if (status == OK && item == NULL) {
         status = list_read(reader, uri, key, &item, err);

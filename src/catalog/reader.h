@@ -53,6 +53,9 @@ enum status reader_list(struct reader *reader, struct str uri, struct cache_item
 enum status reader_manifest(struct reader *reader, const struct ice_manifest_file *row,
                             struct cache_item **item_out, const struct reader_manifest **out,
                             struct err *err) MUST_USE;
+/** The cache's key of what is kept of a URI; each kind has a letter. */
+enum status reader_key(struct arena *arena, char kind, struct str uri, struct str *out,
+                       struct err *err) MUST_USE;
 /** Keep metadata that we have just written. */
 void reader_keep_metadata(struct reader *reader, struct str uri,
                           const struct ice_metadata *metadata);

@@ -106,52 +106,6 @@ static enum http_step list_end(struct http_req *req)
 
 /* --- load --- */
 
-/** Does `ref` of the member "refs", or the current snapshot, name `id`? */
-static bool is_referenced(yyjson_val *root, int64_t id)
-{
-    size_t i, max;
-    yyjson_val *key, *ref, *refs = yyjson_obj_get(root, "refs");
-    yyjson_val *current = yyjson_obj_get(root, "current-snapshot-id");
-    if (yyjson_is_int(current) && yyjson_get_sint(current) == id) {
-        return true;
-    }
-    if (refs == NULL) {
-        return false;
-    }
-    yyjson_obj_foreach(refs, i, max, key, ref)
-    {
-        if (yyjson_get_sint(yyjson_obj_get(ref, "snapshot-id")) == id) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/** The document without the snapshots that no branch or tag names. */
-static void write_referenced(struct json_writer *w, yyjson_val *root)
-{
-    size_t i, max, k, count;
-    yyjson_val *key, *val, *snapshot;
-    jw_obj_begin(w);
-    yyjson_obj_foreach(root, i, max, key, val)
-    {
-        jw_key(w, str_from(yyjson_get_str(key), yyjson_get_len(key)));
-        if (!yyjson_equals_str(key, "snapshots") || !yyjson_is_arr(val)) {
-            jw_val(w, val);
-            continue;
-        }
-        jw_arr_begin(w);
-        yyjson_arr_foreach(val, k, count, snapshot)
-        {
-            if (is_referenced(root, yyjson_get_sint(yyjson_obj_get(snapshot, "snapshot-id")))) {
-                jw_val(w, snapshot);
-            }
-        }
-        jw_arr_end(w);
-    }
-    jw_obj_end(w);
-}
-
 enum http_step icerest_fail_load(struct http_req *req, enum status status, struct str location)
 {
     if (status == E_CORRUPT && str_find(str_of(req->err.msg), STR("but is missing")) != SIZE_MAX) {
@@ -167,16 +121,10 @@ static enum http_step load_reply(struct http_req *req, struct str location,
 {
     const struct icerest *icerest = req->ctx;
     AUTO(buf_done) struct buf metadata, json;
-    AUTO(json_doc_done) yyjson_doc *doc = NULL;
     buf_init(&metadata, ICEREST_JSON_MAX);
     buf_init(&json, ICEREST_JSON_MAX);
-    enum status status = catalog_metadata_text(icerest->catalog, location, &metadata, &req->err);
-    if (status == OK && refs_only) {
-        status = json_parse(buf_str(&metadata), &doc, &req->err);
-        status = status == E_INVALID
-                     ? err_set(&req->err, E_CORRUPT, "\"%.*s\" is no JSON", STR_ARG(location))
-                     : status;
-    }
+    enum status status = (refs_only ? catalog_metadata_refs : catalog_metadata_text)(
+        icerest->catalog, location, &metadata, &req->err);
     if (status != OK) {
         return icerest_fail_load(req, status, location);
     }
@@ -185,11 +133,7 @@ static enum http_step load_reply(struct http_req *req, struct str location,
     jw_obj_begin(&w);
     jw_kv_str(&w, "metadata-location", location);
     jw_key(&w, STR("metadata"));
-    if (refs_only) {
-        write_referenced(&w, yyjson_doc_get_root(doc));
-    } else {
-        jw_raw(&w, buf_str(&metadata));
-    }
+    jw_raw(&w, buf_str(&metadata));
     icerest_write_access(&w, req, access);
     jw_obj_end(&w);
     return icerest_reply(req, &w, &json);
