@@ -1,4 +1,8 @@
-"""moto_server, with one write at a time: by itself it looks at a condition and then writes, and now and then lets two threads win."""
+"""moto_server, with one request at a time.
+
+By itself it looks at a condition and then writes, and now and then lets two threads win; and it shows an object before
+the object has its metadata.
+"""
 
 import io
 import threading
@@ -12,8 +16,6 @@ def run_alone(host, port, app, **options):
     lock = threading.Lock()
 
     def alone(environ, start_response):
-        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            return app(environ, start_response)
         # the body first: a slow client must not hold the others up
         chunked = environ.get("HTTP_TRANSFER_ENCODING", "").lower() == "chunked"
         body = environ["wsgi.input"].read(*([] if chunked else [int(environ.get("CONTENT_LENGTH") or 0)]))
