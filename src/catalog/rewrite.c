@@ -7,7 +7,8 @@
  *
  * Manifests that name files that go are written anew (rewrite_carry.c). All others are carried as
  * they are. New data files and new delete files come in manifests of their own, one for each
- * partition spec.
+ * partition spec: their partition records are of our making, whoever made those of the files that
+ * they replace.
  *
  * Invariant: what was written here is deleted again only when the commit has surely not landed.
  */
@@ -24,93 +25,31 @@
 struct kind {
     const struct ice_spec *spec;
     int32_t content; /* 0 data, 1 deletes */
-    bool is_made;    /* their partition records were made here, not carried from other files */
     const struct ice_partition_spec *fields;
-    struct ice_partition_order order; /* of records that are carried */
 };
-
-/** How partition records that others have made are spelled, as a manifest of theirs says; empty
- * where the spec has no fields. */
-static enum status carried_schema(struct rewriting *r, struct kind *kind, struct str *out,
-                                  struct err *err)
-{
-    *out = STR_EMPTY;
-    if (kind->spec->field_count == 0) {
-        return OK;
-    }
-    for (size_t i = 0; r->list != NULL && i < r->list->count; i++) {
-        struct cache_item *item = NULL;
-        const struct reader_manifest *read = NULL;
-        if (r->list->rows[i].partition_spec_id != kind->spec->id) {
-            continue;
-        }
-        TRY(reader_manifest(r->catalog->reader, &r->list->rows[i], &item, &read, err));
-        *out = arena_str(r->arena, read->manifest.avro_partition_schema);
-        enum status status = out->ptr == NULL
-                                 ? err_no_memory(err)
-                                 : ice_partition_order(r->arena, &read->manifest, kind->fields,
-                                                       &kind->order, err);
-        cache_release(item);
-        return status;
-    }
-    return err_set(err, E_CONFLICT, "no file of partition spec %d is there any more",
-                   (int)kind->spec->id);
-}
 
 static bool is_of(const struct rewriting *r, size_t i, const struct kind *kind)
 {
     const struct ice_data_file *file = &r->request->added[i];
-    int32_t spec_id = file->partition_spec_id < 0 ? r->pin->metadata->default_spec_id
-                                                  : file->partition_spec_id;
-    bool is_made = r->request->partitions != NULL && r->request->partitions[i].values != NULL;
-    return spec_id == kind->spec->id && (file->content == ICE_DATA) == (kind->content == 0) &&
-           is_made == kind->is_made;
+    return file->partition_spec_id == kind->spec->id &&
+           (file->content == ICE_DATA) == (kind->content == 0);
 }
 
-/** The value of a partition field in a new file; *known_out false: its record is opaque. */
-static enum status value_of(struct rewriting *r, const struct kind *kind, size_t file, size_t field,
-                            struct str *out, bool *known_out, struct err *err)
-{
-    const struct ice_data_file *of = &r->request->added[file];
-    if (kind->is_made) {
-        *out = r->request->partitions[file].values[field];
-        return OK;
-    }
-    char *scratch = arena_alloc(r->arena, sizeof(int64_t));
-    if (scratch == NULL) {
-        return err_no_memory(err);
-    }
-    if (of->partition_key.len == 0) {
-        *known_out = false;
-        return OK;
-    }
-    return ice_partition_value(of, &kind->order, &kind->fields->fields[field], scratch, known_out,
-                               out, err);
-}
-
-/** What the row tells of the partitions in its manifest; nothing, if one of them is not known. */
+/** What the row tells of the partitions in its manifest. */
 static enum status summarize(struct rewriting *r, const struct kind *kind,
                              struct ice_manifest_file *row, struct err *err)
 {
-    const struct ice_partition_spec *spec = kind->fields;
-    bool known = true;
-    row->partitions = arena_array(r->arena, spec->field_count, sizeof(*row->partitions));
-    if (row->partitions == NULL) {
-        return err_no_memory(err);
-    }
-    for (size_t f = 0; f < spec->field_count; f++) {
-        row->partitions[f].contains_nan = -1;
-        known = known && spec->fields[f].type.kind != ICE_OTHER;
-    }
-    for (size_t i = 0; i < r->request->added_count && known; i++) {
-        for (size_t f = 0; is_of(r, i, kind) && f < spec->field_count && known; f++) {
-            struct str value = { NULL, 0 };
-            TRY(value_of(r, kind, i, f, &value, &known, err));
-            TRY(known ? ice_partition_widen(&row->partitions[f], &spec->fields[f].type, value, err)
-                      : OK);
+    TRY(partition_row_begin(r->arena, kind->fields, row, err));
+    for (size_t i = 0; i < r->request->added_count; i++) {
+        if (!is_of(r, i, kind)) {
+            continue;
         }
+        const struct str *values = r->request->partitions == NULL
+                                       ? NULL
+                                       : r->request->partitions[i].values;
+        TRY(values == NULL ? err_set(err, E_INTERNAL, "a data file of no partition")
+                           : partition_row_add(kind->fields, values, row, err));
     }
-    row->partition_count = known ? spec->field_count : 0;
     return OK;
 }
 
@@ -139,7 +78,8 @@ static enum status added_files(struct rewriting *r, const struct kind *kind,
 }
 
 /** A manifest of the new files of a kind, if there are any. */
-static enum status add_rows(struct rewriting *r, struct kind *kind, struct err *err)
+static enum status add_rows(struct rewriting *r, const struct kind *kind, size_t *placed,
+                            struct err *err)
 {
     size_t count = 0;
     struct ice_manifest_file row = { .min_sequence_number = r->written.sequence_number };
@@ -155,43 +95,47 @@ static enum status add_rows(struct rewriting *r, struct kind *kind, struct err *
     if (count == 0) {
         return OK;
     }
-    struct ice_partition_specs specs;
-    TRY(ice_partition_specs(r->arena, r->pin->metadata, &specs, err));
-    kind->fields = ice_partition_spec_by_id(&specs, kind->spec->id);
     if (kind->fields == NULL) {
         return err_set(err, E_CORRUPT, "the table has no partition spec %d", (int)kind->spec->id);
     }
-    TRY(kind->is_made
-            ? partition_row_schema(r->arena, kind->fields, &opts.avro_partition_schema, err)
-            : carried_schema(r, kind, &opts.avro_partition_schema, err));
-    TRY(summarize(r, kind, &row, err));
+    if (kind->fields->field_count > 0) {
+        TRY(partition_row_schema(r->arena, kind->fields, &opts.avro_partition_schema, err));
+        TRY(summarize(r, kind, &row, err));
+    }
     TRY(written_manifest(&r->written, &opts, files, count, &row, err));
     r->rows[r->row_count++] = row;
+    *placed += count;
     return OK;
 }
 
 static enum status add_all(struct rewriting *r, struct err *err)
 {
+    size_t placed = 0;
+    struct ice_partition_specs specs;
+    TRY(ice_partition_specs(r->arena, r->pin->metadata, &specs, err));
     for (size_t i = 0; i < r->pin->metadata->spec_count; i++) {
         const struct ice_spec *spec = &r->pin->metadata->specs[i];
-        TRY(add_rows(r, &(struct kind){ .spec = spec, .is_made = true }, err));
-        TRY(add_rows(r, &(struct kind){ .spec = spec }, err));
-        TRY(add_rows(r, &(struct kind){ .spec = spec, .content = 1 }, err));
+        struct kind kind = { .spec = spec, .fields = ice_partition_spec_by_id(&specs, spec->id) };
+        TRY(add_rows(r, &kind, &placed, err));
+        kind.content = 1;
+        TRY(add_rows(r, &kind, &placed, err));
     }
-    return OK;
+    return placed == r->request->added_count
+               ? OK
+               : err_set(err, E_CONFLICT, "a partition spec of new files is not there any more");
 }
 
 static enum status write_list(struct rewriting *r, struct str *uri_out, struct err *err)
 {
     const struct ice_metadata *metadata = r->pin->metadata;
     size_t old = r->list == NULL ? 0 : r->list->count;
-    r->rows = arena_array(r->arena, old + metadata->spec_count * 3 + 1, sizeof(*r->rows));
+    r->rows = arena_array(r->arena, old + metadata->spec_count * 2 + 1, sizeof(*r->rows));
     if (r->rows == NULL) {
         return err_no_memory(err);
     }
     TRY(add_all(r, err)); /* the newest first */
     TRY(rewrite_carry(r, err));
-    if (!r->request->removes_all && r->gone_count != r->removed.count + r->removed_deletes.count) {
+    if (!r->request->removes_all && r->found_count != r->removed.count + r->removed_deletes.count) {
         return err_set(err, E_CONFLICT,
                        "files that this statement has read were removed by another commit");
     }

@@ -20,10 +20,10 @@ struct catalog_rewrite {
     int64_t snapshot_id; /* -1: it had no data */
     int32_t schema_id;
     /* Data files, and position deletes of files that are there. `path` is a store key under the
-     * table's location; of a partitioned file, partition_spec_id and partition_avro are those of
-     * the files that it goes with, or made with `partitions`. */
+     * table's location; partition_spec_id is always told, and partition_avro is that of
+     * `partitions`. */
     const struct ice_data_file *added;
-    /* [added_count], or NULL; .values NULL: not of that file */
+    /* [added_count]; empty where the spec has no fields, and NULL where none has */
     const struct ice_partition_record *partitions;
     size_t added_count;
     /* URIs of data files, as the manifests spell them, that go */

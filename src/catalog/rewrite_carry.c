@@ -24,6 +24,19 @@ struct joined {
     struct ice_partition_specs specs;
 };
 
+/** A table may have a file twice; it is looked for once. */
+static enum status note_found(struct rewriting *r, const struct ice_data_file *file,
+                              struct err *err)
+{
+    static char found;
+    struct map *named = file->content == ICE_DATA ? &r->removed : &r->removed_deletes;
+    if (r->request->removes_all || map_get(named, file->path) == &found) {
+        return OK;
+    }
+    r->found_count++;
+    return map_put(named, file->path, &found, NULL) == OK ? OK : err_no_memory(err);
+}
+
 static enum status keep_gone(struct rewriting *r, const struct ice_data_file *file, struct err *err)
 {
     if (r->gone_count == r->gone_cap) {
@@ -40,7 +53,7 @@ static enum status keep_gone(struct rewriting *r, const struct ice_data_file *fi
     }
     r->gone[r->gone_count] = *file;
     r->gone[r->gone_count++].columns = NULL; /* of a manifest that is let go */
-    return OK;
+    return note_found(r, file, err);
 }
 
 static bool goes(struct rewriting *r, const struct ice_data_file *file)

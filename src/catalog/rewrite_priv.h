@@ -17,7 +17,8 @@ struct rewriting {
     struct catalog_pin *pin;
     const struct reader_list *list; /* NULL: the table has no data */
     struct cache_item *list_item;
-    struct map removed, removed_deletes; /* URIs; the value is any */
+    struct map removed, removed_deletes; /* URIs; the value tells whether it was met */
+    size_t found_count;                  /* of both that were met */
     struct written written;
     int64_t data_sequence_number; /* of the snapshot that was read */
     bool was_outrun;

@@ -171,6 +171,7 @@ static enum status read_fate(struct writing *w, yyjson_val *entry, struct touche
                 : yyjson_equals_str(fate, "rewrite") ? FATE_REWRITE
                                                      : FATE_MARK;
     out->group = yyjson_get_sint(yyjson_arr_get(entry, 2));
+    out->joins = yyjson_get_bool(yyjson_arr_get(entry, 3));
     w->groups = out->group >= w->groups ? out->group + 1 : w->groups;
     return yyjson_is_str(uri)
                ? child_keep_text(w->arena, str_from(yyjson_get_str(uri), yyjson_get_len(uri)),
@@ -243,14 +244,15 @@ enum status write_select_all(const struct writing *w, struct buf *sql)
     return buf_append(sql, STR(" AS t"));
 }
 
-static bool any_of_group(const struct writing *w, enum fate fate, int64_t group)
+/** NULL: there is none with this fate. */
+static const struct touched *one_of_group(const struct writing *w, enum fate fate, int64_t group)
 {
     for (size_t i = 0; i < w->touched_count; i++) {
         if (w->touched[i].fate == fate && w->touched[i].group == group) {
-            return true;
+            return &w->touched[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 /** The rows that stay, of a group's files that are rewritten. */
@@ -283,11 +285,12 @@ static enum status copy_data(struct writing *w, bool makes, struct err *err)
     for (int64_t group = 0; group < w->groups; group++) {
         AUTO(buf_done) struct buf sql;
         buf_init(&sql, 0);
-        if (!any_of_group(w, FATE_REWRITE, group)) {
+        const struct touched *one = one_of_group(w, FATE_REWRITE, group);
+        if (one == NULL) {
             continue;
         }
         enum status status = append_staying(w, group, &sql);
-        if (makes && w->split.count == 0 && w->groups == 1) {
+        if (makes && w->split.count == 0 && one->joins) {
             status = status == OK ? buf_append(&sql, STR(" UNION ALL ")) : status;
             status = status == OK ? append_made(w, &sql) : status;
             makes = false;
@@ -338,7 +341,7 @@ static enum status copy_marks(struct writing *w, struct err *err)
     for (int64_t group = 0; group < w->groups; group++) {
         AUTO(buf_done) struct buf sql;
         buf_init(&sql, 0);
-        if (any_of_group(w, FATE_MARK, group)) {
+        if (one_of_group(w, FATE_MARK, group) != NULL) {
             if (append_marks(w, group, &sql) != OK) {
                 return err_no_memory(err);
             }

@@ -11,7 +11,7 @@
  *   create   {"request","schema"}  {"schema":<with ids>,"parts","order"}: the table that
  *                                  CREATE .. AS will make
  *   files    {"ns","name","verb","files":[[ordinal, rows that go],..]}
- *                                  {"files":[["remove"|"rewrite"|"mark", uri, group],..]}
+ *                                  {"files":[["remove"|"rewrite"|"mark", uri, group, joins],..]}
  *   commit   {"verb","ns","name","rows","data":[report],"deletes":[report],"remove":[ordinal,..],
  *            "mark":[ordinal,..],"all":bool}
  *                                  {"snapshot_id":n|null}

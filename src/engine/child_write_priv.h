@@ -19,6 +19,7 @@ struct touched {
     enum fate fate;
     struct str uri;
     int64_t group; /* of delete files: files of one partition share one */
+    bool joins;    /* its rows may lie in a file with new ones: it is of the spec that those get */
 };
 
 struct writing {

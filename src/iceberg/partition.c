@@ -285,13 +285,21 @@ enum status ice_partition_order(struct arena *arena, const struct ice_manifest *
     return OK;
 }
 
-/** Whole numbers have eight bytes in a key, and four in a bound of a short type. */
+/** Whole numbers have eight bytes in a key, and four in a bound of a short type; floats have four
+ * in files from before their column became a double. */
 static struct str as_bound(const struct ice_type *type, struct str value, char scratch[8])
 {
     bool is_short = type->kind == ICE_INT || type->kind == ICE_DATE;
     if (is_short && value.len == sizeof(int64_t)) {
         memcpy(scratch, value.ptr, sizeof(int64_t)); /* little endian: the low half comes first */
         return str_from(scratch, sizeof(int32_t));
+    }
+    if (type->kind == ICE_DOUBLE && value.len == sizeof(float)) {
+        float narrow;
+        memcpy(&narrow, value.ptr, sizeof(narrow));
+        const double wide = narrow;
+        memcpy(scratch, &wide, sizeof(wide));
+        return str_from(scratch, sizeof(wide));
     }
     return value;
 }

@@ -78,6 +78,10 @@ static void write_fixed(struct json_writer *w, const struct ice_type *type)
         jw_kv_cstr(w, "name", "uuid_fixed");
         jw_kv_i64(w, "size", 16);
         jw_kv_cstr(w, "logicalType", "uuid");
+    } else if (type->kind == ICE_FIXED) {
+        snprintf(name, sizeof(name), "fixed_%d", (int)type->length);
+        jw_kv_cstr(w, "name", name);
+        jw_kv_i64(w, "size", type->length);
     } else {
         snprintf(name, sizeof(name), "decimal_%d_%d", (int)type->precision, (int)type->scale);
         jw_kv_cstr(w, "name", name);
@@ -94,6 +98,7 @@ static enum status write_type(struct json_writer *w, const struct ice_type *type
     static const char *const plain[] = {
         [ICE_BOOLEAN] = "boolean", [ICE_INT] = "int",       [ICE_LONG] = "long",
         [ICE_FLOAT] = "float",     [ICE_DOUBLE] = "double", [ICE_STRING] = "string",
+        [ICE_BINARY] = "bytes",
     };
     switch (type->kind) {
     case ICE_BOOLEAN:
@@ -102,6 +107,7 @@ static enum status write_type(struct json_writer *w, const struct ice_type *type
     case ICE_FLOAT:
     case ICE_DOUBLE:
     case ICE_STRING:
+    case ICE_BINARY:
         jw_str(w, str_of(plain[type->kind]));
         return OK;
     case ICE_DATE:
@@ -116,19 +122,17 @@ static enum status write_type(struct json_writer *w, const struct ice_type *type
         return OK;
     case ICE_UUID:
     case ICE_DECIMAL:
+    case ICE_FIXED:
         write_fixed(w, type);
         return OK;
-    case ICE_BINARY:
-    case ICE_FIXED:
     case ICE_STRUCT:
     case ICE_LIST:
     case ICE_MAP:
     case ICE_OTHER:
         break;
     }
-    return err_set(
-        err, E_UNSUPPORTED,
-        "a table that is partitioned by bytes or by an unknown transform is not written");
+    return err_set(err, E_UNSUPPORTED,
+                   "a table that is partitioned by an unknown transform is not written");
 }
 
 enum status ice_partition_avro_schema(const struct ice_partition_spec *spec, struct buf *out,
@@ -184,14 +188,14 @@ static enum status put_decimal(struct buf *out, struct str value, int32_t precis
 
 static enum status put_value(struct buf *out, const struct ice_type *type, struct str value)
 {
-    if (type->kind == ICE_STRING) {
+    if (type->kind == ICE_STRING || type->kind == ICE_BINARY) {
         return avro_put_bytes(out, value);
     }
     if (type->kind == ICE_DECIMAL) {
         return put_decimal(out, value, type->precision);
     }
     bool as_is = type->kind == ICE_BOOLEAN || type->kind == ICE_FLOAT || type->kind == ICE_DOUBLE ||
-                 type->kind == ICE_UUID;
+                 type->kind == ICE_UUID || type->kind == ICE_FIXED;
     return as_is ? buf_append(out, value) : avro_put_long(out, get_le(value));
 }
 
@@ -203,6 +207,10 @@ static enum status value_of(struct arena *arena, const struct ice_partition_fiel
         *out = arena_str(arena, text);
         return out->ptr == NULL ? err_no_memory(err) : OK;
     }
+    if (field->type.kind == ICE_BINARY || field->type.kind == ICE_FIXED) {
+        return err_set(err, E_UNSUPPORTED,
+                       "new rows of a table that is partitioned by bytes are not written");
+    }
     TRY(ice_bound_from_text(arena, &field->type, text, false, out, &none, err));
     return none || out->ptr == NULL
                ? err_set(err, E_UNSUPPORTED, "\"%.*s\" cannot be the value of a partition",
@@ -210,29 +218,99 @@ static enum status value_of(struct arena *arena, const struct ice_partition_fiel
                : OK;
 }
 
+/** out->avro from out->values. */
+static enum status put_record(struct arena *arena, const struct ice_partition_spec *spec,
+                              struct ice_partition_record *out, struct err *err)
+{
+    AUTO(buf_done) struct buf record;
+    buf_init(&record, 0);
+    for (size_t i = 0; i < spec->field_count; i++) {
+        struct str value = out->values[i];
+        if (avro_put_long(&record, value.ptr == NULL ? 0 : 1) != OK ||
+            (value.ptr != NULL && put_value(&record, &spec->fields[i].type, value) != OK)) {
+            return err_no_memory(err);
+        }
+    }
+    out->avro = arena_str(arena, buf_str(&record));
+    return out->avro.ptr == NULL ? err_no_memory(err) : OK;
+}
+
 enum status ice_partition_record(struct arena *arena, const struct ice_partition_spec *spec,
                                  const struct str *texts, struct ice_partition_record *out,
                                  struct err *err)
 {
-    AUTO(buf_done) struct buf record;
-    buf_init(&record, 0);
     out->values = arena_array(arena, spec->field_count + 1, sizeof(*out->values));
     if (out->values == NULL) {
         return err_no_memory(err);
     }
     for (size_t i = 0; i < spec->field_count; i++) {
         const struct ice_partition_field *field = &spec->fields[i];
-        struct str *value = &out->values[i];
-        *value = (struct str){ NULL, 0 };
+        out->values[i] = (struct str){ NULL, 0 };
         bool null = texts[i].ptr == NULL || field->transform == ICE_VOID;
-        TRY(null ? OK : value_of(arena, field, texts[i], value, err));
-        if (avro_put_long(&record, null ? 0 : 1) != OK ||
-            (!null && put_value(&record, &field->type, *value) != OK)) {
-            return err_no_memory(err);
+        TRY(null ? OK : value_of(arena, field, texts[i], &out->values[i], err));
+    }
+    return put_record(arena, spec, out, err);
+}
+
+/* --- a record of other hands --- */
+
+/** Has the value as many bytes as its type wants? */
+static bool fits(const struct ice_type *type, struct str value)
+{
+    switch (type->kind) {
+    case ICE_BOOLEAN:
+        return value.len == 1;
+    case ICE_INT:
+    case ICE_DATE:
+    case ICE_FLOAT:
+        return value.len == sizeof(int32_t);
+    case ICE_LONG:
+    case ICE_DOUBLE:
+    case ICE_TIME:
+    case ICE_TIMESTAMP:
+    case ICE_TIMESTAMPTZ:
+        return value.len == sizeof(int64_t);
+    case ICE_UUID:
+        return value.len == 16;
+    case ICE_DECIMAL:
+        return value.len > 0 && value.len <= 16;
+    case ICE_FIXED:
+        return value.len == (size_t)type->length;
+    case ICE_STRING:
+    case ICE_BINARY:
+        return true;
+    case ICE_STRUCT:
+    case ICE_LIST:
+    case ICE_MAP:
+    case ICE_OTHER:
+        break;
+    }
+    return false;
+}
+
+enum status ice_partition_record_of(struct arena *arena, const struct ice_partition_spec *spec,
+                                    const struct ice_manifest *manifest,
+                                    const struct ice_data_file *file,
+                                    struct ice_partition_record *out, struct err *err)
+{
+    struct ice_partition_order order;
+    TRY(ice_partition_order(arena, manifest, spec, &order, err));
+    out->values = arena_array(arena, spec->field_count + 1, sizeof(*out->values));
+    char *scratch = arena_alloc(arena, (spec->field_count + 1) * sizeof(int64_t));
+    if (out->values == NULL || scratch == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < spec->field_count; i++) {
+        const struct ice_partition_field *field = &spec->fields[i];
+        bool there = false;
+        TRY(ice_partition_value(file, &order, field, scratch + i * sizeof(int64_t), &there,
+                                &out->values[i], err));
+        if (out->values[i].ptr != NULL && !fits(&field->type, out->values[i])) {
+            return err_set(err, E_CORRUPT, "partition field \"%.*s\" has %zu bytes",
+                           STR_ARG(field->name), out->values[i].len);
         }
     }
-    out->avro = arena_str(arena, buf_str(&record));
-    return out->avro.ptr == NULL ? err_no_memory(err) : OK;
+    return put_record(arena, spec, out, err);
 }
 
 /* --- what a manifest's row tells --- */

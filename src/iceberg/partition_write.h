@@ -8,7 +8,8 @@
 
 #include "iceberg/partition.h"
 
-/** The JSON of the record `r102`, each field optional, in the order of the spec. */
+/** The JSON of the record `r102`, each field optional, in the order of the spec. E_UNSUPPORTED for
+ * an unknown transform. */
 enum status ice_partition_avro_schema(const struct ice_partition_spec *spec, struct buf *out,
                                       struct err *err) MUST_USE;
 
@@ -24,6 +25,18 @@ struct ice_partition_record {
 enum status ice_partition_record(struct arena *arena, const struct ice_partition_spec *spec,
                                  const struct str *texts, struct ice_partition_record *out,
                                  struct err *err) MUST_USE;
+
+/**
+ * The record of a file that stands in a manifest, made anew from its partition_key: so it is of the
+ * schema above, whoever wrote that manifest. `spec` is the file's.
+ *
+ * Errors   E_CORRUPT for a record that is none of this spec
+ * Owns     in `arena`; values borrow from the key
+ */
+enum status ice_partition_record_of(struct arena *arena, const struct ice_partition_spec *spec,
+                                    const struct ice_manifest *manifest,
+                                    const struct ice_data_file *file,
+                                    struct ice_partition_record *out, struct err *err) MUST_USE;
 
 /** Widen what a manifest's row tells of a partition field by one file's value (a bound of that
  * type; .ptr NULL: null). Starts as { .contains_nan = -1 }. E_CORRUPT for a value of a wrong

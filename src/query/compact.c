@@ -280,9 +280,9 @@ static enum status make_groups(struct query_write *write, const struct compact *
         return err_no_memory(err);
     }
     for (size_t b = 0; b < c->plan.count; b++) {
-        const struct ice_data_file *file = c->pin->files.files[c->plan.bins[b].files[0]].file;
-        write->groups[b] = (struct write_group){ .file = file,
-                                                 .file_count = c->plan.bins[b].count };
+        const struct catalog_file *first = &c->pin->files.files[c->plan.bins[b].files[0]];
+        TRY(write_partition_of(write, first, &write->groups[b], err));
+        write->groups[b].file_count = c->plan.bins[b].count;
     }
     write->group_count = write->group_cap = c->plan.count;
     return OK;
@@ -355,6 +355,14 @@ static enum status write_plan(struct query *query, const struct compact *c, size
     return write_end(&w, kind, err);
 }
 
+static void forget_plan(struct query_write *write)
+{
+    mem_free(write->groups);
+    write->groups = NULL;
+    write->group_count = write->group_cap = 0;
+    write->compact = NULL;
+}
+
 enum status compact_answer(struct query *query, yyjson_val *args, struct buf *reply,
                            struct err *err)
 {
@@ -365,9 +373,7 @@ enum status compact_answer(struct query *query, yyjson_val *args, struct buf *re
     if (c == NULL) {
         return err_no_memory(err);
     }
-    if (write->compact != NULL) {
-        return err_set(err, E_INTERNAL, "a plan is there already");
-    }
+    forget_plan(write); /* of an engine that has died */
     TRY(json_get_obj(args, "args", JSON_REQUIRED, &asked, err));
     TRY(write_find_pin(query, args, &c->pin, err));
     TRY(write_check_target(c->pin, err));
@@ -474,6 +480,8 @@ static enum status leave_out(struct landing *l, const struct catalog_files *now,
     int64_t since = compact->pin->pin->snapshot->sequence_number;
     AUTO(map_done) struct map live;
     map_init(&live);
+    map_done(&l->live_deletes); /* of the look before */
+    map_init(&l->live_deletes);
     for (size_t i = 0; i < now->count; i++) {
         if (map_put(&live, now->files[i].file->path, &any, NULL) != OK) {
             return err_no_memory(err);
@@ -574,10 +582,13 @@ static void drop_left_out(const struct landing *l)
 static enum status check_rows(const struct committing *c, const struct compact *compact,
                               struct err *err)
 {
-    int64_t *rows = arena_array(&c->query->write.arena, compact->plan.count + 1, sizeof(*rows));
-    if (rows == NULL) {
+    struct arena *arena = &c->query->write.arena;
+    int64_t *rows = arena_array(arena, compact->plan.count + 1, sizeof(*rows));
+    int64_t *deleted = arena_array(arena, compact->plan.count + 1, sizeof(*deleted));
+    if (rows == NULL || deleted == NULL) {
         return err_no_memory(err);
     }
+    TRY(compact_deleted_max(arena, &compact->in, &compact->plan, deleted, err));
     for (size_t i = 0; i < c->added_count; i++) {
         rows[c->bins[i]] += c->added[i].record_count;
     }
@@ -586,7 +597,7 @@ static enum status check_rows(const struct committing *c, const struct compact *
         for (size_t i = 0; i < compact->plan.bins[b].count; i++) {
             before += compact->in.files[compact->plan.bins[b].files[i]].rows;
         }
-        if (rows[b] > before || (rows[b] < before && compact->in.delete_count == 0)) {
+        if (rows[b] > before || before - rows[b] > deleted[b]) {
             return err_set(err, E_INTERNAL, "%lld rows became %lld: nothing is committed",
                            (long long)before, (long long)rows[b]);
         }
@@ -594,15 +605,12 @@ static enum status check_rows(const struct committing *c, const struct compact *
     return OK;
 }
 
-static enum status mark_files(const struct committing *c, const struct compact *compact,
+static enum status check_bins(const struct committing *c, const struct compact *compact,
                               struct err *err)
 {
     for (size_t i = 0; i < c->added_count; i++) {
         if (c->bins[i] < 0 || (uint64_t)c->bins[i] >= compact->plan.count) {
             return err_set(err, E_INTERNAL, "a data file of no bin");
-        }
-        if (c->added[i].partition_spec_id < 0) { /* whatever the table's is when it lands */
-            c->added[i].partition_spec_id = c->query->write.spec->id;
         }
     }
     return OK;
@@ -620,7 +628,7 @@ enum status compact_commit(struct committing *c, struct buf *reply, struct err *
     if (l.left_out == NULL) {
         return err_no_memory(err);
     }
-    TRY(mark_files(c, l.compact, err));
+    TRY(check_bins(c, l.compact, err));
     TRY(check_rows(c, l.compact, err));
     map_init(&l.live_deletes);
     enum status status = land(&l, err);

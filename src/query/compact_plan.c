@@ -264,6 +264,48 @@ enum status compact_plan(struct arena *arena, const struct compact_input *in,
     return OK;
 }
 
+/* --- how many rows may be missing --- */
+
+static int64_t plus(int64_t a, int64_t b)
+{
+    return a > INT64_MAX - b ? INT64_MAX : a + b;
+}
+
+enum status compact_deleted_max(struct arena *arena, const struct compact_input *in,
+                                const struct compact_plan *plan, int64_t *out, struct err *err)
+{
+    int64_t *of_file = arena_array(arena, in->count + 1, sizeof(*of_file));
+    int64_t *of_partition = arena_array(arena, (size_t)in->partition_count + 1,
+                                        sizeof(*of_partition));
+    bool *seen = arena_array(arena, (size_t)in->partition_count + 1, sizeof(*seen));
+    int64_t of_all = 0;
+    if (of_file == NULL || of_partition == NULL || seen == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < in->delete_count; i++) {
+        const struct compact_delete *one = &in->deletes[i];
+        int64_t *sum = one->file >= 0 ? &of_file[(size_t)one->file < in->count ? one->file
+                                                                               : (int64_t)in->count]
+                       : one->by_value && one->partition >= 0 ? &of_partition[one->partition]
+                                                              : &of_all; /* by path alone */
+        *sum = plus(*sum, one->by_value ? INT64_MAX : one->rows);
+    }
+    for (size_t b = 0; b < plan->count; b++) {
+        const struct compact_bin *bin = &plan->bins[b];
+        out[b] = of_all;
+        for (size_t i = 0; i < bin->count; i++) {
+            uint32_t partition = in->files[bin->files[i]].partition;
+            out[b] = plus(out[b], of_file[bin->files[i]]);
+            out[b] = seen[partition] ? out[b] : plus(out[b], of_partition[partition]);
+            seen[partition] = true;
+        }
+        for (size_t i = 0; i < bin->count; i++) {
+            seen[in->files[bin->files[i]].partition] = false;
+        }
+    }
+    return OK;
+}
+
 /* --- what is not needed any more --- */
 
 enum status compact_needless(struct arena *arena, const struct compact_input *in, const bool *gone,

@@ -78,6 +78,15 @@ enum status compact_plan(struct arena *arena, const struct compact_input *in,
                          const struct compact_opts *opts, struct compact_plan *out,
                          struct err *err) MUST_USE;
 /**
+ * How many rows of each bin's files can be deleted at most; INT64_MAX where rows are deleted by
+ * value.
+ *
+ * Shapes   out [plan->count]
+ */
+enum status compact_deleted_max(struct arena *arena, const struct compact_input *in,
+                                const struct compact_plan *plan, int64_t *out,
+                                struct err *err) MUST_USE;
+/**
  * The delete files that count for no data file any more when some have gone.
  *
  * Shapes   gone [in->count]; needless_out [in->delete_count]

@@ -85,9 +85,8 @@ enum status write_check_target(const struct query_pin *pin, struct err *err)
 enum status write_find_spec(struct query_write *write, const struct ice_metadata *metadata,
                             struct err *err)
 {
-    struct ice_partition_specs specs;
-    TRY(ice_partition_specs(&write->arena, metadata, &specs, err));
-    write->spec = ice_partition_spec_by_id(&specs, metadata->default_spec_id);
+    TRY(ice_partition_specs(&write->arena, metadata, &write->specs, err));
+    write->spec = ice_partition_spec_by_id(&write->specs, metadata->default_spec_id);
     return write->spec != NULL ? OK
                                : err_set(err, E_CORRUPT, "the table has no partition spec %d",
                                          (int)metadata->default_spec_id);
@@ -211,14 +210,30 @@ static enum status give_spool(struct query *query, yyjson_val *args, struct buf 
 
 /* --- files --- */
 
+enum status write_partition_of(struct query_write *write, const struct catalog_file *file,
+                               struct write_group *out, struct err *err)
+{
+    int32_t id = file->file->partition_spec_id;
+    const struct ice_partition_spec *spec = ice_partition_spec_by_id(&write->specs, id);
+    *out = (struct write_group){ .spec_id = id };
+    if (spec == NULL) {
+        return err_set(err, E_CORRUPT, "the table has no partition spec %d", (int)id);
+    }
+    return spec->field_count == 0 ? OK
+                                  : ice_partition_record_of(&write->arena, spec, file->manifest,
+                                                            file->file, &out->record, err);
+}
+
 /** The group of a file's partition, made if need be. */
-static enum status group_of(struct query_write *write, const struct ice_data_file *file,
-                            size_t *out, struct err *err)
+static enum status group_of(struct query_write *write, const struct catalog_file *file, size_t *out,
+                            struct err *err)
 {
     AUTO(buf_done) struct buf key;
+    struct write_group group;
     buf_init(&key, 0);
-    if (buf_append_bytes(&key, &file->partition_spec_id, sizeof(file->partition_spec_id)) != OK ||
-        buf_append(&key, file->partition_key) != OK) {
+    TRY(write_partition_of(write, file, &group, err));
+    if (buf_append_bytes(&key, &group.spec_id, sizeof(group.spec_id)) != OK ||
+        buf_append(&key, group.record.avro) != OK) {
         return err_no_memory(err);
     }
     uintptr_t known = (uintptr_t)map_get(&write->group_numbers, buf_str(&key));
@@ -232,7 +247,7 @@ static enum status group_of(struct query_write *write, const struct ice_data_fil
             write->groups = more;
             write->group_cap = cap;
         }
-        write->groups[write->group_count] = (struct write_group){ .file = file };
+        write->groups[write->group_count] = group;
         known = ++write->group_count;
         if (map_put(&write->group_numbers, buf_str(&key), (void *)known, NULL) != OK) {
             return err_no_memory(err);
@@ -240,7 +255,7 @@ static enum status group_of(struct query_write *write, const struct ice_data_fil
     }
     *out = (size_t)known - 1;
     write->groups[*out].file_count++;
-    write->groups[*out].uri = file->path;
+    write->groups[*out].uri = file->file->path;
     return OK;
 }
 
@@ -269,11 +284,13 @@ static enum status write_fate(struct query *query, const struct query_pin *pin, 
     }
     const struct ice_data_file *file = pin->files.files[ordinal].file;
     bool whole = pin->files.delete_count == 0 && rows == file->record_count;
-    TRY(whole ? OK : group_of(&query->write, file, &group, err));
+    TRY(whole ? OK : group_of(&query->write, &pin->files.files[ordinal], &group, err));
+    bool joins = !whole && query->write.groups[group].spec_id == query->write.spec->id;
     jw_arr_begin(w);
     jw_str(w, whole ? STR("remove") : marks_rows(pin, verb) ? STR("mark") : STR("rewrite"));
     jw_str(w, file->path);
     jw_u64(w, group);
+    jw_bool(w, joins);
     jw_arr_end(w);
     return OK;
 }
@@ -316,6 +333,15 @@ static void fields_of_deletes(struct ice_field fields[2], struct ice_schema *out
                                     .kind = ICE_STRUCT, .fields = fields, .field_count = 2 } };
 }
 
+/** The file is of the partition of a group. */
+static void go_with(const struct committing *c, const struct write_group *group,
+                    struct ice_data_file *file)
+{
+    c->records[c->added_count] = group->record;
+    file->partition_spec_id = group->spec_id;
+    file->partition_avro = group->record.avro;
+}
+
 /** A delete file has the partition of the files that it speaks of; of a single one it says so. */
 static enum status fill_deletes(const struct committing *c, yyjson_val *report,
                                 struct ice_data_file *file, struct err *err)
@@ -327,9 +353,7 @@ static enum status fill_deletes(const struct committing *c, yyjson_val *report,
     }
     const struct write_group *group = &c->query->write.groups[number];
     file->content = ICE_POSITION_DELETES;
-    file->partition_spec_id = group->file->partition_spec_id;
-    file->partition_avro = group->file->partition_avro;
-    file->partition_key = group->file->partition_key;
+    go_with(c, group, file);
     if (group->file_count != 1) {
         return OK;
     }
@@ -349,7 +373,7 @@ static enum status fill_partition(struct committing *c, yyjson_val *report,
     const struct ice_partition_spec *spec = c->query->write.spec;
     struct ice_partition_record *record = &c->records[c->added_count];
     yyjson_val *parts = NULL;
-    file->partition_spec_id = -1;
+    file->partition_spec_id = spec == NULL ? -1 : spec->id;
     if (spec == NULL || spec->field_count == 0) {
         return OK;
     }
@@ -369,7 +393,6 @@ static enum status fill_partition(struct committing *c, yyjson_val *report,
     }
     c->parts[c->added_count] = texts;
     TRY(ice_partition_record(&c->query->write.arena, spec, texts, record, err));
-    file->partition_spec_id = spec->id;
     file->partition_avro = record->avro;
     return OK;
 }
@@ -387,10 +410,7 @@ static enum status fill_data(struct committing *c, yyjson_val *report, struct ic
     if (number >= c->query->write.group_count) {
         return err_set(err, E_INTERNAL, "a data file of no partition");
     }
-    const struct ice_data_file *like = c->query->write.groups[number].file;
-    file->partition_spec_id = like->partition_spec_id;
-    file->partition_avro = like->partition_avro;
-    file->partition_key = like->partition_key;
+    go_with(c, &c->query->write.groups[number], file);
     return OK;
 }
 

@@ -20,9 +20,10 @@ enum { WRITE_ATTEMPTS_MAX = 16 };
 
 /** Files of one partition that lose rows: what replaces or marks them has its partition. */
 struct write_group {
-    const struct ice_data_file *file;
-    size_t file_count; /* that it stands for */
-    struct str uri;    /* of one of them */
+    int32_t spec_id;
+    struct ice_partition_record record; /* empty where the spec has no fields */
+    size_t file_count;                  /* that it stands for */
+    struct str uri;                     /* of one of them */
 };
 
 /** One attempt. */
@@ -34,6 +35,7 @@ struct query_write {
     struct write_group *groups;
     size_t group_count, group_cap;
     struct map group_numbers;
+    struct ice_partition_specs specs;      /* of the target */
     const struct ice_partition_spec *spec; /* of new files; NULL: there is no target yet */
     int32_t sort_order_id;                 /* that the engine was told to follow; -1: none */
     struct compact *compact;               /* NULL: none is asked for */

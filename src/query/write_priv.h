@@ -15,10 +15,9 @@ struct committing {
     int64_t rows; /* as the engine counts them */
     const struct ice_schema *schema;
     struct ice_data_file *added;
-    /* of each; .values NULL: it is not new in its partition */
-    struct ice_partition_record *records;
-    const struct str **parts; /* of each, as the engine has told them */
-    int64_t *bins;            /* of each; -1: it is of no bin of a compaction */
+    struct ice_partition_record *records; /* of each; empty where its spec has no fields */
+    const struct str **parts;             /* of each, as the engine has told them */
+    int64_t *bins;                        /* of each; -1: it is of no bin of a compaction */
     size_t added_count;
     struct str *removed, *marked;
     size_t removed_count, marked_count;
@@ -34,6 +33,9 @@ enum status write_check_target(const struct query_pin *pin, struct err *err) MUS
 /** write->spec: that new files get. */
 enum status write_find_spec(struct query_write *write, const struct ice_metadata *metadata,
                             struct err *err) MUST_USE;
+/** The partition of a file that is there. */
+enum status write_partition_of(struct query_write *write, const struct catalog_file *file,
+                               struct write_group *out, struct err *err) MUST_USE;
 /** "parts" and "order": how new rows are spread, and how those of a file lie. Sets
  * write->sort_order_id. */
 enum status write_split(struct json_writer *w, struct query_write *write,

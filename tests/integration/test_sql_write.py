@@ -391,6 +391,20 @@ def test_partitions_of_every_type(lake, name):
     lake.fails(f"INSERT INTO {name}_bytes VALUES ('x'::BLOB)", 501, "partitioned")
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_of_an_old_spec_stay_in_their_partition(lake, name, mode):
+    """New rows are of the new spec, though those that stay beside them are of the old one."""
+    lake.write(f"CREATE TABLE {name} (k INTEGER, v INTEGER) PARTITIONED BY (k) {mode_options(mode)}")
+    lake.write(f"INSERT INTO {name} VALUES (1, 1), (1, 2), (2, 3)")
+    lake.write(f"ALTER TABLE {name} RESET PARTITIONED BY")
+    assert lake.write(f"UPDATE {name} SET k = 5 WHERE v = 1") == 1
+    assert lake.rows(f"SELECT v FROM {name} WHERE k = 5") == [[1]]
+    assert lake.rows(f"SELECT v FROM {name} WHERE k = 1") == [[2]]
+    assert sorted(row["v"] for row in lake.catalog.load_table("main." + name).scan("k = 5").to_arrow().to_pylist()) == [1]
+    assert lake.write(f"DELETE FROM {name} WHERE v = 2") == 1
+    assert lake.rows(f"SELECT k, v FROM {name} ORDER BY v") == [[5, 1], [2, 3]]
+
+
 def test_buckets_are_those_of_the_specification(lake):
     wanted = {
         "__lake_bucket_long(2147483647, 34)": 2017239379,

@@ -76,7 +76,7 @@ static struct ice_data_file new_file(struct lake *lake, struct arena *arena, int
         .record_count = rows,
         .size_bytes = 100,
         .sort_order_id = -1,
-        .partition_spec_id = -1,
+        .partition_spec_id = 0,
         .status = ICE_ADDED,
         .snapshot_id = -1,
         .sequence_number = -1,
@@ -181,6 +181,59 @@ static void everything_goes(void **state)
     assert_string_equal(summary_of(&after, "deleted-data-files"), "2");
     view_down(&before);
     view_down(&after);
+    lake_down(&lake);
+}
+
+/** Somebody may add a file twice. */
+static void a_file_that_is_there_twice_goes_twice(void **state)
+{
+    (void)state;
+    struct lake lake;
+    struct view before, after;
+    int64_t id = 0;
+    lake_up(&lake);
+    (void)fixture_add(lake.catalog, "t", "a", &lake.arena);
+    view_up(&before, lake.catalog);
+    struct catalog_rewrite rewrite = rewrite_of(&before);
+    struct ice_data_file file = new_file(&lake, &lake.arena, 3, ICE_DATA);
+    rewrite.added = &file;
+    rewrite.added_count = 1;
+    assert_ok(catalog_rewrite(lake.catalog, &rewrite, &id, ERR));
+    assert_ok(catalog_rewrite(lake.catalog, &rewrite, &id, ERR));
+    view_down(&before);
+    view_up(&before, lake.catalog);
+    assert_int_equal(before.files.count, 3);
+    rewrite = rewrite_of(&before);
+    size_t twice = str_eq(before.files.files[0].file->path, before.files.files[1].file->path) ? 0
+                                                                                              : 1;
+    rewrite.removed = &before.files.files[twice].file->path;
+    rewrite.removed_count = 1;
+    assert_ok(catalog_rewrite(lake.catalog, &rewrite, &id, ERR));
+    view_up(&after, lake.catalog);
+    assert_int_equal(after.files.count, 1);
+    view_down(&before);
+    view_down(&after);
+    lake_down(&lake);
+}
+
+static void files_of_a_spec_that_is_gone_are_a_conflict(void **state)
+{
+    (void)state;
+    struct lake lake;
+    struct view view;
+    int64_t id = 0;
+    lake_up(&lake);
+    (void)fixture_add(lake.catalog, "t", "a", &lake.arena);
+    view_up(&view, lake.catalog);
+    struct catalog_rewrite rewrite = rewrite_of(&view);
+    struct ice_data_file file = new_file(&lake, &lake.arena, 3, ICE_DATA);
+    file.partition_spec_id = 7;
+    rewrite.added = &file;
+    rewrite.added_count = 1;
+    size_t objects = fixture_objects(lake.store, "wh/");
+    assert_kind(catalog_rewrite(lake.catalog, &rewrite, &id, ERR), E_CONFLICT);
+    assert_int_equal(fixture_objects(lake.store, "wh/"), objects);
+    view_down(&view);
     lake_down(&lake);
 }
 
@@ -597,6 +650,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_replaced_and_the_rest_is_carried),
+        cmocka_unit_test(a_file_that_is_there_twice_goes_twice),
+        cmocka_unit_test(files_of_a_spec_that_is_gone_are_a_conflict),
         cmocka_unit_test(everything_goes),
         cmocka_unit_test(what_others_did_is_judged),
         cmocka_unit_test(compacted_files_share_manifests_and_keep_the_number_of_what_was_read),

@@ -1,7 +1,7 @@
 /* Partition specs, the values of files in them, and how people read these. */
 #include "helper.h"
 
-#include "iceberg/partition.h"
+#include "iceberg/partition_write.h"
 #include "iceberg/shape.h"
 #include "iceberg/value.h"
 
@@ -123,6 +123,51 @@ static void partition_values_are_found_by_field_id(void **state)
             ice_partition_value(&file, &order, &specs.all[3], scratch, &there, &value, NULL),
             E_CORRUPT);
     }
+}
+
+static void records_are_made_anew_whoever_wrote_them(void **state)
+{
+    static const struct ice_partition_field fields[] = {
+        { .field_id = 1000, .transform = ICE_IDENTITY, .type = { .kind = ICE_DOUBLE } },
+        { .field_id = 1001, .transform = ICE_IDENTITY, .type = { .kind = ICE_INT } },
+        { .field_id = 1002, .transform = ICE_IDENTITY, .type = { .kind = ICE_BINARY } },
+        { .field_id = 1003, .transform = ICE_VOID, .type = { .kind = ICE_INT } },
+    };
+    const struct ice_partition_spec spec = { .id = 1,
+                                             .fields = (struct ice_partition_field *)fields,
+                                             .field_count = ARRAY_LEN(fields) };
+    const struct ice_manifest manifest = {
+        /* in another order, before a float became a double */
+        .avro_partition_schema = json_text(&arena,
+                                           "{'type':'record','name':'r102','fields':["
+                                           "{'name':'i','type':['int','null'],'field-id':1001},"
+                                           "{'name':'f','type':'float','field-id':1000},"
+                                           "{'name':'b','type':'bytes','field-id':1002}]}")
+    };
+    AUTO(buf_done) struct buf key;
+    struct ice_partition_record record;
+    buf_init(&key, 0);
+    put_value(&key, "\xff\xff\xff\xff\xff\xff\xff\xff", 8);
+    put_value(&key, "\0\0\x20\x40", 4); /* 2.5 */
+    put_value(&key, "x\0y", 3);
+    struct ice_data_file file = { .partition_key = buf_str(&key) };
+    MUST(ice_partition_record_of(&arena, &spec, &manifest, &file, &record, &err));
+    static const char wanted[] = "\x02\0\0\0\0\0\0\x04\x40\x02\x01\x02\x06x\0y\0";
+    assert_int_equal(record.avro.len, sizeof(wanted) - 1);
+    assert_memory_equal(record.avro.ptr, wanted, sizeof(wanted) - 1);
+    assert_int_equal(record.values[0].len, 8);
+    assert_int_equal(record.values[1].len, 4);
+    assert_null(record.values[3].ptr);
+    buf_clear(&key);
+    put_value(&key, "abc", 3); /* no number */
+    put_value(&key, "\0\0\x20\x40", 4);
+    put_value(&key, NULL, -1);
+    file.partition_key = buf_str(&key);
+    assert_int_equal(ice_partition_record_of(&arena, &spec, &manifest, &file, &record, NULL),
+                     E_CORRUPT);
+    file.partition_key = str_take(buf_str(&key), 20);
+    assert_int_equal(ice_partition_record_of(&arena, &spec, &manifest, &file, &record, NULL),
+                     E_CORRUPT);
 }
 
 static void partition_values_are_printed_for_people(void **state)
@@ -344,6 +389,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(partition_specs_join_in_one_struct_by_field_id, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(partition_values_are_found_by_field_id, setup, teardown),
+        cmocka_unit_test_setup_teardown(records_are_made_anew_whoever_wrote_them, setup, teardown),
         cmocka_unit_test_setup_teardown(partition_values_are_printed_for_people, setup, teardown),
         cmocka_unit_test_setup_teardown(partition_ranges_hold_what_was_put_into_them, setup,
                                         teardown),

@@ -328,6 +328,37 @@ static void a_delete_file_is_needless_when_it_counts_for_no_file(void **state)
     assert_true(needless_in_all > 100);
 }
 
+/** A bin of files 0 and 2, one of file 1. */
+static void rows_that_may_be_missing_are_those_of_deletes(void **state)
+{
+    (void)state;
+    static const struct compact_file files[] = { { .rows = 9 },
+                                                 { .rows = 9, .partition = 1 },
+                                                 { .rows = 9 } };
+    struct compact_delete deletes[] = { { .rows = 3, .partition = 0, .file = 2 },
+                                        { .rows = 2, .partition = 0, .file = -1 },
+                                        { .rows = 1, .partition = -1, .file = 3 /* no more */ } };
+    const struct compact_input in = { .files = files,
+                                      .count = ARRAY_LEN(files),
+                                      .deletes = deletes,
+                                      .delete_count = ARRAY_LEN(deletes),
+                                      .partition_count = 2 };
+    struct compact_bin bins[] = { { .files = (uint32_t[]){ 0, 2 }, .count = 2 },
+                                  { .files = (uint32_t[]){ 1 }, .count = 1 } };
+    const struct compact_plan plan = { .bins = bins, .count = ARRAY_LEN(bins) };
+    int64_t out[2];
+    struct arena arena;
+    arena_init(&arena, 0);
+    assert_int_equal(compact_deleted_max(&arena, &in, &plan, out, NULL), OK);
+    assert_int_equal(out[0], 5);
+    assert_int_equal(out[1], 2);
+    deletes[1] = (struct compact_delete){ .by_value = true, .rows = 1, .partition = 1, .file = -1 };
+    assert_int_equal(compact_deleted_max(&arena, &in, &plan, out, NULL), OK);
+    assert_int_equal(out[0], 3);
+    assert_true(out[1] == INT64_MAX);
+    arena_done(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -335,6 +366,7 @@ int main(void)
         cmocka_unit_test(files_that_are_not_chosen_stay),
         cmocka_unit_test(random_plans_hold_what_they_promise),
         cmocka_unit_test(a_delete_file_is_needless_when_it_counts_for_no_file),
+        cmocka_unit_test(rows_that_may_be_missing_are_those_of_deletes),
     };
     return cmocka_run_group_tests_name("compact_plan", tests, NULL, NULL);
 }
