@@ -11,7 +11,7 @@ import pytest
 import requests
 from conftest import start_cluster
 from pyiceberg.catalog import load_catalog
-from pyiceberg.expressions import literal
+from pyiceberg.expressions import EqualTo, literal
 
 MODES = ["copy-on-write", "merge-on-read"]
 
@@ -403,6 +403,18 @@ def test_rows_of_an_old_spec_stay_in_their_partition(lake, name, mode):
     assert sorted(row["v"] for row in lake.catalog.load_table("main." + name).scan("k = 5").to_arrow().to_pylist()) == [1]
     assert lake.write(f"DELETE FROM {name} WHERE v = 2") == 1
     assert lake.rows(f"SELECT k, v FROM {name} ORDER BY v") == [[5, 1], [2, 3]]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rows_go_out_of_partitions_of_bytes(lake, name, mode):
+    lake.write(f"CREATE TABLE {name} (b BLOB, v INTEGER) PARTITIONED BY (b) {mode_options(mode)}")
+    table = lake.catalog.load_table("main." + name)
+    for key in (b"", b"x\0yz", None):
+        table.append(pa.table({"b": pa.array([key, key], pa.large_binary()), "v": pa.array([1, 2], pa.int32())}))
+    assert lake.write(f"DELETE FROM {name} WHERE v = 1") == 3
+    assert lake.rows(f"SELECT b::VARCHAR, v FROM {name} ORDER BY 1 NULLS FIRST") == [[None, 2], ["", 2], ["x\\x00yz", 2]]
+    assert lake.scanned("main." + name) == [[None, 2], [b"", 2], [b"x\0yz", 2]]
+    assert len(table.refresh().scan(EqualTo("b", b"x\0yz")).to_arrow()) == 1
 
 
 def test_buckets_are_those_of_the_specification(lake):
