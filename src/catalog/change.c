@@ -196,7 +196,23 @@ static enum status check_base(struct local *local, struct change_try *trial, str
                         err);
 }
 
-/** Has its batch landed already? Else it lands with the change. */
+static bool adds_snapshot(const struct catalog_change *change, int64_t id)
+{
+    size_t i, max;
+    yyjson_val *update;
+    yyjson_arr_foreach(change->updates, i, max, update)
+    {
+        yyjson_val *snapshot = yyjson_obj_get(update, "snapshot");
+        if (yyjson_equals_str(yyjson_obj_get(update, "action"), "add-snapshot") &&
+            yyjson_get_sint(yyjson_obj_get(snapshot, "snapshot-id")) == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** Has its batch landed already? Else it lands with the change. One that landed with this very
+ * change, whose snapshot has expired since, makes it a repeat. */
 static enum status check_batch(struct local *local, struct change_try *trial, struct err *err)
 {
     const struct catalog_change_batch *batch = trial->change->batch;
@@ -215,9 +231,11 @@ static enum status check_batch(struct local *local, struct change_try *trial, st
     ice_metadata_unref(metadata);
     TRY(status);
     trial->publish.batch = &trial->batch;
-    return found ? err_set(err, E_EXISTS, "the batch is in table \"%.*s\" already",
-                           STR_ARG(trial->change->name.name))
-                 : OK;
+    trial->repeat = found && adds_snapshot(trial->change, landed.snapshot_id);
+    return found && !trial->repeat
+               ? err_set(err, E_EXISTS, "the batch is in table \"%.*s\" already",
+                         STR_ARG(trial->change->name.name))
+               : OK;
 }
 
 enum status change_apply(struct local *local, struct change_try *trial, struct err *err)
@@ -233,6 +251,9 @@ enum status change_apply(struct local *local, struct change_try *trial, struct e
     }
     TRY(check_base(local, trial, err));
     TRY(check_batch(local, trial, err));
+    if (trial->repeat) {
+        return OK;
+    }
     TRY(ice_change_require(root, change.requirements, err));
     TRY(ice_change_apply(root, &change, &trial->arena, &trial->json, &trial->result, err));
     if (!trial->result.changed) {

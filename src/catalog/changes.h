@@ -8,7 +8,8 @@
  *
  * Errors   E_NOT_FOUND the table (or what the text says) is not there; E_EXISTS a table or view of
  *          that name is; E_CONFLICT the base has moved on: read again; E_INVALID never;
- *          E_UNAVAILABLE / E_TIMEOUT: the outcome is unknown only if the message says so
+ *          E_UNAVAILABLE / E_TIMEOUT: the outcome is unknown only if the message says so. The http
+ *          driver says so of every call that failed after an answer was lost
  */
 #ifndef CATALOG_CHANGES_H
 #define CATALOG_CHANGES_H
@@ -45,7 +46,7 @@ struct catalog_change {
     struct table_name name;
     yyjson_val *requirements, *updates; /* arrays, or NULL */
     /* of a change that adds a snapshot to a table that is there: E_EXISTS when it has landed
-     * before, and still counts (catalog_batch tells how). NULL: none */
+     * before with another snapshot, and still counts (catalog_batch tells how). NULL: none */
     const struct catalog_change_batch *batch;
 };
 /**

@@ -5,6 +5,9 @@
  *
  * An append whose answer was lost is sent again when it has a batch id, which makes it land once;
  * without one the caller is told that the outcome is unknown.
+ *
+ * Invariant: after an answer was lost, "failed" is never said. The call may have landed, and then
+ * it is just that which makes its repeat fail; callers delete the files of what has failed.
  */
 #include "catalog/http_priv.h"
 
@@ -64,6 +67,46 @@ enum status call_send(struct remote *remote, struct call *call, const char *targ
     }
     *root_out = yyjson_doc_get_root(call->doc);
     return OK;
+}
+
+static bool is_lost(enum status status)
+{
+    return status == E_UPSTREAM || status == E_TIMEOUT;
+}
+
+enum status call_unknown(struct err *err)
+{
+    struct err why = err != NULL ? *err : (struct err){ 0 };
+    if (str_starts(str_of(why.msg), STR("the outcome is unknown"))) {
+        return why.kind;
+    }
+    return err_set(err, E_UNAVAILABLE, "the outcome is unknown: %s", why.msg);
+}
+
+enum status call_change(struct remote *remote, struct call *call, const char *target, int sends_max,
+                        deadline_ms deadline, yyjson_val **root_out, struct err *err)
+{
+    struct err why = { 0 };
+    enum status status = OK;
+    bool in_doubt = false;
+    for (int i = 0; i < sends_max; i++) {
+        status = call_send(remote, call, target, false, deadline, root_out, &why);
+        in_doubt = in_doubt || (is_lost(status) && !call->answer.unreached);
+        if (!is_lost(status) || deadline_passed(deadline)) {
+            break;
+        }
+    }
+    if (status == OK) {
+        return OK;
+    }
+    if (err != NULL) {
+        *err = why;
+    }
+    if (in_doubt) {
+        return call_unknown(err != NULL ? err : &why);
+    }
+    return is_lost(status) ? err_set(err, E_UNAVAILABLE, "nothing was changed: %s", why.msg)
+                           : status;
 }
 
 deadline_ms call_soon(void)
@@ -186,22 +229,9 @@ static enum status remote_append(struct catalog *catalog, const struct catalog_a
     /* catalogd keeps the deadline itself; ours is a little later, so that its answer arrives. */
     deadline_ms deadline = append->deadline == DEADLINE_NEVER ? DEADLINE_NEVER
                                                               : append->deadline + CALL_GRACE_MS;
-    enum status status = OK;
-    for (int i = 0; i < CALL_RESENDS_MAX; i++) {
-        status = call_send(remote_of(catalog), &call, "/internal/catalog/append", false, deadline,
-                           &root, err);
-        bool lost = status == E_UPSTREAM || status == E_TIMEOUT;
-        if (!lost || append->batch_id.len == 0 || deadline_passed(deadline)) {
-            break;
-        }
-    }
-    if (status == E_UPSTREAM || status == E_TIMEOUT) {
-        struct err why = err != NULL ? *err : (struct err){ 0 };
-        return err_set(err, E_UNAVAILABLE, "the outcome is unknown: %s; send the same batch again",
-                       why.msg);
-    }
-    TRY(status);
-    return wire_read_appended(arena, root, out, err);
+    TRY(call_change(remote_of(catalog), &call, "/internal/catalog/append",
+                    append->batch_id.len > 0 ? CALL_SENDS_MAX : 1, deadline, &root, err));
+    return wire_read_appended(arena, root, out, err) == OK ? OK : call_unknown(err);
 }
 
 static enum status remote_drop(struct catalog *catalog, enum catalog_kind kind,
@@ -212,8 +242,8 @@ static enum status remote_drop(struct catalog *catalog, enum catalog_kind kind,
     call_begin(&call);
     wire_name(&call.w, name);
     jw_kv_bool(&call.w, "view", kind == CATALOG_VIEW);
-    return call_send(remote_of(catalog), &call, "/internal/catalog/drop", false, call_soon(), &root,
-                     err);
+    return call_change(remote_of(catalog), &call, "/internal/catalog/drop", 1, call_soon(), &root,
+                       err);
 }
 
 static enum status remote_ready(struct catalog *catalog, struct err *err)

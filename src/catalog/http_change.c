@@ -1,25 +1,16 @@
 /*
  * Changes through another process' catalogd.
  *
- * A change whose answer was lost is sent again: catalogd recognises one that adds a snapshot, and
- * the others are asked for by the caller once more or not at all.
+ * A change whose answer was lost is sent again: catalogd recognises one that adds a snapshot. What
+ * it says to any other may be because the first one has landed (its requirements do not hold any
+ * more), so that only a success is believed. The calls that are not sent again are of unknown
+ * outcome at once.
  */
 #include "catalog/http_priv.h"
 
 #include "catalog/wire.h"
 
 enum { UPKEEP_TIMEOUT_MS = 600000 };
-
-static bool is_lost(enum status status)
-{
-    return status == E_UPSTREAM || status == E_TIMEOUT;
-}
-
-static enum status unknown(struct err *err)
-{
-    struct err why = err != NULL ? *err : (struct err){ 0 };
-    return err_set(err, E_UNAVAILABLE, "the outcome is unknown: %s", why.msg);
-}
 
 static deadline_ms later(deadline_ms deadline)
 {
@@ -62,7 +53,6 @@ enum status remote_change(struct catalog *catalog, enum catalog_kind kind,
 {
     AUTO(call_done) struct call call;
     yyjson_val *root = NULL;
-    enum status status = OK;
     call_begin(&call);
     wire_name(&call.w, &change->name);
     jw_kv_bool(&call.w, "view", kind == CATALOG_VIEW);
@@ -78,15 +68,9 @@ enum status remote_change(struct catalog *catalog, enum catalog_kind kind,
         jw_kv_str(&call.w, "file", change->batch->file);
         jw_obj_end(&call.w);
     }
-    for (int i = 0; i < CALL_RESENDS_MAX; i++) {
-        status = call_send(remote_of(catalog), &call, "/internal/catalog/change", false,
-                           later(deadline), &root, err);
-        if (!is_lost(status) || deadline_passed(later(deadline))) {
-            break;
-        }
-    }
-    TRY(is_lost(status) ? unknown(err) : status);
-    return read_loaded(arena, root, out, err);
+    TRY(call_change(remote_of(catalog), &call, "/internal/catalog/change", CALL_SENDS_MAX,
+                    later(deadline), &root, err));
+    return read_loaded(arena, root, out, err) == OK ? OK : call_unknown(err);
 }
 
 /** Sent once: who asks again after a lost answer finds less to do. */
@@ -106,9 +90,8 @@ enum status remote_upkeep(struct catalog *catalog, const struct catalog_upkeep *
         jw_key(&call.w, STR("args"));
         jw_val(&call.w, upkeep->args);
     }
-    enum status status = call_send(remote_of(catalog), &call, "/internal/catalog/upkeep", false,
-                                   later(deadline), &root, err);
-    TRY(is_lost(status) ? unknown(err) : status);
+    TRY(call_change(remote_of(catalog), &call, "/internal/catalog/upkeep", 1, later(deadline),
+                    &root, err));
     json_writer_init(&w, report);
     jw_val(&w, root);
     return json_writer_end(&w) == OK ? OK : err_no_memory(err);
@@ -127,10 +110,9 @@ enum status remote_create(struct catalog *catalog, enum catalog_kind kind,
     jw_kv_bool(&call.w, "stage", create->stage);
     jw_key(&call.w, STR("request"));
     jw_val(&call.w, create->request);
-    enum status status = call_send(remote_of(catalog), &call, "/internal/catalog/create", false,
-                                   later(create->deadline), &root, err);
-    TRY(is_lost(status) ? unknown(err) : status);
-    return read_loaded(arena, root, out, err);
+    TRY(call_change(remote_of(catalog), &call, "/internal/catalog/create", 1,
+                    later(create->deadline), &root, err));
+    return read_loaded(arena, root, out, err) == OK ? OK : call_unknown(err);
 }
 
 enum status remote_rename(struct catalog *catalog, enum catalog_kind kind,
@@ -144,10 +126,11 @@ enum status remote_rename(struct catalog *catalog, enum catalog_kind kind,
     jw_kv_str(&call.w, "to_namespace", to->ns);
     jw_kv_str(&call.w, "to_name", to->name);
     jw_kv_bool(&call.w, "view", kind == CATALOG_VIEW);
-    enum status status = call_send(remote_of(catalog), &call, "/internal/catalog/rename", false,
-                                   call_soon(), &root, err);
-    TRY(is_lost(status) ? unknown(err) : status);
-    return json_get_bool(root, "missing_namespace", JSON_OPTIONAL, missing_ns_out, err);
+    TRY(call_change(remote_of(catalog), &call, "/internal/catalog/rename", 1, call_soon(), &root,
+                    err));
+    return json_get_bool(root, "missing_namespace", JSON_OPTIONAL, missing_ns_out, err) == OK
+               ? OK
+               : call_unknown(err);
 }
 
 enum status remote_namespace_create(struct catalog *catalog, struct str ns,
@@ -165,11 +148,12 @@ enum status remote_namespace_create(struct catalog *catalog, struct str ns,
         jw_str(&call.w, properties[i].value);
     }
     jw_obj_end(&call.w);
-    enum status status = call_send(remote_of(catalog), &call, "/internal/catalog/namespace_create",
-                                   false, call_soon(), &root, err);
-    TRY(is_lost(status) ? unknown(err) : status);
+    TRY(call_change(remote_of(catalog), &call, "/internal/catalog/namespace_create", 1, call_soon(),
+                    &root, err));
     *out = (struct catalog_namespace){ 0 }; /* its properties are asked for where they are kept */
-    return wire_read_str(arena, root, "uuid", JSON_REQUIRED, &out->uuid, err);
+    return wire_read_str(arena, root, "uuid", JSON_REQUIRED, &out->uuid, err) == OK
+               ? OK
+               : call_unknown(err);
 }
 
 enum status remote_namespace_drop(struct catalog *catalog, struct str ns, struct err *err)
@@ -178,7 +162,6 @@ enum status remote_namespace_drop(struct catalog *catalog, struct str ns, struct
     yyjson_val *root = NULL;
     call_begin(&call);
     jw_kv_str(&call.w, "namespace", ns);
-    enum status status = call_send(remote_of(catalog), &call, "/internal/catalog/namespace_drop",
-                                   false, call_soon(), &root, err);
-    return is_lost(status) ? unknown(err) : status;
+    return call_change(remote_of(catalog), &call, "/internal/catalog/namespace_drop", 1,
+                       call_soon(), &root, err);
 }

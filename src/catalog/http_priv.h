@@ -9,7 +9,7 @@
 
 enum {
     CALL_BODY_BYTES_MAX = 256 * 1024 * 1024,
-    CALL_RESENDS_MAX = 3,
+    CALL_SENDS_MAX = 3, /* of what lands once however often it is sent; chosen */
     /* catalogd keeps a deadline itself; ours is a little later, so that its answer arrives */
     CALL_GRACE_MS = 5000,
 };
@@ -36,6 +36,18 @@ void call_done(struct call *call);
  * Again after it failed: the same once more. */
 enum status call_send(struct remote *remote, struct call *call, const char *target, bool repeatable,
                       deadline_ms deadline, yyjson_val **root_out, struct err *err) MUST_USE;
+/**
+ * The same for what changes something: at most `sends_max` times, until an answer comes.
+ *
+ * Errors   as the answer says, when no answer was lost before it. E_UNAVAILABLE "the outcome is
+ *          unknown" when one was: it may have landed, and what the next answer says may be because
+ *          of that. E_UNAVAILABLE "nothing was changed" when catalogd was never reached
+ */
+enum status call_change(struct remote *remote, struct call *call, const char *target, int sends_max,
+                        deadline_ms deadline, yyjson_val **root_out, struct err *err) MUST_USE;
+/** `err` as the reason why nobody knows whether a call has landed. Also of an answer that says it
+ * has and cannot be read. */
+enum status call_unknown(struct err *err) MUST_USE;
 /** For what answers at once. */
 deadline_ms call_soon(void);
 

@@ -473,6 +473,7 @@ enum status http_client_call(struct http_client *client, const struct http_call 
     } else if (call->deadline != 0) {
         timeout_ms = deadline_poll_ms(call->deadline);
         if (timeout_ms <= 0) {
+            answer->unreached = true;
             return err_set(err, E_TIMEOUT, "no time was left to ask %s", client->service);
         }
     }

@@ -58,7 +58,7 @@ struct http_call {
 
 struct http_answer {
     int status;
-    bool unreached; /* with E_UPSTREAM: no connection came about, nothing was sent */
+    bool unreached; /* with E_UPSTREAM, E_TIMEOUT: no connection came about, nothing was sent */
     bool untrusted; /* and that because nobody whom we trust vouches for the server */
     struct http_headers headers;
     struct buf body; /* of errors, and of 2xx without write_body */

@@ -406,6 +406,44 @@ static void a_snapshot_lands_once_however_often_it_is_sent(void **state)
     (void)state;
 }
 
+/** Its snapshot has expired, so that only its batch tells that it has landed. */
+static void a_repeat_is_known_by_its_batch_too(void **state)
+{
+    struct lake lake;
+    struct catalog_loaded loaded = { 0 };
+    struct table_summary table;
+    struct table_name name = fixture_name("t");
+    lake_up(&lake);
+    assert_ok(catalog_find(lake.catalog, &name, false, &lake.arena, &table, ERR));
+    const char *list = list_of(&lake, "snap-77.avro");
+    for (int64_t id = 77; id < 79; id++) {
+        AUTO(json_doc_done) yyjson_doc *updates = NULL;
+        const char *text = snapshot_updates(&lake, id, table.snapshot_id, 2, list, 42);
+        assert_ok(json_parse(json_text(&lake.arena, text), &updates, ERR));
+        const struct catalog_change_batch batch = { .id = STR("b"), .row_count = 41 };
+        const struct catalog_change how = { .name = name,
+                                            .updates = yyjson_doc_get_root(updates),
+                                            .batch = &batch };
+        if (id == 77) {
+            assert_ok(catalog_change_table(lake.catalog, &how, 0, &lake.arena, &loaded, ERR));
+            buf_done(&loaded.metadata);
+            (void)changed(&lake, "t", "[]",
+                          snapshot_updates(&lake, 80, 77, 3, list_of(&lake, "snap-80.avro"), 43));
+            (void)changed(&lake, "t", "[]", "[{'action':'remove-snapshots','snapshot-ids':[77]}]");
+            assert_ok(catalog_change_table(lake.catalog, &how, 0, &lake.arena, &loaded, ERR));
+            assert_false(holds(buf_str(&loaded.metadata), "'snapshot-id':77", &lake.arena));
+            buf_done(&loaded.metadata);
+        } else { /* the same batch with another snapshot has not landed */
+            assert_kind(catalog_change_table(lake.catalog, &how, 0, &lake.arena, &loaded, ERR),
+                        E_EXISTS);
+        }
+    }
+    assert_ok(catalog_find(lake.catalog, &name, false, &lake.arena, &table, ERR));
+    assert_int_equal(table.snapshot_id, 80);
+    lake_down(&lake);
+    (void)state;
+}
+
 /* --- faults --- */
 
 static struct {
@@ -812,6 +850,7 @@ int main(void)
         cmocka_unit_test(only_a_folder_of_ones_own_is_taken),
         cmocka_unit_test(a_change_keeps_rows_batches_and_what_we_do_not_know),
         cmocka_unit_test(a_change_that_does_not_hold_changes_nothing),
+        cmocka_unit_test(a_repeat_is_known_by_its_batch_too),
         cmocka_unit_test(a_snapshot_lands_once_however_often_it_is_sent),
         cmocka_unit_test(a_table_at_the_end_of_its_sequence_numbers_takes_no_appends),
         cmocka_unit_test(a_part_of_a_change_that_is_there_is_no_failure),
