@@ -439,7 +439,7 @@ static enum status open_server(struct parts *parts, struct err *err)
         .hosts = hosts,
         .origins = origins,
         .trust_request_id = true,
-        .error_body = icerest_error_body,
+        .error_body = is(parts, "gateway") ? icerest_error_body_afar : icerest_error_body,
     };
     TRY(http_server_new(&opts, &parts->server, err));
     TRY(http_server_mount_ops(parts->server, "", parts_ready, parts, err));

@@ -12,9 +12,9 @@ enum { TOKEN_REQUEST_MAX = 64 * 1024 };
 /* --- errors --- */
 
 /** The exception that clients make of a status; of 404 and 409 the route knows more. */
-static const char *type_of(const struct http_req *req, int http_status)
+static const char *type_of(const struct http_req *req, const struct icerest_state *state,
+                           int http_status)
 {
-    const struct icerest_state *state = req->state;
     if (state != NULL && state->type != NULL) {
         return state->type;
     }
@@ -54,9 +54,9 @@ static enum status append_identifier(struct buf *out, struct str ns, struct str 
 }
 
 /** How Java's catalogues begin the message of such an exception; NULL: any message will do. */
-static const char *phrase_of(const struct http_req *req, const char *type)
+static const char *phrase_of(const struct http_req *req, const struct icerest_state *state,
+                             const char *type)
 {
-    const struct icerest_state *state = req->state;
     struct str ours = str_of(req->err.msg);
     bool named = state != NULL && state->name.len > 0;
     bool of_view = str_starts(ours, STR("view ")) || str_ends(ours, STR(" is a view"));
@@ -94,10 +94,9 @@ static const char *phrase_of(const struct http_req *req, const char *type)
 
 /** The message: theirs, with what ours knows more; or ours. */
 static enum status write_message(struct json_writer *w, const struct http_req *req,
-                                 const char *type)
+                                 const struct icerest_state *state, const char *type)
 {
-    const struct icerest_state *state = req->state;
-    const char *phrase = phrase_of(req, type);
+    const char *phrase = phrase_of(req, state, type);
     struct str ours = str_of(req->err.msg);
     AUTO(buf_done) struct buf text;
     buf_init(&text, 64 * 1024);
@@ -115,14 +114,16 @@ static enum status write_message(struct json_writer *w, const struct http_req *r
     return OK;
 }
 
-static enum status error_json(const struct http_req *req, int http_status, struct buf *out)
+/** `state` is NULL of a request that no route of ours has taken. */
+static enum status error_json(const struct http_req *req, const struct icerest_state *state,
+                              int http_status, struct buf *out)
 {
     struct json_writer w;
     json_writer_init(&w, out);
     jw_obj_begin(&w);
     jw_kv_obj(&w, "error");
-    const char *type = type_of(req, http_status);
-    TRY(write_message(&w, req, type));
+    const char *type = type_of(req, state, http_status);
+    TRY(write_message(&w, req, state, type));
     jw_kv_cstr(&w, "type", type);
     jw_kv_i64(&w, "code", http_status);
     jw_kv_str(&w, "request_id", req->request_id);
@@ -131,15 +132,26 @@ static enum status error_json(const struct http_req *req, int http_status, struc
     return json_writer_end(&w);
 }
 
-const char *icerest_error_body(struct http_req *req, int http_status, struct buf *out)
+static const char *error_body(const struct http_req *req, const struct icerest_state *state,
+                              int http_status, struct buf *out)
 {
     if (!str_starts(req->path, STR(ICEREST_PATH "/"))) {
         return NULL;
     }
-    if (error_json(req, http_status, out) != OK) {
+    if (error_json(req, state, http_status, out) != OK) {
         buf_clear(out);
     }
     return "application/json";
+}
+
+const char *icerest_error_body(struct http_req *req, int http_status, struct buf *out)
+{
+    return error_body(req, req->state, http_status, out);
+}
+
+const char *icerest_error_body_afar(struct http_req *req, int http_status, struct buf *out)
+{
+    return error_body(req, NULL, http_status, out);
 }
 
 void icerest_missing(struct http_req *req, const char *type)
@@ -164,7 +176,7 @@ enum http_step icerest_refuse(struct http_req *req, int http_status)
 {
     AUTO(buf_done) struct buf json;
     buf_init(&json, ICEREST_JSON_MAX);
-    if (error_json(req, http_status, &json) != OK) {
+    if (error_json(req, req->state, http_status, &json) != OK) {
         return http_fail(req, err_no_memory(&req->err));
     }
     return http_reply_json(req, http_status, &json);

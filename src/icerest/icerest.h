@@ -36,9 +36,11 @@ struct icerest {
 enum status icerest_mount(struct icerest *icerest, struct http_server *server,
                           struct err *err) MUST_USE;
 /**
- * http_server_opts.error_body of a server that carries these routes: errors below ICEREST_PATH have
- * Iceberg's shape; for other paths NULL, the server's own.
+ * http_server_opts.error_body of a server that carries these routes, and no others below
+ * ICEREST_PATH: errors there have Iceberg's shape; for other paths NULL, the server's own.
  */
 const char *icerest_error_body(struct http_req *req, int http_status, struct buf *out);
+/** The same of a gateway before it, whose requests carry its own state. */
+const char *icerest_error_body_afar(struct http_req *req, int http_status, struct buf *out);
 
 #endif

@@ -3,6 +3,8 @@
 import gzip
 import json
 import pathlib
+import socket
+import threading
 import time
 
 import pytest
@@ -102,8 +104,6 @@ def test_a_refusal_reaches_the_client_through_the_gateway(cluster):
 
 
 def test_a_slow_service_is_504(start):
-    import socket
-    import threading
     listener = socket.create_server(("127.0.0.1", 0))
     held = []
     thread = threading.Thread(target=lambda: held.append(listener.accept()), daemon=True)
@@ -113,6 +113,35 @@ def test_a_slow_service_is_504(start):
     answer = sql(gateway, "SELECT 1")
     listener.close()
     assert answer.status_code == 504 and "queryd" in answer.json()["error"]["message"]
+
+
+def test_a_catalogue_that_breaks_off_is_told_as_icebergs_clients_read_it(start):
+    """The request has been sent, so that nobody knows what became of it: 502, and the gateway goes on."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def take_and_close():
+        while True:
+            try:
+                wire, _ = listener.accept()
+            except OSError:
+                return
+            with wire:
+                while b"END" not in wire.recv(65536):
+                    pass
+
+    thread = threading.Thread(target=take_and_close, daemon=True)
+    thread.start()
+    gateway = start("gateway", "--gateway.bind", "127.0.0.1:0", "--gateway.catalogd_url", f"http://127.0.0.1:{listener.getsockname()[1]}")
+    for path in ("transactions/commit", "namespaces/main/tables/t"):
+        answer = requests.post(f"{gateway.url}/iceberg/v1/main/{path}", data="x" * 300 + "END", timeout=10)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["type"]) == (502, 502, "InternalServerError")
+        assert "catalogd" in error["message"]
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join(10)
+    away = requests.post(f"{gateway.url}/iceberg/v1/main/transactions/commit", data="END", timeout=10)
+    assert (away.status_code, away.json()["error"]["type"]) == (502, "InternalServerError")
 
 
 def test_an_upstream_without_a_scheme_stops_the_start(start):
