@@ -70,7 +70,7 @@ def wrk_writers(server, tables):
         done = int(re.search(r"(\d+) requests in", text).group(1))
         assert "Non-2xx" not in text and "Socket errors" not in text, text
         properties = rest(server, "GET", f"/namespaces/bench/tables/t{i % tables}")[0]["metadata"]["properties"]
-        assert done <= int(properties[f"writer{i}"]) <= done + 1, (done, properties)
+        assert done <= int(properties[f"writer{i}"]) <= done + 2, (done, properties)  # one was under way; wrk tries the script once
         total += done
     return total / SECONDS
 

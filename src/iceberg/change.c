@@ -8,6 +8,7 @@
 #include "iceberg/change_priv.h"
 
 #include "base/encode.h"
+#include "iceberg/expiry.h"
 
 enum { METADATA_LOG_DEFAULT = 100, UPDATES_MAX = 100000, UUID_LEN = 36 };
 
@@ -515,7 +516,7 @@ static enum status log_metadata(struct change_doc *doc, struct ice_change_result
     jw_obj_end(&w);
     TRY(change_add(doc, log, &item, err));
     TRY(change_made(doc, &w, &text, &item->val, err));
-    size_t max = metadata_log_max(doc), from = log->count > max ? log->count - max : 0;
+    size_t from = log->count - ice_expiry_cut(log->count, metadata_log_max(doc));
     result->dropped_metadata = arena_array(doc->arena, from + 1, sizeof(struct str));
     if (result->dropped_metadata == NULL) {
         return err_no_memory(err);
