@@ -104,6 +104,27 @@ static enum status metric_parse(struct str text, enum vec_metric *out, struct er
                    STR_ARG(str_take(text, 100)));
 }
 
+/** `default` is VEC_PRESET_NONE. */
+static enum status preset_parse(struct str text, enum vec_preset *out, struct err *err)
+{
+    bool fast = str_eq(text, STR("fast_build"));
+    if (!fast && !str_eq(text, STR("default"))) {
+        return err_set(err, E_INVALID, "preset \"%.*s\": it is default or fast_build",
+                       STR_ARG(str_take(text, 100)));
+    }
+    *out = fast ? VEC_PRESET_FAST_BUILD : VEC_PRESET_NONE;
+    return OK;
+}
+
+/** The preset that has these numbers; NULL: none. */
+static const char *preset_of(const struct coll_spec *spec)
+{
+    bool fast = spec->m == VEC_M_FAST_BUILD &&
+                spec->ef_construction == VEC_EF_CONSTRUCTION_FAST_BUILD;
+    bool usual = spec->m == VEC_M_DEFAULT && spec->ef_construction == VEC_EF_CONSTRUCTION_DEFAULT;
+    return fast ? "fast_build" : usual ? "default" : NULL;
+}
+
 /** The fields of an index, inside an object. */
 static void write_info(struct json_writer *w, const struct coll_info *info)
 {
@@ -115,6 +136,9 @@ static void write_info(struct json_writer *w, const struct coll_info *info)
     jw_kv_u64(w, "m", spec->m);
     jw_kv_u64(w, "ef_construction", spec->ef_construction);
     jw_kv_u64(w, "ef_search", spec->ef_search);
+    if (preset_of(spec) != NULL) {
+        jw_kv_cstr(w, "preset", preset_of(spec));
+    }
     if (info->length_known) {
         jw_kv_u64(w, "length", info->length);
     }
@@ -152,20 +176,22 @@ static enum status small_number(struct http_req *req, const char *name, uint64_t
 
 static enum status read_spec(struct http_req *req, struct coll_spec *out)
 {
-    static const char *const names[] = { "name", "dimension",       "metric",
-                                         "m",    "ef_construction", "ef_search" };
+    static const char *const names[] = { "name",      "dimension",       "metric", "m",
+                                         "ef_search", "ef_construction", "preset" };
     yyjson_val *root = NULL;
-    struct str metric = STR("cosine");
+    struct str metric = STR("cosine"), preset = STR("default");
     uint64_t dimension = 0, m = 0, ef_construction = 0, ef_search = 0;
     struct err *err = &req->err;
     TRY(vectors_body(req, names, ARRAY_LEN(names), &root));
     TRY(json_get_str(root, "name", JSON_REQUIRED, &out->name, err));
     TRY(json_get_u64(root, "dimension", JSON_REQUIRED, &dimension, err));
     TRY(json_get_str(root, "metric", JSON_OPTIONAL, &metric, err));
+    TRY(json_get_str(root, "preset", JSON_OPTIONAL, &preset, err));
     TRY(json_get_u64(root, "m", JSON_OPTIONAL, &m, err));
     TRY(json_get_u64(root, "ef_construction", JSON_OPTIONAL, &ef_construction, err));
     TRY(json_get_u64(root, "ef_search", JSON_OPTIONAL, &ef_search, err));
     TRY(metric_parse(metric, &out->metric, err));
+    TRY(preset_parse(preset, &out->preset, err));
     if (dimension == 0 || dimension > VEC_DIMENSION_MAX) {
         return err_set(err, E_INVALID, "\"dimension\" is %llu: it is a number from 1 to %u",
                        (unsigned long long)dimension, (unsigned)VEC_DIMENSION_MAX);

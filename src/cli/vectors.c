@@ -28,6 +28,8 @@ static const struct cli_option vectors_options[] = {
     VALUE("m", m, "NUMBER", "create, load --create: links of a vector"),
     VALUE("ef-construction", ef_construction, "NUMBER",
           "create, load --create: effort of linking a vector"),
+    VALUE("preset", preset, "default|fast_build",
+          "create, load --create: both at once; fast_build links faster and wants a larger ef"),
     SWITCH("create", create, "load: make the index when it is not there"),
     VALUE(
         "format", format, "ndjson|parquet|npy|fvecs",
@@ -146,6 +148,9 @@ enum status vectors_create(struct http_client *client, struct str name, uint64_t
     }
     TRY(add_number(&w, "m", "m", options->m, err));
     TRY(add_number(&w, "ef_construction", "ef-construction", options->ef_construction, err));
+    if (options->preset != NULL) {
+        jw_kv_cstr(&w, "preset", options->preset);
+    }
     jw_obj_end(&w);
     if (json_writer_end(&w) != OK) {
         return err_no_memory(err);
@@ -513,9 +518,9 @@ static const struct verb {
     enum status (*run)(struct http_client *client, int argc, char **argv,
                        const struct vectors_options *options, struct err *err);
 } verbs[] = {
-    { "create", 1, 1, " dimension metric m ef-construction ", create },
-    { "load", 1, 2, " create metric m ef-construction format sql id-field vector-field ids mode ",
-      load },
+    { "create", 1, 1, " dimension metric m ef-construction preset ", create },
+    { "load", 1, 2,
+      " create metric m ef-construction preset format sql id-field vector-field ids mode ", load },
     { "search", 1, 1,
       " vector id k ef recall-target filter max-distance fields exact with-vectors ", search },
     { "info", 0, 1, " ", info },

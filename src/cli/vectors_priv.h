@@ -9,7 +9,7 @@
 #include "cli/cli_priv.h"
 
 struct vectors_options {
-    const char *server, *dimension, *metric, *m, *ef_construction;                     /* create */
+    const char *server, *dimension, *metric, *m, *ef_construction, *preset;            /* create */
     const char *format, *sql, *id_field, *vector_field, *ids, *mode;                   /* load */
     const char *vector, *id, *k, *ef, *recall_target, *filter, *max_distance, *fields; /* search */
     bool create, exact, with_vectors, all, drop, json;

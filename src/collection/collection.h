@@ -70,6 +70,8 @@ struct coll_spec {
     uint32_t dimension;
     enum vec_metric metric;
     uint32_t m, ef_construction, ef_search; /* 0: the default */
+    /* of coll_create: whose m and ef_construction stand in place of zeros. It is not stored */
+    enum vec_preset preset;
 };
 struct coll_info {
     struct coll_spec spec; /* with the values that work in place of zeros */

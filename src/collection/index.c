@@ -95,7 +95,8 @@ static enum status check_spec(const struct coll_spec *spec, struct err *err)
     const struct vec_opts opts = { .dimension = spec->dimension,
                                    .metric = spec->metric,
                                    .m = spec->m,
-                                   .ef_construction = spec->ef_construction };
+                                   .ef_construction = spec->ef_construction,
+                                   .preset = spec->preset };
     TRY(coll_name_check(spec->name, err));
     TRY(vec_new(&opts, &trial, err));
     vec_free(trial);
@@ -116,14 +117,28 @@ static struct coll_spec spec_told(const struct coll_spec *spec)
     return told;
 }
 
+/** As it is stored: the preset's numbers in place of zeros, and no preset. */
+static struct coll_spec spec_stored(const struct coll_spec *spec)
+{
+    struct coll_spec stored = *spec;
+    if (spec->preset == VEC_PRESET_FAST_BUILD) {
+        stored.m = spec->m > 0 ? spec->m : VEC_M_FAST_BUILD;
+        stored.ef_construction = spec->ef_construction > 0 ? spec->ef_construction
+                                                           : VEC_EF_CONSTRUCTION_FAST_BUILD;
+    }
+    stored.preset = VEC_PRESET_NONE;
+    return stored;
+}
+
 enum status coll_create(struct coll_service *service, const struct coll_spec *spec,
                         struct arena *arena, struct coll_info *info_out, struct err *err)
 {
-    struct creating creating = { .spec = spec };
     TRY(check_spec(spec, err));
+    const struct coll_spec stored = spec_stored(spec);
+    struct creating creating = { .spec = &stored };
     uuid4(creating.uuid);
     TRY(change(service, spec->name, create_change, &creating, arena, err));
-    struct coll_info info = { .spec = spec_told(spec), .writable = true, .length_known = true };
+    struct coll_info info = { .spec = spec_told(&stored), .writable = true, .length_known = true };
     info.spec.name = arena_str(arena, spec->name);
     info.uuid = arena_str(arena, str_from(creating.uuid, UUID_TEXT));
     info.stopped = STR_EMPTY;

@@ -113,7 +113,8 @@ BAD_FILES = [
 
 
 def test_a_bad_file_is_told_and_adds_nothing(lake, tmp_path):
-    ok(lake("vectors", "create", "x", "--dimension", 2))
+    ok(lake("vectors", "create", "x", "--dimension", 2, "--preset", "fast_build"))
+    assert json.loads(ok(lake("vectors", "info", "x", "--json")))["preset"] == "fast_build"
     for name, content, word in BAD_FILES:
         (tmp_path / name).write_bytes(content)
         told = lake("vectors", "load", "x", tmp_path / name)

@@ -192,12 +192,14 @@ def test_indexes_are_made_once_and_named_well(door):
     info = made.ask("GET", "")
     assert info["name"] == "things" and info["dimension"] == 3 and info["metric"] == "dot" and info["length"] == 0
     assert info["m"] == 32 and info["ef_construction"] == 200 and info["ef_search"] == 64  # what works, not the zeros that stand for it
+    assert info["preset"] == "default"
     again = requests.post(door + "/v1/vectors/index", json={"name": "things", "dimension": 3}, timeout=60)
     assert again.status_code == 409 and again.json()["error"]["code"] == "exists"
     for wrong in ({"name": "x"}, {"dimension": 3}, {"name": "x", "dimension": 0}, {"name": "x", "dimension": 4097}, {"name": "x", "dimension": -1},
                   {"name": "x", "dimension": "3"}, {"name": "x", "dimension": 2.5}, {"name": "", "dimension": 3}, {"name": "a/b", "dimension": 3},
                   {"name": "a.b", "dimension": 3}, {"name": "a\nb", "dimension": 3}, {"name": "x" * 81, "dimension": 3}, {"name": 'a"b', "dimension": 3},
                   {"name": "x", "dimension": 3, "metric": "manhattan"}, {"name": "x", "dimension": 3, "m": 1}, {"name": "x", "dimension": 3, "m": 2**40},
+                  {"name": "x", "dimension": 3, "preset": "slow"}, {"name": "x", "dimension": 3, "preset": 1},
                   {"name": "x", "dimension": 3, "ef_construction": 1}, {"name": "x", "dimension": 3, "dimensions": 3}, [], 7, None):
         answer = requests.post(door + "/v1/vectors/index", json=wrong if wrong is not None else [None], timeout=60)
         assert answer.status_code == 400 and answer.json()["error"]["code"] == "invalid", (wrong, answer.text)
@@ -212,6 +214,18 @@ def test_indexes_are_made_once_and_named_well(door):
     made.ask("GET", "", 404)
     other = Index(door, dimension=7, metric="l2")
     assert other.ask("GET", "")["dimension"] == 7 and other.count() == 0
+
+
+def test_a_preset_says_what_was_not_said(start, tmp_path):
+    said = {"fast": ({"preset": "fast_build"}, 16, 64, "fast_build"), "usual": ({"preset": "default"}, 32, 200, "default"),
+            "own": ({"preset": "fast_build", "m": 20}, 20, 64, None), "numbers": ({"m": 16, "ef_construction": 64}, 16, 64, "fast_build")}
+    for again in (False, True):  # what was made, and what a new process reads
+        server = start("serve", "--data", tmp_path / "data", "--listen", "127.0.0.1:0")
+        for name, (given, m, breadth, preset) in said.items():
+            index = Index(server.url, name) if again else Index(server.url, name, dimension=3, **given)
+            for info in (index.ask("GET", ""), index.ask("GET", "/stats")):
+                assert (info["m"], info["ef_construction"], info.get("preset")) == (m, breadth, preset), (name, info)
+        assert server.stop() == 0
 
 
 def test_a_bad_search_is_refused_by_its_field(door):
