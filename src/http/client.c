@@ -151,10 +151,12 @@ static CURL *take_handle(struct http_client *client)
     return curl;
 }
 
-static void keep_handle(struct http_client *client, CURL *curl)
+/** `whole`: its last call has come to its end. What libcurl remembers of one that has not survives
+ * curl_easy_reset (7.88: that the body is to be rewound), and would be the next call's. */
+static void keep_handle(struct http_client *client, CURL *curl, bool whole)
 {
     pthread_mutex_lock(&client->lock);
-    bool room = client->kept_count < client->kept_max;
+    bool room = whole && client->kept_count < client->kept_max;
     if (room) {
         client->kept[client->kept_count++] = curl;
     }
@@ -485,6 +487,7 @@ enum status http_client_call(struct http_client *client, const struct http_call 
     if (curl == NULL) {
         return err_no_memory(err);
     }
+    CURLcode code = CURLE_OK;
     enum status kind = make_headers(client, call, &headers, err);
     if (kind == OK) {
         set_options(client, curl, &transfer, timeout_ms);
@@ -492,12 +495,13 @@ enum status http_client_call(struct http_client *client, const struct http_call 
         curl_easy_setopt(curl, CURLOPT_URL, url.ptr);
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, detail);
-        kind = judge(client, curl_easy_perform(curl), detail, &transfer, err);
+        code = curl_easy_perform(curl);
+        kind = judge(client, code, detail, &transfer, err);
         curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
         curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
     }
     curl_slist_free_all(headers);
-    keep_handle(client, curl);
+    keep_handle(client, curl, code == CURLE_OK);
     return kind;
 }
 

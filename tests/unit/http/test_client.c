@@ -329,6 +329,101 @@ static void what_is_not_safe_to_repeat_is_sent_once(void **state)
     close(rude.fd);
 }
 
+/* --- a server that goes while a kept connection is used, and comes back --- */
+
+struct mortal {
+    int fd;
+    struct sockaddr_in at;
+    int answers; /* of its one connection; then it reads one more request and goes */
+};
+
+static void mortal_listen(struct mortal *mortal)
+{
+    int yes = 1;
+    socklen_t len = sizeof(mortal->at);
+    mortal->fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(setsockopt(mortal->fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)), 0);
+    assert_int_equal(bind(mortal->fd, (struct sockaddr *)&mortal->at, len), 0);
+    assert_int_equal(listen(mortal->fd, 1), 0);
+    assert_int_equal(getsockname(mortal->fd, (struct sockaddr *)&mortal->at, &len), 0);
+}
+
+/** The whole request: its head, and a body of three bytes when it is a PUT. */
+static void mortal_take(int fd)
+{
+    char text[4096] = "";
+    size_t len = 0, whole = SIZE_MAX;
+    while (len < whole && len < sizeof(text) - 1) {
+        ssize_t got = recv(fd, text + len, sizeof(text) - 1 - len, 0);
+        if (got <= 0) {
+            return;
+        }
+        len += (size_t)got;
+        text[len] = '\0';
+        const char *end = strstr(text, "\r\n\r\n");
+        whole = end == NULL ? SIZE_MAX
+                            : (size_t)(end - text) + 4 + (strncmp(text, "PUT", 3) == 0 ? 3 : 0);
+    }
+}
+
+static void *mortal_main(void *arg)
+{
+    struct mortal *mortal = arg;
+    static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    int fd = accept(mortal->fd, NULL, NULL);
+    close(mortal->fd); /* whoever connects from here on is refused */
+    for (int i = 0; i < mortal->answers; i++) {
+        mortal_take(fd);
+        (void)!send(fd, ok, sizeof(ok) - 1, MSG_NOSIGNAL);
+    }
+    mortal_take(fd);
+    close(fd);
+    return NULL;
+}
+
+/** libcurl sends a PUT again when its kept connection dies, and remembers to rewind the body; where
+ * that fails too, the next call must not hear of it. */
+static void a_call_that_failed_leaves_nothing_to_the_next(void **state)
+{
+    (void)state;
+    struct mortal mortal = {
+        .at = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) }, .answers = 1
+    };
+    struct http_answer answer;
+    struct err err = { .kind = OK };
+    struct http_client *to_mortal = NULL;
+    struct source source = { .left = 3 };
+    const struct http_call get = { .method = HTTP_GET, .target = STR("/") };
+    const struct http_call put = { .method = HTTP_PUT, .target = STR("/"), .body = STR("abc") };
+    const struct http_call stream = { .method = HTTP_PUT,
+                                      .target = STR("/"),
+                                      .read_body = read_source,
+                                      .ctx = &source,
+                                      .body_length = 3 };
+    pthread_t thread;
+    char url[64];
+    mortal_listen(&mortal);
+    (void)snprintf(url, sizeof(url), "http://127.0.0.1:%d", ntohs(mortal.at.sin_port));
+    const struct http_client_opts opts = { .base_url = url, .service = "mortal" };
+    assert_int_equal(http_client_new(&opts, &to_mortal, &err), OK);
+    assert_int_equal(pthread_create(&thread, NULL, mortal_main, &mortal), 0);
+    assert_int_equal(http_client_call_ok(to_mortal, &get, &answer, &err), OK);
+    http_answer_done(&answer);
+    assert_int_equal(http_client_call_ok(to_mortal, &put, &answer, &err), E_UPSTREAM);
+    http_answer_done(&answer);
+    pthread_join(thread, NULL);
+    mortal_listen(&mortal);
+    assert_int_equal(pthread_create(&thread, NULL, mortal_main, &mortal), 0);
+    enum status status = http_client_call_ok(to_mortal, &stream, &answer, &err);
+    http_answer_done(&answer);
+    http_client_free(to_mortal);
+    shutdown(mortal.fd, SHUT_RDWR);
+    pthread_join(thread, NULL);
+    if (status != OK) {
+        fail_msg("%s", err.msg);
+    }
+}
+
 #define T(fn) cmocka_unit_test_setup_teardown(fn, start, stop)
 
 int main(void)
@@ -340,6 +435,7 @@ int main(void)
         T(refusals_of_big_bodies_are_seen),
         T(deadlines_and_unreachable_services_are_told_apart),
         T(what_is_not_safe_to_repeat_is_sent_once),
+        T(a_call_that_failed_leaves_nothing_to_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
