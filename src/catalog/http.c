@@ -91,7 +91,7 @@ enum status call_change(struct remote *remote, struct call *call, const char *ta
     bool in_doubt = false;
     for (int i = 0; i < sends_max; i++) {
         status = call_send(remote, call, target, false, deadline, root_out, &why);
-        in_doubt = in_doubt || (is_lost(status) && !call->answer.unreached);
+        in_doubt = in_doubt || status == E_INTERNAL || (is_lost(status) && !call->answer.unreached);
         if (!is_lost(status) || deadline_passed(deadline)) {
             break;
         }

@@ -41,7 +41,8 @@ enum status call_send(struct remote *remote, struct call *call, const char *targ
  *
  * Errors   as the answer says, when no answer was lost before it. E_UNAVAILABLE "the outcome is
  *          unknown" when one was: it may have landed, and what the next answer says may be because
- *          of that. E_UNAVAILABLE "nothing was changed" when catalogd was never reached
+ *          of that. So it is when catalogd says E_INTERNAL, or a proxy does for it. E_UNAVAILABLE
+ *          "nothing was changed" when catalogd was never reached
  */
 enum status call_change(struct remote *remote, struct call *call, const char *target, int sends_max,
                         deadline_ms deadline, yyjson_val **root_out, struct err *err) MUST_USE;

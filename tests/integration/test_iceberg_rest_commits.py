@@ -1,10 +1,6 @@
 """Tables that PyIceberg makes and changes through the catalogue, beside our own ingest, and with answers that are lost."""
 
 import concurrent.futures
-import contextlib
-import http.client
-import http.server
-import threading
 import urllib.parse
 
 import pyarrow as pa
@@ -20,6 +16,7 @@ from pyiceberg.transforms import IdentityTransform
 from pyiceberg.types import DoubleType, IntegerType, LongType, NestedField, StringType
 
 from conftest import start_cluster
+from losing import losing
 
 COLUMNS = pa.schema([("id", pa.int64()), ("name", pa.string())])
 
@@ -363,62 +360,6 @@ def test_a_transaction_changes_all_of_its_tables_or_none(lake):
 
 
 # --- answers that are lost ---
-
-
-class Losing(http.server.BaseHTTPRequestHandler):
-    """Passes everything on; of the commits that have landed it loses as many answers as it was told, in its way."""
-
-    protocol_version = "HTTP/1.1"
-
-    def _pass(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        to = http.client.HTTPConnection(self.server.to, timeout=60)
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "connection", "accept-encoding", "transfer-encoding")}
-        to.request(self.command, self.path, body, headers)
-        answer = to.getresponse()
-        text = answer.read()
-        to.close()
-        is_commit = self.command == "POST" and (self.path.endswith("/transactions/commit") or "/tables/" in self.path) and not self.path.endswith("/metrics")
-        code = answer.status
-        if is_commit:
-            with self.server.lock:
-                self.server.commits.append(code)
-                lose = code < 300 and self.server.to_lose > 0
-                self.server.to_lose -= lose
-            if lose and self.server.way == "cut":
-                self.close_connection = True
-                self.connection.close()
-                return
-            if lose:
-                code, text = 500, b'{"error":{"message":"lost on the way","type":"InternalServerError","code":500}}'
-        self.send_response(code)
-        for name, value in answer.getheaders():
-            if name.lower() in ("content-type", "etag"):
-                self.send_header(name, value)
-        if code not in (204, 304):
-            self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        if code not in (204, 304) and self.command != "HEAD":
-            self.wfile.write(text)
-
-    do_GET = do_POST = do_DELETE = do_HEAD = do_PUT = _pass
-
-    def log_message(self, *args):
-        pass
-
-
-@contextlib.contextmanager
-def losing(url, way):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Losing)
-    server.daemon_threads = True
-    server.to, server.way, server.to_lose, server.commits, server.lock = url.removeprefix("http://"), way, 0, [], threading.Lock()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    server.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.mark.parametrize("way", ["500", "cut"])

@@ -43,6 +43,7 @@ enum step {
     REFUSE, /* 409, and not asked */
     BUSY,   /* 503, and not asked */
     EMPTY,  /* asked and done; the answer is an object without members */
+    BROKEN, /* asked and done; the answer is 500 */
 };
 
 struct lab {
@@ -70,6 +71,9 @@ static const char *const busy =
 static const char *const empty =
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
     "Connection: close\r\n\r\n{}";
+
+static const char *const broken =
+    "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /** The whole message: a head and what Content-Length says. */
 static size_t read_message(int fd, char *into)
@@ -137,6 +141,10 @@ static void serve_one(struct lab *lab, int fd, char *request, char *answer)
     case EMPTY:
         assert(ask(lab, request, len, answer) > 0);
         write_all(fd, empty, strlen(empty));
+        break;
+    case BROKEN:
+        assert(ask(lab, request, len, answer) > 0);
+        write_all(fd, broken, strlen(broken));
         break;
     case REFUSE:
         write_all(fd, refused, strlen(refused));
@@ -379,6 +387,9 @@ static void an_answer_without_its_members_tells_nothing(void **state)
     assert_unknown(change(lab, lab->remote, add_column));
     PLAY(lab, EMPTY);
     assert_unknown(append(lab, "second", &out));
+    PLAY(lab, BROKEN);
+    assert_unknown(append(lab, "third", &out));
+    assert_int_equal(atomic_load(&lab->calls), 1);
 }
 
 static void what_is_sent_once_is_unknown_when_its_answer_is_lost(void **state)
