@@ -12,6 +12,7 @@ import urllib.parse
 import pytest
 import requests
 
+from losing import losing
 from test_pyiceberg import Lake, every_type, parquet
 
 pytestmark = pytest.mark.slow
@@ -80,3 +81,40 @@ def test_names_that_need_care(lake):
     assert answer.status_code == 200
     rows = chdb(lake, urllib.parse.quote("odd.My Table"), "*")
     assert [list(row.values()) for row in rows] == [[1, 2, 3]]
+
+
+# A session that runs each statement, and prints what came of each: rows, or the error, as JSON lines.
+SESSION = """
+import json, sys
+from chdb import session
+click = session.Session()
+for sql in sys.argv[1:]:
+    try:
+        print(json.dumps({"rows": str(click.query(sql, "CSV"))}))
+    except Exception as error:
+        print(json.dumps({"error": str(error)[:500]}))
+"""
+
+
+@pytest.mark.parametrize("way", ["cut", "500"])
+def test_a_lost_answer_to_an_insert_loses_and_doubles_no_row(start, tmp_path, way):
+    """The answer to a commit is lost; what ClickHouse makes of it must not delete the files of a live snapshot."""
+    settings = tmp_path / "lakehouse.toml"
+    settings.write_text('[[warehouse]]\nuri = "s3"\n')
+    server = start("serve", "-config", settings, "--data", tmp_path / "lake", "--listen", "127.0.0.1:0", "--s3api.bind", "127.0.0.1:0",
+                   "--catalogd.sweep_seconds=1", "--catalogd.grace_seconds=0")
+    ours = lambda sql: requests.post(server.url + "/v1/sql", json={"sql": sql, "row_format": "arrays"}, timeout=60).json()["rows"]
+    ours("CREATE TABLE words (id INTEGER, word VARCHAR)")
+    ours("INSERT INTO words VALUES (1, 'ours')")
+    with losing(server.url, way) as wire:
+        wire.to_lose = 1
+        statements = ["SET allow_database_iceberg = 1, allow_experimental_insert_into_iceberg = 1",
+                      f"CREATE DATABASE lake ENGINE = DataLakeCatalog('{wire.url}/iceberg/v1') SETTINGS catalog_type = 'rest', warehouse = 'main', vended_credentials = 1",
+                      "INSERT INTO lake.`main.words` VALUES (2, 'lost')", "INSERT INTO lake.`main.words` VALUES (3, 'ClickHouse')", "SELECT id, word FROM lake.`main.words` ORDER BY id"]
+        done = subprocess.run([os.environ["LAKEHOUSE_INTEROP"], "-c", SESSION, *statements], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        assert wire.lost == 1, answers
+    rows = ours("SELECT id, word FROM words ORDER BY id")
+    assert rows == [[1, "ours"], [2, "lost"], [3, "ClickHouse"]], (rows, answers, wire.commits)
+    assert answers[-1].get("rows") == '1,"ours"\n2,"lost"\n3,"ClickHouse"\n', answers
