@@ -4,8 +4,12 @@ import contextlib
 import http.client
 import http.server
 import json
+import random
 import socket
 import threading
+
+
+OURS = ("content-length", "connection", "keep-alive", "transfer-encoding", "date", "server")  # headers that the wire writes itself
 
 
 def is_iceberg_commit(method, path):
@@ -37,7 +41,7 @@ class Losing(http.server.BaseHTTPRequestHandler):
         if is_commit:
             with server.lock:
                 server.commits.append(code)
-                lose = code < 300 and server.to_lose > 0
+                lose = code < 300 and server.to_lose > 0 and server.rng.random() < server.share
                 server.to_lose -= lose
                 server.lost += lose
             if lose and server.way == "cut":
@@ -46,7 +50,7 @@ class Losing(http.server.BaseHTTPRequestHandler):
                 return
             if lose:
                 code, text = 500, b'{"error":{"message":"lost on the way","type":"InternalServerError","code":500}}'
-        self._answer(code, text, [(name, value) for name, value in answer.getheaders() if name.lower() in ("content-type", "etag", "retry-after")])
+        self._answer(code, text, [(name, value) for name, value in answer.getheaders() if name.lower() not in OURS])
 
     def _body(self):
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -76,11 +80,12 @@ class Losing(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def losing(url, way, is_commit=is_iceberg_commit):
-    """`way`: "cut", or "500". wire.to_refuse: so many commits after a lost answer are answered with 409 and not asked."""
+    """`way`: "cut", or "500". wire.share: of the answers that could be lost, by wire.rng. wire.to_refuse: so many commits after a lost answer are answered with 409 and not asked."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Losing)
     server.daemon_threads = True
     server.to, server.way, server.is_commit = url.removeprefix("http://"), way, is_commit
     server.to_lose, server.to_refuse, server.lost, server.commits, server.lock = 0, 0, 0, [], threading.Lock()
+    server.share, server.rng = 1, random.Random(7)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     server.url = f"http://127.0.0.1:{server.server_address[1]}"

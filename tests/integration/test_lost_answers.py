@@ -1,8 +1,12 @@
 """Answers of catalogd that are lost on their way to queryd and ingestd: no row is lost or doubled, no live file deleted, and nothing that landed is told as failed."""
 
+import random
+import threading
+
 import pytest
 import requests
 from losing import losing
+from test_crash_writes import Carer, Lost, Refused, Writer
 from test_sql_write import Lake
 
 CHANGES = ["append", "change", "create", "drop", "rename", "upkeep", "namespace_create", "namespace_drop"]
@@ -103,3 +107,52 @@ def test_what_landed_is_there_once_and_never_told_as_failed(behind, refused):
             again = behind.do(what)
             assert again.status_code == 200 and again.json()["deduplicated"], again.text
             check_landed(behind, name, rows)
+
+
+# --- on the way to storaged ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["cut", "500"])
+def test_a_store_whose_answers_are_lost_at_random(start, tmp_path, way):
+    """Every tenth write of catalogd, ingestd and queryd lands unheard: whole statements only, and none that was told as failed."""
+    storaged = start("storaged", "--storaged.dir", tmp_path, "--storaged.bind", "127.0.0.1:0")
+    with losing(storaged.url, way, lambda method, path: method in ("PUT", "DELETE") or path.startswith("/internal/store/put")) as wire:
+        services = {"storaged": storaged.url}
+        for name in ("catalogd", "ingestd", "queryd"):
+            known = ["--catalogd.sweep_seconds=1", "--catalogd.grace_seconds=0"] if name == "catalogd" else [f"--{name}.catalogd_url", services["catalogd"]]
+            services[name] = start(name, "--storaged.dir", tmp_path, f"--{name}.bind", "127.0.0.1:0", f"--{name}.storaged_url", wire.url, *known).url
+        gateway = start("gateway", "--gateway.bind", "127.0.0.1:0", *[word for name, url in services.items() for word in (f"--gateway.{name}_url", url)])
+        rng = random.Random(11)
+        tables = ["a", "b"]
+        workers = [*(Writer(table, random.Random(rng.random())) for table in tables), Carer(tables, random.Random(rng.random()))]
+        wire.share, wire.to_lose = 0.1, 10**9
+        faults, lost = [], []
+
+        def work(worker):
+            try:
+                for _ in range(25):
+                    try:
+                        worker.step(gateway.url)
+                        worker.done += 1
+                    except Refused:
+                        worker.is_open = False
+                    except Lost as why:
+                        lost.append(str(why))
+                    worker.settle(gateway.url)
+            except Exception as fault:
+                faults.append(fault)
+
+        threads = [threading.Thread(target=work, args=(worker,)) for worker in workers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not faults, faults
+        wire.to_lose = 0
+        catalog = Lake(gateway.url).catalog
+        for worker in workers:
+            worker.settle(gateway.url)
+            worker.scan(catalog, rng)
+        print(f"{wire.lost} answers lost, {[worker.done for worker in workers]} done, {len(lost)} unknown: {lost[:3]}")
+        assert wire.lost > 20 and sum(worker.done for worker in workers) > 30
