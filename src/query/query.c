@@ -157,11 +157,23 @@ static enum status begin_again(struct query *query, struct err *err)
     return OK;
 }
 
+/** The catalogue knows what became of a commit that failed, and has said it. */
+static bool is_told(const char *msg)
+{
+    static const char *const words[] = { "the outcome is unknown", "nothing was changed",
+                                         "nothing was committed" };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strstr(msg, words[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /** An error of a statement that may have committed says so. */
 static enum status judge(struct query *query, enum status kind, struct err *err)
 {
-    if (kind == OK || err == NULL || !atomic_load(&query->write.committing) ||
-        strstr(err->msg, "the outcome is unknown") != NULL) {
+    if (kind == OK || err == NULL || !atomic_load(&query->write.committing) || is_told(err->msg)) {
         return kind;
     }
     struct err why = *err;

@@ -109,6 +109,16 @@ def test_what_landed_is_there_once_and_never_told_as_failed(behind, refused):
             check_landed(behind, name, rows)
 
 
+def test_a_catalogd_that_is_away_has_changed_nothing(behind):
+    """Whoever was never reached cannot have done it, and the client may send it again without a look."""
+    prepare(behind)
+    behind.wire.shutdown()
+    behind.wire.server_close()  # as if catalogd were down
+    for sql in ("CREATE TABLE never (a INTEGER)", "DROP TABLE t", "CREATE SCHEMA never", "CALL rewrite_manifests('t')"):
+        answer = behind.lake.ask(sql)
+        assert answer.status_code in (502, 503) and "unknown" not in answer.text and "catalogd" in answer.text, (sql, answer.text)
+
+
 # --- on the way to storaged ---
 
 
