@@ -37,6 +37,22 @@ static enum status bin_widen(struct bin *bin, const struct ice_partition_spec *s
     return OK;
 }
 
+/** Can bounds be joined with others? Those of other programs may be of a wrong length. */
+static bool bounds_hold(const struct ice_partition_spec *spec, const struct ice_manifest_file *row)
+{
+    for (size_t f = 0; f < spec->field_count; f++) {
+        const struct ice_partition_summary *from = &row->partitions[f];
+        const struct str bounds[] = { from->lower, from->lower, from->upper, from->upper };
+        struct ice_partition_summary alone = { .contains_nan = -1 };
+        for (size_t i = 0; i < ARRAY_LEN(bounds); i++) {
+            if (ice_partition_widen(&alone, &spec->fields[f].type, bounds[i], NULL) != OK) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool is_small(const struct ice_partition_spec *spec, const struct ice_manifest_file *row)
 {
     return row->content == 0 && row->length < MERGE_TARGET_BYTES / 2 &&
@@ -179,7 +195,7 @@ static enum status merge_small(struct reader *reader, const struct reader_list *
         const struct reader_manifest *manifest = NULL;
         TRY(reader_manifest(reader, row, &held->items[held->count], &manifest, err));
         held->count++;
-        if (!can_carry(writer, &manifest->manifest)) {
+        if (!can_carry(writer, &manifest->manifest) || !bounds_hold(writer->spec, row)) {
             rows[(*count)++] = *row;
             continue;
         }

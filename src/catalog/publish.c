@@ -89,7 +89,7 @@ static void count_rows(struct local *local, const struct ice_metadata *metadata,
     for (size_t i = 0; i < list->count; i++) {
         const struct ice_manifest_file *row = &list->rows[i];
         if (row->content == 0 && row->added_files >= 0 && row->existing_files >= 0) {
-            out->file_count += row->added_files + row->existing_files;
+            out->file_count += (int64_t)row->added_files + row->existing_files;
             out->row_count += row->added_rows + row->existing_rows;
         }
     }

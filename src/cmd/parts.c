@@ -301,6 +301,7 @@ static enum status upsert_start(void *ctx, const struct ingest_upsert *upsert, v
         .table = upsert->table,
         .fd = upsert->fd,
         .size = upsert->size,
+        .uuid = upsert->uuid,
         .schema_id = upsert->schema_id,
         .keys = upsert->keys,
         .key_count = upsert->key_count,

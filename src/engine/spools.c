@@ -13,6 +13,7 @@ void spools_clear(struct spools *spools)
     for (size_t i = 0; i < spools->count; i++) {
         fd_done(&spools->fds[i]);
     }
+    spools->closed = spools->count;
 }
 
 void spools_done(struct spools *spools)
@@ -34,7 +35,7 @@ enum status spools_fd(const struct spools *spools, uint64_t number, int *out, st
 /** Room for one more. */
 static enum status grow(struct spools *spools, struct err *err)
 {
-    if (spools->count == SPOOLS_MAX) {
+    if (spools->count - spools->closed == SPOOLS_MAX) {
         return err_set(err, E_TOO_LARGE, "more than %d files would be written at once",
                        (int)SPOOLS_MAX);
     }

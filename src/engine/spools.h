@@ -12,6 +12,7 @@ enum { SPOOLS_MAX = 16384 };
 struct spools {
     int *fds; /* by number; -1: closed */
     size_t count, cap;
+    size_t closed; /* the first of them, which count no more */
 };
 
 /** Closes all; numbers go on, so that one that a job has had is not another's. */

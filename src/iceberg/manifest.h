@@ -51,6 +51,10 @@ enum { ICE_FIELD_FILE_PATH = 2147483546, ICE_FIELD_POS = 2147483545 };
 /** The one data file that a delete by position names; .ptr NULL: there may be several. Borrows. */
 struct str ice_delete_target(const struct ice_data_file *file);
 
+/** No file has more rows or bytes, no manifest tells of more: so that sums of what hostile metadata
+ * says cannot overflow. Beyond it a manifest or a list is E_CORRUPT. */
+#define ICE_COUNT_MAX ((int64_t)1 << 44)
+
 struct ice_manifest_file { /* one row of a manifest list */
     struct str path;
     int64_t length;

@@ -437,7 +437,8 @@ static enum status read_data_file(struct arena *arena, struct avro_cursor *c,
     for (size_t i = 0; i < type->field_count; i++) {
         TRY(read_file_field(arena, c, &type->fields[i], &cells, out, err));
     }
-    if (out->path.len == 0 || out->record_count < 0 || out->size_bytes < 0) {
+    if (out->path.len == 0 || out->record_count < 0 || out->record_count > ICE_COUNT_MAX ||
+        out->size_bytes < 0 || out->size_bytes > ICE_COUNT_MAX) {
         return err_set(err, E_CORRUPT, "a manifest names a file without path, row count or size");
     }
     return store_cells(arena, &cells, out, err);
@@ -700,6 +701,20 @@ static enum status read_row_field(struct arena *arena, struct avro_cursor *c,
     }
 }
 
+/** Unknown (-1), or a number that can be. */
+static bool counts_hold(const struct ice_manifest_file *row)
+{
+    const int64_t counts[] = { row->length,        row->added_files, row->existing_files,
+                               row->deleted_files, row->added_rows,  row->existing_rows,
+                               row->deleted_rows };
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
+        if (counts[i] < -1 || counts[i] > ICE_COUNT_MAX) {
+            return false;
+        }
+    }
+    return row->length >= 0;
+}
+
 static enum status read_row(struct arena *arena, struct avro_cursor *c,
                             const struct avro_type *type, struct ice_manifest_file *out,
                             struct err *err)
@@ -715,7 +730,7 @@ static enum status read_row(struct arena *arena, struct avro_cursor *c,
     for (size_t i = 0; i < type->field_count; i++) {
         TRY(read_row_field(arena, c, &type->fields[i], &row, err));
     }
-    if (row.path.len == 0 || row.length < 0 || row.content < 0 || row.content > 1 ||
+    if (row.path.len == 0 || !counts_hold(&row) || row.content < 0 || row.content > 1 ||
         row.sequence_number < 0) {
         return err_set(err, E_CORRUPT,
                        "a manifest list has a row without path, or with numbers that cannot be");

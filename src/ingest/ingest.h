@@ -31,6 +31,7 @@ struct ingest_upsert {
     struct table_name table;
     int fd; /* Parquet, with all columns of the table; borrowed */
     uint64_t size;
+    struct str uuid; /* of that table */
     int32_t schema_id;
     const struct str *keys;
     size_t key_count;

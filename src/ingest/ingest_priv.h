@@ -71,6 +71,7 @@ struct ingest_upload {
     struct catalog_place place; /* of this attempt */
     struct ingest_plan plan;
     struct engine_run *run;
+    bool made_table;       /* that rows are upserted into */
     void *upserting;       /* of the service's upserter; NULL: nothing runs */
     unsigned copies_given; /* of this job; guarded by plan.lock */
     struct ingest_result result;

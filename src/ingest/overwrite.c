@@ -25,8 +25,10 @@ enum status ingest_prepare_table(struct ingest_upload *upload, struct err *err)
         .evolved_last_column_id = plan->last_id,
         .deadline = upload->deadline,
     };
-    return catalog_append(upload->ingest->opts.catalog, &append, &upload->attempt_arena, &appended,
-                          err);
+    TRY(catalog_append(upload->ingest->opts.catalog, &append, &upload->attempt_arena, &appended,
+                       err));
+    upload->made_table = upload->made_table || appended.created;
+    return OK;
 }
 
 /** Files as catalog_rewrite wants them, with their partitions. */

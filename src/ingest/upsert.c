@@ -68,6 +68,7 @@ enum status ingest_upsert_start(struct ingest_upload *upload, struct err *err)
         .table = upload->params.table,
         .fd = upload->output_fd,
         .size = (uint64_t)info.st_size,
+        .uuid = upload->place.uuid,
         .schema_id = upload->place.schema_id,
         .keys = upload->plan.keys,
         .key_count = upload->params.key_count,
@@ -109,6 +110,7 @@ static enum status read_done(struct ingest_upload *upload, struct str json,
     yyjson_val *root = yyjson_doc_get_root(doc);
     *out = (struct catalog_appended){ .uuid = upload->place.uuid,
                                       .fingerprint = upload->place.fingerprint,
+                                      .created = upload->made_table,
                                       .batch_id = upload->batch_id,
                                       .snapshot_id = -1 };
     TRY(json_get_i64(root, "rows", JSON_REQUIRED, &out->row_count, err));

@@ -152,26 +152,39 @@ static enum status send(struct catalog *catalog, struct arena *arena, const stru
     return status;
 }
 
+/** *again_out: it was made, dropped or made anew by somebody else since it was looked for. */
+static enum status try_create(struct catalog *catalog, struct arena *arena,
+                              const struct view_made *made, deadline_ms deadline, bool *again_out,
+                              struct err *err)
+{
+    struct table_summary old;
+    enum status status = catalog_find_view(catalog, &made->name, true, arena, &old, err);
+    bool exists = status == OK;
+    *again_out = false;
+    TRY(status == E_NOT_FOUND ? OK : status);
+    if (exists && !made->replace) {
+        return made->if_not_exists ? OK
+                                   : err_set(err, E_EXISTS, "view \"%.*s\" exists already",
+                                             STR_ARG(made->name.name));
+    }
+    TRY(ddl_ensure_default(catalog, arena, &made->name, err));
+    status = send(catalog, arena, made, exists ? &old : NULL, deadline, err);
+    *again_out = exists ? status == E_NOT_FOUND || status == E_CONFLICT
+                        : status == E_EXISTS && (made->replace || made->if_not_exists);
+    return status;
+}
+
 enum status ddl_create_view(struct catalog *catalog, struct arena *arena, yyjson_val *asked,
                             deadline_ms deadline, struct err *err)
 {
     struct view_made made = { .replace = false };
-    struct table_summary old;
+    enum status status = OK;
+    bool again = true;
     TRY(read_view(catalog, arena, asked, &made, err));
-    enum status status = catalog_find_view(catalog, &made.name, true, arena, &old, err);
-    bool exists = status == OK;
-    TRY(status == E_NOT_FOUND ? OK : status);
-    if (exists && !made.replace) {
-        return made.if_not_exists ? OK
-                                  : err_set(err, E_EXISTS, "view \"%.*s\" exists already",
-                                            STR_ARG(made.name.name));
+    for (int i = 0; i < WRITE_ATTEMPTS_MAX && again; i++) {
+        status = try_create(catalog, arena, &made, deadline, &again, err);
     }
-    TRY(ddl_ensure_default(catalog, arena, &made.name, err));
-    status = send(catalog, arena, &made, exists ? &old : NULL, deadline, err);
-    if (status != E_EXISTS || !made.if_not_exists) {
-        return status;
-    }
-    return catalog_find_view(catalog, &made.name, true, arena, &old, NULL) == OK ? OK : status;
+    return status;
 }
 
 enum status ddl_drop_view(struct catalog *catalog, struct arena *arena, yyjson_val *request,

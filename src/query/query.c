@@ -177,10 +177,10 @@ static enum status judge(struct query *query, enum status kind, struct err *err)
         return kind;
     }
     struct err why = *err;
-    return err_set(
-        err, E_UNAVAILABLE,
-        "the outcome is unknown: %s; look at the table before the statement is sent again",
-        why.msg);
+    const char *advice = query->batch_id.len > 0 ? "send the file again, it lands once"
+                                                 : "look at the table before the statement is sent "
+                                                   "again";
+    return err_set(err, E_UNAVAILABLE, "the outcome is unknown: %s; %s", why.msg, advice);
 }
 
 static bool may_begin_again(const struct query *query, enum status kind)

@@ -92,6 +92,7 @@ struct query_upsert {
     struct table_name table;
     int fd; /* a Parquet file with all of the table's columns; borrowed until the start is over */
     uint64_t size;
+    struct str uuid;   /* of the table that it was written for */
     int32_t schema_id; /* under which it was written */
     const struct str *keys;
     size_t key_count;
@@ -102,8 +103,9 @@ struct query_upsert {
  * One commit, run again when another has made it impossible; as a MERGE, it goes by the table's
  * write.merge.mode. Read it as a query is: DONE says {"rows","replaced","snapshot_id","files"}.
  *
- * Errors   by query_read: E_EXISTS the batch has landed before; E_CONFLICT the schema has changed,
- *          or others were faster each time; E_INVALID a row without a key
+ * Errors   by query_read: E_EXISTS the batch has landed before; E_CONFLICT it is another table by
+ *          now, or has another schema, or others were faster each time; E_INVALID a row without a
+ *          key
  */
 enum status query_upsert_start(struct query_service *service, const struct query_upsert *upsert,
                                struct query **out, struct err *err) MUST_USE;

@@ -80,8 +80,9 @@ struct query {
     struct query_write write;
     /* to begin again, after a conflict: */
     struct buf payload;
-    int staged_fd;       /* of an upsert; -1: it is a statement */
-    struct str batch_id; /* of an upsert; empty: none */
+    int staged_fd;           /* of an upsert; -1: it is a statement */
+    struct str batch_id;     /* of an upsert; empty: none */
+    struct str upserts_into; /* the uuid of its table */
     unsigned attempts;
 };
 

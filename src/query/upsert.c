@@ -35,8 +35,9 @@ static enum status fill(struct query *query, const struct query_upsert *upsert, 
 {
     const struct query_opts note = { .sql = STR("(rows of a file, by keys)"), .id = STR_EMPTY };
     query->batch_id = arena_str(&query->arena, upsert->batch_id);
+    query->upserts_into = arena_str(&query->arena, upsert->uuid);
     query->staged_fd = dup(upsert->fd);
-    if (query->batch_id.ptr == NULL || query->staged_fd < 0) {
+    if (query->batch_id.ptr == NULL || query->upserts_into.ptr == NULL || query->staged_fd < 0) {
         return err_set(err, E_NO_MEMORY, "no descriptor is left for the file");
     }
     TRY(query_running_note(query, &note, err));

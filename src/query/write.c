@@ -114,6 +114,10 @@ static enum status target(struct query *query, yyjson_val *args, struct buf *rep
     TRY(json_get_str(args, "verb", JSON_REQUIRED, &verb, err));
     TRY(write_find_pin(query, args, &pin, err));
     TRY(write_check_target(pin, err));
+    if (query->batch_id.len > 0 && !str_eq(query->upserts_into, pin->pin->table.uuid)) {
+        return err_set(err, E_CONFLICT, "table \"%.*s\" was dropped and made again meanwhile",
+                       STR_ARG(pin->pin->table.name.name));
+    }
     const struct ice_metadata *metadata = pin->pin->metadata;
     TRY(write_find_spec(&query->write, metadata, err));
     bool makes = !str_eq(verb, STR("delete")) && !str_eq(verb, STR("truncate"));
@@ -184,6 +188,7 @@ static enum status create(struct query *query, yyjson_val *args, struct buf *rep
     TRY(read_new_schema(write, args, err));
     TRY(catalog_place(catalog, &name, &write->arena, &write->place, err));
     write->new_name = name;
+    write->if_not_exists = if_not_exists;
     json_writer_init(&w, reply);
     jw_obj_begin(&w);
     jw_kv_bool(&w, "exists", exists);
@@ -529,7 +534,7 @@ static enum status commit_append(struct committing *c, int64_t *snapshot_out, st
     }
     enum status status = catalog_append(query->service->opts.catalog, &append, &query->write.arena,
                                         &appended, err);
-    if (status == E_CONFLICT && c->pin == NULL) {
+    if (status == E_CONFLICT && c->pin == NULL && !query->write.if_not_exists) {
         return err_set(err, E_EXISTS, "table \"%.*s\" was made by somebody else meanwhile",
                        STR_ARG(append.name.name));
     }
@@ -594,7 +599,7 @@ static void judge_commit(const struct committing *c, enum status status)
                       status == E_INVALID || status == E_UNSUPPORTED;
     if (surely_not) {
         atomic_store(&c->query->write.committing, false);
-        atomic_store(&c->query->write.conflict, status == E_CONFLICT && c->pin != NULL);
+        atomic_store(&c->query->write.conflict, status == E_CONFLICT);
     }
 }
 

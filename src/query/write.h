@@ -42,6 +42,7 @@ struct query_write {
     bool landed;                           /* committed, or its request done */
     struct str reply;           /* of what landed: an engine that died behind it asks once more */
     struct table_name new_name; /* of the table that CREATE TABLE .. AS makes */
+    bool if_not_exists;
     struct ice_schema new_schema;
     struct str shape; /* of it, as catalog_append has it */
     struct catalog_place place;

@@ -120,6 +120,7 @@ def test_the_last_row_of_a_key_counts_and_all_old_ones_go(lake, mode):
 
 def test_upsert_makes_a_table_and_lets_it_grow(lake):
     report = lake.ok(lake.table, "id,v\n1,a\n1,b\n", mode="upsert", key="id", partition_by="bucket(4, id)")
+    assert report["created"] and not lake.ok(lake.table, "id,v\n1,b\n", mode="upsert", key="id")["created"]
     assert (report["rows"], report["replaced"]) == (1, 0)
     assert "extra" in lake.refused(lake.table, "id,v,extra\n2,b,x\n", mode="upsert", key="id", status=409)
     lake.ok(lake.table, "id,v,extra\n1,c,x\n2,b,x\n", mode="upsert", key="id", evolve="true")

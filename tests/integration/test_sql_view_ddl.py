@@ -1,6 +1,9 @@
 """CREATE VIEW and DROP VIEW in SQL: views as other programs make them, in serve and over services of their own."""
 
+import concurrent.futures
+
 import pytest
+import requests
 from conftest import start_cluster
 from pyiceberg.catalog import load_catalog
 from test_sql_views import Lake, fill
@@ -50,6 +53,26 @@ def test_create_replace_and_drop(everywhere):
     assert lake.sql('DROP VIEW IF EXISTS geo."big ""towns"') == [[0, None]]
     lake.sql("DROP VIEW heavy")
     lake.ask("GET", lake.view(["main"], "heavy"), 404, "NoSuchViewException")
+
+
+def test_who_replaces_does_not_mind_who_was_faster(lake):
+    """Views that others replace and drop at the same moment are replaced; tables that others make are there."""
+    def run(number):
+        refused = []
+        for i in range(15):
+            texts = [f"CREATE OR REPLACE VIEW ddl_race AS SELECT {number} AS n", "DROP VIEW IF EXISTS ddl_race",
+                     f"CREATE TABLE IF NOT EXISTS ddl_race_{i} AS SELECT {number} AS n", f"CREATE VIEW IF NOT EXISTS ddl_race_v{i} AS SELECT {number} AS n"]
+            for text in texts[1:] if number == 0 else texts[:1] + texts[2:]:
+                answer = requests.post(lake.url + "/v1/sql", json={"sql": text}, timeout=120)
+                refused += [] if answer.status_code == 200 else [(text, answer.text)]
+        return refused
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert [refused for refused in pool.map(run, range(4)) if refused] == []
+    lake.sql("CREATE OR REPLACE VIEW ddl_race AS SELECT 9 AS n")
+    assert lake.sql("SELECT n FROM ddl_race") == [[9]]
+    for i in range(15):
+        assert lake.sql(f"SELECT count(*) FROM ddl_race_{i}") == lake.sql(f"SELECT count(*) FROM ddl_race_v{i}") == [[1]]
 
 
 def test_a_replaced_view_is_not_made_of_itself(lake):

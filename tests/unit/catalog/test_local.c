@@ -707,6 +707,53 @@ static void small_manifests_of_partitions_are_merged_with_their_bounds(void **st
     catalog_unpin(pin);
 }
 
+/** The current snapshot's list, as another program may have written it: a bound of a wrong
+ * length. */
+static void spoil_bound(struct lake *lake)
+{
+    struct catalog_pin *pin = NULL;
+    struct ice_manifest_file *rows = NULL;
+    struct table_name name = fixture_name("t");
+    struct buf out;
+    buf_init(&out, 0);
+    assert_ok(catalog_pin(lake->catalog, &name, false, NULL, &pin, ERR));
+    const struct ice_snapshot *snapshot = pin->snapshot;
+    size_t count = rows_of(lake, pin, &rows);
+    rows[count - 1].partitions[0].lower = STR("abc");
+    const struct ice_manifest_list_opts opts = { .snapshot_id = snapshot->id,
+                                                 .parent_snapshot_id = snapshot->parent_id,
+                                                 .sequence_number = snapshot->sequence_number };
+    assert_ok(ice_manifest_list_write(&opts, rows, count, &out, ERR));
+    struct str uri = snapshot->manifest_list;
+    assert_ok(store_put(lake->store, str_skip(uri, str_find(uri, STR("wh/"))), buf_str(&out), NULL,
+                        NULL, ERR));
+    buf_done(&out);
+    catalog_unpin(pin);
+    catalog_close(lake->catalog); /* which has the list in its memory */
+    lake->catalog = fixture_catalog(lake->store);
+}
+
+static void a_manifest_whose_bounds_are_none_is_left_out_of_merges(void **state)
+{
+    struct lake *lake = *state;
+    for (int i = 0; i < 115; i++) {
+        struct catalog_appended out;
+        char batch[16];
+        snprintf(batch, sizeof(batch), "b%d", i);
+        assert_ok(append_spread(lake,
+                                &(struct spread){ .batch = batch,
+                                                  .shape = i == 0 ? shape : NULL,
+                                                  .bucket = "3",
+                                                  .name = "x",
+                                                  .part_count = 2 },
+                                &out));
+        if (i == 0) {
+            spoil_bound(lake);
+        }
+    }
+    assert_int_equal(fixture_rows(lake->catalog, "t"), 115);
+}
+
 static void files_that_were_spread_otherwise_are_refused(void **state)
 {
     struct lake *lake = *state;
@@ -757,6 +804,7 @@ int main(void)
         LAKE_TEST(parallel_appends_all_land),
         LAKE_TEST(an_append_makes_a_table_with_partitions_and_goes_into_them),
         LAKE_TEST(small_manifests_of_partitions_are_merged_with_their_bounds),
+        LAKE_TEST(a_manifest_whose_bounds_are_none_is_left_out_of_merges),
         LAKE_TEST(files_that_were_spread_otherwise_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -324,6 +324,41 @@ static void manifest_list_comes_back_as_it_was_written(void **state)
     assert_str(back[1].partitions[0].upper, "b");
 }
 
+static void counts_that_cannot_be_are_corrupt(void **state)
+{
+    (void)state;
+    const struct ice_manifest_file good = { .path = STR("s3://lake/m0.avro"), .length = 1 };
+    const struct ice_manifest_list_opts opts = { .snapshot_id = 5, .parent_snapshot_id = -1 };
+    struct ice_manifest_file *back = NULL;
+    size_t count = 0;
+    for (int i = 0; i < 6; i++) {
+        struct ice_manifest_file row = good;
+        row.length = i == 1 ? INT64_MAX : i == 2 ? -1 : 1;
+        row.added_rows = i == 3 ? INT64_MAX : i == 4 ? -2 : 0;
+        row.existing_rows = i == 5 ? ICE_COUNT_MAX + 1 : ICE_COUNT_MAX;
+        buf_clear(&out);
+        enum status status = ice_manifest_list_write(&opts, &row, 1, &out, NULL);
+        assert_true(status == OK || i == 2 || i == 4); /* it does not write them either */
+        if (status == OK) {
+            assert_int_equal(ice_manifest_list_read(&arena, buf_str(&out), &back, &count, NULL),
+                             i == 0 ? OK : E_CORRUPT);
+        }
+    }
+    struct ice_schema schema = small_schema();
+    struct ice_column_stats columns[2];
+    struct ice_manifest_opts manifest_opts = small_opts(&schema, false);
+    struct ice_manifest manifest;
+    for (int i = 0; i < 3; i++) {
+        struct ice_data_file file = small_file(columns);
+        file.record_count = i == 1 ? INT64_MAX : 1;
+        file.size_bytes = i == 2 ? ICE_COUNT_MAX + 1 : 1;
+        buf_clear(&out);
+        MUST(ice_manifest_write(&manifest_opts, &file, 1, &out, &err));
+        assert_int_equal(ice_manifest_read(&arena, buf_str(&out), NULL, &manifest, NULL),
+                         i == 0 ? OK : E_CORRUPT);
+    }
+}
+
 static void manifest_cut_anywhere_is_corrupt_and_never_crashes(void **state)
 {
     (void)state;
@@ -371,6 +406,7 @@ static void unknown_codec_is_unsupported(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(counts_that_cannot_be_are_corrupt, setup, teardown),
         cmocka_unit_test_setup_teardown(manifest_of_one_file_has_the_bytes_of_the_format_page,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(manifest_comes_back_as_it_was_written, setup, teardown),
