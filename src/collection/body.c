@@ -457,6 +457,57 @@ enum status body_load_end(struct body *body, struct err *err)
                          (unsigned long long)stats.count, (unsigned long long)body->ids.live);
 }
 
+/* --- without gaps --- */
+
+bool body_has_gaps(struct body *body)
+{
+    struct vec_stats stats;
+    vec_stats(body->vec, &stats);
+    pthread_rwlock_rdlock(&body->lock);
+    bool rows = body->ids.row_count > body->ids.live;
+    pthread_rwlock_unlock(&body->lock);
+    return rows || stats.slots > stats.count;
+}
+
+static enum status pack_all(struct body *from, struct body *to, float *vector, struct err *err)
+{
+    for (uint32_t i = 0; i < from->ids.row_count; i++) {
+        const struct ids_row *row = ids_row(&from->ids, i);
+        if (!row->live) {
+            continue;
+        }
+        struct str metadata = meta_get(from->meta, row->slot);
+        TRY(floats_read(&from->floats, row->slot, vector, err));
+        TRY(body_load(to,
+                      &(struct record){ .kind = RECORD_PUT,
+                                        .number = row->number,
+                                        .id = ids_id(row),
+                                        .has_vector = true,
+                                        .vector = vector,
+                                        .has_metadata = !str_eq(metadata, STR("{}")),
+                                        .metadata = metadata },
+                      err));
+    }
+    return body_load_end(to, err);
+}
+
+enum status body_packed(struct body *from, struct body **out, struct err *err)
+{
+    struct body *to = NULL;
+    TRY(body_cleared(from, &to, err));
+    float *vector = mem_alloc(from->spec.dimension * sizeof *vector);
+    to->sequence -= to->sequence > 0; /* rows say that the last object changed them, not the next */
+    enum status status = vector != NULL ? pack_all(from, to, vector, err) : err_no_memory(err);
+    to->sequence = from->sequence;
+    mem_free(vector);
+    if (status != OK) {
+        body_free(to);
+        return status;
+    }
+    *out = to;
+    return OK;
+}
+
 void body_adopt(struct body *body, struct vec_index *vec)
 {
     assert(body->scratch_count == 0 && body->own == NULL);

@@ -111,6 +111,17 @@ enum status body_apply(struct body *body, struct str bytes, const struct record_
 bool body_clears(struct str bytes, const struct record_head *head);
 /** An empty body that goes on where `from` is: the same index after its items went at once. */
 enum status body_cleared(const struct body *from, struct body **out, struct err *err) MUST_USE;
+/**
+ * A body with the items of `from` and without the gaps that others left there: slots and rows are
+ * new, numbers are the same. Nothing is linked, and it begins with no snapshot.
+ *
+ * Errors   as body_load
+ * Owns     the caller frees both
+ * Threads  nobody else uses `from`
+ */
+enum status body_packed(struct body *from, struct body **out, struct err *err) MUST_USE;
+/** Does anything lie in it that a packed one would not have? Any thread that uses it. */
+bool body_has_gaps(struct body *body);
 /** One item of a snapshot, into a body that nobody sees yet. */
 enum status body_load(struct body *body, const struct record *record, struct err *err) MUST_USE;
 /** The same where the vector is in its slot already. E_CORRUPT: the slot is another item's. */

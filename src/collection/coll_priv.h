@@ -145,6 +145,9 @@ enum status service_room(struct coll_service *service, struct coll *keep, uint64
  */
 enum status coll_beside_open(struct coll *coll, const struct body *now, bool anew,
                              struct body **out, struct err *err) MUST_USE;
+/** Another one without gaps takes its place, which counts as much until it is measured; *body stays
+ * where there is no room for it. E_NO_MEMORY, and as body_packed. */
+enum status coll_beside_pack(struct coll *coll, struct body **body, struct err *err) MUST_USE;
 /** Nobody has used it. NULL is fine. */
 void coll_beside_free(struct coll_service *service, struct body *body);
 /** It answers nothing any more; the message is err's. */

@@ -1,6 +1,8 @@
 /*
  * Care of one index, asked for by somebody: done before the call returns.
  */
+#include <malloc.h>
+
 #include "collection/write.h"
 
 static enum status link_all(struct coll_use *use, struct err *err)
@@ -48,16 +50,17 @@ static enum status take_over_call(struct coll *coll, struct body *body, void *ct
     return OK;
 }
 
-/** Read from the store, link, and switch: the slots that deletes left are gone, and the graph is as
- * if nothing had ever been replaced. */
+/** Read from the store, close the gaps that deletes left (the log's and the snapshot's parts have
+ * them too), link, and switch: the graph is as if nothing had ever been replaced. */
 static enum status build_anew(struct coll_use *use, struct err *err)
 {
     struct coll *coll = use->coll;
     struct body *next = NULL;
     coll_body_account(coll->service, use->body);
     TRY(coll_beside_open(coll, use->body, true, &next, err));
+    enum status status = body_has_gaps(next) ? coll_beside_pack(coll, &next, err) : OK;
     struct coll_use beside = { .coll = coll, .body = next };
-    enum status status = link_all(&beside, err);
+    status = status == OK ? link_all(&beside, err) : status;
     if (status == OK) {
         struct write call = { .kind = WRITE_CALL, .call = take_over_call, .ctx = &next };
         status = write_run(coll, &call, err);
@@ -73,11 +76,26 @@ enum status coll_rebuild(struct coll_service *service, struct str name, struct e
     return build_anew(&use, err);
 }
 
+static enum status compact(struct coll_use *use, struct err *err)
+{
+    TRY(build_anew(use, err));
+    if (use->coll->service->opts.read_only) {
+        return OK;
+    }
+    /* so that whoever opens it next has no gaps either; of another's index that is his care */
+    enum status status = snapshot_make(use->coll, err);
+    return status == E_CONFLICT ? OK : status;
+}
+
 enum status coll_compact(struct coll_service *service, struct str name, struct err *err)
 {
-    AUTO(use_done) struct coll_use use = { 0 };
-    struct vec_stats stats;
+    struct coll_use use;
     TRY(use_begin(service, name, &use, err));
-    vec_stats(use.body->vec, &stats);
-    return stats.slots > stats.count ? build_anew(&use, err) : OK;
+    bool gaps = body_has_gaps(use.body);
+    enum status status = gaps ? compact(&use, err) : OK;
+    use_end(&use);
+    if (gaps) {
+        (void)malloc_trim(0); /* the old body's pages are not the process' any more */
+    }
+    return status;
 }

@@ -263,6 +263,29 @@ enum status coll_beside_open(struct coll *coll, const struct body *now, bool ane
     return OK;
 }
 
+/** About what its items take without the gaps. */
+static uint64_t packed_bytes(struct body *body)
+{
+    struct vec_stats stats;
+    vec_stats(body->vec, &stats);
+    uint64_t bytes = body_measure(body), slots = stats.slots > 0 ? stats.slots : 1;
+    return (uint64_t)((double)bytes * (double)stats.count / (double)slots);
+}
+
+enum status coll_beside_pack(struct coll *coll, struct body **body, struct err *err)
+{
+    struct body *packed = NULL;
+    uint64_t bytes = packed_bytes(*body);
+    TRY(make_room(coll->service, coll, bytes, true, err));
+    enum status status = body_packed(*body, &packed, err);
+    give_back(coll->service, bytes);
+    TRY(status);
+    packed->accounted = (*body)->accounted;
+    body_free(*body);
+    *body = packed;
+    return OK;
+}
+
 void coll_beside_free(struct coll_service *service, struct body *body)
 {
     if (body != NULL) {

@@ -367,8 +367,12 @@ def test_care_and_figures(door):
     data = gauss(2, 2000, 8)
     index.ask("POST", "/add", data=b"".join(record(str(n).encode(), row) for n, row in enumerate(data)), headers=OCTETS)
     index.ask("POST", "/delete", json={"ids": [str(n) for n in range(500)]})
+    full = index.ask("GET", "/stats")
+    assert full["deleted"] == 500 and full["graph"]["slots"] == 2000
     for care in ("compact", "rebuild", "warm"):
         assert index.ask("POST", "/" + care)["length"] == 1500
+        stats = index.ask("GET", "/stats")
+        assert stats["deleted"] == 0 and stats["graph"]["slots"] == 1500 and stats["memory_bytes"] < full["memory_bytes"]
         assert index.search(vector=data[700], k=1)["results"][0]["id"] == "700"
     stats = index.ask("GET", "/stats")
     assert stats["length"] == 1500 and stats["memory_bytes"] > 0 and stats["plans"]["graph"] + stats["plans"]["scan"] + stats["plans"]["exact"] > 0
@@ -546,6 +550,14 @@ class Writer(threading.Thread):
         self.unsure = {}
 
 
+def compact_on_and_on(url):
+    try:
+        while requests.post(url + "/v1/vectors/index/things/compact", timeout=60).status_code == 200:
+            pass
+    except requests.RequestException:
+        pass
+
+
 def kill_at_random_moments(start, folder, rounds, seed):
     rng = random.Random(seed)
     flags = ("--data", folder, "--listen", "127.0.0.1:0", "--vectord.snapshot_log_bytes", "16KiB")
@@ -555,10 +567,12 @@ def kill_at_random_moments(start, folder, rounds, seed):
     acknowledged = 0
     for turn in range(rounds):
         writers = [Writer(server.url, number, rng.random(), known[number]) for number in range(len(known))]
-        for writer in writers:
-            writer.start()
+        compactor = threading.Thread(target=compact_on_and_on, args=(server.url,), daemon=True)
+        for thread in (*writers, compactor):
+            thread.start()
         threading.Event().wait(rng.uniform(0.01, 0.6))  # when the power goes
         server.kill()
+        compactor.join(60)
         for writer in writers:
             writer.join(60)
             assert not writer.is_alive() and writer.fault is None, writer.fault

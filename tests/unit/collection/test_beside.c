@@ -127,6 +127,7 @@ static void *care_for_it(void *arg)
     while (!atomic_load(&crowd->stop)) {
         assert_ok(coll_settle(crowd->lake.service, STR("t"), true, ERR));
         assert_ok(coll_rebuild(crowd->lake.service, STR("t"), ERR));
+        assert_ok(coll_compact(crowd->lake.service, STR("t"), ERR));
     }
     return NULL;
 }
