@@ -153,12 +153,7 @@ static enum status check_existing(struct plan *plan, const struct commit_request
                        "table \"%.*s\" was dropped and made again meanwhile; read it and try again",
                        STR_ARG(name));
     }
-    if (metadata->format_version != 2) {
-        return err_set(
-            err, E_INVALID, "table \"%.*s\" has format version %d; only version 2 is written%s",
-            STR_ARG(name), metadata->format_version,
-            metadata->format_version < 2 ? " (set its property format-version to 2)" : "");
-    }
+    TRY(ice_metadata_check_written(metadata, name, err));
     return append->file_count == 0 ? OK : check_spec(plan, append, err);
 }
 

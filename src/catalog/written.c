@@ -27,12 +27,7 @@ enum status written_begin(struct written *w, const struct catalog_pin *pin, stru
 {
     struct str key;
     const struct ice_metadata *metadata = pin->metadata;
-    if (metadata->format_version != 2) {
-        return err_set(
-            err, E_INVALID, "table \"%.*s\" has format version %d; only version 2 is written%s",
-            STR_ARG(pin->table.name.name), (int)metadata->format_version,
-            metadata->format_version < 2 ? " (set its property format-version to 2)" : "");
-    }
+    TRY(ice_metadata_check_written(metadata, pin->table.name.name, err));
     TRY(locate_key(w->catalog->reader->locate, metadata->location, w->arena, &key, err));
     w->metadata = metadata;
     w->folder = arena_printf(w->arena, "%.*s/metadata/", STR_ARG(key));

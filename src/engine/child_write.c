@@ -331,13 +331,6 @@ static enum status append_marks(const struct writing *w, int64_t group, struct b
 
 static enum status copy_marks(struct writing *w, struct err *err)
 {
-    struct ice_field fields[] = {
-        { .name = STR("file_path"), .id = ICE_FIELD_FILE_PATH, .type = { .kind = ICE_STRING } },
-        { .name = STR("pos"), .id = ICE_FIELD_POS, .type = { .kind = ICE_LONG } },
-    };
-    const struct ice_schema schema = {
-        .root = { .kind = ICE_STRUCT, .fields = fields, .field_count = ARRAY_LEN(fields) }
-    };
     for (int64_t group = 0; group < w->groups; group++) {
         AUTO(buf_done) struct buf sql;
         buf_init(&sql, 0);
@@ -345,7 +338,7 @@ static enum status copy_marks(struct writing *w, struct err *err)
             if (append_marks(w, group, &sql) != OK) {
                 return err_no_memory(err);
             }
-            TRY(write_copy_ours(w, buf_str(&sql), &schema, group, &w->deletes, err));
+            TRY(write_copy_ours(w, buf_str(&sql), ice_delete_schema(), group, &w->deletes, err));
         }
     }
     return OK;

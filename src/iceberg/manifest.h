@@ -48,6 +48,8 @@ struct ice_data_file {
 
 /* The columns of a position delete file, as the specification numbers them. */
 enum { ICE_FIELD_FILE_PATH = 2147483546, ICE_FIELD_POS = 2147483545 };
+/** file_path and pos: what a position delete file holds. */
+const struct ice_schema *ice_delete_schema(void);
 /** The one data file that a delete by position names; .ptr NULL: there may be several. Borrows. */
 struct str ice_delete_target(const struct ice_data_file *file);
 

@@ -785,6 +785,18 @@ enum status ice_manifest_list_read(struct arena *arena, struct str bytes,
     return OK;
 }
 
+const struct ice_schema *ice_delete_schema(void)
+{
+    static struct ice_field fields[] = {
+        { .name = { "file_path", 9 }, .id = ICE_FIELD_FILE_PATH, .type = { .kind = ICE_STRING } },
+        { .name = { "pos", 3 }, .id = ICE_FIELD_POS, .type = { .kind = ICE_LONG } },
+    };
+    static const struct ice_schema schema = {
+        .root = { .kind = ICE_STRUCT, .fields = fields, .field_count = ARRAY_LEN(fields) }
+    };
+    return &schema;
+}
+
 struct str ice_delete_target(const struct ice_data_file *file)
 {
     if (file->referenced_data_file.ptr != NULL) {

@@ -427,6 +427,18 @@ const struct ice_snapshot *ice_metadata_as_of(const struct ice_metadata *metadat
     return unlogged ? metadata->current : NULL;
 }
 
+enum status ice_metadata_check_written(const struct ice_metadata *metadata, struct str table_name,
+                                       struct err *err)
+{
+    return metadata->format_version == 2
+               ? OK
+               : err_set(err, E_INVALID,
+                         "table \"%.*s\" has format version %d; only version 2 is written%s",
+                         STR_ARG(table_name), (int)metadata->format_version,
+                         metadata->format_version < 2 ? " (set its property format-version to 2)"
+                                                      : "");
+}
+
 struct str ice_metadata_property(const struct ice_metadata *metadata, struct str name)
 {
     yyjson_val *properties = yyjson_obj_get(yyjson_doc_get_root(metadata->doc), "properties");

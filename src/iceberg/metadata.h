@@ -91,6 +91,9 @@ void ice_main_write_retention(const struct ice_metadata *metadata, struct json_w
 const struct ice_snapshot *ice_metadata_by_ref(const struct ice_metadata *metadata, struct str ref);
 /** The snapshot that was current at `wall_ms` by the snapshot log; NULL before the first. */
 const struct ice_snapshot *ice_metadata_as_of(const struct ice_metadata *metadata, int64_t wall_ms);
+/** May data be written into the table? E_INVALID, with its name and what to do: only version 2. */
+enum status ice_metadata_check_written(const struct ice_metadata *metadata, struct str table_name,
+                                       struct err *err) MUST_USE;
 /** A text property; .ptr NULL when absent. */
 struct str ice_metadata_property(const struct ice_metadata *metadata, struct str name);
 bool ice_metadata_is_ancestor(const struct ice_metadata *metadata, int64_t ancestor_id,

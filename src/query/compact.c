@@ -376,7 +376,7 @@ enum status compact_answer(struct query *query, yyjson_val *args, struct buf *re
     forget_plan(write); /* of an engine that has died */
     TRY(json_get_obj(args, "args", JSON_REQUIRED, &asked, err));
     TRY(write_find_pin(query, args, &c->pin, err));
-    TRY(write_check_target(c->pin, err));
+    TRY(ice_metadata_check_written(c->pin->pin->metadata, c->pin->pin->table.name.name, err));
     TRY(write_find_spec(write, c->pin->pin->metadata, err));
     TRY(read_opts(c, asked, err));
     TRY(make_plan(query, c, args, err));

@@ -68,19 +68,6 @@ enum status write_find_pin(struct query *query, yyjson_val *args, struct query_p
     return query_pin_table(query, ns, name, &at, out, err);
 }
 
-enum status write_check_target(const struct query_pin *pin, struct err *err)
-{
-    const struct ice_metadata *metadata = pin->pin->metadata;
-    struct str name = pin->pin->table.name.name;
-    if (metadata->format_version != 2) {
-        return err_set(
-            err, E_INVALID, "table \"%.*s\" has format version %d; only version 2 is written%s",
-            STR_ARG(name), (int)metadata->format_version,
-            metadata->format_version < 2 ? " (set its property format-version to 2)" : "");
-    }
-    return OK;
-}
-
 /** The spec that new files get; its fields are the parts that rows are spread by. */
 enum status write_find_spec(struct query_write *write, const struct ice_metadata *metadata,
                             struct err *err)
@@ -113,7 +100,7 @@ static enum status target(struct query *query, yyjson_val *args, struct buf *rep
     struct str verb;
     TRY(json_get_str(args, "verb", JSON_REQUIRED, &verb, err));
     TRY(write_find_pin(query, args, &pin, err));
-    TRY(write_check_target(pin, err));
+    TRY(ice_metadata_check_written(pin->pin->metadata, pin->pin->table.name.name, err));
     if (query->batch_id.len > 0 && !str_eq(query->upserts_into, pin->pin->table.uuid)) {
         return err_set(err, E_CONFLICT, "table \"%.*s\" was dropped and made again meanwhile",
                        STR_ARG(pin->pin->table.name.name));
@@ -326,18 +313,6 @@ static enum status files(struct query *query, yyjson_val *args, struct buf *repl
 
 /* --- commit --- */
 
-static void fields_of_deletes(struct ice_field fields[2], struct ice_schema *out)
-{
-    fields[0] = (struct ice_field){ .name = STR("file_path"),
-                                    .id = ICE_FIELD_FILE_PATH,
-                                    .type = { .kind = ICE_STRING } };
-    fields[1] = (struct ice_field){ .name = STR("pos"),
-                                    .id = ICE_FIELD_POS,
-                                    .type = { .kind = ICE_LONG } };
-    *out = (struct ice_schema){ .root = {
-                                    .kind = ICE_STRUCT, .fields = fields, .field_count = 2 } };
-}
-
 /** The file is of the partition of a group. */
 static void go_with(const struct committing *c, const struct write_group *group,
                     struct ice_data_file *file)
@@ -425,16 +400,14 @@ static enum status put_report(struct committing *c, yyjson_val *report, bool del
     struct query *query = c->query;
     struct query_write *write = &query->write;
     struct ice_data_file *file = &c->added[c->added_count];
-    struct ice_field fields[2];
-    struct ice_schema delete_schema;
     uint64_t spool = 0;
     int fd = -1;
     char name[UUID_TEXT + 1];
     struct store_info info;
-    fields_of_deletes(fields, &delete_schema);
     TRY(json_get_u64(report, "spool", JSON_REQUIRED, &spool, err));
     TRY(spools_fd(&write->spools, spool, &fd, err));
-    TRY(engine_file_report(&write->arena, deletes ? &delete_schema : c->schema, report, file, err));
+    TRY(engine_file_report(&write->arena, deletes ? ice_delete_schema() : c->schema, report, file,
+                           err));
     TRY(deletes ? fill_deletes(c, report, file, err) : fill_data(c, report, file, err));
     if (file->record_count == 0) {
         return OK; /* a file of no rows is no file */

@@ -28,8 +28,6 @@ enum status write_end(struct json_writer *w, enum status kind, struct err *err) 
 /** The pin of "ns" and "name". */
 enum status write_find_pin(struct query *query, yyjson_val *args, struct query_pin **out,
                            struct err *err) MUST_USE;
-/** E_INVALID: of a version that is not written. */
-enum status write_check_target(const struct query_pin *pin, struct err *err) MUST_USE;
 /** write->spec: that new files get. */
 enum status write_find_spec(struct query_write *write, const struct ice_metadata *metadata,
                             struct err *err) MUST_USE;
