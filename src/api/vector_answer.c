@@ -187,7 +187,7 @@ void vector_answer_search(struct json_writer *w, const struct vector_search *sea
         jw_kv_bool(w, "target_missed", answer->target_missed);
     }
     jw_kv_cstr(w, "plan", answer->plan != NULL ? answer->plan : "");
-    if (search->query.filter.len > 0) {
+    if (search->query.filter.len > 0 || search->query.filters != NULL) {
         jw_kv_u64(w, "filter_count", answer->filter_count);
     }
     jw_obj_end(w);

@@ -119,6 +119,33 @@ static enum status read_filter(struct body_scan *scan, void *ctx)
     return scan_raw(scan, &search->query.filter);
 }
 
+/** `null` is none. */
+static enum status one_filter(struct body_scan *scan, void *ctx)
+{
+    struct vector_search *search = ctx;
+    if (search->filter_count == search->filter_cap) {
+        size_t next = search->filter_cap == 0 ? 16 : search->filter_cap * 2;
+        struct str *grown = mem_realloc(search->filters, next * sizeof *grown);
+        if (grown == NULL) {
+            return err_no_memory(scan->err);
+        }
+        search->filters = grown;
+        search->filter_cap = next;
+    }
+    struct str *filter = &search->filters[search->filter_count];
+    TRY(scan_raw(scan, filter));
+    *filter = str_eq(*filter, STR("null")) ? STR_EMPTY : *filter;
+    search->filter_count++;
+    return OK;
+}
+
+static enum status read_filters(struct body_scan *scan, void *ctx)
+{
+    struct vector_search *search = ctx;
+    search->has_filters = true;
+    return scan_array(scan, one_filter, ctx);
+}
+
 static enum status read_exact(struct body_scan *scan, void *ctx)
 {
     struct vector_search *search = ctx;
@@ -166,6 +193,7 @@ static const struct scan_field search_fields[] = {
     FIELD("ef", read_ef),
     FIELD("recall_target", read_recall),
     FIELD("filter", read_filter),
+    FIELD("filters", read_filters),
     FIELD("exact", read_exact),
     FIELD("max_distance", read_max_distance),
     FIELD("with_vectors", read_with_vectors),
@@ -206,9 +234,24 @@ enum status vector_search_read_binary(struct str body, struct vector_search *sea
     return OK;
 }
 
+static enum status check_filters(const struct vector_search *search, struct err *err)
+{
+    if (!search->has_filters) {
+        return OK;
+    }
+    if (!search->batch || search->query.filter.len > 0) {
+        return err_set(err, E_INVALID, "\"filters\" goes with \"vectors\", and without \"filter\"");
+    }
+    return search->filter_count == search->vector_count
+               ? OK
+               : err_set(err, E_INVALID, "\"filters\" has %zu, \"vectors\" %zu: one for each",
+                         search->filter_count, search->vector_count);
+}
+
 enum status vector_search_check(struct vector_search *search, struct err *err)
 {
     struct coll_query *query = &search->query;
+    TRY(check_filters(search, err));
     if (search->has_k && (query->k == 0 || query->k > search->k_max)) {
         return err_set(err, E_INVALID, "\"k\" is %u: it is a number from 1 to %u", query->k,
                        search->k_max);
@@ -228,13 +271,16 @@ enum status vector_search_check(struct vector_search *search, struct err *err)
     }
     query->vectors = query->id.len > 0 ? NULL : search->floats;
     query->vector_count = search->vector_count;
+    query->filters = search->has_filters ? search->filters : NULL;
     return OK;
 }
 
 void vector_search_done(struct vector_search *search)
 {
     mem_free(search->floats);
+    mem_free(search->filters);
     search->floats = NULL;
+    search->filters = NULL;
 }
 
 /* --- add --- */

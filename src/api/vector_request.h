@@ -27,7 +27,9 @@ struct vector_search {
     /* the reader's own */
     float *floats;
     size_t vector_count, vector_cap;
-    bool has_vector, has_k, has_ef;
+    struct str *filters; /* of each vector */
+    size_t filter_count, filter_cap;
+    bool has_vector, has_k, has_ef, has_filters;
 };
 
 /**

@@ -172,6 +172,8 @@ struct coll_query {
     uint32_t k, ef;      /* 0: 10, and the index's */
     float recall_target; /* 0: none */
     struct str filter;   /* JSON text; empty: none */
+    /* of each vector its own instead, [vector_count], empty: none; NULL: `filter` is that of all */
+    const struct str *filters;
     bool exact;
     bool has_max_distance;
     double max_distance; /* inclusive */
@@ -194,6 +196,7 @@ struct coll_answer {
     bool target_missed;
     const char *plan;      /* "graph", "scan", "filter:index+scan", ...; static text */
     uint64_t filter_count; /* items that the filter lets through */
+    /* of several filters plan and filter_count tell of the last vector's */
 };
 /** E_INVALID (k, ef, numbers, filter), E_NOT_FOUND (index, id). */
 enum status coll_search(struct coll_service *service, struct str name,

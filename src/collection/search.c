@@ -29,7 +29,8 @@ struct search {
     struct body *body;
     const struct coll_query *query;
     uint32_t k, ef;
-    struct filter *filter;   /* NULL: none */
+    struct filter *filter;   /* of the query at hand; NULL: none */
+    struct filter **filters; /* of each query; NULL: all have the one above */
     struct meta_match match; /* of one query, under the lock */
     struct vec_scratch *scratch;
     struct vec_hit *hits; /* [k + what is asked for more] */
@@ -383,13 +384,51 @@ static enum status search_all(struct search *search, struct arena *arena, struct
         TRY(vector_of(search, query->id, arena, &vectors, err));
     }
     /* what a filter lets through is what it is only for as long as the lock is held */
-    size_t most = search->filter == NULL && !query->exact ? GROUP : 1,
+    bool each = search->filters != NULL;
+    size_t most = search->filter == NULL && !each && !query->exact ? GROUP : 1,
            dimension = search->body->spec.dimension;
     for (size_t i = 0; i < count; i += most) {
         size_t some = count - i < most ? count - i : most;
         const float *from = vectors + i * dimension;
+        if (each) {
+            search->filter = search->filters[i];
+            answer->filter_count = atomic_load_explicit(&search->body->length,
+                                                        memory_order_relaxed);
+        }
         TRY(some == 1 ? search_one(search, from, arena, &answer->queries[i], err)
                       : search_group(search, from, some, arena, &answer->queries[i], err));
+    }
+    return OK;
+}
+
+/** NULL where it is empty, or lets all through. */
+static enum status parse_filter(struct str text, struct arena *arena, struct filter **out,
+                                struct err *err)
+{
+    struct filter *filter = NULL;
+    TRY(text.len > 0 ? filter_parse(text, arena, &filter, err) : OK);
+    *out = filter == NULL || filter_is_empty(filter) ? NULL : filter;
+    return OK;
+}
+
+static enum status parse_filters(struct search *search, struct arena *arena, struct err *err)
+{
+    const struct coll_query *query = search->query;
+    if (query->filters == NULL) {
+        return parse_filter(query->filter, arena, &search->filter, err);
+    }
+    if (query->vectors == NULL || query->filter.len > 0) {
+        return err_set(err, E_INVALID, "filters are one a vector, and no other filter beside them");
+    }
+    search->filters = arena_array(arena, query->vector_count, sizeof *search->filters);
+    if (search->filters == NULL) {
+        return err_no_memory(err);
+    }
+    for (size_t i = 0; i < query->vector_count; i++) {
+        enum status status = parse_filter(query->filters[i], arena, &search->filters[i], err);
+        if (status != OK) {
+            return err_context(err, "filter %zu", i), status;
+        }
     }
     return OK;
 }
@@ -408,10 +447,7 @@ enum status coll_search(struct coll_service *service, struct str name,
                              .ef = query->ef > 0 ? query->ef : use.coll->spec.ef_search,
                              .answer = &answer };
     search.k = search.k < service->opts.k_max ? search.k : service->opts.k_max;
-    if (query->filter.len > 0) {
-        TRY(filter_parse(query->filter, arena, &search.filter, err));
-        search.filter = filter_is_empty(search.filter) ? NULL : search.filter;
-    }
+    TRY(parse_filters(&search, arena, err));
     answer.filter_count = atomic_load_explicit(&use.body->length, memory_order_relaxed);
     TRY(body_scratch_take(use.body, &search.scratch, err));
     arena_init(&search.scrap, SIZE_MAX);

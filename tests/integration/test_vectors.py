@@ -301,6 +301,27 @@ def test_metadata_is_patched_filtered_and_chosen(door):
     assert index.search(vector=[0, 0])["results"] == [] and index.count() == 0
 
 
+def test_each_vector_of_a_batch_may_have_a_filter_of_its_own(door):
+    index = Index(door, dimension=4, metric="l2")
+    rows = gauss(9, 300, 4)
+    index.add([{"id": str(n), "vector": row, "metadata": {"n": n, "odd": n % 2}} for n, row in enumerate(rows)])
+    filters = [{"odd": 1}, None, {"n": {"$lt": 5}}, {}, {"n": -1}, {"odd": 1}]
+    queries = rows[:len(filters)]
+    for more in ({}, {"exact": True}, {"recall_target": 0.95}):
+        together = index.search(vectors=queries, filters=filters, k=7, **more)
+        alone = [index.search(vector=query, filter=filter or {}, k=7, **more) for query, filter in zip(queries, filters)]
+        assert together["results"] == [one["results"] for one in alone]
+        assert (together["plan"], together["filter_count"]) == (alone[-1]["plan"], 150)
+        assert [len(hits) for hits in together["results"]] == [7, 7, 5, 7, 0, 7] and all(hit["metadata"]["odd"] for hit in together["results"][0])
+        same = index.search(vectors=queries, filter={"odd": 1}, k=7, **more)  # and one for all
+        assert same["results"] == [index.search(vector=query, filter={"odd": 1}, k=7, **more)["results"] for query in queries]
+    for wrong, word in (({"filters": filters[1:]}, "one for each"), ({"filters": []}, "one for each"), ({"filters": filters, "filter": {"odd": 1}}, "without"),
+                        ({"filters": {"odd": 1}}, "filters"), ({"filters": [*filters[:5], {"n": {"$near": 1}}]}, "filter 5"), ({"filters": [*filters[:5], 7]}, "filter")):
+        assert word in message(index.search(400, vectors=queries, **wrong)), wrong
+    assert "vectors" in message(index.search(400, vector=queries[0], filters=[{"odd": 1}]))
+    assert "vectors" in message(index.search(400, id="7", filters=[{"odd": 1}]))
+
+
 def test_pages_give_each_item_once_while_writes_run(door):
     index = Index(door, dimension=4, metric="l2")
     stay = {f"stay{n}": [n, 1, 2, 3] for n in range(3000)}
