@@ -20,6 +20,7 @@ struct spool {
     pthread_mutex_t lock;
     uint32_t *free; /* guarded by lock, as are the others; room for all extents */
     uint32_t free_count, free_room, extents;
+    _Atomic bool ends; /* relaxed: whoever set it is whoever gives back */
 };
 
 static enum status unnamed_file(const char *dir, int *fd_out, struct err *err)
@@ -65,6 +66,11 @@ enum status spool_open(const char *dir, struct spool **out, struct err *err)
     return OK;
 }
 
+void spool_end(struct spool *spool)
+{
+    atomic_store_explicit(&spool->ends, true, memory_order_relaxed);
+}
+
 void spool_close(struct spool *spool)
 {
     if (spool != NULL) {
@@ -106,8 +112,10 @@ static enum status extent_take(struct spool *spool, uint32_t *out)
 static void extent_give(struct spool *spool, uint32_t extent)
 {
     /* Where the file system knows no holes the bytes stay, to be overwritten. */
-    (void)fallocate(spool->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                    (off_t)extent * EXTENT_BYTES, EXTENT_BYTES);
+    if (!atomic_load_explicit(&spool->ends, memory_order_relaxed)) {
+        (void)fallocate(spool->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        (off_t)extent * EXTENT_BYTES, EXTENT_BYTES);
+    }
     pthread_mutex_lock(&spool->lock);
     spool->free[spool->free_count++] = extent;
     pthread_mutex_unlock(&spool->lock);

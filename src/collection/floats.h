@@ -21,6 +21,8 @@ struct spool;
 /** `dir` NULL: the system's temporary folder. It is made if missing. */
 enum status spool_open(const char *dir, struct spool **out, struct err *err) MUST_USE;
 void spool_close(struct spool *spool);
+/** All of the file goes soon: what is given back from now on is not taken out of it one by one. */
+void spool_end(struct spool *spool);
 
 struct floats {
     struct spool *spool;

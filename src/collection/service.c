@@ -83,6 +83,9 @@ void coll_service_close(struct coll_service *service)
         return;
     }
     care_stop(service);
+    if (service->spool != NULL) {
+        spool_end(service->spool); /* ten thousand holes took longer than a stop may take */
+    }
     size_t pos = 0;
     for (struct map_entry *entry; (entry = map_next(&service->by_name, &pos)) != NULL;) {
         struct coll *coll = entry->value;
