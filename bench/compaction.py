@@ -5,39 +5,12 @@ Both have the very same table: after ours it is rolled back. Spark is warm, with
 
 import concurrent.futures
 import json
-import os
-import pathlib
-import subprocess
 import time
 
-from kit import ROOT, Row, post
+from kit import Row, post
+from spark import Spark
 
 FILES, ROWS, CLIENTS = 1_000, 28_000, 3
-
-
-class Spark:
-    def __init__(self, address):
-        python = os.environ.get("LAKEHOUSE_SPARK", "")
-        if not python:
-            raise SystemExit("LAKEHOUSE_SPARK is not set: LAKEHOUSE_SPARK=$(./bootstrap --env spark)")
-        script = ROOT / "tests/integration/spark_lake.py"
-        self.process = subprocess.Popen([pathlib.Path(python) / "bin/python3", script, f"http://{address}/iceberg"], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        while (line := self.process.stdout.readline()) != "ready\n":
-            if not line:
-                raise SystemExit("Spark did not start")
-
-    def rows(self, statement):
-        self.process.stdin.write(json.dumps(statement) + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        if "error" in answer:
-            raise SystemExit(answer["error"])
-        return answer["rows"]
-
-    def stop(self):
-        self.process.stdin.close()
-        self.process.wait(60)
 
 
 def sql(connection, statement):

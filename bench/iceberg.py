@@ -14,6 +14,7 @@ import time
 
 from catalog import appender
 from kit import ROOT, Row, Server, post, timed
+from spark import Spark
 
 WRITERS, SECONDS, APPEND_SECONDS = 8, 8, 15
 SNAPSHOTS = 1_000
@@ -218,32 +219,12 @@ SOURCE = f"SELECT (i * 197) % {ROWS + ROWS // 100} AS id, 7 AS k, 'changed' AS n
 MERGE = "MERGE INTO main.{t} AS t USING main.source AS s ON t.id = s.id WHEN MATCHED THEN UPDATE SET k = s.k, name = s.name, v = s.v WHEN NOT MATCHED THEN INSERT *"
 
 
-class Spark:
-    def __init__(self, server):
-        python = python_of("spark")
-        self.process = subprocess.Popen([python, ROOT / "tests/integration/spark_lake.py", f"http://{server.address}/iceberg"],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        assert self.process.stdout.readline() == "ready\n"
-
-    def rows(self, sql):
-        self.process.stdin.write(json.dumps(sql) + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        if "error" in answer:
-            raise SystemExit(answer["error"])
-        return answer["rows"]
-
-    def stop(self):
-        self.process.stdin.close()
-        self.process.wait(60)
-
-
 def merges(k):
     """MERGE of 100,000 rows into 10 million, ours and Spark's by turns on equal tables, in both modes."""
     with k.serve() as server:
         ask = lambda sql: post(server.connect(), "/v1/sql", json.dumps({"sql": sql, "row_format": "arrays"}), "application/json")["rows"]
         ask(f"CREATE TABLE source AS {SOURCE}")
-        spark = Spark(server)
+        spark = Spark(server.address)
         spark.rows("SELECT count(*) FROM main.source")
         result = []
         for mode in ("copy-on-write", "merge-on-read"):

@@ -59,7 +59,8 @@ static enum http_step reply(struct http_req *req, const struct table_name *name,
 
 /* --- create --- */
 
-static enum status read_create(struct http_req *req, struct catalog_create *out)
+enum status icerest_read_create(struct http_req *req, enum icerest_thing thing,
+                                struct catalog_create *out)
 {
     yyjson_val *root = NULL;
     struct catalog_create create = { .deadline = req->deadline };
@@ -69,9 +70,8 @@ static enum status read_create(struct http_req *req, struct catalog_create *out)
         return err_set(&req->err, E_INVALID, "the request is no JSON object");
     }
     TRY(json_get_str(root, "name", JSON_REQUIRED, &create.name.name, &req->err));
-    TRY(json_get_bool(root, "stage-create", JSON_OPTIONAL, &create.stage, &req->err));
     TRY(icerest_namespace_of(req, &create.name.ns));
-    icerest_about(req, ICEREST_TABLE, create.name.ns, create.name.name);
+    icerest_about(req, thing, create.name.ns, create.name.name);
     create.request = root;
     *out = create;
     return OK;
@@ -81,7 +81,11 @@ static enum http_step create_end(struct http_req *req)
 {
     struct catalog_create create;
     struct catalog_loaded loaded;
-    enum status status = read_create(req, &create);
+    enum status status = icerest_read_create(req, ICEREST_TABLE, &create);
+    if (status == OK) {
+        status = json_get_bool(create.request, "stage-create", JSON_OPTIONAL, &create.stage,
+                               &req->err);
+    }
     if (status == OK) {
         status = catalog_create_table(catalog_of(req), &create, &req->arena, &loaded, &req->err);
     }

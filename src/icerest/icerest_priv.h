@@ -4,6 +4,7 @@
 #ifndef ICEREST_ICEREST_PRIV_H
 #define ICEREST_ICEREST_PRIV_H
 
+#include "catalog/changes.h"
 #include "icerest/icerest.h"
 
 /** Largest answer: a table's metadata with all snapshots. */
@@ -76,6 +77,9 @@ enum http_step icerest_fail_load(struct http_req *req, enum status status, struc
 /** The answer to a change that failed: "unknown" only when it is, else what a client may try again
  * after. */
 enum http_step icerest_fail_change(struct http_req *req, enum status status);
+/** The body that makes a table or view in the path's namespace. commits.c */
+enum status icerest_read_create(struct http_req *req, enum icerest_thing thing,
+                                struct catalog_create *out) MUST_USE;
 /** {"namespace":[...],"name":"..."}, the member of a body. */
 enum status icerest_identifier(struct http_req *req, yyjson_val *root, const char *member,
                                struct table_name *out) MUST_USE;

@@ -72,28 +72,11 @@ static enum http_step load_end(struct http_req *req)
 
 /* --- what changes them --- */
 
-static enum status read_create(struct http_req *req, struct catalog_create *out)
-{
-    yyjson_val *root = NULL;
-    struct catalog_create create = { .deadline = req->deadline };
-    icerest_missing(req, "NoSuchNamespaceException");
-    TRY(http_body_json(req, &root));
-    if (!yyjson_is_obj(root)) {
-        return err_set(&req->err, E_INVALID, "the request is no JSON object");
-    }
-    TRY(json_get_str(root, "name", JSON_REQUIRED, &create.name.name, &req->err));
-    TRY(icerest_namespace_of(req, &create.name.ns));
-    icerest_about(req, ICEREST_VIEW, create.name.ns, create.name.name);
-    create.request = root;
-    *out = create;
-    return OK;
-}
-
 static enum http_step create_end(struct http_req *req)
 {
     struct catalog_create create;
     struct catalog_loaded loaded;
-    enum status status = read_create(req, &create);
+    enum status status = icerest_read_create(req, ICEREST_VIEW, &create);
     if (status == OK) {
         status = catalog_create_view(catalog_of(req), &create, &req->arena, &loaded, &req->err);
     }
