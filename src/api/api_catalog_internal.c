@@ -50,7 +50,8 @@ static enum http_step answer_end(struct http_req *req, struct answer *answer)
     jw_obj_end(&answer->w);
     enum http_step step;
     if (json_writer_end(&answer->w) != OK) {
-        step = http_fail(req, err_no_memory(&req->err));
+        /* not E_NO_MEMORY: a change has landed, and that would say that it has not */
+        step = http_fail(req, err_set(&req->err, E_INTERNAL, "no memory is left for the answer"));
     } else {
         step = http_reply_json(req, 200, &answer->json);
     }

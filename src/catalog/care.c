@@ -204,7 +204,8 @@ static enum status fence(struct local *local, const struct table_name *name, str
     TRY(pointer_key(arena, local->warehouse, name, &key, err));
     TRY(local_read_pointer(local, key, arena, &base, err));
     if (base.held) { /* what holds it may still land */
-        return err_set(err, E_UNAVAILABLE, "a transaction holds table \"%.*s\"",
+        return err_set(err, E_UNAVAILABLE,
+                       "a transaction holds table \"%.*s\": nothing was changed",
                        STR_ARG(name->name));
     }
     TRY(next_body(local, &base, name, uuid, arena, &next, err));
