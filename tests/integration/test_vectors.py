@@ -621,6 +621,30 @@ def test_two_hundred_kills_lose_nothing_acknowledged(start, tmp_path):
     kill_at_random_moments(start, tmp_path / "data", 200, 8)
 
 
+@pytest.mark.slow
+def test_half_a_million_vectors_in_the_log_are_found_within_ten_seconds(start, tmp_path):
+    flags = ("serve", "--data", tmp_path / "data", "--listen", "127.0.0.1:0", "--vectord.snapshot_log_bytes", "8GiB")
+    rng, count, dimension = random.Random(11), 500000, 128
+    numbers = array.array("f", [rng.gauss(0, 1) for _ in range(2 * count + dimension)]).tobytes()
+    vector = lambda n: numbers[8 * n:8 * n + 4 * dimension]  # each two numbers further: no two are near
+    server = start(*flags)
+    index = Index(server.url, dimension=dimension, metric="l2")
+    for at in range(0, count, 20000):
+        body = b"".join(struct.pack("<II", 8, 0) + vector(n) + b"%08d" % n for n in range(at, at + 20000))
+        assert index.ask("POST", "/add", data=body, headers=OCTETS)["added"] == 20000
+    server.kill()
+    begin = time.monotonic()
+    server = start(*flags)
+    index = Index(server.url)
+    first = index.ask("POST", "/search?k=1", data=vector(499999), headers=OCTETS)
+    took = time.monotonic() - begin
+    stats = index.ask("GET", "/stats")
+    assert first["results"][0]["id"] == "00499999" and first["results"][0]["distance"] == 0
+    assert stats["length"] == count and stats["snapshot_sequence"] == 0  # all of it came from the log
+    assert stats["graph"]["linked"] < count  # and was found before it was linked
+    assert took < 10, f"{took:.1f} s"
+
+
 def drop_or_not(index):
     try:
         index.session.delete(index.url, timeout=60)
