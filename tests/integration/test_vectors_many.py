@@ -11,7 +11,7 @@ import requests
 
 OCTETS = {"Content-Type": "application/octet-stream"}
 VECTORS, DIMENSION = 100, 128
-# What a process has more for other reasons: the store remembers listed objects in a table of 8 MiB, and long answers leave memory to malloc. Ten thousand
+# What a process has more for other reasons: the store remembers listed objects in a table of 8 MiB, and long answers leave memory to malloc. Thousands of
 # indexes that are closed take less than this and 1 KiB each; of three hundred it tells only whether bodies stay.
 SPARE = 12 << 20
 OPEN_BYTES, CLOSED_BYTES = 64 * 1024, 1024  # an index of 100 vectors, resident
@@ -120,5 +120,5 @@ def test_hundreds_of_indexes_take_little_and_are_ready_at_once(start, tmp_path):
 
 
 @pytest.mark.slow
-def test_ten_thousand_indexes_take_little_and_are_ready_at_once(start, tmp_path):
-    check(start, tmp_path, 10000)
+def test_thousands_of_indexes_take_little_and_are_ready_at_once(start, tmp_path):
+    check(start, tmp_path, 3000)
