@@ -24,7 +24,8 @@ enum {
     GROUP_MAX = 256,
     SHARED_MAX = 32,    /* each is a whole document in memory */
     HOLD_BACK_MS = 500, /* of appends for a client that reads again */
-    EXPECTED_MAX = 64
+    EXPECTED_MAX = 64,
+    NAME_BYTES_MAX = 64 * 1024,
 };
 
 struct waiter {
@@ -250,10 +251,12 @@ static void lead(struct local *local, struct groups *groups, struct group *group
 
 /* --- the doors --- */
 
+/** Both parts may hold any separator: with the length of one, two tables never share a name. */
 static struct str group_name(struct arena *arena, const struct table_name *name)
 {
-    arena_init(arena, 4096);
-    return arena_printf(arena, "%.*s/%.*s", STR_ARG(name->ns), STR_ARG(name->name));
+    arena_init(arena, NAME_BYTES_MAX);
+    return arena_printf(arena, "%zu/%.*s/%.*s", name->ns.len, STR_ARG(name->ns),
+                        STR_ARG(name->name));
 }
 
 static void waiter_init(struct waiter *waiter)

@@ -1,6 +1,8 @@
 /* Appends that share a commit, and what old commits leave behind. */
 #include "fixture.h"
 
+#include "catalog/changes.h"
+
 #include <pthread.h>
 #include <stdio.h>
 
@@ -9,6 +11,7 @@ enum { APPENDS = 6 };
 struct appender {
     struct catalog *catalog;
     const char *batch, *extra;
+    const char *table; /* NULL: t */
     enum status status;
     struct catalog_appended out;
     struct arena arena;
@@ -18,7 +21,7 @@ struct appender {
 static void *run(void *arg)
 {
     struct appender *a = arg;
-    struct fixture_append in = { .table = "t",
+    struct fixture_append in = { .table = a->table != NULL ? a->table : "t",
                                  .batch = a->batch,
                                  .schema = a->extra != NULL ? fixture_schema(&a->arena, a->extra)
                                                             : NULL };
@@ -74,6 +77,37 @@ static void appends_that_arrive_together_share_one_snapshot(void **state)
     assert_int_equal(fixture_rows(catalog, "t"), APPENDS - 1);
     assert_int_equal(fixture_objects(store, "_lake/ingest/"), 4);
     done_all(a, APPENDS);
+    catalog_close(catalog);
+    store_close(store);
+}
+
+/** "main" / "x/c" and "main/x" / "c": one text, were they joined by a slash. */
+static void tables_whose_names_look_alike_share_nothing(void **state)
+{
+    struct store *store = fixture_mem();
+    struct catalog *catalog = gathering(store);
+    struct catalog_namespace made;
+    struct arena arena;
+    struct appender appenders[] = { { .batch = "a", .table = "x/c" },
+                                    { .batch = "b", .table = "main/x.c" },
+                                    { .batch = "c", .table = "x/c" } };
+    (void)state;
+    arena_init(&arena, 0);
+    assert_ok(catalog_namespace_create(catalog, STR("main/x"), NULL, 0, &arena, &made, ERR));
+    for (int round = 0; round < 2; round++) { /* tables that are made, tables that are there */
+        run_all(appenders, ARRAY_LEN(appenders), catalog);
+        for (size_t i = 0; i < ARRAY_LEN(appenders); i++) {
+            if (appenders[i].status != OK) {
+                fail_msg("%zu: %s", i, appenders[i].err.msg);
+            }
+        }
+        appenders[0].batch = "d";
+        appenders[1].batch = "e";
+        appenders[2].batch = "f";
+        done_all(appenders, ARRAY_LEN(appenders));
+    }
+    assert_int_equal(fixture_rows(catalog, "x/c"), 4);
+    arena_done(&arena);
     catalog_close(catalog);
     store_close(store);
 }
@@ -277,6 +311,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(appends_that_arrive_together_share_one_snapshot),
+        cmocka_unit_test(tables_whose_names_look_alike_share_nothing),
         cmocka_unit_test(one_that_does_not_fit_leaves_the_others_alone),
         cmocka_unit_test(old_snapshots_expire_and_their_lists_go_to_the_trash),
         cmocka_unit_test(a_busy_table_keeps_fewer_snapshots),
