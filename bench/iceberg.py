@@ -277,11 +277,16 @@ Made by `{command}` (bench/run) on {day} at {commit}: {machine}.
 
 **Commits.** Ours are synced: a metadata file, its folder, the pointer's swap. PyIceberg's catalogue in SQLite syncs nothing but SQLite's journal. The raw writers are eight wrk of one connection each;
 PyIceberg's are eight processes, as one process would wait for its interpreter's lock. On one table writers that wait together share a commit.
+On eight tables nothing is shared: each commit makes two files and syncs both and their folders, about four calls of fsync, and 1.7 to 2 ms of processor time on a busy machine. Half of that time
+is ext4 looking for a free inode: without a journal it passes over all that were deleted in the last minutes, one by one (perf: `recently_deleted` below `ext4_tmpfile`), and every swap of
+a pointer deletes one. A third file, the note of metadata that left the log, was written by each commit once the log was full; now by one in 25, which gave about half as many commits more.
 
 **Loads.** The whole answer is the metadata file between a few bytes of ours. `snapshots=refs` leaves out what no branch or tag names.
 
 **Plans.** Ours includes HTTP, the check of the statement, pinning and DuckDB's own planning. Each commit brought a file of every partition, so that no manifest can be left out by its summary.
 An engine that has planned the same snapshot before keeps its files and the bounds of columns; the manifests are then not looked at until a file is opened.
+Cold, most of the time goes to reading the manifests, one after the other (perf: 0.35 s of processor time of 0.7 in all), with the bounds of all columns of all files; 0.09 s to the bounds
+of the filter's column. Reading on two cores, and bounds only where a filter asks, are not tried yet.
 
 **Deleted rows.** The rows are marked in one delete file of positions, which is read and held against each row group as it comes.
 
