@@ -188,14 +188,15 @@ static enum status merge_small(struct reader *reader, const struct reader_list *
     TRY(files_max(writer->spec, list, small, arena, &most, err));
     for (size_t i = 0; i < list->count; i++) {
         const struct ice_manifest_file *row = &list->rows[i];
-        if (!is_small(writer->spec, row) || live_files(row) > most) {
+        if (!is_small(writer->spec, row) || live_files(row) > most ||
+            !bounds_hold(writer->spec, row)) {
             rows[(*count)++] = *row;
             continue;
         }
         const struct reader_manifest *manifest = NULL;
         TRY(reader_manifest(reader, row, &held->items[held->count], &manifest, err));
         held->count++;
-        if (!can_carry(writer, &manifest->manifest) || !bounds_hold(writer->spec, row)) {
+        if (!can_carry(writer, &manifest->manifest)) {
             rows[(*count)++] = *row;
             continue;
         }

@@ -289,12 +289,10 @@ static bool fits(const struct ice_type *type, struct str value)
 }
 
 enum status ice_partition_record_of(struct arena *arena, const struct ice_partition_spec *spec,
-                                    const struct ice_manifest *manifest,
+                                    const struct ice_partition_order *order,
                                     const struct ice_data_file *file,
                                     struct ice_partition_record *out, struct err *err)
 {
-    struct ice_partition_order order;
-    TRY(ice_partition_order(arena, manifest, spec, &order, err));
     out->values = arena_array(arena, spec->field_count + 1, sizeof(*out->values));
     char *scratch = arena_alloc(arena, (spec->field_count + 1) * sizeof(int64_t));
     if (out->values == NULL || scratch == NULL) {
@@ -303,7 +301,7 @@ enum status ice_partition_record_of(struct arena *arena, const struct ice_partit
     for (size_t i = 0; i < spec->field_count; i++) {
         const struct ice_partition_field *field = &spec->fields[i];
         bool there = false;
-        TRY(ice_partition_value(file, &order, field, scratch + i * sizeof(int64_t), &there,
+        TRY(ice_partition_value(file, order, field, scratch + i * sizeof(int64_t), &there,
                                 &out->values[i], err));
         if (out->values[i].ptr != NULL && !fits(&field->type, out->values[i])) {
             return err_set(err, E_CORRUPT, "partition field \"%.*s\" has %zu bytes",

@@ -28,13 +28,13 @@ enum status ice_partition_record(struct arena *arena, const struct ice_partition
 
 /**
  * The record of a file that stands in a manifest, made anew from its partition_key: so it is of the
- * schema above, whoever wrote that manifest. `spec` is the file's.
+ * schema above, whoever wrote that manifest. `spec` is the file's, `order` that of the manifest.
  *
  * Errors   E_CORRUPT for a record that is none of this spec
  * Owns     in `arena`; values borrow from the key
  */
 enum status ice_partition_record_of(struct arena *arena, const struct ice_partition_spec *spec,
-                                    const struct ice_manifest *manifest,
+                                    const struct ice_partition_order *order,
                                     const struct ice_data_file *file,
                                     struct ice_partition_record *out, struct err *err) MUST_USE;
 

@@ -202,17 +202,30 @@ static enum status give_spool(struct query *query, yyjson_val *args, struct buf 
 
 /* --- files --- */
 
+/** The file's spec, and write->order of its manifest. */
+static enum status read_order(struct query_write *write, const struct catalog_file *file,
+                              const struct ice_partition_spec **spec_out, struct err *err)
+{
+    int32_t id = file->file->partition_spec_id;
+    *spec_out = ice_partition_spec_by_id(&write->specs, id);
+    if (*spec_out == NULL) {
+        return err_set(err, E_CORRUPT, "the table has no partition spec %d", (int)id);
+    }
+    if (write->ordered != file->manifest) {
+        TRY(ice_partition_order(&write->arena, file->manifest, *spec_out, &write->order, err));
+        write->ordered = file->manifest;
+    }
+    return OK;
+}
+
 enum status write_partition_of(struct query_write *write, const struct catalog_file *file,
                                struct write_group *out, struct err *err)
 {
-    int32_t id = file->file->partition_spec_id;
-    const struct ice_partition_spec *spec = ice_partition_spec_by_id(&write->specs, id);
-    *out = (struct write_group){ .spec_id = id };
-    if (spec == NULL) {
-        return err_set(err, E_CORRUPT, "the table has no partition spec %d", (int)id);
-    }
+    const struct ice_partition_spec *spec = NULL;
+    TRY(read_order(write, file, &spec, err));
+    *out = (struct write_group){ .spec_id = spec->id };
     return spec->field_count == 0 ? OK
-                                  : ice_partition_record_of(&write->arena, spec, file->manifest,
+                                  : ice_partition_record_of(&write->arena, spec, &write->order,
                                                             file->file, &out->record, err);
 }
 
@@ -221,11 +234,13 @@ static enum status group_of(struct query_write *write, const struct catalog_file
                             struct err *err)
 {
     AUTO(buf_done) struct buf key;
-    struct write_group group;
+    const struct ice_partition_spec *spec = NULL;
     buf_init(&key, 0);
-    TRY(write_partition_of(write, file, &group, err));
-    if (buf_append_bytes(&key, &group.spec_id, sizeof(group.spec_id)) != OK ||
-        buf_append(&key, group.record.avro) != OK) {
+    TRY(read_order(write, file, &spec, err));
+    const struct ice_partition_order *order = &write->order;
+    if (buf_append_bytes(&key, &spec->id, sizeof(spec->id)) != OK ||
+        buf_append_bytes(&key, order->ids, order->count * sizeof(*order->ids)) != OK ||
+        buf_append(&key, file->file->partition_key) != OK) {
         return err_no_memory(err);
     }
     uintptr_t known = (uintptr_t)map_get(&write->group_numbers, buf_str(&key));
@@ -239,7 +254,7 @@ static enum status group_of(struct query_write *write, const struct catalog_file
             write->groups = more;
             write->group_cap = cap;
         }
-        write->groups[write->group_count] = group;
+        TRY(write_partition_of(write, file, &write->groups[write->group_count], err));
         known = ++write->group_count;
         if (map_put(&write->group_numbers, buf_str(&key), (void *)known, NULL) != OK) {
             return err_no_memory(err);

@@ -35,6 +35,9 @@ struct query_write {
     struct write_group *groups;
     size_t group_count, group_cap;
     struct map group_numbers;
+    /* of the manifest that was looked at last: files of one come one after the other */
+    const struct ice_manifest *ordered;
+    struct ice_partition_order order;
     struct ice_partition_specs specs;      /* of the target */
     const struct ice_partition_spec *spec; /* of new files; NULL: there is no target yet */
     int32_t sort_order_id;                 /* that the engine was told to follow; -1: none */

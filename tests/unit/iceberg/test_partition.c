@@ -151,7 +151,9 @@ static void records_are_made_anew_whoever_wrote_them(void **state)
     put_value(&key, "\0\0\x20\x40", 4); /* 2.5 */
     put_value(&key, "x\0y", 3);
     struct ice_data_file file = { .partition_key = buf_str(&key) };
-    MUST(ice_partition_record_of(&arena, &spec, &manifest, &file, &record, &err));
+    struct ice_partition_order order;
+    MUST(ice_partition_order(&arena, &manifest, &spec, &order, &err));
+    MUST(ice_partition_record_of(&arena, &spec, &order, &file, &record, &err));
     static const char wanted[] = "\x02\0\0\0\0\0\0\x04\x40\x02\x01\x02\x06x\0y\0";
     assert_int_equal(record.avro.len, sizeof(wanted) - 1);
     assert_memory_equal(record.avro.ptr, wanted, sizeof(wanted) - 1);
@@ -163,10 +165,10 @@ static void records_are_made_anew_whoever_wrote_them(void **state)
     put_value(&key, "\0\0\x20\x40", 4);
     put_value(&key, NULL, -1);
     file.partition_key = buf_str(&key);
-    assert_int_equal(ice_partition_record_of(&arena, &spec, &manifest, &file, &record, NULL),
+    assert_int_equal(ice_partition_record_of(&arena, &spec, &order, &file, &record, NULL),
                      E_CORRUPT);
     file.partition_key = str_take(buf_str(&key), 20);
-    assert_int_equal(ice_partition_record_of(&arena, &spec, &manifest, &file, &record, NULL),
+    assert_int_equal(ice_partition_record_of(&arena, &spec, &order, &file, &record, NULL),
                      E_CORRUPT);
 }
 
